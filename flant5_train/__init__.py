@@ -1,0 +1,1 @@
+"""Fine-tuning of Flan-T5 on multi-turn conversations."""

@@ -1,0 +1,81 @@
+"""`error.json`: why a run failed, for people and for the service that decides what comes next.
+
+Written once, by the process that failed first; the others find it there and leave it alone.
+No torch here: the worker reads this format too.
+"""
+
+import os
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FailureCode(StrEnum):
+    """Failure classes; the service decides by them whether an attempt is worth repeating."""
+
+    BAD_DATA = "bad_data"
+    BAD_MODEL = "bad_model"
+    BAD_CONFIG = "bad_config"
+    NAN_LOSS = "nan_loss"
+    CUDA_OOM = "cuda_oom"
+    HOST_OOM = "host_oom"
+    DISK_FULL = "disk_full"
+    WORKER_LOST = "worker_lost"
+    TIMEOUT = "timeout"
+    KILLED = "killed"
+    INTERNAL = "internal"
+
+
+class TrainingError(Exception):
+    """A failure whose cause is known; its message is written for the person who sent the job."""
+
+    def __init__(self, code: FailureCode, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+class Failure(BaseModel):
+    """The content of `error.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: FailureCode
+    message: str
+    param: str | None = None
+    rank: int = 0
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, *, code: FailureCode, rank: int) -> Self:
+        return cls(
+            code=code,
+            message=str(error) or type(error).__name__,
+            param=error.param if isinstance(error, TrainingError) else None,
+            rank=rank,
+            traceback="".join(traceback.format_exception(error)),
+        )
+
+    def write_first(self, path: Path) -> None:
+        """Write `path` unless another process was first."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        finally:
+            draft.unlink()
+
+
+def read_failure(path: Path) -> Failure | None:
+    """The failure in `path`, or None when the run left none. Raises ValidationError when the file
+    is not a failure."""
+    try:
+        return Failure.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None

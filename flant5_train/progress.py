@@ -1,0 +1,160 @@
+"""The format of `progress.jsonl`: what happened in a run, in order, one JSON object a line.
+
+Rank 0 appends; a resumed run appends to the same file, so a step that was trained again appears
+again and its last record counts. Example line:
+
+    {"type":"step","at":1764000000.25,"step":12,"max_steps":75,"epoch":0.48,"loss":3.21, ...}
+
+`docs/progress-format.md` shows every record. No torch here: the worker reads this format too.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+Phase = Literal["preprocessing", "loading_model", "training", "evaluating", "saving", "stopping"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    at: float = Field(default_factory=time.time)
+    """Unix time in seconds."""
+
+
+class PhaseChange(_Record):
+    """The run entered a phase."""
+
+    type: Literal["phase"] = "phase"
+    phase: Phase
+
+
+class DataRead(_Record):
+    """The files were encoded: what they hold, what is cut and what is left out, by reason."""
+
+    type: Literal["data"] = "data"
+    split: Literal["train", "validation"]
+    report: dict[str, object]
+
+
+class TrainingStarted(_Record):
+    """Training begins or goes on."""
+
+    type: Literal["start"] = "start"
+    step: int
+    """Optimizer steps done before: 0, or the step of the checkpoint that is resumed."""
+    max_steps: int
+    num_pairs: int
+    num_processes: int
+    resumed_from: str | None = None
+
+
+class StepTrained(_Record):
+    """The loss since the last such record."""
+
+    type: Literal["step"] = "step"
+    step: int
+    max_steps: int
+    epoch: float
+    loss: float
+    """Mean negative log-likelihood per target token, over all processes."""
+    learning_rate: float
+    grad_norm: float | None = None
+    tokens_seen: int
+    """Source and target tokens trained on so far, padding not counted, over all processes."""
+    tokens_per_second: float
+    eta_seconds: float
+
+
+class Evaluated(_Record):
+    """The loss on the validation pairs."""
+
+    type: Literal["evaluation"] = "evaluation"
+    step: int
+    eval_loss: float
+    eval_token_accuracy: float
+    eval_tokens: int
+
+
+class CheckpointSaved(_Record):
+    """A checkpoint is complete: it can be resumed and loaded from now on."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    path: str
+    metrics: dict[str, float]
+
+
+class ModelSaved(_Record):
+    """The final model is complete; always the last record of a finished run."""
+
+    type: Literal["model"] = "model"
+    path: str
+    step: int
+    train_loss: float
+    tokens_seen: int
+
+
+class Stopped(_Record):
+    """The run ended early because it was told to; it can be resumed at `step`."""
+
+    type: Literal["stopped"] = "stopped"
+    step: int
+    path: str | None
+    """The checkpoint saved on the way out; null when there was nothing to save."""
+
+
+Record = (
+    PhaseChange
+    | DataRead
+    | TrainingStarted
+    | StepTrained
+    | Evaluated
+    | CheckpointSaved
+    | ModelSaved
+    | Stopped
+)
+
+_RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="type")])
+
+
+def parse_record(line: str | bytes) -> Record:
+    """Raises pydantic's ValidationError when the line is not a record."""
+    return _RECORD.validate_json(line)
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a file; a last line without its newline is still being written: left out."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield parse_record(line)
+
+
+class ProgressLog:
+    """Appends records to `progress.jsonl`, each in one `write` so that a reader sees whole lines
+    and a kill leaves at most a cut last line."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._end_cut_line()
+
+    def append(self, record: Record) -> None:
+        os.write(self._descriptor, record.model_dump_json().encode() + b"\n")
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _end_cut_line(self) -> None:
+        """A predecessor that was killed while writing left a cut line: drop it, so that the next
+        record does not grow out of it."""
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if size == 0:
+            return
+        tail = os.pread(self._descriptor, min(size, 1 << 20), max(0, size - (1 << 20)))
+        os.ftruncate(self._descriptor, size - (len(tail) - tail.rfind(b"\n") - 1))

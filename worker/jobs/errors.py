@@ -1,0 +1,21 @@
+"""What can go wrong between a caller and the store."""
+
+
+class JobsError(Exception):
+    """Base of everything raised by `worker.jobs`."""
+
+
+class NotFoundError(JobsError):
+    """No job, file, model or cursor of that id. The message names the id."""
+
+
+class InvalidRequestError(JobsError):
+    """The request can't be carried out as it stands; `param` names the field."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class StoreUnavailableError(JobsError):
+    """Redis does not answer, or refuses to write."""

@@ -1,0 +1,59 @@
+"""What happens to a job, as callers read it: events, log lines, checkpoints, and pages of them."""
+
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+Item = TypeVar("Item")
+
+
+class Event(BaseModel):
+    """Something that happened to a job, in order, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    """Cursor: the id of the stream entry, `<milliseconds>-<number>`."""
+    seq: int
+    """1, 2, 3, ... within the job: a missing number shows a client that it missed something."""
+    created_at: float
+    level: Literal["info", "warn", "error"]
+    type: Literal["message", "metrics"]
+    message: str
+    data: dict[str, JsonValue]
+
+
+class LogLine(BaseModel):
+    """One line the trainer wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    """Cursor: the id of the stream entry."""
+    seq: int
+    created_at: float
+    stream: Literal["stdout", "stderr"]
+    line: str
+
+
+class Checkpoint(BaseModel):
+    """A complete checkpoint of a job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    """Cursor: the id of the stream entry."""
+    created_at: float
+    step: int
+    path: str
+    """Directory, relative to the run directory."""
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """A part of a list; the next page comes after the last item's id."""
+
+    items: tuple[Item, ...]
+    has_more: bool

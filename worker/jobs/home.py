@@ -1,0 +1,69 @@
+"""Where things lie under `FLANT5_HOME`.
+
+files/<file-id>/       an uploaded file and what is known about it
+jobs/<job-id>/         one run directory per job
+models/<name>/         base models by name; the demo model is built here
+cache/                 encoded conversations, shared by all jobs
+redis/                 data of the embedded server (`flant5 up`)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The files of one job, shared by the worker that writes and the API that reads."""
+
+    path: Path
+
+    @property
+    def run_config(self) -> Path:
+        """What the trainer was told (`flant5_train.config.RunConfig`)."""
+        return self.path / "run.json"
+
+    @property
+    def progress(self) -> Path:
+        """What happened (`flant5_train.progress`)."""
+        return self.path / "progress.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Standard output and standard error of the trainer."""
+        return self.path / "train.log"
+
+    @property
+    def failure(self) -> Path:
+        """Why it failed (`flant5_train.failure`)."""
+        return self.path / "error.json"
+
+    @property
+    def output(self) -> Path:
+        """Checkpoints and the final model."""
+        return self.path / "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The service's directory; `root` is absolute."""
+
+    root: Path
+
+    @property
+    def files(self) -> Path:
+        return self.root / "files"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def redis(self) -> Path:
+        return self.root / "redis"
+
+    def run_directory(self, job_id: str) -> RunDirectory:
+        return RunDirectory(self.root / "jobs" / job_id)

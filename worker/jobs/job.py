@@ -1,0 +1,77 @@
+"""The job record: what a caller sees of a job, and what its worker needs to know."""
+
+from pydantic import BaseModel, ConfigDict
+
+from flant5_train.progress import Phase as TrainerPhase
+from worker.jobs.life import Status
+from worker.jobs.spec import JobSpec
+
+Phase = TrainerPhase | None
+
+
+class JobError(BaseModel):
+    """Why a job failed, in the shape callers get it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Progress(BaseModel):
+    """How far the training is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    step: int
+    max_steps: int
+    percent: float
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    """Source and target tokens, padding not counted."""
+    eta_seconds: float | None = None
+
+
+class Job(BaseModel):
+    """A snapshot of one job; instants are Unix seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    spec: JobSpec
+    status: Status
+    phase: Phase = None
+    """What a running job is doing; null otherwise."""
+    created_at: float
+    started_at: float | None = None
+    """When the first attempt began."""
+    finished_at: float | None = None
+    epoch: int = 0
+    """Fencing number: one higher with each claim; a write with an older one is refused."""
+    attempt: int = 0
+    """Executions of the trainer begun so far."""
+    worker: str | None = None
+    """The worker that holds the lease."""
+    last_heartbeat_at: float | None = None
+    cancel_requested: bool = False
+    progress: Progress | None = None
+    trained_tokens: int | None = None
+    error: JobError | None = None
+    fine_tuned_model: str | None = None
+    """Id of the result; set when the job succeeded."""
+
+    @property
+    def is_cancelling(self) -> bool:
+        return self.cancel_requested and not self.status.is_final
+
+
+def model_id(job_id: str, spec: JobSpec, *, step: int | None = None) -> str:
+    """The id of a job's fine-tuned model, or of its checkpoint at `step`.
+
+    >>> model_id("ftjob-9f8e7d6c5b4a", JobSpec(model="flant5-demo", training_file="f"), step=40)
+    'ft:flant5-demo:flant5::7d6c5b4a:ckpt-step-40'
+    """
+    base = spec.model.split(":")[1] if spec.model.startswith("ft:") else spec.model
+    checkpoint = "" if step is None else f":ckpt-step-{step}"
+    return f"ft:{base}:flant5:{spec.suffix or ''}:{job_id[-8:]}{checkpoint}"

@@ -1,0 +1,31 @@
+"""What a caller asks for: the job spec, checked as a whole before anything is stored."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flant5_train.config import Hyperparameters, Seed
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+class JobSpec(BaseModel):
+    """One fine-tuning job, as submitted; every default is filled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: str = Field(min_length=1, max_length=256)
+    """Base model: `flant5-demo`, a directory name under `HOME/models`, a hub name such as
+    `google/flan-t5-base`, or the id of a fine-tuned model or checkpoint of this service."""
+    training_file: str = Field(min_length=1, max_length=1024)
+    """A file id, or a path relative to `DATA_ROOT`."""
+    validation_file: str | None = Field(None, min_length=1, max_length=1024)
+    """Conversations to evaluate on: a file id, or a path relative to `DATA_ROOT`."""
+    suffix: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
+    """Part of the fine-tuned model's id."""
+    seed: Seed = 42
+    """Seed of the data order, the dropout and the validation split."""
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+    """Up to 16 pairs of the caller's own."""
+    hyperparameters: Hyperparameters = Hyperparameters()
