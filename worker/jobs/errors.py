@@ -19,3 +19,7 @@ class InvalidRequestError(JobsError):
 
 class StoreUnavailableError(JobsError):
     """Redis does not answer, or refuses to write."""
+
+
+class StorageFullError(JobsError):
+    """The disk that holds HOME is full, or its quota is."""

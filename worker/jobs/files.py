@@ -1,0 +1,240 @@
+"""Uploaded files on disk, and what a job's file reference stands for.
+
+HOME/files/<file-id>/content      the bytes, as they came
+HOME/files/<file-id>/meta.json    what is known about them; written last: its existence means that
+                                  the file is complete
+
+A file id is `file-`, 13 digits that grow with time, 13 random ones. Names sort by age, so a page
+of the newest files needs no look into any other.
+"""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from worker.jobs.errors import InvalidRequestError, NotFoundError, StorageFullError
+from worker.jobs.events import Page
+from worker.jobs.home import Home
+
+MAX_FILENAME_LENGTH = 255
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_FILE_ID = re.compile(rf"file-[{_DIGITS}]{{26}}")
+_ABANDONED_AFTER_SECONDS = 24 * 3600
+
+
+class StoredFile(BaseModel):
+    """The content of `meta.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    filename: str
+    """The caller's name for it: data, never part of a path."""
+    purpose: str
+    num_bytes: int
+    created_at: float
+
+
+class FileStore:
+    """The files under HOME/files and, by relative path, those under the data root."""
+
+    def __init__(self, home: Home, data_root: Path | None) -> None:
+        self._root = home.files
+        self._data_root = data_root
+
+    def create(
+        self, chunks: Iterable[bytes], *, filename: str, purpose: str, max_bytes: int
+    ) -> StoredFile:
+        """Write `chunks` to disk; when this returns the file survives a power cut.
+
+        Raises InvalidRequestError when there are more than `max_bytes` bytes or the name is
+        longer than 255 characters, StorageFullError when the disk is; nothing of it stays then.
+        """
+        if len(filename) > MAX_FILENAME_LENGTH:
+            raise InvalidRequestError(
+                f"the file name has {len(filename)} characters; at most "
+                f"{MAX_FILENAME_LENGTH} are kept",
+                param="file",
+            )
+        file_id = _new_id()
+        directory = self._root / file_id
+        directory.mkdir(parents=True)
+        try:
+            num_bytes = _write_content(directory / "content", chunks, max_bytes=max_bytes)
+            stored = StoredFile(
+                id=file_id,
+                filename=filename,
+                purpose=purpose,
+                num_bytes=num_bytes,
+                created_at=time.time(),
+            )
+            _write_meta(directory, stored)
+        except BaseException as error:
+            shutil.rmtree(directory)
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFullError(f"no room for the file: {error.strerror}") from error
+            raise
+        _sync_directory(self._root)
+        return stored
+
+    def get(self, file_id: str) -> StoredFile:
+        """What is known about a file; NotFoundError when there is none of that id."""
+        if not _FILE_ID.fullmatch(file_id):
+            raise NotFoundError(f"no file {file_id!r}; a file id is 'file-' and 26 characters")
+        stored = self._read(file_id)
+        if stored is None:
+            raise NotFoundError(f"no file {file_id!r}; it was deleted, or never uploaded here")
+        return stored
+
+    def list(
+        self,
+        *,
+        after: str | None,
+        limit: int,
+        order: Literal["asc", "desc"] = "desc",
+        purpose: str | None = None,
+    ) -> Page[StoredFile]:
+        """Files by age, newest first unless `order` is "asc". `after` need not exist any more."""
+        if after is not None and not _FILE_ID.fullmatch(after):
+            raise InvalidRequestError(f"{after!r} is not a file id", param="after")
+        found: list[StoredFile] = []
+        for file_id in self._ids(after=after, order=order):
+            stored = self._read(file_id)
+            if stored is None or purpose not in (None, stored.purpose):
+                continue
+            if len(found) == limit:
+                return Page(items=tuple(found), has_more=True)
+            found.append(stored)
+        return Page(items=tuple(found), has_more=False)
+
+    def open(self, file_id: str) -> BinaryIO:
+        """The content, open for reading: it stays readable when the file is deleted meanwhile."""
+        return self.content_path(file_id).open("rb")
+
+    def content_path(self, file_id: str) -> Path:
+        """Where the content lies; NotFoundError when there is no file of that id."""
+        return self._root / self.get(file_id).id / "content"
+
+    def delete(self, file_id: str) -> None:
+        """Remove a file; NotFoundError when there is none of that id."""
+        directory = self._root / self.get(file_id).id
+        # meta.json first: from here on the file does not exist, whatever happens to the rest.
+        (directory / "meta.json").unlink(missing_ok=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def remove_abandoned(self) -> tuple[str, ...]:
+        """Remove what uploads that were killed half-way left behind a day ago; their ids."""
+        oldest_kept = time.time() - _ABANDONED_AFTER_SECONDS
+        removed = []
+        for file_id in self._ids(after=None, order="asc"):
+            directory = self._root / file_id
+            if (directory / "meta.json").exists() or directory.stat().st_mtime > oldest_kept:
+                continue
+            shutil.rmtree(directory)
+            removed.append(file_id)
+        return tuple(removed)
+
+    def resolve(self, reference: str) -> Path:
+        """The absolute path of the file that a job names.
+
+        `reference` is a file id, or a path relative to the data root that does not leave it, not
+        even by a link. Raises NotFoundError when there is no such file, InvalidRequestError when
+        the reference is neither.
+        """
+        if _FILE_ID.fullmatch(reference):
+            return self.content_path(reference).resolve()
+        if self._data_root is None:
+            raise NotFoundError(
+                f"no file {reference!r}; expected the id of an uploaded file "
+                "(this server has no data root, so paths name nothing)"
+            )
+        return _path_under(self._data_root, reference)
+
+    def _ids(self, *, after: str | None, order: Literal["asc", "desc"]) -> Iterator[str]:
+        names = os.listdir(self._root) if self._root.is_dir() else []
+        for name in sorted(filter(_FILE_ID.fullmatch, names), reverse=order == "desc"):
+            if after is None or (name < after if order == "desc" else name > after):
+                yield name
+
+    def _read(self, file_id: str) -> StoredFile | None:
+        try:
+            text = (self._root / file_id / "meta.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        return StoredFile.model_validate_json(text)
+
+
+def _path_under(root: Path, reference: str) -> Path:
+    expected = "expected a file id, or a path relative to the data root that stays inside it"
+    parts = Path(reference).parts
+    if "\0" in reference or Path(reference).is_absolute() or ".." in parts or not parts:
+        raise InvalidRequestError(f"{reference!r} is not allowed; {expected}")
+    try:
+        real_root = root.resolve(strict=True)
+        path = (real_root / reference).resolve(strict=True)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file {reference!r} under the data root; {expected}") from error
+    except (OSError, RuntimeError) as error:
+        raise InvalidRequestError(f"{reference!r} can't be opened ({error}); {expected}") from error
+    if not path.is_relative_to(real_root):
+        raise InvalidRequestError(f"{reference!r} leads out of the data root; {expected}")
+    if not path.is_file():
+        raise InvalidRequestError(f"{reference!r} is not a regular file; {expected}")
+    return path
+
+
+def _new_id() -> str:
+    """
+    >>> _FILE_ID.fullmatch(_new_id()) is not None
+    True
+    """
+    age = time.time_ns()
+    digits = []
+    for _ in range(13):
+        age, digit = divmod(age, len(_DIGITS))
+        digits.append(_DIGITS[digit])
+    noise = (secrets.choice(_DIGITS) for _ in range(13))
+    return "file-" + "".join(reversed(digits)) + "".join(noise)
+
+
+def _write_content(path: Path, chunks: Iterable[bytes], *, max_bytes: int) -> int:
+    num_bytes = 0
+    with path.open("xb") as file:
+        for chunk in chunks:
+            num_bytes += len(chunk)
+            if num_bytes > max_bytes:
+                raise InvalidRequestError(
+                    f"the file is larger than {max_bytes} bytes, the limit of this server",
+                    param="file",
+                )
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return num_bytes
+
+
+def _write_meta(directory: Path, stored: StoredFile) -> None:
+    draft = directory / "meta.json.draft"
+    with draft.open("x", encoding="utf-8") as file:
+        file.write(stored.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(directory / "meta.json")
+    _sync_directory(directory)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
