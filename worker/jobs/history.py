@@ -1,0 +1,112 @@
+"""The read side of a job's streams: events, log lines and checkpoints, by cursor."""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.events import Checkpoint, Event, LogLine, Page
+from worker.jobs.records import read_checkpoint, read_event, read_log_line
+
+Item = TypeVar("Item")
+Entry = tuple[str, dict[str, str]]
+
+_CURSOR = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+_LARGEST = 2**64 - 1
+
+
+class JobHistory:
+    """What happened to a job. Every method raises NotFoundError for a job that does not exist,
+    InvalidRequestError for a cursor that is none, StoreUnavailableError when Redis is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def events(self, job_id: str, *, after: str | None = None, limit: int = 20) -> Page[Event]:
+        """Newest first; `after` is the id of the last event of the page before."""
+        stream = self._stream(job_id, keys.events(job_id), after=after)
+        return _page(self._down(stream, after=after, limit=limit), limit=limit, read=read_event)
+
+    def events_since(
+        self, job_id: str, *, after: str | None = None, limit: int = 1000
+    ) -> Page[Event]:
+        """Oldest first, those that came after the event `after`."""
+        stream = self._stream(job_id, keys.events(job_id), after=after)
+        return _page(self._up(stream, after=after, limit=limit), limit=limit, read=read_event)
+
+    def logs(
+        self, job_id: str, *, after: str | None = None, limit: int = 1000, tail: int | None = None
+    ) -> Page[LogLine]:
+        """Oldest first, those that came after the line `after`; with `tail` the last lines."""
+        stream = self._stream(job_id, keys.logs(job_id), after=after)
+        if tail is None:
+            entries = self._up(stream, after=after, limit=limit)
+            return _page(entries, limit=limit, read=read_log_line)
+        if after is not None:
+            raise InvalidRequestError("tail and after exclude each other", param="tail")
+        last = self._down(stream, after=None, limit=tail)[:tail]
+        return Page(items=tuple(read_log_line(*entry) for entry in reversed(last)), has_more=False)
+
+    def checkpoints(
+        self, job_id: str, *, after: str | None = None, limit: int = 10
+    ) -> Page[Checkpoint]:
+        """Newest first; `after` is the id of the last checkpoint of the page before."""
+        stream = self._stream(job_id, keys.checkpoints(job_id), after=after)
+        entries = self._down(stream, after=after, limit=limit)
+        return _page(entries, limit=limit, read=read_checkpoint)
+
+    def _stream(self, job_id: str, stream: str, *, after: str | None) -> str:
+        """The stream's key, after the job and the cursor were found to exist.
+
+        A cursor older than the oldest entry is good: its entry was trimmed.
+        """
+        if after is not None:
+            _check_form(after)
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.exists(keys.job(job_id))
+            pipeline.xrange(stream, count=1)
+            pipeline.xrange(stream, min=after or "+", max=after or "-", count=1)
+            job_exists, oldest, at_cursor = pipeline.execute()
+        if not job_exists:
+            raise NotFoundError(f"no job {job_id!r}")
+        if after is not None and not at_cursor and not (oldest and _is_older(after, oldest[0][0])):
+            raise InvalidRequestError(f"job {job_id} has nothing with id {after!r}", param="after")
+        return stream
+
+    def _down(self, stream: str, *, after: str | None, limit: int) -> list[Entry]:
+        """One more than `limit` entries, newest first."""
+        with unavailable():
+            entries = self._redis.xrevrange(
+                stream, max=f"({after}" if after else "+", count=limit + 1
+            )
+        return cast(list[Entry], entries)
+
+    def _up(self, stream: str, *, after: str | None, limit: int) -> list[Entry]:
+        """One more than `limit` entries, oldest first."""
+        with unavailable():
+            entries = self._redis.xrange(stream, min=f"({after}" if after else "-", count=limit + 1)
+        return cast(list[Entry], entries)
+
+
+def _page(
+    entries: list[Entry], *, limit: int, read: Callable[[str, dict[str, str]], Item]
+) -> Page[Item]:
+    items = tuple(read(*entry) for entry in entries[:limit])
+    return Page(items=items, has_more=len(entries) > limit)
+
+
+def _check_form(cursor: str) -> None:
+    if not _CURSOR.fullmatch(cursor) or max(map(int, cursor.split("-"))) > _LARGEST:
+        raise InvalidRequestError(
+            f"{cursor!r} is no cursor; expected the id of an item, such as 1764000000000-0",
+            param="after",
+        )
+
+
+def _is_older(cursor: str, other: str) -> bool:
+    first, second = (tuple(map(int, each.split("-"))) for each in (cursor, other))
+    return first < second

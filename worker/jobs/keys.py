@@ -1,0 +1,33 @@
+"""The names of all keys in Redis. What they hold: see the table in `worker.jobs.store`."""
+
+PREFIX = "flant5:"
+MAX_ENTRIES = 10_000
+"""Entries kept per stream, about; the run directory on disk holds everything."""
+
+COUNTER = f"{PREFIX}counter"
+JOBS = f"{PREFIX}jobs"
+VALIDATING = f"{PREFIX}validating"
+QUEUED = f"{PREFIX}queued"
+RUNNING = f"{PREFIX}running"
+MODELS = f"{PREFIX}models"
+NAMES = f"{PREFIX}names"
+
+
+def job(job_id: str) -> str:
+    return f"{PREFIX}job:{job_id}"
+
+
+def events(job_id: str) -> str:
+    return f"{job(job_id)}:events"
+
+
+def logs(job_id: str) -> str:
+    return f"{job(job_id)}:logs"
+
+
+def checkpoints(job_id: str) -> str:
+    return f"{job(job_id)}:checkpoints"
+
+
+def submission(key: str) -> str:
+    return f"{PREFIX}submission:{key}"

@@ -1,0 +1,138 @@
+"""The models a job can start from, and the ones jobs made.
+
+flant5-demo                                the built-in demo model
+my-t5                                      a directory of that name under HOME/models
+google/flan-t5-base                        a hub name that settings.hub_models allows
+ft:flant5-demo:flant5:math:7d6c5b4a        the model a job made
+ft:flant5-demo:flant5:math:7d6c5b4a:ckpt-step-40      its checkpoint at step 40
+"""
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from flant5_train.config import DEMO_MODEL
+from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.settings import SharedSettings
+from worker.jobs.store import JobStore
+
+OWNER = "flant5"
+
+_CHECKPOINT = re.compile(r"(?P<model>ft:.+):ckpt-step-(?P<step>\d{1,12})", re.ASCII)
+_DIRECTORY_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as callers see it; `created_at` is Unix seconds, 0 for one the service came
+    with."""
+
+    id: str
+    created_at: float
+    owned_by: str
+
+
+class ModelCatalog:
+    """All models this service can train from."""
+
+    def __init__(self, settings: SharedSettings, store: JobStore) -> None:
+        self._home = settings.home_directories
+        self._patterns = tuple(
+            pattern.strip() for pattern in settings.hub_models.split(",") if pattern.strip()
+        )
+        self._store = store
+
+    def resolve(self, model: str) -> str:
+        """What the trainer loads: `flant5-demo`, an absolute directory or a hub name.
+
+        Raises NotFoundError with what is possible instead.
+        """
+        if model == DEMO_MODEL:
+            return model
+        if model.startswith("ft:"):
+            return str(self._fine_tuned_directory(model))
+        if _DIRECTORY_NAME.fullmatch(model) and self._is_model(directory := self._named(model)):
+            return str(directory)
+        if _HUB_NAME.fullmatch(model) and any(
+            fnmatchcase(model, pattern) for pattern in self._patterns
+        ):
+            return model
+        raise NotFoundError(f"no model {model!r}; possible are {self._possible()}")
+
+    def list(self) -> tuple[Model, ...]:
+        """Models that are here: what jobs made, newest first; the demo model; the directories."""
+        fine_tuned = [self._fine_tuned(model, job) for model, job in self._store.models().items()]
+        fine_tuned.sort(key=lambda model: model.created_at, reverse=True)
+        return (*fine_tuned, *self._local())
+
+    def get(self, model: str) -> Model:
+        """Raises NotFoundError."""
+        for local in self._local():
+            if local.id == model:
+                return local
+        if not model.startswith("ft:"):
+            self.resolve(model)
+            return Model(id=model, created_at=0, owned_by=model.partition("/")[0])
+        checkpoint = _CHECKPOINT.fullmatch(model)
+        if checkpoint is None:
+            return self._fine_tuned(model, self._store.job_of_model(model))
+        directory = self._fine_tuned_directory(model)
+        return Model(id=model, created_at=directory.stat().st_mtime, owned_by=OWNER)
+
+    def delete(self, model: str) -> None:
+        """Forgets a model that a job made; its files stay in the run directory.
+
+        Raises InvalidRequestError for any other model, NotFoundError when there is none.
+        """
+        if not model.startswith("ft:") or _CHECKPOINT.fullmatch(model):
+            self.get(model)
+            raise InvalidRequestError(
+                f"model {model!r} was not made by a job; only such models can be deleted",
+                param="model",
+            )
+        self._store.forget_model(model)
+
+    def _fine_tuned_directory(self, model: str) -> Path:
+        checkpoint = _CHECKPOINT.fullmatch(model)
+        # A job that has not ended, or not well, has checkpoints but no model.
+        job_id = (
+            self._store.job_of_name(checkpoint["model"])
+            if checkpoint
+            else self._store.job_of_model(model)
+        )
+        output = self._home.run_directory(job_id).output
+        directory = output / f"checkpoint-{int(checkpoint['step'])}" if checkpoint else output
+        if not self._is_model(directory):
+            raise NotFoundError(
+                f"model {model!r} of job {job_id} has no files any more; expected {directory}"
+            )
+        return directory
+
+    def _fine_tuned(self, model: str, job_id: str) -> Model:
+        job = self._store.get(job_id)
+        return Model(id=model, created_at=job.finished_at or job.created_at, owned_by=OWNER)
+
+    def _local(self) -> tuple[Model, ...]:
+        demo = Model(id=DEMO_MODEL, created_at=0, owned_by=OWNER)
+        directories = (path for path in self._home.models.glob("*") if self._is_model(path))
+        named = (
+            Model(id=path.name, created_at=path.stat().st_mtime, owned_by=OWNER)
+            for path in sorted(directories)
+            if _DIRECTORY_NAME.fullmatch(path.name) and path.name != DEMO_MODEL
+        )
+        return (demo, *named)
+
+    def _named(self, name: str) -> Path:
+        return self._home.models / name
+
+    @staticmethod
+    def _is_model(directory: Path) -> bool:
+        return (directory / "config.json").is_file()
+
+    def _possible(self) -> str:
+        local = [model.id for model in self._local()]
+        return ", ".join(
+            [*local, *(f"hub names like {p}" for p in self._patterns), "fine-tuned models (ft:...)"]
+        )

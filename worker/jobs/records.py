@@ -1,0 +1,125 @@
+"""Between our models and what Redis holds: job hashes, stream entries, updates."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from worker.jobs.events import Checkpoint, Event, LogLine
+from worker.jobs.job import Job
+from worker.jobs.update import Offsets, Update
+
+Fields = Mapping[str, str]
+
+
+def read_job(job_id: str, fields: Fields) -> Job:
+    """The snapshot in a job's hash."""
+    plain = {
+        name: fields[name]
+        for name in ("status", "phase", "worker", "fine_tuned_model", "epoch", "attempt")
+        if name in fields
+    }
+    instants = {
+        name: int(fields[name]) / 1000
+        for name in ("created_at", "started_at", "finished_at", "last_heartbeat_at")
+        if name in fields
+    }
+    documents = {
+        name: json.loads(fields[name])
+        for name in ("spec", "progress", "error", "trained_tokens")
+        if name in fields
+    }
+    cancel_requested = fields.get("cancel_requested") == "1"
+    return Job.model_validate(
+        {"id": job_id, "cancel_requested": cancel_requested, **plain, **instants, **documents}
+    )
+
+
+def read_event(entry_id: str, fields: Fields) -> Event:
+    return Event.model_validate(
+        {
+            "id": entry_id,
+            "seq": fields["seq"],
+            "created_at": int(fields["at"]) / 1000,
+            "level": fields["level"],
+            "type": fields["type"],
+            "message": fields["message"],
+            "data": json.loads(fields["data"]),
+        }
+    )
+
+
+def read_log_line(entry_id: str, fields: Fields) -> LogLine:
+    return LogLine.model_validate(
+        {
+            "id": entry_id,
+            "seq": fields["seq"],
+            "created_at": int(fields["at"]) / 1000,
+            "stream": fields["stream"],
+            "line": fields["line"],
+        }
+    )
+
+
+def read_checkpoint(entry_id: str, fields: Fields) -> Checkpoint:
+    return Checkpoint.model_validate(
+        {
+            "id": entry_id,
+            "created_at": int(fields["at"]) / 1000,
+            "step": fields["step"],
+            "path": fields["path"],
+            "metrics": json.loads(fields["metrics"]),
+        }
+    )
+
+
+def encode_update(update: Update) -> str:
+    """The update as `record.lua` reads it; nested documents stay text, because Lua's numbers
+    would not survive the way there and back."""
+    progress, tokens = update.progress, update.trained_tokens
+    fields = {
+        "phase": update.phase,
+        "progress": None if progress is None else progress.model_dump_json(),
+        "trained_tokens": None if tokens is None else str(tokens),
+    }
+    events = [
+        {
+            "level": event.level,
+            "type": event.type,
+            "message": event.message,
+            "data": json.dumps(event.data or {}),
+            **_at(event.at),
+        }
+        for event in update.events
+    ]
+    log_lines = [
+        {"stream": line.stream, "line": line.line, **_at(line.at)} for line in update.log_lines
+    ]
+    checkpoints = [
+        {
+            "step": checkpoint.step,
+            "path": checkpoint.path,
+            "metrics": json.dumps(checkpoint.metrics),
+            **_at(checkpoint.at),
+        }
+        for checkpoint in update.checkpoints
+    ]
+    document: dict[str, Any] = {
+        "fields": {name: value for name, value in fields.items() if value is not None},
+        "events": events,
+        "log_lines": log_lines,
+        "checkpoints": checkpoints,
+    }
+    if update.move is not None:
+        document["move"] = {
+            "start": _offsets(update.move.start),
+            "end": _offsets(update.move.end),
+        }
+    return json.dumps(document)
+
+
+def _at(seconds: float | None) -> dict[str, int]:
+    return {} if seconds is None else {"at": round(seconds * 1000)}
+
+
+def _offsets(offsets: Offsets) -> dict[str, int]:
+    return {"progress": offsets.progress, "log": offsets.log}

@@ -1,0 +1,65 @@
+"""The Lua scripts of the store: loaded from `lua/`, joined with the table of a job's life."""
+
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from worker.jobs.connection import unavailable
+from worker.jobs.keys import MAX_ENTRIES, PREFIX
+from worker.jobs.life import NEXT
+
+Argument = str | int | float
+
+_WAIT_FOR_DISK_MS = 1000
+
+
+class Scripts:
+    """Runs a script by its name; each is one atomic step on the server.
+
+    The first line of a file (`#!lua`, with or without `flags=allow-oom`) must stay the first
+    line; without the flag a full server refuses the script before it has written anything.
+    """
+
+    def __init__(self, redis: Redis, *, max_losses: int) -> None:
+        self._redis = redis
+        folder = resources.files("worker.jobs") / "lua"
+        head = _head(max_losses=max_losses) + (folder / "prelude.lua").read_text("utf-8")
+        self._scripts: dict[str, Callable[..., Any]] = {}
+        for file in folder.iterdir():
+            name = file.name.removesuffix(".lua")
+            if name != "prelude" and file.name.endswith(".lua"):
+                shebang, _, body = file.read_text("utf-8").partition("\n")
+                self._scripts[name] = redis.register_script(f"{shebang}\n{head}\n{body}")
+
+    def run(self, name: str, *args: Argument) -> Any:
+        """The script's answer. Raises StoreUnavailableError."""
+        with unavailable():
+            return self._scripts[name](args=args)
+
+    def run_durably(self, name: str, *args: Argument) -> Any:
+        """As `run`, and the step is on the server's disk before the answer comes: a power loss
+        cannot take it back. Servers that cannot promise that (no AOF, Redis before 7.2) answer
+        without it."""
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            self._scripts[name](args=args, client=pipeline)
+            pipeline.waitaof(1, 0, _WAIT_FOR_DISK_MS)
+            answer, waited = pipeline.execute(raise_on_error=False)
+            if isinstance(answer, Exception):
+                raise answer
+            if isinstance(waited, Exception) and not isinstance(waited, ResponseError):
+                raise waited
+            return answer
+
+
+def _head(*, max_losses: int) -> str:
+    steps = ", ".join(
+        f"{status.value} = {{ {', '.join(f'{to.value} = true' for to in sorted(following))} }}"
+        for status, following in NEXT.items()
+    )
+    return (
+        f"local PREFIX, MAX_ENTRIES, MAX_LOSSES = '{PREFIX}', {MAX_ENTRIES}, {max_losses}\n"
+        f"local NEXT = {{ {steps} }}\n"
+    )
