@@ -31,3 +31,7 @@ def checkpoints(job_id: str) -> str:
 
 def submission(key: str) -> str:
     return f"{PREFIX}submission:{key}"
+
+
+def first_try(fingerprint: str) -> str:
+    return f"{PREFIX}try:{fingerprint}"

@@ -1,0 +1,62 @@
+"""`python -m api`: the API server."""
+
+import logging
+import sys
+from socket import socket
+
+import uvicorn
+from pydantic import ValidationError
+
+from api.app import create_app
+from api.keys import KeysFileError
+from api.services import Services
+from api.settings import ApiSettings
+
+
+class _Server(uvicorn.Server):
+    """Ends live streams as soon as the process is told to stop: they would never end of
+    themselves, and their clients come back with a cursor."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._services.tail.close()
+        await super().shutdown(sockets)
+
+
+def main() -> int:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = ApiSettings()
+        app = create_app(settings)
+    except (ValidationError, KeysFileError) as error:
+        sys.stderr.write(f"flant5 api: {_reason(error)}\n")
+        return 2
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=settings.stop_grace_seconds,
+    )
+    _Server(config, app.state.services).run()
+    return 0
+
+
+def _reason(error: ValidationError | KeysFileError) -> str:
+    if isinstance(error, KeysFileError):
+        return str(error)
+    faults = (
+        (".".join(f"FLANT5_{part}".upper() for part in fault["loc"]), fault["msg"])
+        for fault in error.errors()
+    )
+    return "; ".join(f"{name}: {message}" if name else message for name, message in faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

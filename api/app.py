@@ -1,0 +1,70 @@
+"""The application: routes, middleware and services put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from api import errors
+from api.keys import KeyRing, read_keys
+from api.middleware import BodyLimit, Gate, RequestFrame
+from api.routes import files, health, history, jobs, models, outputs
+from api.schemas.errors import ErrorResponse
+from api.services import Services
+from api.settings import ApiSettings
+
+_DESCRIPTION = """
+Fine-tunes Flan-T5 on conversations. The paths under `/v1` speak the contract of the `openai`
+Python SDK; fields and paths beyond it are described where they are.
+"""
+_TAGS = [
+    {"name": "files", "description": "Conversations to train on."},
+    {"name": "fine-tuning", "description": "Jobs: submit, follow, cancel."},
+    {"name": "history", "description": "Events, log lines and checkpoints of a job; also live."},
+    {"name": "outputs", "description": "The loss curve and the files of a job."},
+    {"name": "models", "description": "Models to start from, and those that jobs made."},
+    {"name": "health", "description": "For whoever watches the process."},
+]
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """The application; it connects to Redis with the first request.
+
+    Raises KeysFileError when API keys are configured and can't be read.
+    """
+    services = Services.build(settings)
+    app = FastAPI(
+        title="flant5",
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        lifespan=_lifespan,
+        redoc_url=None,
+        # `default` also keeps FastAPI from advertising its own shape of a 422.
+        responses={"default": {"model": ErrorResponse, "description": "Any error."}},
+    )
+    app.state.services = services
+    errors.install(app)
+    app.add_middleware(
+        BodyLimit, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
+    )
+    if settings.api_keys_file is not None:
+        read_keys(settings.api_keys_file)
+        app.add_middleware(Gate, keys=KeyRing(settings.api_keys_file))
+    # Added last, so that it is the outermost: refusals carry a request id too.
+    app.add_middleware(RequestFrame)
+    app.include_router(health.router)
+    for routes in (files, jobs, history, outputs, models):
+        app.include_router(routes.router, prefix="/v1")
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    await run_in_threadpool(services.files.remove_abandoned)
+    try:
+        async with services.tail.running():
+            yield
+    finally:
+        services.redis.close()

@@ -1,0 +1,45 @@
+"""What a job has written to its output directory, for download; nothing else can be reached."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.schemas.artifacts import Artifact
+from worker.jobs.errors import NotFoundError
+
+
+def find_artifact(output: Path, path: str) -> Path:
+    """The real path of a file or directory under `output`.
+
+    Raises NotFoundError for anything else, also for a link that leads out.
+    """
+    root = output.resolve()
+    missing = NotFoundError(f"no artifact {path!r}; the list is at .../artifacts")
+    if "\0" in path:
+        raise missing
+    try:
+        found = (root / path).resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        if not path.strip("/"):
+            raise NotFoundError("the job has written no output yet") from error
+        raise missing from error
+    if not found.is_relative_to(root) or not (found.is_file() or found.is_dir()):
+        raise missing
+    return found
+
+
+def list_artifacts(output: Path, directory: Path) -> tuple[Artifact, ...]:
+    """All files under `directory`, by path; paths are relative to `output`."""
+    root = output.resolve()
+    return tuple(_artifacts(root, directory))
+
+
+def _artifacts(root: Path, directory: Path) -> Iterator[Artifact]:
+    for path in sorted(directory.rglob("*")):
+        try:
+            if path.is_symlink() or not path.is_file():
+                continue
+            num_bytes = path.stat().st_size
+        except FileNotFoundError:
+            # An old checkpoint may be deleted while it is listed.
+            continue
+        yield Artifact(id=path.relative_to(root).as_posix(), bytes=num_bytes)

@@ -1,0 +1,121 @@
+"""What callers are told when something goes wrong: one table of HTTP codes, one shape.
+
+{"error": {"message": "...", "type": "invalid_request_error", "param": "seed", "code": "..."}}
+"""
+
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from api.schemas.errors import Error, ErrorResponse
+from api.validation import explain
+from worker.jobs.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    StorageFullError,
+    StoreUnavailableError,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class UnauthorizedError(Exception):
+    """No key, or not one of ours."""
+
+
+class BodyTooLargeError(HTTPException):
+    """Raised while a body is read. FastAPI lets only an HTTPException pass there."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(413, f"the body is larger than {max_bytes} bytes, the limit of this path")
+
+
+class TooManyStreamsError(Exception):
+    """All live streams that this process holds are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one class of errors is answered."""
+
+    status: int
+    type: str
+    code: str
+    retry_after_seconds: int | None = None
+    """Set where another try may succeed without any change; else the SDK is told not to try."""
+
+
+_REQUEST = "invalid_request_error"
+_SERVER = "server_error"
+
+INTERNAL = Kind(500, _SERVER, "internal_error")
+
+KINDS: dict[type[Exception], Kind] = {
+    InvalidRequestError: Kind(400, _REQUEST, "invalid_value"),
+    RequestValidationError: Kind(400, _REQUEST, "invalid_value"),
+    UnauthorizedError: Kind(401, "authentication_error", "invalid_api_key"),
+    NotFoundError: Kind(404, _REQUEST, "not_found"),
+    BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
+    StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
+    TooManyStreamsError: Kind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
+    StorageFullError: Kind(507, _SERVER, "storage_full"),
+}
+"""The one table of HTTP codes; what is not in it is an HTTPException or our own bug."""
+
+
+def answer(error: Exception, *, body_model: type[BaseModel] | None = None) -> JSONResponse:
+    """The response to `error`; for an error of our own it says nothing about the inside."""
+    kind = _kind_of(error)
+    message, param = _message_of(error, body_model)
+    headers = {"x-should-retry": "false"}
+    if kind.retry_after_seconds is not None:
+        headers = {"x-should-retry": "true", "retry-after": str(kind.retry_after_seconds)}
+    if isinstance(error, HTTPException) and error.headers:
+        headers |= error.headers
+    if kind.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    body = ErrorResponse(error=Error(message=message, type=kind.type, param=param, code=kind.code))
+    return JSONResponse(body.model_dump(), status_code=kind.status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error that is raised below its middleware in our shape."""
+    for error_class in (*KINDS, HTTPException):
+        app.add_exception_handler(error_class, _handle)
+
+
+def _handle(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, StoreUnavailableError):
+        _log.warning("%s %s: %s", request.method, request.url.path, error)
+    body_field = getattr(request.scope.get("route"), "body_field", None)
+    model = body_field.field_info.annotation if body_field else None
+    is_model = isinstance(model, type) and issubclass(model, BaseModel)
+    return answer(error, body_model=model if is_model else None)
+
+
+def _kind_of(error: Exception) -> Kind:
+    for error_class in type(error).__mro__:
+        if error_class in KINDS:
+            return KINDS[error_class]
+    if isinstance(error, HTTPException):
+        name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        return Kind(error.status_code, _REQUEST if error.status_code < 500 else _SERVER, name)
+    return INTERNAL
+
+
+def _message_of(error: Exception, body_model: type[BaseModel] | None) -> tuple[str, str | None]:
+    if isinstance(error, InvalidRequestError):
+        return str(error), error.param
+    if isinstance(error, RequestValidationError):
+        return explain(error, model=body_model)
+    if isinstance(error, HTTPException):
+        return str(error.detail), None
+    if _kind_of(error) is INTERNAL:
+        return "the server failed on this request; its log has the details by x-request-id", None
+    return str(error), None

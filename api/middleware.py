@@ -1,0 +1,123 @@
+"""What happens to every request before and after its route."""
+
+import logging
+import re
+import secrets
+import time
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import BodyTooLargeError, UnauthorizedError, answer
+from api.keys import KeyRing
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+_PROBES = frozenset({"/healthz", "/readyz"})
+_MULTIPART_BYTES = 2**16
+"""Room for the form around an uploaded file."""
+_DISCARDED_BYTES = 2**26
+
+_log = logging.getLogger(__name__)
+
+
+class RequestFrame:
+    """Gives each request an id and its time of arrival, each answer the id, each failure of our
+    own an answer, and the log a line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["arrived_at"] = time.time()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            _log.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            if status:
+                # The answer has begun; cutting the connection is all that tells the client.
+                raise
+            await answer(error)(scope, receive, send_with_id)
+        level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
+        _log.log(level, "%s %s %d (%s)", scope["method"], scope["path"], status, request_id)
+
+
+class Gate:
+    """Lets nobody into /v1 without a key."""
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+            await self._app(scope, receive, send)
+            return
+        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._keys.owner_of(key.strip()) is not None:
+            await self._app(scope, receive, send)
+            return
+        found = "no API key" if not key else "an API key that is not known here"
+        error = UnauthorizedError(f"found {found}; expected `Authorization: Bearer <key>`")
+        await _refuse(answer(error), scope, receive, send)
+
+
+class BodyLimit:
+    """Ends a request whose body is larger than its path allows."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_file_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._max_upload_bytes = max_file_bytes + _MULTIPART_BYTES
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_upload = scope["path"].rstrip("/") == "/v1/files"
+        max_bytes = self._max_upload_bytes if is_upload else self._max_body_bytes
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > max_bytes:
+            await _refuse(answer(BodyTooLargeError(max_bytes)), scope, receive, send)
+            return
+        num_bytes = 0
+
+        async def receive_limited() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > max_bytes:
+                raise BodyTooLargeError(max_bytes)
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+
+async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without a look at the body, but take some of it first: a connection that is closed
+    while the client still sends may lose the answer."""
+    num_bytes, has_more = 0, True
+    while has_more and num_bytes < _DISCARDED_BYTES:
+        message = await receive()
+        num_bytes += len(message.get("body", b""))
+        has_more = message.get("more_body", False)
+    await response(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's, so that its log and ours can be read together, or a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"

@@ -1,0 +1,1 @@
+"""The doors: each route hands its request on and its result back."""

@@ -1,0 +1,75 @@
+"""Files to train on."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Form, Query, UploadFile
+from fastapi.responses import FileResponse
+
+from api.schemas.files import FileDeleted, FileObject
+from api.schemas.pages import ListPage
+from api.services import Wired
+from worker.jobs.errors import InvalidRequestError
+
+_CHUNK_BYTES = 2**20
+
+router = APIRouter(prefix="/files", tags=["files"])
+
+
+@router.post("")
+def create_file(
+    services: Wired,
+    file: UploadFile,
+    purpose: Annotated[Literal["fine-tune"], Form()],
+    expires_after: Annotated[str | None, Form(alias="expires_after[anchor]")] = None,
+) -> FileObject:
+    """Upload conversations: a ShareGPT JSON array, the same as JSONL, or chat `messages` JSONL.
+
+    What the file holds is checked by the job that uses it.
+    """
+    if expires_after is not None:
+        message = "expires_after: not supported; a file stays until it is deleted"
+        raise InvalidRequestError(message, param="expires_after")
+    stored = services.files.create(
+        iter(lambda: file.file.read(_CHUNK_BYTES), b""),
+        filename=file.filename or "",
+        purpose=purpose,
+        max_bytes=services.settings.max_file_bytes,
+    )
+    return FileObject.of(stored)
+
+
+@router.get("")
+def list_files(
+    services: Wired,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: str | None = None,
+) -> ListPage[FileObject]:
+    """All files, newest first."""
+    page = services.files.list(after=after, limit=limit, order=order, purpose=purpose)
+    files = [FileObject.of(stored) for stored in page.items]
+    return ListPage[FileObject].of(files, has_more=page.has_more)
+
+
+@router.get("/{file_id}")
+def retrieve_file(services: Wired, file_id: str) -> FileObject:
+    """What is known about a file."""
+    return FileObject.of(services.files.get(file_id))
+
+
+@router.delete("/{file_id}")
+def delete_file(services: Wired, file_id: str) -> FileDeleted:
+    """Remove a file. A job that has not read it yet will fail."""
+    services.files.delete(file_id)
+    return FileDeleted(id=file_id)
+
+
+@router.get("/{file_id}/content", response_class=FileResponse)
+def retrieve_file_content(services: Wired, file_id: str) -> FileResponse:
+    """The file as it was uploaded."""
+    return FileResponse(
+        services.files.content_path(file_id),
+        media_type="application/octet-stream",
+        filename=services.files.get(file_id).filename,
+    )

@@ -1,0 +1,90 @@
+"""What happens to a job: events, log lines, checkpoints; the first two also live."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+
+from api.schemas.history import (
+    CHECKPOINT_PREFIX,
+    EVENT_PREFIX,
+    CheckpointObject,
+    EventObject,
+    LogLineObject,
+)
+from api.schemas.pages import ListPage
+from api.services import Wired
+from api.streams import MEDIA_TYPE, Stream, wants_stream
+
+router = APIRouter(prefix="/fine_tuning/jobs/{job_id}", tags=["history"])
+
+_LIVE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A page; with `Accept: text/event-stream` the live stream.",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+    }
+}
+After = Annotated[str | None, Query()]
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
+
+
+@router.get("/events", responses=_LIVE, response_model=ListPage[EventObject])
+def list_events(
+    services: Wired,
+    request: Request,
+    job_id: str,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    last_event_id: LastEventId = None,
+) -> ListPage[EventObject] | StreamingResponse:
+    """What happened to a job, newest first.
+
+    The live form sends everything after `Last-Event-ID` (or `after`), oldest first, goes on with
+    what happens, and ends after the job's last event with `event: end`.
+    """
+    if wants_stream(request):
+        cursor = _cursor(last_event_id or after, EVENT_PREFIX)
+        return Stream.response(services, job_id, topic="events", after=cursor)
+    page = services.history.events(job_id, after=_cursor(after, EVENT_PREFIX), limit=limit)
+    events = [EventObject.of(event) for event in page.items]
+    return ListPage[EventObject].of(events, has_more=page.has_more)
+
+
+@router.get("/logs", responses=_LIVE, response_model=ListPage[LogLineObject])
+def list_logs(
+    services: Wired,
+    request: Request,
+    job_id: str,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    tail: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+    last_event_id: LastEventId = None,
+) -> ListPage[LogLineObject] | StreamingResponse:
+    """What the trainer wrote, oldest first; with `tail` only the last lines.
+
+    The live form sends everything after `Last-Event-ID` (or `after`) and goes on to the end.
+    """
+    if wants_stream(request):
+        return Stream.response(services, job_id, topic="logs", after=last_event_id or after)
+    page = services.history.logs(job_id, after=after, limit=limit, tail=tail)
+    lines = [LogLineObject.of(line) for line in page.items]
+    return ListPage[LogLineObject].of(lines, has_more=page.has_more)
+
+
+@router.get("/checkpoints")
+def list_checkpoints(
+    services: Wired,
+    job_id: str,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+) -> ListPage[CheckpointObject]:
+    """Complete checkpoints of a job, newest first."""
+    job = services.store.get(job_id)
+    cursor = _cursor(after, CHECKPOINT_PREFIX)
+    page = services.history.checkpoints(job_id, after=cursor, limit=limit)
+    checkpoints = [CheckpointObject.of(checkpoint, job=job) for checkpoint in page.items]
+    return ListPage[CheckpointObject].of(checkpoints, has_more=page.has_more)
+
+
+def _cursor(item_id: str | None, prefix: str) -> str | None:
+    return None if item_id is None else item_id.removeprefix(prefix)

@@ -1,0 +1,28 @@
+"""Models a job can start from. Their ids contain `/` and `:`, raw or escaped."""
+
+from fastapi import APIRouter
+
+from api.schemas.models import ModelDeleted, ModelObject
+from api.schemas.pages import ListPage
+from api.services import Wired
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.get("")
+def list_models(services: Wired) -> ListPage[ModelObject]:
+    """The models that are here: those that jobs made, newest first, and base models."""
+    return ListPage[ModelObject].of([ModelObject.of(model) for model in services.models.list()])
+
+
+@router.get("/{model:path}")
+def retrieve_model(services: Wired, model: str) -> ModelObject:
+    """What is known about a model."""
+    return ModelObject.of(services.models.get(model))
+
+
+@router.delete("/{model:path}")
+def delete_model(services: Wired, model: str) -> ModelDeleted:
+    """Forget a model that a job made; its files stay in the job's output."""
+    services.models.delete(model)
+    return ModelDeleted(id=model)

@@ -1,0 +1,39 @@
+"""What a job leaves on disk: its loss curve and its files."""
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from api.artifacts import find_artifact, list_artifacts
+from api.curve import read_curve
+from api.schemas.artifacts import Artifact
+from api.schemas.metrics import Metrics
+from api.schemas.pages import ListPage
+from api.services import Wired
+
+router = APIRouter(prefix="/fine_tuning/jobs/{job_id}", tags=["outputs"])
+
+
+@router.get("/metrics")
+def retrieve_metrics(services: Wired, job_id: str) -> Metrics:
+    """The loss curve so far, as columns."""
+    job = services.store.get(job_id)
+    return read_curve(services.home.run_directory(job.id).progress)
+
+
+@router.get("/artifacts")
+def list_job_artifacts(services: Wired, job_id: str) -> ListPage[Artifact]:
+    """All files of a job's output: checkpoints and the final model."""
+    job = services.store.get(job_id)
+    output = services.home.run_directory(job.id).output
+    return ListPage[Artifact].of(list_artifacts(output, find_artifact(output, "")))
+
+
+@router.get("/artifacts/{path:path}", response_model=ListPage[Artifact])
+def retrieve_artifact(services: Wired, job_id: str, path: str) -> ListPage[Artifact] | FileResponse:
+    """A file of a job's output; for a directory, the list of the files under it."""
+    job = services.store.get(job_id)
+    output = services.home.run_directory(job.id).output
+    found = find_artifact(output, path)
+    if found.is_dir():
+        return ListPage[Artifact].of(list_artifacts(output, found))
+    return FileResponse(found, media_type="application/octet-stream", filename=found.name)

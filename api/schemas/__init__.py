@@ -1,0 +1,1 @@
+"""Shapes that exist only in HTTP: what callers send and what they get."""

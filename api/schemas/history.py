@@ -1,0 +1,96 @@
+"""What happens to a job, as callers see it: events, checkpoints and log lines."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from worker.jobs.events import Checkpoint, Event, LogLine
+from worker.jobs.job import Job, model_id
+
+EVENT_PREFIX = "ft-event-"
+CHECKPOINT_PREFIX = "ftckpt_"
+
+_METRICS = {
+    "loss": "train_loss",
+    "train_loss": "train_loss",
+    "eval_loss": "full_valid_loss",
+    "eval_token_accuracy": "full_valid_mean_token_accuracy",
+}
+"""The trainer's names -> those of the SDK; all others keep theirs."""
+
+
+class EventObject(BaseModel):
+    """Something that happened to a job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
+    seq: int
+    """1, 2, 3, ... within the job: a missing number shows that something was missed."""
+    created_at: int
+    level: Literal["info", "warn", "error"]
+    type: Literal["message", "metrics"]
+    message: str
+    data: dict[str, JsonValue]
+    """The numbers of a `metrics` event; the new `status` when the job took a step."""
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        return cls(
+            id=EVENT_PREFIX + event.id,
+            seq=event.seq,
+            created_at=int(event.created_at),
+            level=event.level,
+            type=event.type,
+            message=event.message,
+            data=event.data,
+        )
+
+
+class LogLineObject(BaseModel):
+    """One line the trainer wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["fine_tuning.job.log_line"] = "fine_tuning.job.log_line"
+    seq: int
+    """1, 2, 3, ... within the job."""
+    created_at: float
+    """With its fraction: lines come fast."""
+    stream: Literal["stdout", "stderr"]
+    line: str
+
+    @classmethod
+    def of(cls, line: LogLine) -> Self:
+        return cls(**line.model_dump())
+
+
+class CheckpointObject(BaseModel):
+    """A complete checkpoint; its model id can be trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: dict[str, float]
+    path: str
+    """Where it lies, relative to the run directory."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, *, job: Job) -> Self:
+        metrics = {_METRICS.get(name, name): value for name, value in checkpoint.metrics.items()}
+        return cls(
+            id=CHECKPOINT_PREFIX + checkpoint.id,
+            created_at=int(checkpoint.created_at),
+            fine_tuned_model_checkpoint=model_id(job.id, job.spec, step=checkpoint.step),
+            fine_tuning_job_id=job.id,
+            step_number=checkpoint.step,
+            metrics={"step": checkpoint.step} | metrics,
+            path=checkpoint.path,
+        )

@@ -1,0 +1,207 @@
+"""Jobs, as callers submit and see them."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from flant5_train.config import Hyperparameters
+from worker.jobs.job import Job, JobError
+from worker.jobs.life import Status
+
+
+class RequestedHyperparameters(Hyperparameters):
+    """Ours, by the Trainer's names, and the three of the SDK; "auto" means the default."""
+
+    n_epochs: float | None = Field(None, gt=0, le=1000)
+    """Another name of `num_train_epochs`."""
+    batch_size: int | None = Field(None, ge=1, le=2**22)
+    """Pairs per optimizer step, over all processes: `per_device_train_batch_size` x
+    `gradient_accumulation_steps` x `num_gpus`, which are chosen to give it."""
+    learning_rate_multiplier: float | None = Field(None, gt=0, le=1e6)
+    """Factor on the default of `learning_rate`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_auto(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value != "auto"}
+
+
+class Supervised(BaseModel):
+    """Settings of supervised fine-tuning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hyperparameters: RequestedHyperparameters | None = None
+
+
+class Method(BaseModel):
+    """How to fine-tune."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    type: Literal["supervised"]
+    """This service has no other method."""
+    supervised: Supervised | None = None
+
+
+class CreateJob(BaseModel):
+    """A job to submit. What is left out or null takes its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: str
+    """Base model: `flant5-demo`, a directory name under `HOME/models`, a hub name such as
+    `google/flan-t5-base`, or the id of a fine-tuned model or checkpoint of this service."""
+    training_file: str
+    """A file id, or a path relative to `DATA_ROOT`."""
+    validation_file: str | None = None
+    """Conversations to evaluate on: a file id, or a path relative to `DATA_ROOT`."""
+    method: Method | None = None
+    hyperparameters: RequestedHyperparameters | None = None
+    """Deprecated by the SDK: use `method.supervised.hyperparameters`."""
+    suffix: str | None = None
+    """Part of the fine-tuned model's id: 1 to 64 letters, digits, `_`, `.` or `-`."""
+    seed: int | None = None
+    """Seed of the data order, the dropout and the validation split; 42 unless given."""
+    metadata: dict[str, str] | None = None
+    """Up to 16 pairs of the caller's own; keys to 64 characters, values to 512."""
+    integrations: list[JsonValue] | None = None
+    """Not supported: null or empty."""
+
+
+class EchoedHyperparameters(Hyperparameters):
+    """All hyperparameters with the values the job runs with."""
+
+    n_epochs: int | float
+    batch_size: int
+    learning_rate_multiplier: float
+
+
+class EchoedSupervised(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hyperparameters: EchoedHyperparameters
+
+
+class EchoedMethod(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["supervised"] = "supervised"
+    supervised: EchoedSupervised
+
+
+class JobProgress(BaseModel):
+    """How far a job's training is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    step: int
+    """Optimizer steps done."""
+    max_steps: int | None
+    """Null until the data is read."""
+    percent: float
+    loss: float | None
+    tokens_per_second: float | None
+    eta_seconds: float | None
+    last_heartbeat_at: float | None
+    """When the worker last said that it is alive."""
+
+    @classmethod
+    def of(cls, job: Job) -> Self | None:
+        """None for a job that has never run."""
+        if job.started_at is None:
+            return None
+        done = job.progress
+        return cls(
+            step=done.step if done else 0,
+            max_steps=done.max_steps if done else None,
+            percent=done.percent if done else 0.0,
+            loss=done.loss if done else None,
+            tokens_per_second=done.tokens_per_second if done else None,
+            eta_seconds=done.eta_seconds if done else None,
+            last_heartbeat_at=job.last_heartbeat_at,
+        )
+
+
+class JobObject(BaseModel):
+    """A fine-tuning job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    created_at: int
+    started_at: int | None
+    """When the first attempt began."""
+    finished_at: int | None
+    model: str
+    fine_tuned_model: str | None
+    organization_id: str = "flant5"
+    status: Status
+    phase: str | None
+    """What a job that has not ended is doing: `waiting_for_gpu`, `preprocessing`,
+    `loading_model`, `training`, `evaluating`, `saving` or `stopping`."""
+    progress: JobProgress | None
+    estimated_finish: int | None
+    attempt: int
+    """Executions of the trainer begun so far."""
+    training_file: str
+    validation_file: str | None
+    result_files: tuple[str, ...] = ()
+    output_directory: str
+    """Where checkpoints and the final model lie on the server."""
+    hyperparameters: EchoedHyperparameters
+    method: EchoedMethod
+    seed: int
+    suffix: str | None
+    metadata: dict[str, str]
+    integrations: tuple[JsonValue, ...] = ()
+    trained_tokens: int | None
+    error: JobError | None
+
+    @classmethod
+    def of(
+        cls, job: Job, *, output: Path, hyperparameters: EchoedHyperparameters, now: float
+    ) -> Self:
+        return cls(
+            id=job.id,
+            created_at=int(job.created_at),
+            started_at=_seconds(job.started_at),
+            finished_at=_seconds(job.finished_at),
+            model=job.spec.model,
+            fine_tuned_model=job.fine_tuned_model,
+            status=job.status,
+            phase=_phase(job),
+            progress=JobProgress.of(job),
+            estimated_finish=_estimated_finish(job, now),
+            attempt=job.attempt,
+            training_file=job.spec.training_file,
+            validation_file=job.spec.validation_file,
+            output_directory=str(output),
+            hyperparameters=hyperparameters,
+            method=EchoedMethod(supervised=EchoedSupervised(hyperparameters=hyperparameters)),
+            seed=job.spec.seed,
+            suffix=job.spec.suffix,
+            metadata=job.spec.metadata,
+            trained_tokens=job.trained_tokens,
+            error=job.error,
+        )
+
+
+def _phase(job: Job) -> str | None:
+    if job.is_cancelling:
+        return "stopping"
+    return "waiting_for_gpu" if job.status is Status.QUEUED else job.phase
+
+
+def _estimated_finish(job: Job, now: float) -> int | None:
+    if job.status is not Status.RUNNING or not job.progress or job.progress.eta_seconds is None:
+        return None
+    return int(now + job.progress.eta_seconds)
+
+
+def _seconds(instant: float | None) -> int | None:
+    return None if instant is None else int(instant)

@@ -1,0 +1,30 @@
+"""The loss curve, as callers see it."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Column = tuple[float | None, ...]
+
+
+class Metrics(BaseModel):
+    """The numbers of a run in columns: row i of `loss` belongs to row i of `step`, row i of
+    `eval_loss` to row i of `eval_step`. A number that was not finite is null."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    object: Literal["fine_tuning.job.metrics"] = "fine_tuning.job.metrics"
+    step: tuple[int, ...]
+    epoch: Column
+    loss: Column
+    """Mean negative log-likelihood per target token."""
+    learning_rate: Column
+    grad_norm: Column
+    tokens_seen: tuple[int, ...]
+    """Source and target tokens, padding not counted."""
+    tokens_per_second: Column
+    eval_step: tuple[int, ...]
+    eval_loss: Column
+    eval_token_accuracy: Column
+    num_malformed_lines: int
+    """Lines of `progress.jsonl` that could not be read, and are left out here."""

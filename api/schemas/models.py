@@ -1,0 +1,33 @@
+"""Models, as callers see them."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from worker.jobs.models import Model
+
+
+class ModelObject(BaseModel):
+    """A model that a job can start from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    """0 for a model that came with the service."""
+    owned_by: str
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        return cls(id=model.id, created=int(model.created_at), owned_by=model.owned_by)
+
+
+class ModelDeleted(BaseModel):
+    """A fine-tuned model is no longer known; its files stay in the run directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["model"] = "model"
+    deleted: Literal[True] = True

@@ -1,0 +1,37 @@
+"""The shape of every list: the next page begins after the id of the last item."""
+
+from collections.abc import Sequence
+from typing import Generic, Literal, Protocol, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=_Identified)
+
+
+class ListPage(BaseModel, Generic[Item]):
+    """A part of a list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    object: Literal["list"] = "list"
+    data: tuple[Item, ...]
+    has_more: bool
+    """Whether another page follows; it is what ends a client's loop."""
+    first_id: str | None
+    last_id: str | None
+    """What `after` of the next page is to be."""
+
+    @classmethod
+    def of(cls, items: Sequence[Item], *, has_more: bool = False) -> Self:
+        return cls(
+            data=tuple(items),
+            has_more=has_more,
+            first_id=items[0].id if items else None,
+            last_id=items[-1].id if items else None,
+        )

@@ -1,0 +1,57 @@
+"""Everything a route may use, put together once."""
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
+from redis import Redis
+
+from api.settings import ApiSettings
+from api.tail import Tail
+from worker.jobs.connection import open_redis
+from worker.jobs.files import FileStore
+from worker.jobs.history import JobHistory
+from worker.jobs.home import Home
+from worker.jobs.models import ModelCatalog
+from worker.jobs.store import JobStore
+from worker.jobs.submissions import Submissions
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What stands behind the routes."""
+
+    settings: ApiSettings
+    home: Home
+    redis: Redis
+    store: JobStore
+    history: JobHistory
+    files: FileStore
+    models: ModelCatalog
+    submissions: Submissions
+    tail: Tail
+
+    @classmethod
+    def build(cls, settings: ApiSettings) -> Self:
+        """Connects to nothing yet."""
+        redis = open_redis(settings.redis_url)
+        store = JobStore(redis)
+        return cls(
+            settings=settings,
+            home=settings.home_directories,
+            redis=redis,
+            store=store,
+            history=JobHistory(redis),
+            files=FileStore(settings.home_directories, settings.data_root),
+            models=ModelCatalog(settings, store),
+            submissions=Submissions(redis),
+            tail=Tail(settings.redis_url),
+        )
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Wired = Annotated[Services, Depends(_services)]

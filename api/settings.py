@@ -1,0 +1,51 @@
+"""The environment variables of the API process."""
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from worker.jobs.settings import SharedSettings
+
+
+class ApiSettings(SharedSettings):
+    """Built once in `python -m api`; handed to `create_app`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; one beyond this machine needs API keys."""
+    port: int = Field(8000, ge=1, le=65535)
+    """Port to listen on."""
+    api_keys_file: Path | None = None
+    """Keys that callers must show, one `name:sha256` a line; unset means that none is asked for."""
+    max_file_bytes: int = Field(512 * 2**20, ge=1)
+    """Largest file that may be uploaded."""
+    max_body_bytes: int = Field(2**20, ge=1024)
+    """Largest body of any other request."""
+    max_stream_clients: int = Field(1000, ge=1)
+    """Live streams held at a time; one more is told to come back later."""
+    heartbeat_seconds: float = Field(15.0, gt=0)
+    """Silence on a live stream after which a comment is sent, so that no proxy cuts it."""
+    stop_grace_seconds: int = Field(5, ge=0)
+    """Time that requests in progress get to end when the process is told to stop."""
+
+    @model_validator(mode="after")
+    def _needs_keys_beyond_this_machine(self) -> Self:
+        if self.api_keys_file is None and not _is_loopback(self.host):
+            raise ValueError(
+                f"FLANT5_HOST is {self.host!r}, which other machines can reach, and no API keys "
+                "are configured; make a key with `flant5 keys create NAME` and set "
+                "FLANT5_API_KEYS_FILE, or listen on 127.0.0.1"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    """
+    >>> [_is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "gpu-1")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,96 @@
+"""From a create request to a job: translated, checked, and made once."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from api.hyperparameters import hyperparameters_of
+from api.schemas.jobs import CreateJob
+from api.services import Services
+from api.validation import explain
+from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.job import Job
+from worker.jobs.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a create request comes from, as far as telling repetitions apart needs it."""
+
+    caller: str
+    """The Authorization header, or ''."""
+    idempotency_key: str | None
+    is_retry: bool
+    """The client says that it sent this before."""
+    arrived_at: float
+    """When the server began to receive it, in Unix seconds."""
+
+
+def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
+    """The job of this submission: a new one, or the one that an earlier try of it made.
+
+    Raises InvalidRequestError when the spec can't be carried out, StoreUnavailableError.
+    """
+    spec = spec_of(request)
+    _check_references(spec, services)
+    job = services.store.create(spec, submission_key=_submission_key(spec, origin, services))
+    if origin.idempotency_key is not None and job.spec != spec:
+        raise InvalidRequestError(
+            f"Idempotency-Key {origin.idempotency_key!r} was used for job {job.id}, which has "
+            "another content; a new submission needs a new key",
+            param="Idempotency-Key",
+        )
+    return job
+
+
+def spec_of(request: CreateJob) -> JobSpec:
+    """The job spec that a request stands for. Raises InvalidRequestError."""
+    if request.integrations:
+        raise InvalidRequestError(
+            "integrations: not supported by this service; leave it out (the loss is at "
+            "/v1/fine_tuning/jobs/{id}/metrics)",
+            param="integrations",
+        )
+    fields = request.model_dump(
+        exclude={"method", "hyperparameters", "integrations"}, exclude_none=True
+    )
+    hyperparameters = hyperparameters_of(request)
+    try:
+        return JobSpec(**fields, hyperparameters=hyperparameters)
+    except ValidationError as error:
+        message, param = explain(error)
+        raise InvalidRequestError(message, param=param) from error
+
+
+def _check_references(spec: JobSpec, services: Services) -> None:
+    _check("training_file", lambda: services.files.resolve(spec.training_file))
+    if spec.validation_file is not None:
+        validation_file = spec.validation_file
+        _check("validation_file", lambda: services.files.resolve(validation_file))
+    _check("model", lambda: services.models.resolve(spec.model))
+
+
+def _check(param: str, resolve: Callable[[], object]) -> None:
+    """What a request names and isn't there is a bad request, not a page that was not found."""
+    try:
+        resolve()
+    except (NotFoundError, InvalidRequestError) as error:
+        raise InvalidRequestError(f"{param}: {error}", param=param) from error
+
+
+def _submission_key(spec: JobSpec, origin: Origin, services: Services) -> str:
+    if origin.idempotency_key is not None:
+        return _digest("key", origin.caller, origin.idempotency_key)
+    return services.submissions.token(
+        _digest("spec", origin.caller, spec.model_dump_json()),
+        arrived_at=origin.arrived_at,
+        is_retry=origin.is_retry,
+    )
+
+
+def _digest(*parts: str) -> str:
+    """Of the parts with their lengths, so that no two lists of parts meet."""
+    framed = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(framed.encode()).hexdigest()

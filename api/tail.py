@@ -1,0 +1,196 @@
+"""The live end of jobs' streams: one task per process reads Redis and feeds all clients.
+
+A client's subscription is pinned to where its stream stands at that moment; what came before is
+history, which the client reads itself. So nothing is lost between the two, and a client that
+falls behind just goes back to reading history.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, cast
+
+from pydantic import SecretStr, ValidationError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from api.frames import Frame, Topic, read_frame
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+
+MAX_WAITING_FRAMES = 1000
+"""Frames kept for a client that does not take them."""
+
+_BLOCK_MS = 250
+"""A client that joins is heard of after this time; the pinned cursor makes up for it."""
+_TIMEOUT_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+_BATCH = 500
+
+Entries = list[tuple[str, Mapping[str, str]]]
+
+_log = logging.getLogger(__name__)
+
+
+class Signal(Enum):
+    """What a subscription says beside frames."""
+
+    ENDED = auto()
+    """The job ended: whatever it wrote is in its history by now."""
+    MISSED = auto()
+    """The client was too slow and frames were dropped: it has to read on in the history."""
+    CLOSED = auto()
+    """This process stops."""
+
+
+class Subscription:
+    """What one client has yet to take; bounded."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Frame | Signal] = deque()
+        self._news = asyncio.Event()
+        self._has_missed = False
+
+    def put(self, item: Frame | Signal) -> None:
+        if isinstance(item, Frame) and not self._has_missed:
+            self._has_missed = len(self._waiting) >= MAX_WAITING_FRAMES
+            if self._has_missed:
+                self._waiting = deque(each for each in self._waiting if isinstance(each, Signal))
+                item = Signal.MISSED
+        elif isinstance(item, Frame):
+            return
+        self._waiting.append(item)
+        self._news.set()
+
+    async def take(self, *, timeout_seconds: float) -> tuple[Frame | Signal, ...]:
+        """What has arrived, in order; nothing when nothing came in time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return ()
+        items = tuple(self._waiting)
+        self._waiting.clear()
+        self._news.clear()
+        self._has_missed = False
+        return items
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One Redis stream that is being read."""
+
+    topic: Topic
+    cursor: str
+    readers: set[Subscription] = field(default_factory=set)
+    waiting_for_end: set[Subscription] = field(default_factory=set)
+
+
+class Tail:
+    """The reader of all streams that somebody follows. Used in one event loop."""
+
+    def __init__(self, redis_url: SecretStr) -> None:
+        self._redis = Redis.from_url(
+            redis_url.get_secret_value(),
+            decode_responses=True,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+        )
+        self._channels: dict[str, _Channel] = {}
+        self._clients: set[Subscription] = set()
+        self._has_clients = asyncio.Event()
+
+    @property
+    def num_clients(self) -> int:
+        return len(self._clients)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Reads as long as the context is open."""
+        task = asyncio.create_task(self._read_forever())
+        try:
+            yield
+        finally:
+            self.close()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self._redis.aclose()
+
+    def close(self) -> None:
+        """Tell all clients that this process stops; their cursor takes them on elsewhere."""
+        for client in self._clients:
+            client.put(Signal.CLOSED)
+
+    @asynccontextmanager
+    async def subscribe(self, job_id: str, topic: Topic) -> AsyncIterator[Subscription]:
+        """What is written to the job's stream from now on, and the news of its end.
+
+        Raises StoreUnavailableError.
+        """
+        content = keys.events(job_id) if topic == "events" else keys.logs(job_id)
+        end = keys.events(job_id)
+        at_content, at_end = [await self._newest(key) for key in (content, end)]
+        subscription = Subscription()
+        reading = self._channels.setdefault(content, _Channel(topic, at_content))
+        ending = self._channels.setdefault(end, _Channel("events", at_end))
+        reading.readers.add(subscription)
+        ending.waiting_for_end.add(subscription)
+        self._clients.add(subscription)
+        self._has_clients.set()
+        try:
+            yield subscription
+        finally:
+            self._leave(subscription, content, end)
+
+    async def _newest(self, key: str) -> str:
+        with unavailable():
+            entries = await self._redis.xrevrange(key, count=1)
+        return str(entries[0][0]) if entries else "0-0"
+
+    def _leave(self, subscription: Subscription, *stream_keys: str) -> None:
+        self._clients.discard(subscription)
+        for key in set(stream_keys):
+            channel = self._channels[key]
+            channel.readers.discard(subscription)
+            channel.waiting_for_end.discard(subscription)
+            if not channel.readers and not channel.waiting_for_end:
+                del self._channels[key]
+        if not self._clients:
+            self._has_clients.clear()
+
+    async def _read_forever(self) -> None:
+        while True:
+            await self._has_clients.wait()
+            cursors = {key: channel.cursor for key, channel in self._channels.items()}
+            try:
+                answer = await self._redis.xread(cast(Any, cursors), count=_BATCH, block=_BLOCK_MS)
+            except (RedisError, OSError) as error:
+                # The cursors stay: nothing is missed, only late.
+                _log.warning("live streams stand still, Redis does not answer: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            for key, entries in cast(list[tuple[str, Entries]], answer):
+                self._deliver(key, entries)
+
+    def _deliver(self, key: str, entries: Entries) -> None:
+        channel = self._channels.get(key)
+        if channel is None:
+            return
+        for entry_id, fields in entries:
+            channel.cursor = entry_id
+            try:
+                frame = read_frame(channel.topic, entry_id, fields)
+            except (ValidationError, KeyError):
+                # One entry that can't be read must not stop the streams of all jobs; its missing
+                # `seq` shows the gap.
+                _log.exception("entry %s of %s is malformed; left out", entry_id, key)
+                continue
+            for reader in channel.readers:
+                reader.put(frame)
+            if frame.ends_job:
+                for client in channel.waiting_for_end:
+                    client.put(Signal.ENDED)

@@ -1,0 +1,96 @@
+"""Turns what pydantic says about a bad request into sentences for the person who sent it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+_SECTIONS = frozenset({"body", "query", "path", "header"})
+_MAX_INPUT_LENGTH = 80
+_MAX_FAULTS = 5
+
+
+def explain(
+    error: RequestValidationError | ValidationError,
+    *,
+    model: type[BaseModel] | None = None,
+    prefix: str = "",
+) -> tuple[str, str | None]:
+    """The message and the dotted name of the first field at fault.
+
+    With the `model` of the body, an unknown field is answered with the nearest known one.
+
+    >>> from worker.jobs.spec import JobSpec
+    >>> try: JobSpec(model="flant5-demo", training_file="f", seed=-1)
+    ... except ValidationError as error: explain(error)
+    ('seed: input should be greater than or equal to 0, got -1', 'seed')
+    """
+    faults = [_Fault(details, prefix=prefix, model=model) for details in error.errors()]
+    sentences = [fault.sentence for fault in faults[:_MAX_FAULTS]]
+    if len(faults) > _MAX_FAULTS:
+        sentences.append(f"and {len(faults) - _MAX_FAULTS} more")
+    return "; ".join(sentences), faults[0].field or None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that `name` was probably meant to be, or ''.
+
+    >>> nearest("learning_rat", ["learning_rate", "seed"])
+    "; did you mean 'learning_rate'?"
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class _Fault:
+    def __init__(
+        self, details: Mapping[str, Any], *, prefix: str, model: type[BaseModel] | None
+    ) -> None:
+        location = [str(part) for part in details["loc"]]
+        if location and location[0] in _SECTIONS:
+            location = location[1:]
+        self._details = details
+        self._known = _names_beside(location, model)
+        self.field = ".".join([prefix, *location] if prefix else location)
+
+    @property
+    def sentence(self) -> str:
+        kind, message = self._details["type"], str(self._details["msg"])
+        if kind == "json_invalid":
+            return f"the body is not JSON: {self._details['ctx']['error']} at {self.field}"
+        if not self.field:
+            return f"the body: {_uncapitalized(message)} (is its Content-Type right?)"
+        if kind == "missing":
+            return f"{self.field}: missing"
+        if kind == "extra_forbidden":
+            return f"{self.field}: unknown field{nearest(self.field.split('.')[-1], self._known)}"
+        if kind == "value_error":
+            return f"{self.field}: {message.removeprefix('Value error, ')}"
+        return f"{self.field}: {_uncapitalized(message)}, got {_shown(self._details['input'])}"
+
+
+def _names_beside(location: Sequence[str], model: type[BaseModel] | None) -> Iterable[str]:
+    """The fields of the model in which the last part of `location` was looked for."""
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if model else None
+        model = _model_in(field.annotation) if field else None
+    return model.model_fields if model else ()
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The model in `Model` or `Model | None`."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _uncapitalized(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _shown(value: object) -> str:
+    text = ascii(value) if not isinstance(value, str) or not value.isprintable() else repr(value)
+    return text if len(text) <= _MAX_INPUT_LENGTH else text[:_MAX_INPUT_LENGTH] + "..."
