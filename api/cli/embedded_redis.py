@@ -139,7 +139,8 @@ class EmbeddedRedis:
             f'dir "{self._directory}"',
             f'logfile "{self.log}"',
             "appendonly yes",
-            "appendfsync everysec",
+            # Our writes are few. With `everysec` the store's WAITAOF takes up to 100 ms each time.
+            "appendfsync always",
             'save ""',
             "maxmemory-policy noeviction",
         ]

@@ -4,6 +4,7 @@ files/<file-id>/       an uploaded file and what is known about it
 jobs/<job-id>/         one run directory per job
 models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
+workers/<name>.lock    held by the worker of that name
 redis/                 data of the embedded server (`flant5 up`)
 """
 
@@ -38,6 +39,21 @@ class RunDirectory:
         return self.path / "error.json"
 
     @property
+    def torch_error(self) -> Path:
+        """What torchrun knows about a failure (TORCHELASTIC_ERROR_FILE)."""
+        return self.path / "torch_error.json"
+
+    @property
+    def result(self) -> Path:
+        """How the job ended, before that was said in Redis (`worker.result`)."""
+        return self.path / "result.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked for as long as a process of an attempt is alive."""
+        return self.path / "lock"
+
+    @property
     def output(self) -> Path:
         """Checkpoints and the final model."""
         return self.path / "output"
@@ -60,6 +76,10 @@ class Home:
     @property
     def cache(self) -> Path:
         return self.root / "cache"
+
+    @property
+    def workers(self) -> Path:
+        return self.root / "workers"
 
     @property
     def redis(self) -> Path:

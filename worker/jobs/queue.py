@@ -9,6 +9,9 @@ import logging
 from celery import Celery
 from kombu.exceptions import OperationalError
 from pydantic import SecretStr
+from redis import Redis
+
+from worker.jobs.connection import unavailable
 
 TASK = "flant5.run_job"
 QUEUE = "flant5"
@@ -30,6 +33,12 @@ def producer_settings(*, socket_timeout_seconds: float) -> dict[str, object]:
             "health_check_interval": 10,
         },
     }
+
+
+def num_doorbells(redis: Redis) -> int:
+    """Doorbells that no worker has taken yet. Raises StoreUnavailableError."""
+    with unavailable():
+        return redis.llen(QUEUE)
 
 
 class Doorbell:

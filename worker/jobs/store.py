@@ -168,9 +168,12 @@ class JobStore:
             raise NotFoundError(f"no job {claim.job.id!r}")
         return Status(status)
 
-    def release_worker(self, worker: str) -> tuple[str, ...]:
-        """The jobs that this worker held go back, as lost: it was restarted. Their ids."""
-        return tuple(self._scripts.run("release_worker", worker))
+    def release_worker(
+        self, worker: str, *, reason: str = "its worker was restarted", only: str | None = None
+    ) -> tuple[str, ...]:
+        """What this worker holds goes back, as lost; with `only`, just that job. Ids of the
+        jobs."""
+        return tuple(self._scripts.run("release_worker", worker, reason, only or ""))
 
     def reap(self, limit: int) -> tuple[str, ...]:
         """The jobs whose lease ran out go back, as lost. Their ids."""

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- ARGV: worker -> ids of the jobs it held
+-- ARGV: worker, reason, id of the only job to release or '' -> ids of the released jobs
 local released = {}
 for _, id in ipairs(redis.call('ZRANGE', INDEX.running, 0, -1)) do
-  if redis.call('HGET', job_key(id), 'worker') == ARGV[1] then
-    give_back(id, 'worker ' .. ARGV[1] .. ' was restarted', true)
+  local is_held = redis.call('HGET', job_key(id), 'worker') == ARGV[1]
+  if is_held and (ARGV[3] == '' or ARGV[3] == id) then
+    give_back(id, ARGV[2] .. ' (' .. ARGV[1] .. ')', true)
     released[#released + 1] = id
   end
 end

@@ -1,0 +1,45 @@
+"""`python -m worker`: runs jobs until it is told to stop (SIGTERM), one at a time."""
+
+import logging
+import os
+import sys
+
+from pydantic import ValidationError
+
+from worker.app import create_app, release_own_jobs, run_worker
+from worker.launch import TrainerArgv, torchrun_argv
+from worker.lock import LockedError, take_lock
+from worker.settings import WorkerSettings
+
+LOCK_SECONDS = 5.0
+"""Time the processes of a worker that was killed have to be gone."""
+
+
+def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        print(f"the worker's settings are wrong: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    name = settings.worker_name
+    lock_file = settings.home_directories.workers / f"{name}.lock"
+    try:
+        lock = take_lock(lock_file, patience_seconds=LOCK_SECONDS)
+    except LockedError:
+        print(  # noqa: T201
+            f"a worker named {name!r} is running already ({lock_file} is locked); "
+            "give this one another FLANT5_WORKER_NAME",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        release_own_jobs(settings)
+        run_worker(create_app(settings, trainer_argv=trainer_argv), settings)
+    finally:
+        os.close(lock)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The Celery app of the worker: one task, run by one pool process at a time.
+
+Celery delivers doorbells and restarts a pool process that died; everything that must not be lost
+is in `worker.jobs.store`. The settings are the ones that survived the failures named beside them.
+"""
+
+import logging
+
+from celery import Celery, signals
+
+from worker.attempt import run_job
+from worker.context import WorkerContext, open_context
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.queue import TASK, producer_settings
+from worker.launch import TrainerArgv, torchrun_argv
+from worker.settings import WorkerSettings
+from worker.stop_flag import StopFlag
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: WorkerSettings, *, trainer_argv: TrainerArgv = torchrun_argv) -> Celery:
+    """The app, its task registered, its signals connected. Call it in the main process: the pool
+    processes inherit the flag that says when to stop."""
+    stop_flag = StopFlag()
+    context = open_context(settings, trainer_argv=trainer_argv, is_stopping=stop_flag.is_set)
+    app = Celery("flant5", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(producer_settings(socket_timeout_seconds=5))
+    app.conf.update(
+        # Late acknowledgement starts a second copy of a running job (celery#5935), and wedges
+        # the worker when Redis is killed.
+        task_acks_late=False,
+        # A doorbell must not wait in a busy worker while another one is idle.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_pool="prefork",
+        worker_concurrency=1,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    task = app.task(name=TASK, shared=False)(lambda job_id: run_job(job_id, context))
+
+    def stop(**_: object) -> None:
+        stop_flag.set()
+
+    def give_back(exception: object, args: list[str], **_: object) -> None:
+        _give_back(context, args[0], exception)
+
+    signals.worker_shutting_down.connect(stop, weak=False)
+    signals.task_failure.connect(give_back, sender=task, weak=False)
+    return app
+
+
+def run_worker(app: Celery, settings: WorkerSettings) -> None:
+    """Returns when the worker was told to stop and its job is saved and given back."""
+    app.worker_main(
+        [
+            "worker",
+            *("--hostname", f"{settings.worker_name}@flant5"),
+            *("--loglevel", "INFO"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ]
+    )
+
+
+def release_own_jobs(settings: WorkerSettings) -> None:
+    """Gives back what this worker held when it was killed, without waiting for its lease to
+    end."""
+    context = open_context(settings, trainer_argv=torchrun_argv, is_stopping=lambda: False)
+    try:
+        released = context.store.release_worker(settings.worker_name)
+    except StoreUnavailableError as error:
+        logger.warning("own jobs not released, their leases will run out: %s", error)
+    else:
+        logger.info("released own jobs: %s", ", ".join(released) or "none")
+
+
+def _give_back(context: WorkerContext, job_id: str, error: object) -> None:
+    """The pool process died (told to the main process), or the attempt failed by our own fault
+    (told to the pool process): the job need not wait for its lease to run out."""
+    try:
+        context.store.release_worker(
+            context.settings.worker_name, reason=f"its worker failed: {error}", only=job_id
+        )
+    except StoreUnavailableError as unavailable:
+        logger.warning("job %s not released, its lease will run out: %s", job_id, unavailable)

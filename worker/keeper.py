@@ -1,0 +1,111 @@
+"""The keeper: brings back what was lost and checks the files of new jobs. `python -m worker.keeper`
+
+Each round: jobs whose lease ran out go back into the queue, jobs that wait get their doorbell rung,
+new jobs get their files checked. Every step is atomic in Redis, so a keeper may be killed at any
+time and several may run.
+"""
+
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from typing import cast
+
+from pydantic import ValidationError
+from redis import Redis
+
+from worker.file_check import CheckArgv, check_argv
+from worker.jobs.connection import open_redis, unavailable
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.files import FileStore
+from worker.jobs.queue import Doorbell, num_doorbells
+from worker.jobs.store import JobStore
+from worker.settings import WorkerSettings
+from worker.validation import Validation
+from worker.wakeup import readable_on
+
+MAX_JOBS = 100
+"""Jobs moved per round and kind."""
+STALE_DOORBELL_SECONDS = 600.0
+"""Age at which a doorbell is rung again although others are waiting: it may have been lost, and
+the queue need not ever be empty."""
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """One round after the other; see the module's docstring."""
+
+    def __init__(
+        self, settings: WorkerSettings, redis: Redis, *, argv: CheckArgv = check_argv
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._store = JobStore(redis, max_losses=settings.max_losses)
+        self._doorbell = Doorbell(settings.redis_url)
+        files = FileStore(settings.home_directories, settings.data_root)
+        self._validation = Validation(self._store, files, settings, argv=argv)
+        self._started_at = time.monotonic()
+
+    def round(self) -> None:
+        """Raises StoreUnavailableError: the next round does what this one could not."""
+        self._reap()
+        self._validation.step()
+        self._ring()
+
+    def close(self) -> None:
+        self._validation.close()
+        self._doorbell.close()
+
+    def _reap(self) -> None:
+        """Not before Redis and the keeper have been up for one lease: workers that could not
+        beat while Redis was away are given the time to."""
+        if time.monotonic() - self._started_at < self._settings.lease_seconds:
+            return
+        with unavailable():
+            server = cast(dict[str, int], self._redis.info("server"))
+        if server["uptime_in_seconds"] < self._settings.lease_seconds:
+            return
+        for job_id in self._store.reap(MAX_JOBS):
+            logger.warning("job %s: its lease ran out", job_id)
+
+    def _ring(self) -> None:
+        """A doorbell can be lost only after it left the queue; while others wait there, ringing
+        again would pile them up."""
+        is_silent = num_doorbells(self._redis) == 0
+        age = self._settings.doorbell_seconds if is_silent else STALE_DOORBELL_SECONDS
+        for job_id in self._store.bells(age, MAX_JOBS):
+            self._doorbell.ring(job_id)
+
+
+def run_keeper(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> None:
+    """Returns on SIGTERM or SIGINT."""
+    stop = readable_on(signal.SIGTERM, signal.SIGINT)
+    with open_redis(settings.redis_url) as redis:
+        keeper = Keeper(settings, redis, argv=argv)
+        try:
+            while not select.select([stop], [], [], settings.keeper_seconds)[0]:
+                try:
+                    keeper.round()
+                except StoreUnavailableError as error:
+                    logger.warning("round not finished: %s", error)
+        finally:
+            keeper.close()
+            os.close(stop)
+
+
+def main(argv: CheckArgv = check_argv) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        print(f"the keeper's settings are wrong: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    run_keeper(settings, argv=argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

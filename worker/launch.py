@@ -1,0 +1,59 @@
+"""How a trainer is started: its command line and its environment.
+
+The environment is built from a list of what a trainer needs; passwords, keys and the service's own
+settings are not in it.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from worker.jobs.home import RunDirectory
+
+_INHERITED = re.compile(
+    r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV"
+    r"|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|GLOO_\w+|OMP_NUM_THREADS|MKL_NUM_THREADS"
+    r"|HF_HOME|HF_HUB_OFFLINE|HF_HUB_CACHE|HF_ENDPOINT|XDG_CACHE_HOME|SSL_CERT_\w+"
+    r"|REQUESTS_CA_BUNDLE|(?:HTTP|HTTPS|NO)_PROXY|(?:http|https|no)_proxy"
+)
+
+TRAINER_MARK = "TORCHELASTIC_ERROR_FILE"
+"""The variable whose value, a path in the run directory, marks all processes of a trainer."""
+
+TrainerArgv = Callable[[Path, int, float], list[str]]
+"""(run.json, number of processes, grace seconds) -> the command that trains."""
+
+
+def torchrun_argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
+    """torchrun for one machine. Restarts are ours to make, where they are counted and seen."""
+    return [
+        sys.executable,
+        *("-m", "torch.distributed.run"),
+        "--standalone",
+        *("--max-restarts", "0"),
+        *("--nproc-per-node", str(num_processes)),
+        *("--shutdown-timeout", f"{max(1, int(grace_seconds))}"),
+        *("-m", "flant5_train.train"),
+        str(run_config),
+    ]
+
+
+def allowed_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """What a child process gets of our environment."""
+    return {name: value for name, value in inherited.items() if _INHERITED.fullmatch(name)}
+
+
+def trainer_environment(
+    inherited: Mapping[str, str], *, num_processes: int, run_directory: RunDirectory
+) -> dict[str, str]:
+    """The environment of torchrun; the cores are shared out among the processes unless
+    OMP_NUM_THREADS says otherwise."""
+    num_cores = len(os.sched_getaffinity(0))
+    return {
+        "OMP_NUM_THREADS": str(max(1, num_cores // num_processes)),
+        **allowed_environment(inherited),
+        "PYTHONUNBUFFERED": "1",
+        TRAINER_MARK: str(run_directory.torch_error),
+    }

@@ -1,0 +1,28 @@
+"""Reading a file that another process is still appending lines to."""
+
+from pathlib import Path
+
+
+def whole_lines(
+    path: Path, offset: int, *, max_bytes: int | None = None
+) -> tuple[list[bytes], int]:
+    """The lines after `offset`, and the offset after the last of them.
+
+    A last line without its line end is still being written: it is left for later. `max_bytes` is
+    where reading stops, after the line that passes it.
+    """
+    lines: list[bytes] = []
+    end = offset
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return lines, end
+    with file:
+        file.seek(offset)
+        while max_bytes is None or end - offset < max_bytes:
+            line = file.readline()
+            if not line.endswith(b"\n"):
+                break
+            lines.append(line)
+            end += len(line)
+    return lines, end

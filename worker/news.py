@@ -1,0 +1,143 @@
+"""What the trainer reported, as callers read it: records of `progress.jsonl` become events."""
+
+from collections.abc import Sequence
+from functools import singledispatch
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from flant5_train.progress import (
+    CheckpointSaved,
+    DataRead,
+    Evaluated,
+    ModelSaved,
+    PhaseChange,
+    Record,
+    StepTrained,
+    Stopped,
+    TrainingStarted,
+)
+from worker.jobs.job import Phase, Progress
+from worker.jobs.update import NewCheckpoint, NewEvent
+
+_PHASES = {
+    "preprocessing": "Preparing the conversations",
+    "loading_model": "Loading the model",
+    "training": "Training",
+    "evaluating": "Evaluating",
+    "saving": "Saving",
+    "stopping": "Stopping",
+}
+
+
+def event_of(record: Record) -> NewEvent:
+    """The event a record is told as; its data are all values of the record."""
+    data: dict[str, JsonValue] = record.model_dump(mode="json", exclude={"type", "at"})
+    is_metrics = isinstance(record, StepTrained | Evaluated)
+    return NewEvent(
+        message=_message(record),
+        type="metrics" if is_metrics else "message",
+        data=data,
+        at=record.at,
+    )
+
+
+def phase_of(records: Sequence[Record]) -> Phase:
+    """The phase after these records; None when they don't change it."""
+    phases = [record.phase for record in records if isinstance(record, PhaseChange)]
+    return phases[-1] if phases else None
+
+
+def progress_of(records: Sequence[Record]) -> Progress | None:
+    """How far the training is after these records; None when they don't say."""
+    steps = [record for record in records if isinstance(record, StepTrained)]
+    if not steps:
+        return None
+    last = steps[-1]
+    return Progress(
+        step=last.step,
+        max_steps=last.max_steps,
+        percent=round(100 * last.step / max(1, last.max_steps), 2),
+        loss=last.loss,
+        tokens_per_second=last.tokens_per_second,
+        eta_seconds=last.eta_seconds,
+    )
+
+
+def trained_tokens_of(records: Sequence[Record]) -> int | None:
+    """Tokens trained on after these records; None when they don't say."""
+    counts = [
+        record.tokens_seen for record in records if isinstance(record, StepTrained | ModelSaved)
+    ]
+    return counts[-1] if counts else None
+
+
+def checkpoints_of(records: Sequence[Record], run_directory: Path) -> tuple[NewCheckpoint, ...]:
+    """The checkpoints among the records, their paths relative to the run directory."""
+    return tuple(
+        NewCheckpoint(
+            step=record.step,
+            path=_relative(record.path, run_directory),
+            metrics=record.metrics,
+            at=record.at,
+        )
+        for record in records
+        if isinstance(record, CheckpointSaved)
+    )
+
+
+def _relative(path: str, run_directory: Path) -> str:
+    is_inside = Path(path).is_relative_to(run_directory)
+    return str(Path(path).relative_to(run_directory)) if is_inside else path
+
+
+@singledispatch
+def _message(record: Record) -> str:
+    raise TypeError(f"no message for a record of type {type(record).__name__}")
+
+
+@_message.register
+def _(record: PhaseChange) -> str:
+    return _PHASES[record.phase]
+
+
+@_message.register
+def _(record: DataRead) -> str:
+    return f"The {record.split} conversations are encoded"
+
+
+@_message.register
+def _(record: TrainingStarted) -> str:
+    of = f"{record.max_steps} steps over {record.num_pairs} pairs"
+    if record.resumed_from is None:
+        return f"Training starts: {of}, processes: {record.num_processes}"
+    return f"Training goes on after step {record.step} of {of}, processes: {record.num_processes}"
+
+
+@_message.register
+def _(record: StepTrained) -> str:
+    return f"Step {record.step}/{record.max_steps}: training loss={record.loss:.2f}"
+
+
+@_message.register
+def _(record: Evaluated) -> str:
+    return (
+        f"Step {record.step}: validation loss={record.eval_loss:.2f}, "
+        f"token accuracy={record.eval_token_accuracy:.1%}"
+    )
+
+
+@_message.register
+def _(record: CheckpointSaved) -> str:
+    return f"Checkpoint saved at step {record.step}"
+
+
+@_message.register
+def _(record: ModelSaved) -> str:
+    return f"Model saved after {record.step} steps, training loss={record.train_loss:.2f}"
+
+
+@_message.register
+def _(record: Stopped) -> str:
+    kept = "with a checkpoint" if record.path else "without a checkpoint"
+    return f"Training stopped at step {record.step} {kept}"

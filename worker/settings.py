@@ -1,0 +1,56 @@
+"""The environment variables of the worker and of the keeper."""
+
+import os
+import socket
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from worker.jobs.settings import SharedSettings
+
+KILL_SECONDS = 1.0
+"""Time to end a trainer's whole tree, with room to spare (measured: 0.12 s)."""
+
+
+class WorkerSettings(SharedSettings):
+    """Built once in `python -m worker` and `python -m worker.keeper`."""
+
+    worker_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")
+    """Name of this worker, its own among all; a restarted worker finds its jobs by it."""
+    lease_seconds: float = Field(120.0, gt=0)
+    """Time without a sign of life after which a worker's job goes back into the queue."""
+    beat_seconds: float = Field(1.0, gt=0)
+    """Time between two signs of life; also how soon a cancellation is seen."""
+    self_fence_seconds: float = Field(80.0, gt=0)
+    """Time without an answer from Redis after which a worker ends its own trainer."""
+    trainer_grace_seconds: float = Field(60.0, ge=0)
+    """Time a trainer gets to save a checkpoint when its worker stops."""
+    poll_seconds: float = Field(0.25, gt=0)
+    """Time between two looks at what the trainer wrote."""
+    max_losses: int = Field(5, ge=1)
+    """Attempts that may be lost in a row without a new checkpoint; then the job has failed."""
+    keeper_seconds: float = Field(0.5, gt=0)
+    """Time between two rounds of the keeper."""
+    doorbell_seconds: float = Field(30.0, gt=0)
+    """Age at which the doorbell of a waiting job is rung again when the queue is empty."""
+    check_seconds: float = Field(1800.0, gt=0)
+    """Time the check of one file may take."""
+    max_checks: int = Field(2, ge=1)
+    """Files checked at the same time."""
+
+    @model_validator(mode="after")
+    def _fences_before_the_lease_ends(self) -> Self:
+        latest = self.self_fence_seconds + self.beat_seconds + KILL_SECONDS
+        if latest >= self.lease_seconds:
+            raise ValueError(
+                f"a worker without Redis would end its trainer after up to {latest:g} s "
+                f"(self_fence_seconds + beat_seconds + {KILL_SECONDS:g}), but its lease ends "
+                f"after {self.lease_seconds:g} s and another worker could start then; expected "
+                "lease_seconds to be longer"
+            )
+        return self
+
+
+def inherited_environment() -> dict[str, str]:
+    """The environment of this process, for choosing what a trainer gets of it."""
+    return dict(os.environ)

@@ -1,0 +1,96 @@
+"""The format of `train.log`: what the trainer wrote, one line each, with its time and stream:
+
+    2026-11-24T03:52:10.317Z stderr   3%|▎         | 2/75 [00:01<00:40,  1.81it/s]
+
+No imports beyond the standard library, because the supervisor lives on this.
+"""
+
+import codecs
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+MAX_CHARACTERS = 8192
+"""A longer line is cut into lines of this length."""
+
+Stream = Literal["stdout", "stderr"]
+
+_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (stdout|stderr) (.*)", re.DOTALL)
+# Terminal colours and cursor moves as a whole, then every other control character but the tab.
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LINE_ENDS = re.compile(r"[\r\n]")
+
+
+class LineSplitter:
+    """Makes lines out of the bytes of one stream; a progress bar's carriage return ends a line
+    too."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes, *, is_last: bool = False) -> list[str]:
+        """The lines that `data` completes; at the end of the stream also the one left over."""
+        *lines, rest = _LINE_ENDS.split(self._rest + self._decoder.decode(data, is_last))
+        if is_last:
+            lines.append(rest)
+            rest = ""
+        while len(rest) >= MAX_CHARACTERS:
+            lines.append(rest[:MAX_CHARACTERS])
+            rest = rest[MAX_CHARACTERS:]
+        self._rest = rest
+        return [piece for line in lines for piece in _pieces(_CONTROL.sub("", line).rstrip())]
+
+
+class TrainerLog:
+    """Appends to `train.log`. A full disk costs lines, not the training: how many is said in the
+    log as soon as there is room again."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._num_lost = 0
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")  # a predecessor was killed while writing
+
+    def append(self, stream: Stream, lines: Sequence[str]) -> None:
+        at = datetime.now(UTC)
+        new = b"".join(format_line(line, stream=stream, at=at) for line in lines)
+        if self._num_lost:
+            note = f"[{self._num_lost} lines before this one were lost: the disk was full]"
+            new = format_line(note, stream="stderr", at=at) + new
+        try:
+            written = os.write(self._descriptor, new)
+            if written < len(new):
+                os.write(self._descriptor, new[written:])
+        except OSError:
+            self._num_lost += len(lines)
+        else:
+            self._num_lost = 0
+
+
+def format_line(line: str, *, stream: Stream, at: datetime) -> bytes:
+    """
+    >>> format_line("hi", stream="stdout", at=datetime(2026, 11, 24, 3, 52, tzinfo=UTC))
+    b'2026-11-24T03:52:00.000Z stdout hi\\n'
+    """
+    instant = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+    return f"{instant} {stream} {line}\n".encode()
+
+
+def parse_line(line: bytes) -> tuple[float | None, Stream, str]:
+    """Unix seconds, stream and text; a line that lost its head comes as text of stdout."""
+    text = line.decode("utf-8", "replace").removesuffix("\n")
+    found = _LINE.fullmatch(text)
+    if found is None:
+        return None, "stdout", text
+    at = datetime.strptime(found[1], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return at.timestamp(), "stdout" if found[2] == "stdout" else "stderr", found[3]
+
+
+def _pieces(line: str) -> list[str]:
+    return [line[at : at + MAX_CHARACTERS] for at in range(0, len(line), MAX_CHARACTERS)]
