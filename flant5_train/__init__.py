@@ -1,1 +1,51 @@
-"""Fine-tuning of Flan-T5 on multi-turn conversations."""
+"""Fine-tuning of Flan-T5 on multi-turn conversations.
+
+The public names are those of FastChat's train_flant5, which this package re-implements; each is
+loaded when it is first used, so that `flant5_train.config` costs no import of torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flant5_train.arguments import DataArguments, ModelArguments, TrainingArguments
+    from flant5_train.collator import DataCollatorForSupervisedDataset
+    from flant5_train.dataset import SupervisedDataset, make_supervised_data_module
+    from flant5_train.model import load_model, smart_tokenizer_and_embedding_resize
+    from flant5_train.preprocessing import preprocess
+    from flant5_train.tokenizer import load_tokenizer
+    from flant5_train.training import train
+
+__all__ = [
+    "DataArguments",
+    "DataCollatorForSupervisedDataset",
+    "ModelArguments",
+    "SupervisedDataset",
+    "TrainingArguments",
+    "load_model",
+    "load_tokenizer",
+    "make_supervised_data_module",
+    "preprocess",
+    "smart_tokenizer_and_embedding_resize",
+    "train",
+]
+
+_MODULE_OF = {
+    "DataArguments": "arguments",
+    "DataCollatorForSupervisedDataset": "collator",
+    "ModelArguments": "arguments",
+    "SupervisedDataset": "dataset",
+    "TrainingArguments": "arguments",
+    "load_model": "model",
+    "load_tokenizer": "tokenizer",
+    "make_supervised_data_module": "dataset",
+    "preprocess": "preprocessing",
+    "smart_tokenizer_and_embedding_resize": "model",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"flant5_train.{_MODULE_OF[name]}"), name)

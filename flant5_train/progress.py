@@ -50,7 +50,6 @@ class TrainingStarted(_Record):
     max_steps: int
     num_pairs: int
     num_processes: int
-    resumed_from: str | None = None
 
 
 class StepTrained(_Record):

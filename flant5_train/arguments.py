@@ -1,0 +1,131 @@
+"""The trainer's command line: three groups of arguments, as FastChat's train_flant5 has them."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import transformers
+
+from flant5_train.config import OnBadRecord
+
+
+@dataclass
+class ModelArguments:
+    """Where training starts from."""
+
+    model_name_or_path: str = field(
+        default="google/flan-t5-small",
+        metadata={"help": "A hub name, a directory, or flant5-demo (a tiny model, built here)."},
+    )
+    models_directory: str | None = field(
+        default=None,
+        metadata={"help": "Where the demo model is kept; default: inside the run directory."},
+    )
+    tokenization: Literal["lossless", "fastchat"] = field(
+        default="lossless", metadata={"help": "fastchat adds FastChat's tokens instead of ours."}
+    )
+
+
+@dataclass
+class DataArguments:
+    """What is trained on."""
+
+    data_path: str = field(
+        metadata={"help": "Conversations: ShareGPT JSON or JSON lines, or chat messages."}
+    )
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Conversations to evaluate on."}
+    )
+    validation_split: float = field(
+        default=0.0, metadata={"help": "Share of the conversations held back for evaluation."}
+    )
+    on_bad_record: OnBadRecord = field(
+        default=OnBadRecord.FAIL,
+        metadata={"help": "fail at the first malformed record, or skip and count such records."},
+    )
+    max_source_length: int | None = field(
+        default=None, metadata={"help": "Encoder limit in tokens; default: model_max_length."}
+    )
+    max_target_length: int | None = field(
+        default=None, metadata={"help": "Decoder limit in tokens; default: model_max_length."}
+    )
+    cache_directory: str | None = field(
+        default=None,
+        metadata={"help": "Where encoded files are kept; default: inside the run directory."},
+    )
+
+
+@dataclass
+class TrainingArguments(transformers.TrainingArguments):
+    """The Hugging Face arguments, with defaults that are right for T5."""
+
+    output_dir: str | None = field(
+        default=None, metadata={"help": "Checkpoints and the final model (required)."}
+    )
+    run_directory: str | None = field(
+        default=None,
+        metadata={"help": "Where progress.jsonl and error.json go; default: output_dir."},
+    )
+    model_max_length: int = field(
+        default=2048,
+        metadata={"help": "Limit in tokens of each side, the encoder and the decoder."},
+    )
+    warmup_ratio: float = field(
+        default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}
+    )
+    # The data set's own columns are what the collator needs.
+    remove_unused_columns: bool = False
+    # A non-finite loss has to be seen, not replaced; the filter also syncs at each micro-step.
+    logging_nan_inf_filter: bool = False
+    # Every parameter of a T5 takes part in every step.
+    ddp_find_unused_parameters: bool | None = False
+    disable_tqdm: bool | None = True
+    logging_steps: float = 1
+    save_steps: float = 200
+
+    def __post_init__(self) -> None:
+        if self.output_dir is None:
+            raise ValueError("--output_dir is missing; expected the directory of the result")
+        if self.warmup_ratio and not self.warmup_steps:
+            # The name until transformers 4; 5 has a share of the steps as a fraction here.
+            self.warmup_steps = self.warmup_ratio
+        super().__post_init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def record_directory(self) -> Path:
+        """Where progress.jsonl and error.json go."""
+        assert self.output_dir is not None, "__post_init__ requires it"
+        return Path(self.run_directory or self.output_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """One run's arguments, with every default directory filled in."""
+
+    model: ModelArguments
+    data: DataArguments
+    training: TrainingArguments
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
+    """From flags, or from one JSON file (`run.json`), whose fields are the flags' names.
+
+    Raises ValueError naming what is unknown or missing.
+    """
+    groups: Any = (ModelArguments, DataArguments, TrainingArguments)
+    parser = transformers.HfArgumentParser(groups)
+    if len(argv) == 1 and argv[0].endswith(".json"):
+        model, data, training = parser.parse_json_file(argv[0])
+    else:
+        model, data, training = parser.parse_args_into_dataclasses(argv)
+    inside = training.record_directory
+    return Arguments(
+        model=dataclasses.replace(
+            model, models_directory=model.models_directory or str(inside / "models")
+        ),
+        data=dataclasses.replace(
+            data, cache_directory=data.cache_directory or str(inside / "cache")
+        ),
+        training=training,
+    )

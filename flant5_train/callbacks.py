@@ -1,0 +1,151 @@
+"""What happens beside the training steps: reporting, stopping, and refusing a broken loss."""
+
+import math
+import time
+from typing import Any, Protocol
+
+from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainingArguments as HfTrainingArguments
+
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.progress import (
+    PhaseChange,
+    Record,
+    StepTrained,
+    TrainingStarted,
+)
+from flant5_train.stopping import StopSignal
+
+
+class Report(Protocol):
+    """Where records go: `progress.jsonl` on rank 0, nowhere on the others."""
+
+    def __call__(self, record: Record, /) -> None: ...
+
+
+def discard(record: Record, /) -> None:
+    """The report of the processes that leave it to rank 0."""
+
+
+class ReportSteps(TrainerCallback):
+    """Writes when training starts and what each logged step brought."""
+
+    def __init__(self, report: Report, *, num_pairs: int) -> None:
+        self._report = report
+        self._num_pairs = num_pairs
+        self._began_at = 0.0
+        self._began_step = 0
+        self._last_at = 0.0
+        self._last_tokens = 0
+
+    def on_train_begin(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self._began_at = self._last_at = time.monotonic()
+        self._began_step = state.global_step
+        self._last_tokens = int(state.num_input_tokens_seen)
+        self._report(
+            TrainingStarted(
+                step=state.global_step,
+                max_steps=state.max_steps,
+                num_pairs=self._num_pairs,
+                num_processes=args.world_size,
+            )
+        )
+        self._report(PhaseChange(phase="training"))
+
+    def on_log(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs is None or "loss" not in logs:
+            return
+        now = time.monotonic()
+        tokens = int(state.num_input_tokens_seen)
+        seconds_per_step = (now - self._began_at) / max(1, state.global_step - self._began_step)
+        self._report(
+            StepTrained(
+                step=state.global_step,
+                max_steps=state.max_steps,
+                epoch=state.epoch or 0.0,
+                loss=logs["loss"],
+                learning_rate=logs["learning_rate"],
+                grad_norm=logs.get("grad_norm"),
+                tokens_seen=tokens,
+                tokens_per_second=(tokens - self._last_tokens) / max(now - self._last_at, 1e-9),
+                eta_seconds=(state.max_steps - state.global_step) * seconds_per_step,
+            )
+        )
+        self._last_at = now
+        self._last_tokens = tokens
+
+
+class RefuseBrokenLoss(TrainerCallback):
+    """Ends the run when the loss or the gradient is not a number any more, before anything is
+    saved: the weights are lost then, but the last checkpoint is not."""
+
+    def on_step_end(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        # The loss is looked at when it is logged, and that comes before saving.
+        control.should_log = control.should_log or control.should_save
+
+    def on_log(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name in ("loss", "grad_norm"):
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise TrainingError(
+                    FailureCode.NAN_LOSS,
+                    f"{name} is {value} at step {state.global_step} of {state.max_steps}; expected"
+                    " a finite number. A lower learning_rate or a longer warm-up usually helps",
+                    param="learning_rate",
+                )
+
+
+class StopWhenTold(TrainerCallback):
+    """Ends training with a checkpoint after the step in which SIGTERM came."""
+
+    def __init__(self, stop: StopSignal, report: Report) -> None:
+        self._stop = stop
+        self._report = report
+
+    def on_train_begin(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self._stop.defer()
+
+    def on_step_end(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        if self._stop.agreed():
+            self._report(PhaseChange(phase="stopping"))
+            control.should_save = True
+            control.should_log = True
+            control.should_training_stop = True

@@ -1,0 +1,65 @@
+"""Checkpoints on disk: which are complete, which is the newest, which may go.
+
+    <output_dir>/checkpoint-<step>/...           what the Trainer saves
+    <output_dir>/checkpoint-<step>/COMPLETE      written last, when every process has saved its part
+
+`transformers.trainer_utils.get_last_checkpoint` takes the highest number, complete or not
+(huggingface/transformers#35782).
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+MARKER = "COMPLETE"
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step at which a checkpoint was saved."""
+    match = _NAME.fullmatch(checkpoint.name)
+    assert match, f"{checkpoint} is not a checkpoint directory"
+    return int(match[1])
+
+
+def complete_checkpoints(output_dir: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    found = [path for path in output_dir.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
+    return sorted((path for path in found if (path / MARKER).exists()), key=step_of)
+
+
+def newest_complete_checkpoint(output_dir: Path) -> Path | None:
+    """Where to go on; None when there is nothing to go on from."""
+    return next(reversed(complete_checkpoints(output_dir)), None)
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Declare a checkpoint complete, after all its data has reached the disk."""
+    for path in [*checkpoint.iterdir(), checkpoint]:
+        _sync(path)
+    (checkpoint / MARKER).touch()
+    _sync(checkpoint / MARKER)
+    _sync(checkpoint)
+
+
+def remove_old_checkpoints(output_dir: Path, *, keep: int) -> None:
+    """Delete all complete checkpoints but the newest `keep`, and incomplete ones from before."""
+    complete = complete_checkpoints(output_dir)
+    if not complete:
+        return
+    kept = set(complete[-keep:])
+    newest = step_of(complete[-1])
+    for path in output_dir.glob("checkpoint-*"):
+        if _NAME.fullmatch(path.name) and path not in kept and step_of(path) < newest:
+            # The marker goes first: a half-deleted checkpoint must not look complete.
+            (path / MARKER).unlink(missing_ok=True)
+            shutil.rmtree(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""Training and validation pairs as a torch data set over memory-mapped ids."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from flant5_train.arguments import DataArguments
+from flant5_train.cache import DataCache, EncodedFile
+from flant5_train.collator import DataCollatorForSupervisedDataset
+from flant5_train.encoder import Lengths, PairSpan, TextEncoder, encoder_for
+from flant5_train.records import DataError
+from flant5_train.report import DataReport, report_of
+from flant5_train.tokenizer import AnyTokenizer
+
+
+class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
+    """Pairs cut to length: `input_ids` [S] and `labels` [T], both int64, EOS last.
+
+    Nothing is copied before a pair is asked for, so a data set costs no memory per process.
+    """
+
+    def __init__(
+        self,
+        encoded: EncodedFile,
+        encoder: TextEncoder,
+        lengths: Lengths,
+        *,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._encoded = encoded
+        self._encoder = encoder
+        self._lengths = lengths
+        self._rows = np.arange(encoded.manifest.num_pairs) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        span = PairSpan(*self._encoded.spans[self._rows[index], :4].tolist())
+        example = self._encoder.cut(self._encoded.tokens, span, self._lengths)
+        return {
+            "input_ids": torch.from_numpy(example.source.astype(np.int64)),
+            "labels": torch.from_numpy(example.target.astype(np.int64)),
+        }
+
+    def report(self) -> DataReport:
+        """What the data set holds; `left_out` is that of the whole file."""
+        spans = self._encoded.spans[self._rows]
+        start, header_end, answer_start, answer_end, conversation = spans.T
+        end = self._encoder.num_end_tokens(header_end == answer_start)
+        return report_of(
+            answer_start - start + end,
+            answer_end - answer_start + 1,
+            lengths=self._lengths,
+            num_conversations=len(np.unique(conversation)),
+            left_out=self._encoded.manifest.left_out,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+
+def split_by_conversation(encoded: EncodedFile, *, share: float, seed: int) -> _Split:
+    """Rows for training and for validation. The pairs of one conversation stay together, since the
+    later ones hold the earlier answers in their questions. Raises DataError when there are fewer
+    than two conversations with pairs."""
+    conversation_of = np.asarray(encoded.spans[:, 4])
+    conversations = np.unique(conversation_of)
+    if len(conversations) < 2:
+        raise DataError(
+            f"validation_split is {share}, but only {len(conversations)} conversation has pairs;"
+            " expected at least 2"
+        )
+    count = min(max(1, round(len(conversations) * share)), len(conversations) - 1)
+    held_back = np.random.default_rng(seed).permutation(conversations)[:count]
+    is_validation = np.isin(conversation_of, held_back)
+    return _Split(np.flatnonzero(~is_validation), np.flatnonzero(is_validation))
+
+
+class DataModule(TypedDict):
+    """What the Trainer is given."""
+
+    train_dataset: SupervisedDataset
+    eval_dataset: SupervisedDataset | None
+    data_collator: DataCollatorForSupervisedDataset
+
+
+def make_supervised_data_module(
+    tokenizer: AnyTokenizer, data_args: DataArguments, *, builds: bool = True, seed: int = 42
+) -> DataModule:
+    """The data sets and the collator of a run.
+
+    One process `builds` the encoded files, the others wait for it. Raises DataError for unusable
+    files.
+    """
+    encoder = encoder_for(tokenizer)
+    assert data_args.cache_directory is not None, "parse_arguments fills it in"
+    cache = DataCache(Path(data_args.cache_directory), encoder, data_args.on_bad_record)
+    read = cache.build if builds else cache.wait
+    lengths = Lengths(
+        data_args.max_source_length or tokenizer.model_max_length,
+        data_args.max_target_length or tokenizer.model_max_length,
+    )
+    encoded = read(Path(data_args.data_path))
+    validation: SupervisedDataset | None = None
+    rows = None
+    if data_args.validation_file:
+        validation = SupervisedDataset(read(Path(data_args.validation_file)), encoder, lengths)
+    elif data_args.validation_split > 0:
+        split = split_by_conversation(encoded, share=data_args.validation_split, seed=seed)
+        rows = split.train
+        validation = SupervisedDataset(encoded, encoder, lengths, rows=split.validation)
+    return DataModule(
+        train_dataset=SupervisedDataset(encoded, encoder, lengths, rows=rows),
+        eval_dataset=validation,
+        data_collator=DataCollatorForSupervisedDataset(tokenizer),
+    )

@@ -1,0 +1,145 @@
+"""Text segments to ids, and spans of ids to examples: what differs between the tokenizations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import T5Tokenizer
+
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.lossless import WORD_START, LosslessPieces
+from flant5_train.tokenizer import AnyTokenizer, LosslessTokenizer
+
+Ids = NDArray[np.integer]
+
+
+class PairSpan(NamedTuple):
+    """A pair as offsets into one flat array of ids: question from `start` to `answer_start`, answer
+    from there to `answer_end`. The history of an answer is thereby stored once."""
+
+    start: int
+    header_end: int
+    answer_start: int
+    answer_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Limits in tokens, EOS counted."""
+
+    max_source: int
+    max_target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Encoder input [S] and decoder target [T] of one pair."""
+
+    source: Ids
+    target: Ids
+
+
+class TextEncoder(Protocol):
+    """How segments become ids and how a pair's ids are cut to length."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for encoders that give equal ids for every text."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Size of the vocabulary."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each segment, without EOS."""
+
+    def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many ids end each question, [N]; a bare one is a header without a turn."""
+
+    def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
+        """The example of a pair; `tokens` is the flat array."""
+
+
+class LosslessEncoder:
+    """Segments so cut that a question's ids are those that the plain tokenizer gives its text.
+
+    The space that ends "### Assistant: " is left to the answer's first piece ("▁Hello"); only
+    where the question ends does it stand for itself, before EOS.
+    """
+
+    def __init__(self, tokenizer: LosslessTokenizer) -> None:
+        self._pieces: LosslessPieces = tokenizer.pieces
+        self._eos = self._pieces.id_of("</s>")
+        self._question_end = np.array([self._pieces.id_of(WORD_START), self._eos])
+        self.fingerprint = f"lossless:{tokenizer.fingerprint}"
+        self.num_tokens = len(self._pieces)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._pieces.encode([text.removesuffix(" ") for text in texts])
+
+    def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.where(is_bare, 1, 2)
+
+    def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
+        """Too long a question loses its oldest turns and keeps its header (which may fill half of
+        the source at most); too long an answer loses its end and has no EOS then, since it does
+        not end there."""
+        is_bare = span.header_end == span.answer_start
+        suffix = self._question_end[1 if is_bare else 0 :]
+        header = tokens[span.start : span.header_end]
+        history = tokens[span.header_end : span.answer_start]
+        room = lengths.max_source - len(suffix)
+        if len(header) + len(history) > room:
+            header = header[: max(room // 2, room - len(history))]
+            history = history[len(history) - (room - len(header)) :]
+        answer = tokens[span.answer_start : span.answer_end]
+        if len(answer) < lengths.max_target:
+            answer = np.append(answer, self._eos)
+        return Example(np.concatenate([header, history, suffix]), answer[: lengths.max_target])
+
+
+class FastChatEncoder:
+    """FastChat's ids and cuts: the last tokens of a question whatever they are, and EOS behind
+    every answer, so that both sides can be one token longer than the limit."""
+
+    def __init__(self, tokenizer: T5Tokenizer) -> None:
+        assert isinstance(tokenizer.eos_token_id, int)
+        self._tokenizer = tokenizer
+        self._eos = tokenizer.eos_token_id
+        self.fingerprint = f"fastchat:{tokenizer.backend_tokenizer.to_str()}"
+        self.num_tokens = len(tokenizer)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        encoded = self._tokenizer([*texts], add_special_tokens=False, verbose=False)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.ones(is_bare.shape, np.int64)
+
+    def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
+        first = max(span.start, span.answer_start - lengths.max_source)
+        last = min(span.answer_end, span.answer_start + lengths.max_target)
+        return Example(
+            np.append(tokens[first : span.answer_start], self._eos),
+            np.append(tokens[span.answer_start : last], self._eos),
+        )
+
+
+def encoder_for(tokenizer: AnyTokenizer) -> TextEncoder:
+    """The encoder of a tokenizer that `load_tokenizer` made.
+
+    A `T5Tokenizer` that `smart_tokenizer_and_embedding_resize` gave FastChat's tokens will do as
+    well. Raises TrainingError for any other tokenizer.
+    """
+    if isinstance(tokenizer, LosslessTokenizer):
+        return LosslessEncoder(tokenizer)
+    if isinstance(tokenizer, T5Tokenizer):
+        return FastChatEncoder(tokenizer)
+    raise TrainingError(
+        FailureCode.BAD_CONFIG,
+        f"found a {type(tokenizer).__name__}; expected a tokenizer of load_tokenizer() or a"
+        " T5Tokenizer",
+    )

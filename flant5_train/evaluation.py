@@ -1,0 +1,61 @@
+"""The loss on validation pairs, exact per token and in bounded memory."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Subset
+
+from flant5_train.collator import IGNORED, DataCollatorForSupervisedDataset
+from flant5_train.dataset import SupervisedDataset
+from flant5_train.loss import summed_loss
+
+Batch = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Means over all target tokens of a data set."""
+
+    loss: float
+    token_accuracy: float
+    """Share of tokens that the model, given the right ones before, holds for the likeliest."""
+    num_tokens: int
+
+
+def validation_batches(
+    dataset: SupervisedDataset, collator: DataCollatorForSupervisedDataset, *, batch_size: int
+) -> DataLoader[Batch]:
+    """This process's share of the pairs, none of them in two shares."""
+    size, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+    own: Any = Subset(dataset, range(rank, len(dataset), size))
+    return DataLoader(own, batch_size=batch_size, collate_fn=collator)
+
+
+@torch.no_grad()
+def evaluate_pairs(
+    model: torch.nn.Module, batches: Iterable[Batch], *, device: torch.device
+) -> Evaluation:
+    """The means over the batches of all processes, which call this together.
+
+    Of a batch only three numbers are kept, so that memory does not grow with the data set.
+    """
+    was_training = model.training
+    model.eval()
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    for batch in batches:
+        inputs = {name: value.to(device) for name, value in batch.items()}
+        labels_BT = inputs.pop("labels")
+        logits_BTV = model(**inputs).logits
+        is_target_BT = labels_BT != IGNORED
+        is_right_BT = (logits_BTV.argmax(-1) == labels_BT) & is_target_BT
+        sums[0] += summed_loss(logits_BTV, labels_BT)
+        sums[1] += is_right_BT.sum()
+        sums[2] += is_target_BT.sum()
+    model.train(was_training)
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(sums)
+    loss, right, count = sums.tolist()
+    return Evaluation(loss / count, right / count, int(count))

@@ -1,0 +1,141 @@
+"""Lossless tokenization: T5's own word pieces plus what its vocabulary lacks.
+
+T5's vocabulary has no newline, tab or `< { } \\ ^ ~` and backtick, squeezes white space and knows
+few scripts. Here each of those is a piece of its own, runs of 2, 4 and 8 spaces are one piece each,
+and any other character falls back to its UTF-8 bytes. The ids of T5's pieces stay.
+
+Text is first written in a form in which each character stands for itself (`to_written`), so that
+sentencepiece and the exported Rust tokenizer need no rules of their own:
+
+    "\\nIf x:\\n    y"  ->  " \\n If x:\\n４ y"
+
+A line start keeps its space, so that "\\nSure" still finds the pretrained piece "▁Sure". Full-width
+characters can stand for runs because NFKC, applied first, leaves none in any text.
+"""
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import normalizers
+
+from flant5_train.failure import FailureCode, TrainingError
+
+WORD_START = "▁"
+"""How sentencepiece writes a space."""
+WRITTEN_BAR = "＿"
+"""How the character U+2581 itself is written, since sentencepiece takes it for a space."""
+
+
+class Run(NamedTuple):
+    """A run of spaces with a piece of its own; the last space of a run always stays a space, so
+    that the next word keeps its pretrained piece."""
+
+    num_spaces: int
+    written: str
+
+
+RUNS = (Run(8, "８"), Run(4, "４"), Run(2, "２"))
+SYMBOLS = ("\n", "\t", "<", "{", "}", "`", "\\", "^", "~", WRITTEN_BAR, *(r.written for r in RUNS))
+LINE_START = r"\n(?=[^\n])"
+NUM_EXTRA_IDS = 100
+
+_LINE_START = re.compile(LINE_START)
+_RUN_PATTERNS = [(run, re.compile(f" {{{run.num_spaces}}}(?= )")) for run in RUNS]
+_NFKC = normalizers.NFKC()
+
+
+def normalize(text: str) -> str:
+    """The text as it comes back from decoding: NFKC, as T5 was trained, and "\\n" line ends.
+
+    The Unicode tables are those of the `tokenizers` library, which the exported tokenizer uses too.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.isascii() or unicodedata.is_normalized("NFKC", text):
+        return text
+    return str(_NFKC.normalize_str(text))
+
+
+def to_written(text: str) -> str:
+    """The form of `text` that is cut into pieces; empty stays empty."""
+    if not text:
+        return text
+    written = " " + _LINE_START.sub("\n ", normalize(text).replace(WORD_START, WRITTEN_BAR))
+    if "   " in written:
+        for run, pattern in _RUN_PATTERNS:
+            written = pattern.sub(run.written, written)
+    return written
+
+
+def from_written(written: str) -> str:
+    """The inverse of `to_written`, up to `normalize`."""
+    for run in RUNS:
+        written = written.replace(run.written, " " * run.num_spaces)
+    return written.replace("\n ", "\n").replace(WRITTEN_BAR, WORD_START).removeprefix(" ")
+
+
+def extend_vocabulary(model: bytes) -> bytes:
+    """A sentencepiece model with the missing pieces added behind the ones it has.
+
+    Of T5's 32,000 pieces it makes 32,369: the 100 sentinels `<extra_id_*>` (32000 to 32099, as T5
+    counts them), the symbols, then 256 bytes. A model that has them all comes back with the same
+    ids. Raises TrainingError when a piece of `model` would take a symbol in.
+    """
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model)
+    kind = sentencepiece_model_pb2.ModelProto.SentencePiece
+    _refuse_overlapping_pieces(proto)
+    known = {piece.piece for piece in proto.pieces}
+    lowest = min(piece.score for piece in proto.pieces)
+    sentinels = [f"<extra_id_{number}>" for number in reversed(range(NUM_EXTRA_IDS))]
+    wanted = [(piece, 0.0, kind.CONTROL) for piece in sentinels]
+    wanted += [(piece, 0.0, kind.USER_DEFINED) for piece in SYMBOLS]
+    wanted += [(f"<0x{byte:02X}>", lowest - 10, kind.BYTE) for byte in range(256)]
+    for piece, score, piece_type in wanted:
+        if piece not in known:
+            proto.pieces.add(piece=piece, score=score, type=piece_type)
+    proto.trainer_spec.byte_fallback = True
+    proto.trainer_spec.vocab_size = len(proto.pieces)
+    # `to_written` has done all of this already.
+    proto.normalizer_spec.name = "identity"
+    proto.normalizer_spec.precompiled_charsmap = b""
+    proto.normalizer_spec.add_dummy_prefix = False
+    proto.normalizer_spec.remove_extra_whitespaces = False
+    return bytes(proto.SerializeToString())
+
+
+def _refuse_overlapping_pieces(proto: sentencepiece_model_pb2.ModelProto) -> None:
+    normal = sentencepiece_model_pb2.ModelProto.SentencePiece.NORMAL
+    for piece in proto.pieces:
+        inside = piece.piece[1:] if piece.piece.startswith(WORD_START) else piece.piece
+        if piece.type == normal and any(mark in inside for mark in (WORD_START, *SYMBOLS)):
+            raise TrainingError(
+                FailureCode.BAD_MODEL,
+                f"the vocabulary's piece {piece.piece!r} holds a space or one of {SYMBOLS};"
+                " expected a T5 vocabulary, whose pieces hold none",
+                param="model",
+            )
+
+
+class LosslessPieces:
+    """The extended vocabulary at work in sentencepiece: 8 to 10 times faster than the Rust one."""
+
+    def __init__(self, model: bytes) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+
+    def __len__(self) -> int:
+        return int(self._processor.get_piece_size())
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, without EOS."""
+        ids: list[list[int]] = self._processor.encode([to_written(text) for text in texts])
+        return ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids as `encode` gives them."""
+        return from_written(self._processor.decode(ids))
+
+    def id_of(self, piece: str) -> int:
+        return int(self._processor.piece_to_id(piece))

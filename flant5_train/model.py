@@ -1,0 +1,90 @@
+"""Base models: loading them, and making room for new tokens without harming what they learned."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration, T5Tokenizer
+
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.tokenizer import AnyTokenizer, add_tokens
+
+ROW_MULTIPLE = 64
+"""Embedding rows are padded to a multiple of this, which matrix units are fast at."""
+
+
+def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> T5ForConditionalGeneration:
+    """The base model in float32 with a row for every token of `tokenizer`.
+
+    float32, because a checkpoint stored in bfloat16 would otherwise be trained in it, where small
+    updates vanish. Raises TrainingError when there is no such model or it is not a Flan-T5.
+    """
+    try:
+        config = AutoConfig.from_pretrained(name_or_path)
+        _refuse_other_architectures(config, name_or_path)
+        num_old_tokens = len(AutoTokenizer.from_pretrained(name_or_path))
+        model = T5ForConditionalGeneration.from_pretrained(name_or_path, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            FailureCode.BAD_MODEL,
+            f"model '{name_or_path}' can't be loaded: {error}",
+            param="model",
+        ) from error
+    resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_old_tokens)
+    return model
+
+
+def _refuse_other_architectures(config: AutoConfig, name_or_path: str | Path) -> None:
+    model_type = getattr(config, "model_type", None)
+    if model_type != "t5":
+        found = f"a model of type '{model_type}'"
+    elif getattr(config, "scale_decoder_outputs", False):
+        found = "a T5 of the first kind, whose output layer is tied to its embeddings"
+    else:
+        return
+    raise TrainingError(
+        FailureCode.BAD_MODEL,
+        f"model '{name_or_path}': found {found}; expected a Flan-T5 (T5 v1.1) model",
+        param="model",
+    )
+
+
+def smart_tokenizer_and_embedding_resize(
+    special_tokens_dict: Mapping[str, str],
+    other_tokens: Iterable[str],
+    tokenizer: T5Tokenizer,
+    model: T5ForConditionalGeneration,
+) -> None:
+    """Add tokens to a tokenizer and rows for them to a model, both in place.
+
+    The name and the arguments are those of FastChat's train_flant5.
+    """
+    num_old_tokens = len(tokenizer)
+    add_tokens(special_tokens_dict, other_tokens, tokenizer)
+    resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_old_tokens)
+
+
+def resize_embeddings(
+    model: T5ForConditionalGeneration, *, num_tokens: int, num_old_tokens: int
+) -> None:
+    """Give `model` rows for `num_tokens`, padded to a multiple of 64, in its input embedding and in
+    its output layer.
+
+    New rows start at the mean of the rows of the `num_old_tokens` real tokens. A T5 checkpoint has
+    more rows than tokens (32,128 for 32,100); the rest was never trained and does not count.
+    """
+    # transformers 5 sets this to True for every T5, and resizing would then tie the output layer
+    # to the embedding: Flan-T5's own output layer would be lost. False is also what the exported
+    # configuration has to say, for transformers 4 to read it right.
+    model.config.tie_word_embeddings = False
+    input_rows = model.get_input_embeddings().weight.detach().clone()
+    output_rows = model.get_output_embeddings().weight.detach().clone()
+    num_rows = -(-max(num_tokens, num_old_tokens) // ROW_MULTIPLE) * ROW_MULTIPLE
+    model.resize_token_embeddings(num_rows, mean_resizing=False)
+    with torch.no_grad():
+        for layer, rows in (
+            (model.get_input_embeddings(), input_rows),
+            (model.get_output_embeddings(), output_rows),
+        ):
+            layer.weight[:num_old_tokens] = rows[:num_old_tokens]
+            layer.weight[num_old_tokens:] = rows[:num_old_tokens].mean(dim=0)

@@ -1,0 +1,35 @@
+"""Conversations in memory to pairs of id lists, as FastChat's `preprocess` did it."""
+
+from collections.abc import Mapping, Sequence
+
+from flant5_train.encoder import Lengths, encoder_for
+from flant5_train.encoding import encode_batch
+from flant5_train.prompt import conversations_of
+from flant5_train.tokenizer import AnyTokenizer
+
+
+def preprocess(
+    sources: Sequence[Sequence[Mapping[str, str]]], tokenizer: AnyTokenizer
+) -> dict[str, list[list[int]]]:
+    """Encoder inputs and decoder targets of every answer, in order; each list ends with EOS unless
+    the answer was cut.
+
+    `sources` are lists of `{"from", "value"}`; `tokenizer.model_max_length` limits each side. No
+    argument is changed. Raises DataError for a malformed conversation.
+
+    preprocess([[human "Hi", gpt "Hello!"]], tokenizer)
+    -> {"input_ids": [[71, 3582, ..., 1]], "labels": [[8774, 55, 32101, 1]]}
+    """
+    encoder = encoder_for(tokenizer)
+    lengths = Lengths(tokenizer.model_max_length, tokenizer.model_max_length)
+    batch = encode_batch(conversations_of(sources), encoder)
+    examples = [encoder.cut(batch.tokens, span, lengths) for span in batch.spans]
+    return {
+        "input_ids": [example.source.tolist() for example in examples],
+        "labels": [example.target.tolist() for example in examples],
+    }
+
+
+def _tokenize_fn(strings: Sequence[str], tokenizer: AnyTokenizer) -> list[list[int]]:
+    """The ids of each string, without EOS, each encoded once."""
+    return encoder_for(tokenizer).encode(strings)

@@ -1,0 +1,117 @@
+"""The prompt format, for training and for generation: conversations become text here only.
+
+    header                       A chat between ... questions.\\n\\n
+    human turn, answered         ### Human: {text}\\n### Assistant:␠
+    gpt turn                     {text}\\n
+
+After FastChat's train_flant5 (its `one_shot` template's system line), which looked the template up
+by a name that matched nothing, and wrote the markers into its caller's messages.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flant5_train.conversations import Conversation, Role, Turn, parse_conversation
+from flant5_train.records import Place
+
+SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives"
+    " helpful, detailed, and polite answers to the human's questions."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a conversation's text that is tokenized for itself."""
+
+    text: str
+    is_answer: bool = False
+    """Whether a pair is made of it: what comes before is the question, this is the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A conversation as text: its segments in order, the header first."""
+
+    segments: tuple[Segment, ...]
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Turns that make no pair, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What the encoder reads and what the decoder learns to write."""
+
+    question: str
+    answer: str
+
+
+def header_of(conversation: Conversation) -> str:
+    """The text before the first turn; a system turn stands in for the default sentence."""
+    first = conversation.turns[0]
+    return f"{first.text if first.role is Role.SYSTEM else SYSTEM}\n\n"
+
+
+def write_script(conversation: Conversation) -> Script:
+    """The conversation's segments, and what of it is left out.
+
+    write_script([human "Hi", gpt "Hello!", human "Bye"])
+    -> segments "A chat ...\\n\\n", "### Human: Hi\\n### Assistant: ", "Hello!\\n" (answer);
+       left out: 1 x "human turn without an answer"
+    """
+    turns = [turn for turn in conversation.turns if turn.role is not Role.SYSTEM]
+    segments = [Segment(header_of(conversation))]
+    left_out: Counter[str] = Counter()
+    for index, turn in enumerate(turns):
+        if turn.role is Role.GPT:
+            reason = _why_untrained(turn)
+            left_out.update([reason] if reason else [])
+            segments.append(Segment(f"{turn.text}\n", is_answer=not reason))
+        elif index + 1 < len(turns):
+            segments.append(Segment(f"### Human: {turn.text}\n### Assistant: "))
+        else:
+            left_out["human turn without an answer"] += 1
+    return Script(tuple(segments), left_out)
+
+
+def _why_untrained(answer: Turn) -> str | None:
+    if not answer.text.strip():
+        return "empty answer"
+    return None if answer.is_trained else "answer of weight 0"
+
+
+def _add_speaker_and_signal(
+    header: str, source: Sequence[Mapping[str, str]]
+) -> tuple[str, list[str]]:
+    """The text of a whole conversation, and of each of its turns with the markers added.
+
+    `source` is a list of `{"from", "value"}` and stays as it is.
+    """
+    (conversation,) = conversations_of([source])
+    turns = [segment.text for segment in write_script(conversation).segments[1:]]
+    return header + "".join(turns), turns
+
+
+def _form_qa(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Pair]:
+    """The pairs of text that conversations make, in order.
+
+    _form_qa([[human "Hi", gpt "Hello!", human "Bye", gpt "See you"]])
+    -> [Pair(question="...### Human: Hi\\n### Assistant: ", answer="Hello!\\n"), Pair(...)]
+    """
+    pairs = []
+    for conversation in conversations_of(sources):
+        before = ""
+        for segment in write_script(conversation).segments:
+            if segment.is_answer:
+                pairs.append(Pair(before, segment.text))
+            before += segment.text
+    return pairs
+
+
+def conversations_of(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Conversation]:
+    """Conversations from lists of `{"from", "value"}`. Raises DataError like a file would."""
+    return [
+        parse_conversation({"conversations": [*source]}, place=Place("sources", number))
+        for number, source in enumerate(sources, start=1)
+    ]

@@ -1,0 +1,66 @@
+"""The data report: what a data set holds, what is cut and what is left out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flant5_train.encoder import Lengths
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Lengths in tokens, EOS counted, before cutting."""
+
+    p50: int
+    p90: int
+    p99: int
+    max: int
+
+    @classmethod
+    def of(cls, lengths: NDArray[np.integer]) -> "Percentiles":
+        p50, p90, p99 = np.percentile(lengths, [50, 90, 99], method="higher").astype(int).tolist()
+        return cls(p50, p90, p99, int(lengths.max()))
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """Counts of one data set; `left_out` says by reason what makes no pair."""
+
+    conversations: int
+    pairs: int
+    source_tokens: int
+    """Tokens that the encoder reads in one epoch, after cutting."""
+    target_tokens: int
+    """Tokens that the decoder learns in one epoch, after cutting."""
+    truncated_sources: int
+    truncated_targets: int
+    source_lengths: Percentiles
+    target_lengths: Percentiles
+    left_out: Mapping[str, int]
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def report_of(
+    sources: NDArray[np.integer],
+    targets: NDArray[np.integer],
+    *,
+    lengths: Lengths,
+    num_conversations: int,
+    left_out: Mapping[str, int],
+) -> DataReport:
+    """The report of pairs with these lengths before cutting, each [N], N at least 1."""
+    return DataReport(
+        conversations=num_conversations,
+        pairs=len(sources),
+        source_tokens=int(np.minimum(sources, lengths.max_source).sum()),
+        target_tokens=int(np.minimum(targets, lengths.max_target).sum()),
+        truncated_sources=int((sources > lengths.max_source).sum()),
+        truncated_targets=int((targets > lengths.max_target).sum()),
+        source_lengths=Percentiles.of(sources),
+        target_lengths=Percentiles.of(targets),
+        left_out=dict(left_out),
+    )

@@ -1,0 +1,82 @@
+"""The lossless tokenization as a `tokenizer.json`, which plain `AutoTokenizer` loads.
+
+It gives sentencepiece's ids, save where two segmentations have the same unigram score: the two
+engines add scores in different precision and may then pick different pieces of the same text.
+"""
+
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+
+from flant5_train.lossless import LINE_START, NUM_EXTRA_IDS, RUNS, WORD_START, WRITTEN_BAR
+
+EOS = "</s>"
+PAD = "<pad>"
+UNKNOWN = "<unk>"
+SENTINELS = [f"<extra_id_{number}>" for number in range(NUM_EXTRA_IDS)]
+
+
+def build_rust_tokenizer(model: bytes) -> Tokenizer:
+    """The Rust form of an extended sentencepiece model (`lossless.extend_vocabulary`)."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model)
+    pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+    ids = {piece: number for number, (piece, _) in enumerate(pieces)}
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=ids[UNKNOWN], byte_fallback=True))
+    tokenizer.normalizer = _normalizer()
+    # Unigram would take "</s>" or "<0x0A>" in a text for the piece of that name: it never sees
+    # them, because "<" is cut off. Cuts at spaces change nothing and keep the search short.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("<", "isolated"),
+            pre_tokenizers.Split(WORD_START, "merged_with_next"),
+        ]
+    )
+    tokenizer.decoder = _decoder()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {EOS}", pair=f"$A {EOS} $B {EOS}", special_tokens=[(EOS, ids[EOS])]
+    )
+    special = [PAD, EOS, UNKNOWN, *SENTINELS]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    return tokenizer
+
+
+def _normalizer() -> normalizers.Normalizer:
+    """`lossless.to_written`, step by step."""
+    replace = normalizers.Replace
+    return normalizers.Sequence(
+        [
+            replace("\r\n", "\n"),
+            replace("\r", "\n"),
+            normalizers.NFKC(),
+            replace(WORD_START, WRITTEN_BAR),
+            replace(Regex(LINE_START), "\n "),
+            normalizers.Prepend(" "),
+            *[replace(Regex(f" {{{run.num_spaces}}}(?= )"), run.written) for run in RUNS],
+            replace(" ", WORD_START),
+        ]
+    )
+
+
+def _decoder() -> decoders.Decoder:
+    """`lossless.from_written`, step by step, after the bytes are put together."""
+    replace = decoders.Replace
+    return decoders.Sequence(
+        [
+            replace(WORD_START, " "),
+            *[replace(run.written, " " * run.num_spaces) for run in RUNS],
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            replace(Regex(r"\A "), ""),
+            replace("\n ", "\n"),
+            replace(WRITTEN_BAR, WORD_START),
+        ]
+    )

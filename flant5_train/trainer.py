@@ -1,0 +1,92 @@
+"""The Hugging Face Trainer with an exact loss, complete checkpoints and a report of its steps."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from flant5_train.callbacks import Report
+from flant5_train.checkpoints import mark_complete, remove_old_checkpoints
+from flant5_train.collator import IGNORED, DataCollatorForSupervisedDataset
+from flant5_train.dataset import SupervisedDataset
+from flant5_train.evaluation import evaluate_pairs, validation_batches
+from flant5_train.loss import token_weighted_loss
+from flant5_train.progress import CheckpointSaved, Evaluated, PhaseChange
+
+
+class ConversationTrainer(Trainer):
+    """Trains on pairs. `keep_checkpoints` complete checkpoints stay on disk."""
+
+    def __init__(self, *, report: Report, keep_checkpoints: int, **kwargs: Any) -> None:
+        # T5's forward takes any keyword and ignores this one; told so, the Trainer leaves the
+        # scaling of the loss to `token_weighted_loss`.
+        kwargs["model"].accepts_loss_kwargs = False
+        super().__init__(compute_loss_func=token_weighted_loss, **kwargs)
+        self._report = report
+        self._keep_checkpoints = keep_checkpoints
+        self._new_tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
+        self._last_metrics: dict[str, float] = {}
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor | int | None]:
+        """Counts the tokens on the way, without waiting for the device."""
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        for batch in batches:
+            targets = (batch["labels"] != IGNORED).sum()
+            self._new_tokens += (batch["attention_mask"].sum() + targets).to(device)
+        return batches, num_items
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the tokens of all processes to the state before it is logged or saved."""
+        if "loss" in logs:
+            tokens = self.accelerator.reduce(self._new_tokens, reduction="sum")
+            self.state.num_input_tokens_seen += int(tokens.item())
+            self._new_tokens.zero_()
+            self._last_metrics = {"train_loss": logs["loss"]}
+        super().log(logs, start_time)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Exact per token, where the stock evaluation averages the means of its batches."""
+        assert isinstance(self.eval_dataset, SupervisedDataset)
+        assert isinstance(self.data_collator, DataCollatorForSupervisedDataset)
+        assert isinstance(self.model, torch.nn.Module)
+        self._report(PhaseChange(phase="evaluating"))
+        batches = validation_batches(
+            self.eval_dataset, self.data_collator, batch_size=self.args.eval_batch_size
+        )
+        evaluation = evaluate_pairs(self.model, batches, device=self.args.device)
+        metrics = {
+            "eval_loss": evaluation.loss,
+            "eval_token_accuracy": evaluation.token_accuracy,
+        }
+        self._last_metrics |= metrics
+        self._report(
+            Evaluated(step=self.state.global_step, eval_tokens=evaluation.num_tokens, **metrics)
+        )
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        self._report(PhaseChange(phase="training"))
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._report(PhaseChange(phase="saving"))
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            assert self.args.output_dir is not None
+            output_dir = Path(self.args.output_dir)
+            checkpoint = output_dir / f"checkpoint-{self.state.global_step}"
+            mark_complete(checkpoint)
+            remove_old_checkpoints(output_dir, keep=self._keep_checkpoints)
+            self._report(
+                CheckpointSaved(
+                    step=self.state.global_step,
+                    path=str(checkpoint),
+                    metrics=self._last_metrics,
+                )
+            )
+        self._report(PhaseChange(phase="training"))

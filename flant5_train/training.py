@@ -1,0 +1,146 @@
+"""One training run, from arguments to the final model."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers.trainer_utils import IntervalStrategy
+
+from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
+from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
+from flant5_train.checkpoints import newest_complete_checkpoint
+from flant5_train.config import DEMO_MODEL
+from flant5_train.dataset import DataModule, make_supervised_data_module
+from flant5_train.demo_model import demo_model
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.model import load_model
+from flant5_train.process import rank
+from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Stopped
+from flant5_train.stopping import StopRequested, StopSignal
+from flant5_train.tokenizer import load_tokenizer
+from flant5_train.trainer import ConversationTrainer
+
+_KEEP_ALL = 1_000_000
+
+
+def train(argv: Sequence[str] | None = None) -> None:
+    """Train as the command line says, and go on from the newest complete checkpoint if there is
+    one.
+
+    Ends with the final model in `output_dir` or, when SIGTERM came, with a checkpoint there. Raises
+    TrainingError for what the caller can mend.
+    """
+    stop = StopSignal()
+    stop.listen()
+    arguments = parse_run(sys.argv[1:] if argv is None else argv)
+    progress = arguments.training.record_directory / "progress.jsonl"
+    report = ProgressLog(progress).append if rank() == 0 else discard
+    try:
+        report(PhaseChange(phase="preprocessing"))
+        arguments = _with_demo_model(arguments)
+        trainer = _build_trainer(arguments, report, stop)
+        _train_and_export(trainer, report)
+    except StopRequested:
+        report(Stopped(step=0, path=None))
+
+
+def parse_run(argv: Sequence[str]) -> Arguments:
+    """The arguments of a run. Raises TrainingError for any that can't be used."""
+    try:
+        arguments = parse_arguments([*argv])
+    except (ValueError, OSError) as error:
+        raise TrainingError(FailureCode.BAD_CONFIG, f"arguments: {error}") from error
+    if arguments.training.fp16:
+        raise TrainingError(
+            FailureCode.BAD_CONFIG,
+            "fp16 is on, but T5 overflows in float16; expected bf16 or neither",
+            param="fp16",
+        )
+    return arguments
+
+
+def _with_demo_model(arguments: Arguments) -> Arguments:
+    if arguments.model.model_name_or_path != DEMO_MODEL:
+        return arguments
+    assert arguments.model.models_directory is not None, "parse_arguments fills it in"
+    built = demo_model(Path(arguments.data.data_path), Path(arguments.model.models_directory))
+    return replace(arguments, model=replace(arguments.model, model_name_or_path=str(built)))
+
+
+def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> ConversationTrainer:
+    training = arguments.training
+    name = arguments.model.model_name_or_path
+    tokenizer = load_tokenizer(
+        name,
+        tokenization=arguments.model.tokenization,
+        model_max_length=training.model_max_length,
+    )
+    data = make_supervised_data_module(
+        tokenizer, arguments.data, builds=rank() == 0, seed=training.seed
+    )
+    _report_data(data, report)
+    report(PhaseChange(phase="loading_model"))
+    model = load_model(name, tokenizer)
+    assert model.generation_config is not None, "a T5 generates text"
+    model.generation_config.max_length = None
+    model.generation_config.max_new_tokens = (
+        arguments.data.max_target_length or training.model_max_length
+    )
+    keep = training.save_total_limit or _KEEP_ALL
+    return ConversationTrainer(
+        report=report,
+        keep_checkpoints=keep,
+        model=model,
+        args=_adjusted(training, evaluates=data["eval_dataset"] is not None),
+        processing_class=tokenizer,
+        callbacks=[
+            RefuseBrokenLoss(),
+            StopWhenTold(stop, report),
+            ReportSteps(report, num_pairs=len(data["train_dataset"])),
+        ],
+        **data,
+    )
+
+
+def _report_data(data: DataModule, report: Report) -> None:
+    report(DataRead(split="train", report=data["train_dataset"].report().as_json()))
+    if data["eval_dataset"] is not None:
+        report(DataRead(split="validation", report=data["eval_dataset"].report().as_json()))
+
+
+def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArguments:
+    """The arguments with what the run's data and machine ask for."""
+    if torch.cuda.is_available():
+        # Its attention has no gradient for T5's position bias, and NaN ones for masks (H100).
+        torch.backends.cuda.enable_cudnn_sdp(False)
+    # Old checkpoints are removed by `checkpoints.remove_old_checkpoints`, after the new one is
+    # complete; the Trainer would do it before.
+    training.save_total_limit = None
+    if evaluates and training.eval_strategy == IntervalStrategy.NO:
+        training.eval_strategy = IntervalStrategy.STEPS
+        training.eval_steps = training.eval_steps or training.save_steps
+    return training
+
+
+def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
+    assert trainer.args.output_dir is not None
+    output_dir = Path(trainer.args.output_dir)
+    checkpoint = newest_complete_checkpoint(output_dir)
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    step = trainer.state.global_step
+    if step < trainer.state.max_steps:
+        report(Stopped(step=step, path=str(output_dir / f"checkpoint-{step}")))
+        return
+    report(PhaseChange(phase="saving"))
+    trainer.save_model()
+    trainer.save_state()
+    report(
+        ModelSaved(
+            path=str(output_dir),
+            step=step,
+            train_loss=result.training_loss,
+            tokens_seen=int(trainer.state.num_input_tokens_seen),
+        )
+    )
