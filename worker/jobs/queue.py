@@ -49,6 +49,8 @@ class Doorbell:
             "flant5-doorbell", broker=redis_url.get_secret_value(), set_as_current=False
         )
         self._celery.conf.update(producer_settings(socket_timeout_seconds=2))
+        # Without these kombu tries for 6 s, `retry=False` or not.
+        self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
 
     def ring(self, job_id: str) -> bool:
         """False when the queue could not be reached: no harm, the keeper rings again."""

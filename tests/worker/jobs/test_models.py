@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import pytest
+
+from tests.worker.scenes import claimed_job
+from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.job import model_id
+from worker.jobs.models import ModelCatalog
+from worker.jobs.settings import SharedSettings
+from worker.jobs.store import JobStore
+from worker.jobs.update import Claim, Succeeded
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> SharedSettings:
+    return SharedSettings(home=tmp_path / "home", hub_models="google/flan-t5-*, acme/t5")
+
+
+@pytest.fixture
+def catalog(settings: SharedSettings, store: JobStore) -> ModelCatalog:
+    return ModelCatalog(settings, store)
+
+
+def make_model(directory: Path) -> str:
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text("{}")
+    return str(directory)
+
+
+def finished_job(settings: SharedSettings, store: JobStore) -> tuple[Claim, str]:
+    claim = claimed_job(store, suffix="math")
+    model = model_id(claim.job.id, claim.job.spec)
+    store.finish(claim, Succeeded(model))
+    make_model(settings.home_directories.run_directory(claim.job.id).output)
+    return claim, model
+
+
+def test_the_demo_model_and_allowed_hub_names_are_loaded_by_name(catalog: ModelCatalog) -> None:
+    for name in ("flant5-demo", "google/flan-t5-xl", "acme/t5"):
+        assert catalog.resolve(name) == name
+        assert catalog.get(name).id == name
+
+
+def test_a_directory_under_models_is_loaded_from_there(
+    catalog: ModelCatalog, settings: SharedSettings
+) -> None:
+    directory = make_model(settings.home_directories.models / "my-t5")
+    assert catalog.resolve("my-t5") == directory
+    assert [model.id for model in catalog.list()] == ["flant5-demo", "my-t5"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing",
+        "..",
+        "../secret",
+        "/etc",
+        ".hidden",
+        "a/b/c",
+        "google/../../etc",
+        "",
+        "google/flan-t5-xl/..",
+        "acme/other",
+        "google/flan-t5-xl\n",
+        "~root",
+        "models\x00",
+    ],
+)
+def test_any_other_name_is_refused_with_what_is_possible(
+    catalog: ModelCatalog, settings: SharedSettings, name: str
+) -> None:
+    make_model(settings.home_directories.models / "my-t5")
+    make_model(settings.home_directories.root / "secret")
+    with pytest.raises(NotFoundError) as caught:
+        catalog.resolve(name)
+    assert "flant5-demo, my-t5, hub names like google/flan-t5-*" in str(caught.value)
+
+
+def test_a_directory_without_a_model_is_no_model(
+    catalog: ModelCatalog, settings: SharedSettings
+) -> None:
+    (settings.home_directories.models / "empty").mkdir(parents=True)
+    with pytest.raises(NotFoundError):
+        catalog.resolve("empty")
+    assert [model.id for model in catalog.list()] == ["flant5-demo"]
+
+
+def test_a_jobs_model_and_its_checkpoints_are_loaded_from_its_output(
+    catalog: ModelCatalog, settings: SharedSettings, store: JobStore
+) -> None:
+    claim, model = finished_job(settings, store)
+    output = settings.home_directories.run_directory(claim.job.id).output
+    make_model(output / "checkpoint-40")
+    assert catalog.resolve(model) == str(output)
+    assert catalog.resolve(f"{model}:ckpt-step-40") == str(output / "checkpoint-40")
+    with pytest.raises(NotFoundError, match="has no files"):
+        catalog.resolve(f"{model}:ckpt-step-41")
+    assert [item.id for item in catalog.list()] == [model, "flant5-demo"]
+    assert catalog.get(model).owned_by == "flant5"
+
+
+def test_a_job_that_did_not_succeed_has_checkpoints_but_no_model(
+    catalog: ModelCatalog, settings: SharedSettings, store: JobStore
+) -> None:
+    claim = claimed_job(store)
+    output = settings.home_directories.run_directory(claim.job.id).output
+    make_model(output / "checkpoint-3")
+    model = model_id(claim.job.id, claim.job.spec)
+    assert catalog.resolve(f"{model}:ckpt-step-3") == str(output / "checkpoint-3")
+    with pytest.raises(NotFoundError):
+        catalog.resolve(model)
+
+
+def test_only_models_of_jobs_can_be_deleted(
+    catalog: ModelCatalog, settings: SharedSettings, store: JobStore
+) -> None:
+    _, model = finished_job(settings, store)
+    with pytest.raises(InvalidRequestError, match="only such models"):
+        catalog.delete("flant5-demo")
+    with pytest.raises(NotFoundError):
+        catalog.delete("nothing")
+    catalog.delete(model)
+    with pytest.raises(NotFoundError):
+        catalog.get(model)
+    with pytest.raises(NotFoundError):
+        catalog.delete(model)

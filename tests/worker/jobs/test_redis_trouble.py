@@ -1,0 +1,111 @@
+"""What callers see when the server is gone, full, or was restarted. Each test has its own."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from api.cli.embedded_redis import EmbeddedRedis
+from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job, spec
+from worker.jobs.connection import open_redis
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.history import JobHistory
+from worker.jobs.life import Status
+from worker.jobs.queue import Doorbell, num_doorbells
+from worker.jobs.store import JobStore
+from worker.jobs.update import Beat, NewLogLine, Succeeded, Update
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "redis", password=SecretStr("s3cret")) as server:
+        yield server
+
+
+def test_a_server_that_is_gone_is_unavailable_and_comes_back(server: EmbeddedRedis) -> None:
+    with open_redis(server.url) as redis:
+        store, history = JobStore(redis), JobHistory(redis)
+        claim = claimed_job(store)
+        server.kill()
+        for call in (
+            lambda: store.create(spec()),
+            lambda: store.get(claim.job.id),
+            lambda: store.list(after=None, limit=1),
+            lambda: store.beat(claim, 1),
+            lambda: store.models(),
+            lambda: history.events(claim.job.id),
+            lambda: num_doorbells(redis),
+        ):
+            with pytest.raises(StoreUnavailableError, match="Redis is not available"):
+                call()
+        server.start()
+        assert store.beat(claim, LEASE_SECONDS) is Beat.GO_ON
+        assert store.finish(claim, Succeeded("ft:x"))
+
+
+def test_nothing_that_was_answered_is_lost_by_a_kill(server: EmbeddedRedis) -> None:
+    with open_redis(server.url) as redis:
+        store = JobStore(redis)
+        ids = [store.create(spec()).id for _ in range(5)]
+        claim = claimed_job(store)
+        server.kill()
+        server.start()
+        assert {store.get(job_id).status for job_id in ids} == {Status.VALIDATING_FILES}
+        assert store.get(claim.job.id).status is Status.RUNNING
+
+
+def test_a_server_that_hangs_is_unavailable_within_seconds(server: EmbeddedRedis) -> None:
+    doorbell = Doorbell(server.url)
+    with open_redis(server.url, timeout_seconds=0.3) as redis:
+        store = JobStore(redis)
+        store.create(spec())
+        assert doorbell.ring("ftjob-1")
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreUnavailableError, match="Timeout"):
+                store.create(spec())
+            assert not doorbell.ring("ftjob-2")
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+    doorbell.close()
+
+
+def test_jobs_on_a_full_server_can_go_on_and_end(server: EmbeddedRedis) -> None:
+    with open_redis(server.url) as redis:
+        store = JobStore(redis)
+        ending, released, lost = (claimed_job(store) for _ in range(3))
+        redis.config_set("maxmemory", 1)
+        with pytest.raises(StoreUnavailableError):
+            store.create(spec())
+        with pytest.raises(StoreUnavailableError):
+            store.record(ending, Update(log_lines=(NewLogLine("x"),)))
+        assert store.beat(ending, LEASE_SECONDS) is Beat.GO_ON
+        assert store.cancel(ending.job.id).cancel_requested
+        assert store.finish(ending, Succeeded("ft:x"))
+        assert store.release(released, reason="x", lost=False) is Status.QUEUED
+        assert store.release_worker("gpu-0") == (lost.job.id,)
+        redis.config_set("maxmemory", 0)
+        claim_again(store, released.job.id)
+
+
+def test_a_wrong_password_is_unavailable(server: EmbeddedRedis) -> None:
+    wrong = SecretStr(server.url.get_secret_value().replace("s3cret", "guess"))
+    with open_redis(wrong) as redis, pytest.raises(StoreUnavailableError, match="password"):
+        JobStore(redis).get("ftjob-1")
+
+
+def test_a_doorbell_without_a_server_is_not_rung_and_is_no_error(
+    server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.kill()
+    doorbell = Doorbell(server.url)
+    assert not doorbell.ring("ftjob-1")
+    assert "doorbell of job ftjob-1 not rung" in caplog.text
+    assert "s3cret" not in caplog.text
+    server.start()
+    assert doorbell.ring("ftjob-1")
+    with open_redis(server.url) as redis:
+        assert num_doorbells(redis) == 1
+    doorbell.close()
