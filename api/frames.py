@@ -36,10 +36,11 @@ class Frame:
 
 def frame_of(item: Event | LogLine) -> Frame:
     """The frame of an event or a log line."""
+    # In ASCII: many clients split lines at U+2028 and its like too, which JSON leaves as they are.
     shown = EventObject.of(item) if isinstance(item, Event) else LogLineObject.of(item)
     return Frame(
         cursor=cursor_of(item.id),
-        data=f"id: {shown.id}\ndata: {shown.model_dump_json()}\n\n".encode(),
+        data=f"id: {shown.id}\ndata: {shown.model_dump_json(ensure_ascii=True)}\n\n".encode(),
         ends_job=isinstance(item, Event) and _is_final(item),
     )
 

@@ -48,7 +48,10 @@ class _Fault:
     def __init__(
         self, details: Mapping[str, Any], *, prefix: str, model: type[BaseModel] | None
     ) -> None:
-        location = [str(part) for part in details["loc"]]
+        # A name may hold half a surrogate pair, which no answer can carry.
+        location = [
+            str(part).encode("utf-8", "backslashreplace").decode() for part in details["loc"]
+        ]
         if location and location[0] in _SECTIONS:
             location = location[1:]
         self._details = details
@@ -61,7 +64,10 @@ class _Fault:
         if kind == "json_invalid":
             return f"the body is not JSON: {self._details['ctx']['error']} at {self.field}"
         if not self.field:
-            return f"the body: {_uncapitalized(message)} (is its Content-Type right?)"
+            return (
+                f"the body: {_uncapitalized(message)}; expected a JSON object, sent with "
+                "Content-Type: application/json"
+            )
         if kind == "missing":
             return f"{self.field}: missing"
         if kind == "extra_forbidden":

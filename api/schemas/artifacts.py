@@ -2,15 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from api.schemas.pages import Identified
 
 
-class Artifact(BaseModel):
-    """A file that can be downloaded."""
+class Artifact(Identified):
+    """A file that can be downloaded from `.../artifacts/{id}`; its id is its path, relative to the
+    output directory."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
-    """Its path, relative to the output directory: the end of `.../artifacts/{path}`."""
     object: Literal["fine_tuning.job.artifact"] = "fine_tuning.job.artifact"
     bytes: int

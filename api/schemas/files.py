@@ -4,15 +4,13 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from api.schemas.pages import Identified
 from worker.jobs.files import StoredFile
 
 
-class FileObject(BaseModel):
+class FileObject(Identified):
     """An uploaded file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
     object: Literal["file"] = "file"
     bytes: int
     created_at: int

@@ -2,8 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
+from api.schemas.pages import Identified
 from worker.jobs.events import Checkpoint, Event, LogLine
 from worker.jobs.job import Job, model_id
 
@@ -19,12 +20,9 @@ _METRICS = {
 """The trainer's names -> those of the SDK; all others keep theirs."""
 
 
-class EventObject(BaseModel):
+class EventObject(Identified):
     """Something that happened to a job."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
     object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
     seq: int
     """1, 2, 3, ... within the job: a missing number shows that something was missed."""
@@ -48,12 +46,9 @@ class EventObject(BaseModel):
         )
 
 
-class LogLineObject(BaseModel):
+class LogLineObject(Identified):
     """One line the trainer wrote."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
     object: Literal["fine_tuning.job.log_line"] = "fine_tuning.job.log_line"
     seq: int
     """1, 2, 3, ... within the job."""
@@ -67,12 +62,9 @@ class LogLineObject(BaseModel):
         return cls(**line.model_dump())
 
 
-class CheckpointObject(BaseModel):
+class CheckpointObject(Identified):
     """A complete checkpoint; its model id can be trained on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
     created_at: int
     fine_tuned_model_checkpoint: str

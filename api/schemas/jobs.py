@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from api.schemas.pages import Identified
 from flant5_train.config import Hyperparameters
 from worker.jobs.job import Job, JobError
 from worker.jobs.life import Status
@@ -126,12 +127,9 @@ class JobProgress(BaseModel):
         )
 
 
-class JobObject(BaseModel):
+class JobObject(Identified):
     """A fine-tuning job."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
     created_at: int
     started_at: int | None

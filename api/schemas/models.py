@@ -4,15 +4,13 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from api.schemas.pages import Identified
 from worker.jobs.models import Model
 
 
-class ModelObject(BaseModel):
+class ModelObject(Identified):
     """A model that a job can start from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
     object: Literal["model"] = "model"
     created: int
     """0 for a model that came with the service."""

@@ -1,17 +1,21 @@
 """The shape of every list: the next page begins after the id of the last item."""
 
 from collections.abc import Sequence
-from typing import Generic, Literal, Protocol, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 
-class _Identified(Protocol):
-    @property
-    def id(self) -> str: ...
+class Identified(BaseModel):
+    """What can stand in a list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    """Also the cursor: the next page begins after it."""
 
 
-Item = TypeVar("Item", bound=_Identified)
+Item = TypeVar("Item", bound=Identified)
 
 
 class ListPage(BaseModel, Generic[Item]):

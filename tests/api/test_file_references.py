@@ -1,0 +1,120 @@
+"""`FileStore`: what a job's file reference leads to, and what a cut upload leaves behind."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.files import FileStore
+from worker.jobs.home import Home
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    (root / "sets").mkdir(parents=True)
+    (root / "sets" / "chats.json").write_text("[]")
+    (tmp_path / "secret.json").write_text("[]")
+    return root
+
+
+@pytest.fixture
+def files(tmp_path: Path, data_root: Path) -> FileStore:
+    return FileStore(Home(tmp_path / "home"), data_root)
+
+
+def keep(files: FileStore, *chunks: bytes, max_bytes: int = 1000) -> str:
+    return files.create(chunks, filename="a.json", purpose="fine-tune", max_bytes=max_bytes).id
+
+
+def test_a_file_id_leads_to_its_content(files: FileStore) -> None:
+    path = files.resolve(keep(files, b"one ", b"two"))
+    assert path.is_absolute()
+    assert path.read_bytes() == b"one two"
+
+
+@pytest.mark.parametrize("reference", ["sets/chats.json", "./sets/chats.json"])
+def test_a_path_leads_into_the_data_root(files: FileStore, data_root: Path, reference: str) -> None:
+    assert files.resolve(reference) == (data_root / "sets" / "chats.json").resolve()
+
+
+def test_a_link_that_stays_inside_is_followed(files: FileStore, data_root: Path) -> None:
+    (data_root / "link.json").symlink_to(data_root / "sets" / "chats.json")
+    assert files.resolve("link.json").name == "chats.json"
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("/etc/passwd", "not allowed"),
+        ("../secret.json", "not allowed"),
+        ("sets/../../secret.json", "not allowed"),
+        ("link.json", "leads out of the data root"),
+        ("linked/secret.json", "leads out of the data root"),
+        ("sets", "not a regular file"),
+        (".", "not allowed"),
+        ("pipe", "not a regular file"),
+        ("sets/chats.json\0.txt", "not allowed"),
+        ("loop", "can't be opened"),
+        ("x" * 5000, "can't be opened"),
+    ],
+)
+def test_a_path_never_leaves_the_data_root(
+    files: FileStore, data_root: Path, reference: str, reason: str
+) -> None:
+    (data_root / "link.json").symlink_to(data_root.parent / "secret.json")
+    (data_root / "linked").symlink_to(data_root.parent)
+    (data_root / "loop").symlink_to(data_root / "loop")
+    os.mkfifo(data_root / "pipe")
+    with pytest.raises(InvalidRequestError, match=reason):
+        files.resolve(reference)
+
+
+@pytest.mark.parametrize("reference", ["none.json", "sets/none.json", "file-" + "0" * 26])
+def test_a_reference_to_nothing_says_so(files: FileStore, reference: str) -> None:
+    with pytest.raises(NotFoundError, match="no file"):
+        files.resolve(reference)
+
+
+def test_without_a_data_root_a_path_is_answered_with_what_is_expected(tmp_path: Path) -> None:
+    files = FileStore(Home(tmp_path / "home"), None)
+    with pytest.raises(NotFoundError, match="expected the id of an uploaded file"):
+        files.resolve("sets/chats.json")
+
+
+def test_a_file_over_the_limit_leaves_nothing_behind(files: FileStore, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="larger than 5 bytes"):
+        keep(files, b"123", b"456", max_bytes=5)
+    assert list((tmp_path / "home" / "files").iterdir()) == []
+    assert keep(files, b"123", b"45", max_bytes=5)
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_behind(files: FileStore, tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"123"
+        raise ConnectionResetError("the client went away")
+
+    with pytest.raises(ConnectionResetError):
+        files.create(broken(), filename="a", purpose="fine-tune", max_bytes=5)
+    assert list((tmp_path / "home" / "files").iterdir()) == []
+
+
+def test_what_a_killed_upload_left_is_no_file_and_is_removed_after_a_day(
+    files: FileStore, tmp_path: Path
+) -> None:
+    whole, cut, fresh = keep(files, b"1"), keep(files, b"2"), keep(files, b"3")
+    directory = tmp_path / "home" / "files"
+    for file_id in (cut, fresh):
+        (directory / file_id / "meta.json").unlink()
+    long_ago = time.time() - 2 * 24 * 3600
+    os.utime(directory / cut, (long_ago, long_ago))
+    os.utime(directory / whole, (long_ago, long_ago))
+
+    assert [file.id for file in files.list(after=None, limit=10).items] == [whole]
+    with pytest.raises(NotFoundError):
+        files.get(cut)
+    assert files.remove_abandoned() == (cut,)
+    assert {path.name for path in directory.iterdir()} == {whole, fresh}

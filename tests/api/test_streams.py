@@ -1,0 +1,253 @@
+"""Live streams: a client gets everything once and in order, whenever it comes and goes."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from redis import Redis
+
+from api.app import create_app
+from api.cli.embedded_redis import EmbeddedRedis
+from api.frames import Frame
+from api.settings import ApiSettings
+from api.tail import MAX_WAITING_FRAMES, Signal, Subscription
+from tests.api.scenes import Sent, claim_new_job, follow, make_job, wait_until
+from worker.jobs.store import JobStore
+from worker.jobs.update import Cancelled, Claim, NewEvent, NewLogLine, Succeeded, Update
+
+SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
+
+
+def report(store: JobStore, claim: Claim, *messages: str) -> None:
+    events = tuple(NewEvent(message) for message in messages)
+    assert store.record(claim, Update(events=events))
+
+
+def write(store: JobStore, claim: Claim, *lines: str) -> None:
+    assert store.record(claim, Update(log_lines=tuple(NewLogLine(line) for line in lines)))
+
+
+def url_of(server_url: str, claim: Claim, topic: str = "events") -> str:
+    return f"{server_url}/fine_tuning/jobs/{claim.job.id}/{topic}"
+
+
+@contextmanager
+def in_background(stream: Iterator[Sent]) -> Iterator[list[Sent]]:
+    """Reads the stream to its end; the list grows meanwhile, and is whole when the block ends."""
+    seen: list[Sent] = []
+    thread = threading.Thread(target=_drain, args=(stream, seen), daemon=True)
+    thread.start()
+    yield seen
+    thread.join(timeout=20)
+    assert not thread.is_alive(), "the stream did not end"
+
+
+def _drain(stream: Iterator[Sent], seen: list[Sent]) -> None:
+    for sent in stream:
+        seen.append(sent)
+
+
+def messages(seen: list[Sent]) -> list[str]:
+    return [sent.data["message"] for sent in seen if sent.event == "message"]
+
+
+def test_history_comes_first_then_what_happens_then_the_end(
+    server_url: str, store: JobStore, running_job: Claim
+) -> None:
+    report(store, running_job, "one", "two")
+    with in_background(follow(url_of(server_url, running_job))) as seen:
+        wait_until(lambda: "two" in messages(seen), what="the history")
+        report(store, running_job, "three")
+        wait_until(lambda: "three" in messages(seen), what="the live event")
+        store.finish(running_job, SUCCEEDED)
+    assert [sent.seq for sent in seen if sent.event == "message"] == list(range(1, 8))
+    assert messages(seen)[3:6] == ["one", "two", "three"]
+    assert (seen[-1].event, seen[-1].data) == ("end", {"status": "succeeded"})
+
+
+def test_events_look_as_in_the_list(server_url: str, store: JobStore, running_job: Claim) -> None:
+    store.finish(running_job, Cancelled())
+    sent = [sent for sent in follow(url_of(server_url, running_job)) if sent.event == "message"]
+    page = httpx.get(url_of(server_url, running_job), params={"limit": 100})
+    assert [each.data for each in sent] == page.json()["data"][::-1]
+    assert [each.id for each in sent] == [each.data["id"] for each in sent]
+
+
+def test_a_finished_job_gives_its_history_and_ends(
+    server_url: str, store: JobStore, running_job: Claim
+) -> None:
+    store.finish(running_job, Cancelled())
+    seen = list(follow(url_of(server_url, running_job)))
+    assert messages(seen)[-1] == "Job cancelled"
+    assert seen[-1].event == "end"
+
+
+def test_a_job_cancelled_before_it_ran_ends_its_stream(server_url: str, store: JobStore) -> None:
+    job = make_job(store)
+    with in_background(follow(f"{server_url}/fine_tuning/jobs/{job.id}/events")) as seen:
+        wait_until(lambda: bool(seen), what="the first event")
+        store.cancel(job.id)
+    assert seen[-1].data == {"status": "cancelled"}
+
+
+@pytest.mark.parametrize("with_prefix", [True, False])
+def test_a_client_that_reconnects_misses_nothing_and_gets_nothing_twice(
+    server_url: str, store: JobStore, running_job: Claim, with_prefix: bool
+) -> None:
+    report(store, running_job, "one", "two")
+    with closing(follow(url_of(server_url, running_job))) as stream:
+        before = list(islice(stream, 3))
+    report(store, running_job, "while away")
+    store.finish(running_job, SUCCEEDED)
+    last = str(before[-1].id)
+    cursor = last if with_prefix else last.removeprefix("ft-event-")
+    after = list(follow(url_of(server_url, running_job), last_event_id=cursor))
+    seqs = [sent.seq for sent in (*before, *after) if sent.event == "message"]
+    assert seqs == list(range(1, 8))
+    by_parameter = list(follow(url_of(server_url, running_job), after=last))
+    assert by_parameter == after
+
+
+def test_log_lines_stream_to_the_last_one(
+    server_url: str, store: JobStore, running_job: Claim
+) -> None:
+    write(store, running_job, "first", "{'loss': 3.2}")
+    with in_background(follow(url_of(server_url, running_job, "logs"))) as seen:
+        wait_until(lambda: len(seen) >= 2, what="the history")
+        write(store, running_job, *(f"line {number}" for number in range(2000)))
+        store.finish(running_job, SUCCEEDED)
+    lines = [sent for sent in seen if sent.event == "message"]
+    assert [line.seq for line in lines] == list(range(1, 2003))
+    assert lines[-1].data["line"] == "line 1999"
+    assert (seen[-1].event, seen[-1].data) == ("end", {"status": "succeeded"})
+
+
+def test_lines_with_odd_characters_stay_one_line(
+    server_url: str, store: JobStore, running_job: Claim
+) -> None:
+    odd = ["data: x", "a\u2028b", "tab\there", "\U0001f600", ""]
+    write(store, running_job, *odd)
+    store.finish(running_job, SUCCEEDED)
+    seen = list(follow(url_of(server_url, running_job, "logs")))
+    assert [sent.data["line"] for sent in seen if sent.event == "message"] == odd
+
+
+def test_a_silent_stream_is_kept_alive_by_comments(
+    server_url: str, running_job: Claim, store: JobStore
+) -> None:
+    with in_background(follow(url_of(server_url, running_job))) as seen:
+        wait_until(lambda: [s.event for s in seen].count("comment") >= 2, what="two heartbeats")
+        report(store, running_job, "still live")
+        wait_until(lambda: "still live" in messages(seen), what="an event after the heartbeats")
+        store.finish(running_job, SUCCEEDED)
+
+
+def test_a_burst_larger_than_the_waiting_room_arrives_whole(
+    server_url: str, store: JobStore, running_job: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.tail.MAX_WAITING_FRAMES", 3)
+    with in_background(follow(url_of(server_url, running_job))) as seen:
+        wait_until(lambda: len(messages(seen)) >= 3, what="the history")
+        report(store, running_job, *(str(number) for number in range(400)))
+        store.finish(running_job, SUCCEEDED)
+    assert [sent.seq for sent in seen if sent.event == "message"] == list(range(1, 405))
+
+
+def test_streams_of_many_clients_and_jobs_share_one_reader(
+    server_url: str, store: JobStore, redis: Redis
+) -> None:
+    claims = [claim_new_job(store) for _ in range(3)]
+    seen: list[list[Sent]] = []
+    threads = []
+    for number in range(18):
+        url = url_of(server_url, claims[number % 3])
+        seen.append([])
+        thread = threading.Thread(target=_drain, args=(follow(url), seen[-1]), daemon=True)
+        thread.start()
+        threads.append(thread)
+    wait_until(lambda: all(len(messages(each)) >= 3 for each in seen), what="all histories")
+    readers = [client for client in redis.client_list() if client["cmd"] == "xread"]
+    assert len(readers) == 1
+    for claim in claims:
+        report(store, claim, f"news of {claim.job.id}")
+        store.finish(claim, SUCCEEDED)
+    for number, thread in enumerate(threads):
+        thread.join(timeout=20)
+        assert messages(seen[number])[3] == f"news of {claims[number % 3].job.id}"
+        assert seen[number][-1].event == "end"
+
+
+def test_one_stream_too_many_is_told_to_come_back(
+    settings: ApiSettings, serve: Callable[[FastAPI], str], store: JobStore, running_job: Claim
+) -> None:
+    app = create_app(settings.model_copy(update={"max_stream_clients": 1}))
+    url = url_of(serve(app), running_job)
+    with in_background(follow(url)) as seen:
+        wait_until(lambda: bool(seen), what="the first stream")
+        refused = httpx.get(url, headers={"accept": "text/event-stream"})
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        assert refused.json()["error"]["code"] == "too_many_streams"
+        assert httpx.get(url).status_code == 200
+        store.finish(running_job, SUCCEEDED)
+    wait_until(lambda: app.state.services.tail.num_clients == 0, what="the place to be free")
+    assert list(follow(url))[-1].event == "end"
+
+
+def test_a_client_that_leaves_gives_its_place_back(
+    app: FastAPI, server_url: str, running_job: Claim
+) -> None:
+    with closing(follow(url_of(server_url, running_job))) as stream:
+        next(stream)
+        assert app.state.services.tail.num_clients == 1
+    wait_until(lambda: app.state.services.tail.num_clients == 0, what="the client to be forgotten")
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "1-1-1", "99999999999999-0"])
+def test_a_cursor_that_is_none_is_refused_before_the_stream_begins(
+    server_url: str, running_job: Claim, cursor: str
+) -> None:
+    headers = {"accept": "text/event-stream", "last-event-id": cursor}
+    response = httpx.get(url_of(server_url, running_job), headers=headers)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "after"
+
+
+def test_an_open_stream_survives_a_restart_of_redis(
+    tmp_path_factory: pytest.TempPathFactory, serve: Callable[[FastAPI], str]
+) -> None:
+    directory = tmp_path_factory.mktemp("own-redis")
+    with EmbeddedRedis(directory) as server:
+        app = create_app(
+            ApiSettings(home=directory / "home", redis_url=server.url, heartbeat_seconds=60)
+        )
+        store = JobStore(app.state.services.redis)
+        claim = claim_new_job(store)
+        with in_background(follow(url_of(serve(app), claim))) as seen:
+            wait_until(lambda: len(messages(seen)) >= 3, what="the history")
+            server.stop()
+            server.start()
+            report(store, claim, "after the restart")
+            wait_until(lambda: "after the restart" in messages(seen), what="the live event")
+            store.finish(claim, SUCCEEDED)
+    assert seen[-1].event == "end"
+
+
+def test_a_subscription_drops_frames_rather_than_growing_but_never_a_signal() -> None:
+    async def scenario() -> None:
+        subscription = Subscription()
+        for number in range(MAX_WAITING_FRAMES + 5):
+            subscription.put(Frame(cursor=(number, 0), data=b"x", ends_job=False))
+        subscription.put(Signal.ENDED)
+        assert await subscription.take(timeout_seconds=1) == (Signal.MISSED, Signal.ENDED)
+        assert await subscription.take(timeout_seconds=0.01) == ()
+        fresh = Frame(cursor=(9999, 0), data=b"y", ends_job=False)
+        subscription.put(fresh)
+        assert await subscription.take(timeout_seconds=1) == (fresh,)
+
+    asyncio.run(scenario())
