@@ -23,12 +23,13 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from flant5_train.check import nothing_to_train_on
 from flant5_train.config import OnBadRecord
 from flant5_train.conversations import Conversation, ConversationFile
 from flant5_train.encoder import Ids, TextEncoder
 from flant5_train.encoding import encode_batch
+from flant5_train.place import DataError
 from flant5_train.prompt import SYSTEM
-from flant5_train.records import DataError
 
 FORMAT = 1
 """Raised whenever the same file would be encoded differently."""
@@ -111,9 +112,9 @@ class DataCache:
                 num_conversations += len(conversations)
                 num_tokens += len(batch.tokens)
         table = np.concatenate([np.empty((0, 5), np.int64), *spans])
-        left_out += Counter({f"record: {why}": n for why, n in file.skipped.items()})
+        left_out += file.left_out()
         if not len(table):
-            raise DataError(_nothing_to_train_on(path, num_conversations, left_out))
+            raise nothing_to_train_on(path.name, num_conversations, left_out)
         np.save(target / "spans.npy", table)
         _write_last(
             target / "manifest.json",
@@ -139,11 +140,3 @@ def _write_last(path: Path, manifest: Manifest) -> None:
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     os.replace(draft, path)
-
-
-def _nothing_to_train_on(path: Path, num_conversations: int, left_out: Counter[str]) -> str:
-    reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.most_common())
-    return (
-        f"{path.name}: {num_conversations} conversations, but no pair of a question and an answer"
-        f" ({reasons or 'no turns'}); expected at least one answered human turn"
-    )

@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from flant5_train.config import OnBadRecord
-from flant5_train.records import DataError, Place, read_records
+from flant5_train.place import DataError, Place
+from flant5_train.records import read_records
 
 
 class Role(StrEnum):
@@ -77,6 +78,10 @@ class ConversationFile:
     path: Path
     on_bad_record: OnBadRecord = OnBadRecord.FAIL
     skipped: Counter[str] = field(default_factory=Counter)
+
+    def left_out(self) -> Counter[str]:
+        """The records skipped so far, as reasons that stand beside those of left-out turns."""
+        return Counter({f"record: {reason}": n for reason, n in self.skipped.items()})
 
     def __iter__(self) -> Iterator[Conversation]:
         self.skipped.clear()

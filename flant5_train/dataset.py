@@ -13,7 +13,7 @@ from flant5_train.arguments import DataArguments
 from flant5_train.cache import DataCache, EncodedFile
 from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.encoder import Lengths, PairSpan, TextEncoder, encoder_for
-from flant5_train.records import DataError
+from flant5_train.place import DataError
 from flant5_train.report import DataReport, report_of
 from flant5_train.tokenizer import AnyTokenizer
 

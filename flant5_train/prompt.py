@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flant5_train.conversations import Conversation, Role, Turn, parse_conversation
-from flant5_train.records import Place
+from flant5_train.place import Place
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives"

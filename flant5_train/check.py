@@ -1,0 +1,66 @@
+"""Checks conversation files before a run: `python -m flant5_train.check FILE ...`.
+
+Prints a JSON report and exits 0, or prints a failure (`flant5_train.failure`) and exits 2. Needs
+neither torch nor a tokenizer, so that a service can run it beside a busy GPU.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+from flant5_train.config import OnBadRecord
+from flant5_train.conversations import ConversationFile
+from flant5_train.failure import Failure
+from flant5_train.place import DataError
+from flant5_train.prompt import write_script
+
+
+def check_file(path: Path, on_bad_record: OnBadRecord) -> dict[str, object]:
+    """Counts of what a file holds. Raises DataError when it can't be trained on."""
+    file = ConversationFile(path, on_bad_record)
+    conversations = pairs = 0
+    left_out: Counter[str] = Counter()
+    for conversation in file:
+        script = write_script(conversation)
+        conversations += 1
+        pairs += sum(segment.is_answer for segment in script.segments)
+        left_out += script.left_out
+    left_out += file.left_out()
+    if not pairs:
+        raise nothing_to_train_on(path.name, conversations, left_out)
+    return {
+        "file": path.name,
+        "conversations": conversations,
+        "pairs": pairs,
+        "left_out": dict(left_out),
+    }
+
+
+def nothing_to_train_on(name: str, conversations: int, left_out: Counter[str]) -> DataError:
+    """The error for a file without a single pair."""
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.most_common())
+    return DataError(
+        f"{name}: {conversations} conversations, but no pair of a question and an answer"
+        f" ({reasons or 'no turns'}); expected at least one answered human turn"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m flant5_train.check")
+    parser.add_argument("file", nargs="+", type=Path)
+    parser.add_argument("--on-bad-record", type=OnBadRecord, default=OnBadRecord.FAIL)
+    arguments = parser.parse_args(argv)
+    try:
+        reports = [check_file(path, arguments.on_bad_record) for path in arguments.file]
+    except DataError as error:
+        failure = Failure(code=error.code, message=str(error))
+        sys.stdout.write(failure.model_dump_json() + "\n")
+        return 2
+    sys.stdout.write(json.dumps({"files": reports}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

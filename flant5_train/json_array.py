@@ -1,0 +1,96 @@
+"""The text of a JSON array, read value by value."""
+
+import codecs
+import json
+from typing import BinaryIO
+
+from flant5_train.place import MAX_RECORD_BYTES, DataError, Place, not_utf8, too_long
+
+_CHUNK_BYTES = 1 << 20
+_DECODER = json.JSONDecoder()
+
+
+class ArrayText:
+    """The text of a JSON array, decoded chunk by chunk; only the part not yet read is kept."""
+
+    def __init__(self, file: BinaryIO, *, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
+        self._text = ""
+        self._at = 0
+        self._ended = False
+        self._record = 0
+        self.line = 1
+
+    def peek(self) -> str:
+        """The next character that is not white space; empty at the end of the file."""
+        while True:
+            rest = self._text[self._at :].lstrip(" \t\r\n")
+            self._advance(len(self._text) - len(rest))
+            if rest or not self._read(_CHUNK_BYTES):
+                return rest[:1]
+
+    def take(self, expected: str) -> None:
+        found = self.peek()
+        if found != expected:
+            what = f"{found!r}" if found else "the end of the file: it was cut off"
+            raise DataError(
+                f"{self._name}: line {self.line}: expected {expected!r} after record"
+                f" {self._record}, found {what}"
+            )
+        self._advance(self._at + 1)
+
+    def read_value(self, record: int) -> tuple[Place, object]:
+        """The JSON value that begins at the next character."""
+        self.peek()
+        self._record = record
+        place = Place(self._name, record, self.line)
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:
+                # Either malformed or not read to its end: only more text can tell.
+                if len(self._text) - self._at > MAX_RECORD_BYTES:
+                    raise too_long(place) from error
+                if self._read(max(_CHUNK_BYTES, len(self._text) - self._at)):
+                    continue
+                raise self._malformed(place, error) from error
+            self._advance(end)
+            return place, value
+
+    def _malformed(self, place: Place, error: ValueError | RecursionError) -> DataError:
+        if not isinstance(error, json.JSONDecodeError):
+            return DataError(f"{place}: not valid JSON ({error})")
+        if error.pos >= len(self._text.rstrip()) or error.msg.startswith("Unterminated string"):
+            return DataError(f"{place}: the file ends inside this record: it was cut off")
+        line = self.line + self._text.count("\n", self._at, error.pos)
+        return DataError(f"{place}: not valid JSON in line {line}: {error.msg}")
+
+    def _advance(self, position: int) -> None:
+        self.line += self._text.count("\n", self._at, position)
+        self._at = position
+
+    def _read(self, num_bytes: int) -> bool:
+        """Read on; whether there was more. Positions in the text stay valid when there was not."""
+        if self._ended:
+            return False
+        chunk = self._file.read(num_bytes)
+        self._ended = not chunk
+        try:
+            more = self._decoder.decode(chunk, final=self._ended)
+        except UnicodeDecodeError as error:
+            raise self._not_utf8(error) from error
+        if more:
+            self._text = self._text[self._at :] + more
+            self._at = 0
+        return not self._ended
+
+    def _not_utf8(self, error: UnicodeDecodeError) -> DataError:
+        # The decoder puts bytes it kept from the chunk before in front of this one.
+        offset = self._file.tell() - len(error.object) + error.start
+        line = self.line + self._text.count("\n", self._at)
+        line += error.object[: error.start].count(b"\n")
+        return DataError(
+            not_utf8(f"{self._name}: line {line}", byte=error.object[error.start], offset=offset)
+        )
