@@ -13,7 +13,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-_LINE = re.compile(r"(?P<name>[\w.@-]{1,64}):(?P<digest>[0-9a-f]{64})", re.ASCII)
+_NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
+_LINE = re.compile(rf"(?P<name>{_NAME.pattern}):(?P<digest>[0-9a-f]{{64}})", re.ASCII)
 _PREFIX = "f5-"
 
 
@@ -37,6 +38,14 @@ def new_key() -> str:
 def hash_of(key: str) -> str:
     """What the file holds of a key. Plain SHA-256 is enough for 256 random bits."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError when a key can't have this name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} can't name a key; expected 1 to 64 letters, digits, '_', '.', '@' or '-'"
+        )
 
 
 def read_keys(path: Path) -> tuple[KeyHash, ...]:

@@ -54,15 +54,22 @@ class EmbeddedRedis:
     """The server of one data directory; a context manager that starts and stops it.
 
     The port is chosen at the first start and stays the same when the server is started again.
-    Start it from the main thread: it ends when the thread that started it does.
+    Start it from the main thread: it ends when the thread that started it does. The server keeps
+    the descriptors in `inherited` open, such as one that holds a lock on its directory.
     """
 
     def __init__(
-        self, directory: Path, *, port: int = 0, password: SecretStr | None = None
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        password: SecretStr | None = None,
+        inherited: tuple[int, ...] = (),
     ) -> None:
         self._directory = directory.resolve()
         self._port = port
         self._password = password
+        self._inherited = inherited
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -103,6 +110,7 @@ class EmbeddedRedis:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=self._inherited,
             preexec_fn=_end_with_parent,
         )
         assert self._process.stdin is not None

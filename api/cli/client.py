@@ -1,0 +1,123 @@
+"""Speaks to the REST API for the commands; every failure becomes a CommandError."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from api.cli.errors import CommandError
+from api.cli.settings import DEFAULT_URL, ClientSettings
+
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+"""The server sends a heartbeat every 15 seconds; silence for longer is a broken connection."""
+
+Json = dict[str, Any]
+
+
+class UnavailableError(CommandError):
+    """The server can't serve this now; later it may."""
+
+
+class Client:
+    """One server. A context manager."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        key = settings.api_key
+        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        self._url = settings.url.rstrip("/")
+        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Json:
+        return self._json("GET", path, params=params)
+
+    def post(self, path: str, body: Json | None = None) -> Json:
+        return self._json("POST", path, json=body)
+
+    def delete(self, path: str) -> Json:
+        return self._json("DELETE", path)
+
+    def pages(self, path: str, params: Mapping[str, str | int] | None = None) -> Iterator[Json]:
+        """All items of a list, page by page."""
+        has_more, query = True, dict(params or {})
+        while has_more:
+            page = self.get(path, query)
+            yield from page["data"]
+            has_more = page["has_more"]
+            query["after"] = page["last_id"]
+
+    def upload(self, path: Path) -> Json:
+        """Store a local file on the server."""
+        try:
+            with path.open("rb") as file:
+                return self._json(
+                    "POST",
+                    "/files",
+                    files={"file": (path.name, file)},
+                    data={"purpose": "fine-tune"},
+                    timeout=None,
+                )
+        except OSError as error:
+            raise CommandError(f"{path} can't be read: {error.strerror}") from error
+
+    @contextmanager
+    def stream(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        """An answer that is read as it comes. Raises httpx.TransportError when it breaks off."""
+        with self._http.stream(
+            "GET", self._url + path, headers=headers, timeout=_STREAM_TIMEOUT
+        ) as response:
+            if response.is_error:
+                response.read()
+                raise self._refusal(response)
+            yield response
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        try:
+            response = self._http.request(method, self._url + path, **options)
+        except httpx.TransportError as error:
+            raise self.unreachable(error) from error
+        if response.is_error:
+            raise self._refusal(response)
+        try:
+            answer: Json = response.json()
+        except ValueError as error:
+            raise CommandError(
+                f"{self._url} answered with something else than JSON "
+                f"({response.headers.get('content-type')}): is FLANT5_URL right?"
+            ) from error
+        return answer
+
+    def unreachable(self, error: httpx.TransportError) -> CommandError:
+        """What is said when the server does not answer: also how to start one."""
+        reason = f"no server answers at {self._url} ({error or type(error).__name__})"
+        if self._url == DEFAULT_URL:
+            return CommandError(f"{reason}; start one with `flant5 up`, or set FLANT5_URL")
+        return CommandError(f"{reason}; it is the address in FLANT5_URL (`flant5 up` starts one)")
+
+    def _refusal(self, response: httpx.Response) -> CommandError:
+        try:
+            error = response.json()["error"]
+            message = str(error["message"])
+        except (ValueError, KeyError, TypeError):
+            message = f"{self._url} answered {response.status_code} {response.reason_phrase}"
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            message += "; set FLANT5_API_KEY to your key"
+        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return UnavailableError(message)
+        return CommandError(message)

@@ -1,0 +1,141 @@
+"""`flant5 submit`, `jobs`, `job`, `cancel`: jobs, one request each."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.client import Client, Json
+from api.cli.errors import CommandError, reported
+from api.cli.printing import duration, moment, print_json, print_table, state_of
+from api.cli.settings import ClientSettings
+from api.cli.watch import watch_job
+from flant5_train.config import DEMO_MODEL
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+JobId = Annotated[str, typer.Argument(help="The id of a job: ftjob-...")]
+
+_FILE_ID = re.compile(r"file-[0-9a-z]+")
+
+
+def submit(
+    data: Annotated[str, typer.Argument(help="A local file to upload, or the id of a file.")],
+    model: Annotated[str, typer.Option(help="Base model.")] = DEMO_MODEL,
+    validation: Annotated[
+        str | None, typer.Option(help="Conversations to evaluate on: a local file or an id.")
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="Part of the model's id.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload conversations and submit a job."""
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        hyperparameters = dict(_assignment(setting) for setting in settings or [])
+        request: Json = {"model": model, "suffix": suffix, "seed": seed}
+        request["method"] = {
+            "type": "supervised",
+            "supervised": {"hyperparameters": hyperparameters},
+        }
+        request["training_file"] = _file_id(client, data)
+        request["validation_file"] = _file_id(client, validation) if validation else None
+        job = client.post("/fine_tuning/jobs", request)
+        if watch:
+            raise typer.Exit(watch_job(client, job, as_json=as_json))
+        if as_json:
+            print_json(job)
+        else:
+            typer.echo(f"submitted {job['id']}; follow it with `flant5 watch {job['id']}`")
+
+
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Jobs to show.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest jobs."""
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        page = client.get("/fine_tuning/jobs", {"limit": limit})
+        if as_json:
+            print_json(page)
+            return
+        columns = ("ID", "CREATED", "MODEL", "STATUS", "RESULT")
+        print_table(columns, [_row(job) for job in page["data"]])
+
+
+def show_job(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show a job."""
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        job = client.get(f"/fine_tuning/jobs/{job_id}")
+        if as_json:
+            print_json(job)
+            return
+        print_table(("FIELD", "VALUE"), [row for row in _details(job) if row[1]])
+
+
+def cancel(job_id: JobId, as_json: AsJson = False) -> None:
+    """Cancel a job; its checkpoints stay."""
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        job = client.post(f"/fine_tuning/jobs/{job_id}/cancel")
+        if as_json:
+            print_json(job)
+        elif job["status"] == "cancelled":
+            typer.echo(f"{job_id} is cancelled")
+        else:
+            typer.echo(f"{job_id} is asked to stop")
+
+
+def _file_id(client: Client, reference: str) -> str:
+    path = Path(reference)
+    if path.is_file():
+        file_id: str = client.upload(path)["id"]
+        return file_id
+    if _FILE_ID.fullmatch(reference):
+        return reference
+    raise CommandError(f"{reference} is neither a file here nor the id of an uploaded file")
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """
+    >>> _assignment("learning_rate=2e-5"), _assignment("bf16=true"), _assignment("a=cosine")
+    (('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise CommandError(f"--set {text}: expected NAME=VALUE, such as learning_rate=2e-5")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
+
+
+def _row(job: Json) -> tuple[str, ...]:
+    result = job["fine_tuned_model"] or (job["error"] or {}).get("message", "")
+    return (job["id"], moment(job["created_at"]), job["model"], state_of(job), result)
+
+
+def _details(job: Json) -> list[tuple[str, str]]:
+    progress, error = job["progress"] or {}, job["error"] or {}
+    eta = progress.get("eta_seconds") if job["status"] == "running" else None
+    loss = progress.get("loss")
+    return [
+        ("id", job["id"]),
+        ("status", state_of(job)),
+        ("error", ": ".join(filter(None, (error.get("code"), error.get("message"))))),
+        ("model", job["model"]),
+        ("result", job["fine_tuned_model"] or ""),
+        ("training file", job["training_file"]),
+        ("validation file", job["validation_file"] or ""),
+        ("created", moment(job["created_at"])),
+        ("started", moment(job["started_at"])),
+        ("finished", moment(job["finished_at"])),
+        ("attempt", str(job["attempt"] or "")),
+        ("step", f"{progress['step']} of {progress['max_steps']}" if progress.get("step") else ""),
+        ("loss", "" if loss is None else f"{loss:.3f}"),
+        ("time left", "" if eta is None else duration(eta)),
+        ("output", job["output_directory"]),
+    ]

@@ -1,0 +1,77 @@
+"""Follows a live stream of the API to its end, over broken connections."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+
+from api.cli.client import Client, Json, UnavailableError
+
+MAX_SECONDS_AWAY = 120.0
+"""Time a server may be away before a command that follows it gives up."""
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The job ended; nothing follows."""
+
+    status: str
+
+
+@dataclass(slots=True)
+class _Block:
+    """The fields of one server-sent event, as far as they came."""
+
+    id: str | None = None
+    event: str = "message"
+    data: str = ""
+
+
+def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[Json | Ended]:
+    """Each item of the stream (after the one with the id `after`) once, in order, then Ended.
+
+    Raises CommandError when the server refuses, or was away for two minutes.
+    """
+    headers = {"accept": "text/event-stream"}
+    if after is not None:
+        headers["last-event-id"] = after
+    away_since = None
+    while True:
+        try:
+            with client.stream(path, headers) as response:
+                away_since = None
+                for block in _blocks(response.iter_lines()):
+                    if block.event == "end":
+                        yield Ended(json.loads(block.data)["status"])
+                        return
+                    if block.id is not None:
+                        headers["last-event-id"] = block.id
+                    yield json.loads(block.data)
+        except (httpx.TransportError, UnavailableError) as error:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > MAX_SECONDS_AWAY:
+                if isinstance(error, UnavailableError):
+                    raise
+                raise client.unreachable(error) from error
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _blocks(lines: Iterator[str]) -> Iterator[_Block]:
+    """The events in the lines; comments (heartbeats) and blocks without data are left out."""
+    block = _Block()
+    for line in lines:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            if block.data:
+                yield block
+            block = _Block()
+        elif name == "id":
+            block.id = value
+        elif name == "event":
+            block.event = value
+        elif name == "data":
+            block.data += value

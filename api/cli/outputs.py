@@ -1,0 +1,116 @@
+"""`flant5 logs`, `models`, `download`: what jobs leave."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+from urllib.parse import quote
+
+import httpx
+import typer
+
+from api.cli.client import Client, Json
+from api.cli.errors import CommandError, reported
+from api.cli.jobs import AsJson, JobId
+from api.cli.live import Ended, follow
+from api.cli.printing import moment, print_json, print_table, size
+from api.cli.settings import ClientSettings
+
+
+def logs(
+    job_id: JobId,
+    follows: Annotated[bool, typer.Option("-f", "--follow", help="Go on to the end.")] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Only the last lines.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document; with -f a line of JSON each.")
+    ] = False,
+) -> None:
+    """Show what the trainer of a job wrote."""
+    path = f"/fine_tuning/jobs/{job_id}/logs"
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        if follows:
+            _follow_logs(client, path, tail=tail, as_json=as_json)
+            return
+        if tail is not None:
+            lines = client.get(path, {"tail": tail})["data"]
+        else:
+            lines = list(client.pages(path, {"limit": 10_000}))
+        if as_json:
+            print_json(lines)
+            return
+        for line in lines:
+            typer.echo(line["line"])
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the models that are on the server."""
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        page = client.get("/models")
+        if as_json:
+            print_json(page)
+            return
+        rows = [(model["id"], moment(model["created"] or None)) for model in page["data"]]
+        print_table(("ID", "CREATED"), rows)
+
+
+def download(
+    job_id: JobId,
+    destination: Annotated[Path, typer.Argument(help="A directory; it is made.")],
+    as_json: AsJson = False,
+) -> None:
+    """Download a job's model; checkpoints stay on the server."""
+    path = f"/fine_tuning/jobs/{job_id}/artifacts"
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        files = [file for file in client.get(path)["data"] if "/" not in file["id"]]
+        if not files:
+            raise CommandError(f"{job_id} has no model yet, only checkpoints")
+        for file in files:
+            _download_file(client, f"{path}/{quote(file['id'])}", _inside(destination, file["id"]))
+        if as_json:
+            print_json({"directory": str(destination.resolve()), "data": files})
+            return
+        total = sum(file["bytes"] for file in files)
+        typer.echo(f"{len(files)} files, {size(total)} in {destination}")
+
+
+def _follow_logs(client: Client, path: str, *, tail: int | None, as_json: bool) -> None:
+    after = None
+    if tail is not None:
+        for line in client.get(path, {"tail": tail})["data"]:
+            after = line["id"]
+            _print_line(line, as_json=as_json)
+    for item in follow(client, path, after=after):
+        if not isinstance(item, Ended):
+            _print_line(item, as_json=as_json)
+
+
+def _print_line(line: Json, *, as_json: bool) -> None:
+    if as_json:
+        print_json(line)
+    else:
+        typer.echo(line["line"])
+
+
+def _inside(destination: Path, name: str) -> Path:
+    """Where a file of this name goes; a server that is not what it should be can't write
+    elsewhere."""
+    parts = PurePosixPath(name).parts
+    if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+        raise CommandError(f"the server offers a file named {name!r}; not written")
+    return destination.joinpath(*parts)
+
+
+def _download_file(client: Client, path: str, target: Path) -> None:
+    """The file appears under its name when it is whole."""
+    draft = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with client.stream(path) as response, draft.open("wb") as file:
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+        os.replace(draft, target)
+    except httpx.TransportError as error:
+        raise client.unreachable(error) from error
+    except OSError as error:
+        raise CommandError(f"{target} can't be written: {error.strerror}") from error

@@ -1,0 +1,57 @@
+"""The environment variables of the command line."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_URL = "http://127.0.0.1:8000/v1"
+
+
+class ClientSettings(BaseSettings):
+    """What the client commands need; built by each of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLANT5_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    url: str = DEFAULT_URL
+    """Where the API is, with its `/v1`."""
+    api_key: SecretStr | None = None
+    """The key to show it."""
+
+
+class UpSettings(BaseSettings):
+    """What `flant5 up` needs; its options come before the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLANT5_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    home: Path = Path(".flant5")
+    """Directory of everything the service keeps."""
+    host: str = "127.0.0.1"
+    """Address to listen on; one beyond this machine needs API keys."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    redis_url: SecretStr | None = None
+    """A Redis or Valkey server to use; unset means that one is started."""
+    trainer_grace_seconds: float = Field(60.0, ge=0)
+    """Time a trainer gets to save a checkpoint when the service stops."""
+
+
+class KeysSettings(BaseSettings):
+    """Where `flant5 keys` finds the keys file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLANT5_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    api_keys_file: Path | None = None
+    """Keys that callers of the API must show, one `name:sha256` a line."""
+
+
+def inherited_environment() -> dict[str, str]:
+    """The environment of this process, which the processes of `flant5 up` get too."""
+    return dict(os.environ)

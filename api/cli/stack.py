@@ -1,0 +1,157 @@
+"""The whole service as child processes: Valkey, API, worker, keeper."""
+
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import httpx
+from pydantic import SecretStr
+
+from api.cli.child import Child, Program
+from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from api.cli.errors import CommandError
+from api.cli.log_view import LogView
+from api.cli.settings import UpSettings, inherited_environment
+
+_POLL_SECONDS = 0.1
+_READY_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+_MARGIN_SECONDS = 30.0
+"""On top of the time that a trainer gets to save: until its worker is through as well."""
+_LAST_WORDS = 5
+
+Say = Callable[[str], None]
+
+
+class Stack:
+    """The processes of one HOME. `say` tells the person at the terminal.
+
+    A first request to stop lets the worker save a checkpoint, a second one does not wait.
+    """
+
+    def __init__(self, settings: UpSettings, *, lock: int, say: Say) -> None:
+        self._settings = settings
+        self._home = settings.home.resolve()
+        self._say = say
+        self._redis: EmbeddedRedis | None = None
+        if settings.redis_url is None:
+            password = SecretStr(secrets.token_urlsafe(32))
+            self._redis = EmbeddedRedis(self._home / "redis", password=password, inherited=(lock,))
+        self._lock = lock
+        self._children: tuple[Child, ...] = ()
+        self._num_stop_requests = 0
+        self._view = LogView(say)
+
+    @property
+    def url(self) -> str:
+        """Where the API is for callers on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104
+            self._settings.host, self._settings.host
+        )
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.port}"
+
+    def request_stop(self) -> None:
+        """May be called from a signal handler."""
+        self._num_stop_requests += 1
+
+    def start(self) -> bool:
+        """Returns when the API answers; False when it was told to stop before.
+
+        Raises CommandError with the last words of a process that did not start.
+        """
+        self._start_redis()
+        self._children = tuple(
+            Child(program, inherited=(self._lock,)) for program in self._programs()
+        )
+        for child in self._children:
+            self._view.add(child.name, child.log)
+            child.start()
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._is_ready():
+            if self._num_stop_requests:
+                return False
+            self._refuse_dead_children()
+            if time.monotonic() > deadline:
+                raise CommandError(f"the API does not answer at {self.url}; see {self._home}/logs")
+            self._view.show_new_lines()
+            time.sleep(_POLL_SECONDS)
+        self._refuse_dead_children()
+        return True
+
+    def watch(self) -> None:
+        """Keeps all processes alive until it is told to stop."""
+        while not self._num_stop_requests:
+            if self._redis is not None and self._redis.process.poll() is not None:
+                self._say("redis ended; it is started again")
+                self._start_redis()
+            for child in self._children:
+                if said := child.keep_alive():
+                    self._say(said)
+            self._view.show_new_lines()
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ends the worker first, which saves a checkpoint and gives its job back; Redis last."""
+        for child in self._children:
+            self._stop_child(child)
+        self._view.show_new_lines()
+        if self._redis is not None:
+            self._redis.stop()
+
+    def _stop_child(self, child: Child) -> None:
+        child.send(signal.SIGTERM)
+        deadline = time.monotonic() + child.stop_seconds
+        while child.is_alive:
+            if self._num_stop_requests > 1 or time.monotonic() > deadline:
+                self._say(f"{child.name} did not stop in time; it is killed")
+                child.kill()
+            self._view.show_new_lines()
+            time.sleep(_POLL_SECONDS)
+
+    def _start_redis(self) -> None:
+        if self._redis is None:
+            return
+        try:
+            self._redis.start()
+        except EmbeddedRedisError as error:
+            raise CommandError(str(error)) from error
+
+    def _programs(self) -> tuple[Program, ...]:
+        """In the order in which they are to be stopped."""
+        worker_seconds = self._settings.trainer_grace_seconds + _MARGIN_SECONDS
+        return (
+            self._program("worker", "worker", stop_seconds=worker_seconds),
+            self._program("keeper", "worker.keeper", stop_seconds=_STOP_SECONDS),
+            self._program("api", "api", stop_seconds=_STOP_SECONDS),
+        )
+
+    def _program(self, name: str, module: str, *, stop_seconds: float) -> Program:
+        redis_url = self._redis.url if self._redis is not None else self._settings.redis_url
+        assert redis_url is not None
+        environment = inherited_environment() | {
+            "FLANT5_HOME": str(self._home),
+            "FLANT5_HOST": self._settings.host,
+            "FLANT5_PORT": str(self._settings.port),
+            "FLANT5_REDIS_URL": redis_url.get_secret_value(),
+        }
+        return Program(
+            name=name,
+            argv=(sys.executable, "-m", module),
+            environment=environment,
+            log=self._home / "logs" / f"{name}.log",
+            stop_seconds=stop_seconds,
+        )
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def _refuse_dead_children(self) -> None:
+        for child in self._children:
+            if not child.is_alive:
+                lines = child.log.read_text("utf-8", "replace").splitlines()[-_LAST_WORDS:]
+                raise CommandError(f"{child.name} {child.describe_end()}: {' | '.join(lines)}")

@@ -1,0 +1,95 @@
+"""`flant5 up`: the whole service in one foreground command."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from api.cli.errors import CommandError, reported
+from api.cli.home_lock import locked
+from api.cli.printing import print_json
+from api.cli.settings import DEFAULT_URL, UpSettings
+from api.cli.stack import Stack
+from api.settings import ApiSettings
+
+_LEFTOVER_SECONDS = 90.0
+
+
+def up(
+    home: Annotated[Path | None, typer.Option(help="Directory of everything; .flant5.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 8000. 0 takes a free one.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document when the service is ready.")
+    ] = False,
+) -> None:
+    """Run the whole service until Ctrl-C: Valkey, API, worker and keeper."""
+    with reported(as_json=as_json):
+        settings = _settings(home=home, host=host, port=port)
+        root = settings.home.resolve()
+        with locked(root / "up.lock", patience_seconds=_LEFTOVER_SECONDS) as lock:
+            stack = Stack(settings, lock=lock, say=_say)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda *_: stack.request_stop())
+            _run(stack, root, announce=print_json if as_json else _announce)
+
+
+def _run(stack: Stack, root: Path, *, announce: Callable[[dict[str, object]], None]) -> None:
+    ready_file = root / "up.json"
+    try:
+        if stack.start():
+            ready = {"pid": os.getpid(), "url": f"{stack.url}/v1", "home": str(root)}
+            _write(ready_file, ready)
+            announce(ready)
+            stack.watch()
+        _say("stopping; the worker saves a checkpoint (Ctrl-C again does not wait for it)")
+    finally:
+        ready_file.unlink(missing_ok=True)
+        stack.stop()
+
+
+def _settings(*, home: Path | None, host: str | None, port: int | None) -> UpSettings:
+    given = {"home": home, "host": host, "port": port}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = UpSettings(**options)
+        if settings.port == 0:
+            settings = settings.model_copy(update={"port": _free_port(settings.host)})
+        # Refuses what the API would refuse, before anything is started.
+        ApiSettings(home=settings.home, host=settings.host, port=settings.port)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = "".join(f"{part}: " for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        raise CommandError(f"{place}{message}") from error
+    return settings
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _write(path: Path, document: dict[str, object]) -> None:
+    """In one step: whoever waits for the file finds it whole."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _announce(ready: dict[str, object]) -> None:
+    prefix = "" if ready["url"] == DEFAULT_URL else f"FLANT5_URL={ready['url']} "
+    typer.echo(f"flant5 is ready at {ready['url']} (home {ready['home']}, pid {ready['pid']})")
+    typer.echo(f"submit a job with `{prefix}flant5 submit conversations.json --watch`")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
