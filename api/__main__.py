@@ -1,8 +1,10 @@
 """`python -m api`: the API server."""
 
 import logging
+import signal
 import sys
 from socket import socket
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
@@ -44,8 +46,15 @@ def main() -> int:
         log_config=None,
         timeout_graceful_shutdown=settings.stop_grace_seconds,
     )
+    # uvicorn raises the signal that stopped it once more when it is through.
+    signal.signal(signal.SIGTERM, _end_well)
+    signal.signal(signal.SIGINT, _end_well)
     _Server(config, app.state.services).run()
     return 0
+
+
+def _end_well(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def _reason(error: ValidationError | KeysFileError) -> str:

@@ -42,6 +42,7 @@ def up(
 
 def _run(stack: Stack, root: Path, *, announce: Callable[[dict[str, object]], None]) -> None:
     ready_file = root / "up.json"
+    ready_file.unlink(missing_ok=True)  # of one that was killed
     try:
         if stack.start():
             ready = {"pid": os.getpid(), "url": f"{stack.url}/v1", "home": str(root)}
@@ -59,8 +60,7 @@ def _settings(*, home: Path | None, host: str | None, port: int | None) -> UpSet
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     try:
         settings = UpSettings(**options)
-        if settings.port == 0:
-            settings = settings.model_copy(update={"port": _free_port(settings.host)})
+        settings = settings.model_copy(update={"port": _checked_port(settings)})
         # Refuses what the API would refuse, before anything is started.
         ApiSettings(home=settings.home, host=settings.host, port=settings.port)
     except ValidationError as error:
@@ -71,11 +71,19 @@ def _settings(*, home: Path | None, host: str | None, port: int | None) -> UpSet
     return settings
 
 
-def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def _checked_port(settings: UpSettings) -> int:
+    """The port to listen on. Tried before anything is started: whatever holds it already could
+    answer in our place."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.create_server((settings.host, settings.port), family=family) as probe:
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError as error:
+        raise CommandError(
+            f"can't listen on {settings.host}, port {settings.port} ({error.strerror}); "
+            "--port 0 takes a free one"
+        ) from error
 
 
 def _write(path: Path, document: dict[str, object]) -> None:
