@@ -44,7 +44,10 @@ def create_app(settings: WorkerSettings, *, trainer_argv: TrainerArgv = torchrun
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
-    task = app.task(name=TASK, shared=False)(lambda job_id: run_job(job_id, context))
+
+    @app.task(name=TASK, shared=False, lazy=False)  # type: ignore[untyped-decorator]
+    def take_doorbell(job_id: str) -> None:
+        run_job(job_id, context)
 
     def stop(**_: object) -> None:
         stop_flag.set()
@@ -53,7 +56,7 @@ def create_app(settings: WorkerSettings, *, trainer_argv: TrainerArgv = torchrun
         _give_back(context, args[0], exception)
 
     signals.worker_shutting_down.connect(stop, weak=False)
-    signals.task_failure.connect(give_back, sender=task, weak=False)
+    signals.task_failure.connect(give_back, sender=take_doorbell, weak=False)
     return app
 
 

@@ -8,7 +8,9 @@ by then the job may be another worker's.
 
 import logging
 import os
+from collections.abc import Callable
 from enum import Enum, auto
+from typing import TypeVar
 
 from flant5_train.config import RunConfig
 from flant5_train.failure import FailureCode
@@ -33,7 +35,17 @@ MAX_PORTIONS = 16
 SPARE_SECONDS = 2.0
 """What the supervisor waits longer than torchrun does, so that torchrun says why it ends."""
 
+Found = TypeVar("Found")
+
 logger = logging.getLogger(__name__)
+
+
+class MissingInputError(Exception):
+    """What was there when the job was accepted has been deleted since."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class Ending(Enum):
@@ -102,8 +114,8 @@ class Attempt:
             return
         try:
             run_config = self._lease.insist(self._run_config)
-        except (NotFoundError, InvalidRequestError) as error:
-            self._finish(Failed(_error_of(error)))
+        except MissingInputError as error:
+            self._finish(Failed(error.error))
             return
         start = self._prepare(run_config)
         trainer = TrainerProcess(self._command(run_config), held=lock)
@@ -123,13 +135,16 @@ class Attempt:
         return judged if isinstance(judged, Succeeded) else None
 
     def _run_config(self) -> RunConfig:
-        """What the trainer is told. Raises NotFoundError and InvalidRequestError."""
+        """What the trainer is told. Raises MissingInputError."""
         spec, home = self._job.spec, self._context.settings.home_directories
-        resolve = self._context.files.resolve
+        files, catalog = self._context.files, self._context.catalog
+        validation = spec.validation_file
         return RunConfig(
-            model_name_or_path=self._context.catalog.resolve(spec.model),
-            data_path=resolve(spec.training_file),
-            validation_file=resolve(spec.validation_file) if spec.validation_file else None,
+            model_name_or_path=_resolved("model", catalog.resolve, spec.model),
+            data_path=_resolved("training_file", files.resolve, spec.training_file),
+            validation_file=_resolved("validation_file", files.resolve, validation)
+            if validation
+            else None,
             run_directory=self._run_directory.path,
             cache_directory=home.cache,
             models_directory=home.models,
@@ -223,7 +238,11 @@ class Attempt:
             logger.warning("job %s: news wait for Redis: %s", self._job.id, error)
 
 
-def _error_of(error: NotFoundError | InvalidRequestError) -> JobError:
-    """What was there when the job was accepted has been deleted since."""
-    param = error.param if isinstance(error, InvalidRequestError) else None
-    return JobError(code=FailureCode.BAD_CONFIG.value, message=str(error), param=param)
+def _resolved(param: str, resolve: Callable[[str], Found], name: str) -> Found:
+    try:
+        return resolve(name)
+    except (NotFoundError, InvalidRequestError) as error:
+        code = FailureCode.BAD_MODEL if param == "model" else FailureCode.BAD_DATA
+        raise MissingInputError(
+            JobError(code=code.value, message=str(error), param=param)
+        ) from error

@@ -28,7 +28,8 @@ def open_context(
     settings: WorkerSettings, *, trainer_argv: TrainerArgv, is_stopping: Callable[[], bool]
 ) -> WorkerContext:
     """Nothing is connected yet: that happens at the first call."""
-    store = JobStore(open_redis(settings.redis_url), max_losses=settings.max_losses)
+    redis = open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+    store = JobStore(redis, max_losses=settings.max_losses)
     return WorkerContext(
         settings=settings,
         store=store,

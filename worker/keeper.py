@@ -83,7 +83,8 @@ class Keeper:
 def run_keeper(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> None:
     """Returns on SIGTERM or SIGINT."""
     stop = readable_on(signal.SIGTERM, signal.SIGINT)
-    with open_redis(settings.redis_url) as redis:
+    timeout = settings.redis_timeout_seconds
+    with open_redis(settings.redis_url, timeout_seconds=timeout) as redis:
         keeper = Keeper(settings, redis, argv=argv)
         try:
             while not select.select([stop], [], [], settings.keeper_seconds)[0]:

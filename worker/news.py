@@ -109,7 +109,7 @@ def _(record: DataRead) -> str:
 @_message.register
 def _(record: TrainingStarted) -> str:
     of = f"{record.max_steps} steps over {record.num_pairs} pairs"
-    if record.resumed_from is None:
+    if record.step == 0:
         return f"Training starts: {of}, processes: {record.num_processes}"
     return f"Training goes on after step {record.step} of {of}, processes: {record.num_processes}"
 

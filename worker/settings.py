@@ -23,6 +23,8 @@ class WorkerSettings(SharedSettings):
     """Time between two signs of life; also how soon a cancellation is seen."""
     self_fence_seconds: float = Field(80.0, gt=0)
     """Time without an answer from Redis after which a worker ends its own trainer."""
+    redis_timeout_seconds: float = Field(2.0, gt=0)
+    """Time one call to Redis may take."""
     trainer_grace_seconds: float = Field(60.0, ge=0)
     """Time a trainer gets to save a checkpoint when its worker stops."""
     poll_seconds: float = Field(0.25, gt=0)
@@ -40,13 +42,15 @@ class WorkerSettings(SharedSettings):
 
     @model_validator(mode="after")
     def _fences_before_the_lease_ends(self) -> Self:
-        latest = self.self_fence_seconds + self.beat_seconds + KILL_SECONDS
+        # The worst case: a pump and a beat that each connect anew and then wait for an answer.
+        calls = 4 * self.redis_timeout_seconds
+        latest = self.self_fence_seconds + self.beat_seconds + calls + KILL_SECONDS
         if latest >= self.lease_seconds:
             raise ValueError(
-                f"a worker without Redis would end its trainer after up to {latest:g} s "
-                f"(self_fence_seconds + beat_seconds + {KILL_SECONDS:g}), but its lease ends "
-                f"after {self.lease_seconds:g} s and another worker could start then; expected "
-                "lease_seconds to be longer"
+                f"lease_seconds is {self.lease_seconds:g}: another worker may start then, but one "
+                f"without Redis ends its trainer only after up to {latest:g} s (self_fence_seconds "
+                f"+ beat_seconds + 4 redis_timeout_seconds + {KILL_SECONDS:g}); "
+                "expected a longer lease_seconds"
             )
         return self
 

@@ -139,9 +139,12 @@ def main(arguments: list[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    supervisor = Supervisor(
-        command, log=TrainerLog(options.log), grace_seconds=options.grace_seconds
-    )
+    log = TrainerLog(options.log)
+    try:
+        supervisor = Supervisor(command, log=log, grace_seconds=options.grace_seconds)
+    except OSError as error:
+        log.append("stderr", [f"the trainer could not be started: {error}"])
+        return 1
     return supervisor.run(options.lifeline)
 
 

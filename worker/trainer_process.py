@@ -51,6 +51,12 @@ class TrainerProcess:
         """The supervisor's."""
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """The supervisor's, which is the command's; for people and tests: the outcome of an
+        attempt is judged by what it left behind."""
+        return self._process.returncode
+
     def has_ended_within(self, seconds: float) -> bool:
         """True when the tree is gone; waits up to `seconds` for it."""
         try:

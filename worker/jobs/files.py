@@ -20,6 +20,8 @@ from typing import BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from worker.jobs.data_root import path_under
+from worker.jobs.durable import TooManyBytesError, sync_directory, write_chunks, write_whole
 from worker.jobs.errors import InvalidRequestError, NotFoundError, StorageFullError
 from worker.jobs.events import Page
 from worker.jobs.home import Home
@@ -69,7 +71,7 @@ class FileStore:
         directory = self._root / file_id
         directory.mkdir(parents=True)
         try:
-            num_bytes = _write_content(directory / "content", chunks, max_bytes=max_bytes)
+            num_bytes = write_chunks(directory / "content", chunks, max_bytes=max_bytes)
             stored = StoredFile(
                 id=file_id,
                 filename=filename,
@@ -77,13 +79,18 @@ class FileStore:
                 num_bytes=num_bytes,
                 created_at=time.time(),
             )
-            _write_meta(directory, stored)
+            write_whole(directory / "meta.json", stored.model_dump_json(indent=2) + "\n")
         except BaseException as error:
             shutil.rmtree(directory)
+            if isinstance(error, TooManyBytesError):
+                raise InvalidRequestError(
+                    f"the file is larger than {max_bytes} bytes, the limit of this server",
+                    param="file",
+                ) from error
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFullError(f"no room for the file: {error.strerror}") from error
             raise
-        _sync_directory(self._root)
+        sync_directory(self._root)
         return stored
 
     def get(self, file_id: str) -> StoredFile:
@@ -157,7 +164,7 @@ class FileStore:
                 f"no file {reference!r}; expected the id of an uploaded file "
                 "(this server has no data root, so paths name nothing)"
             )
-        return _path_under(self._data_root, reference)
+        return path_under(self._data_root, reference)
 
     def _ids(self, *, after: str | None, order: Literal["asc", "desc"]) -> Iterator[str]:
         names = os.listdir(self._root) if self._root.is_dir() else []
@@ -173,25 +180,6 @@ class FileStore:
         return StoredFile.model_validate_json(text)
 
 
-def _path_under(root: Path, reference: str) -> Path:
-    expected = "expected a file id, or a path relative to the data root that stays inside it"
-    parts = Path(reference).parts
-    if "\0" in reference or Path(reference).is_absolute() or ".." in parts or not parts:
-        raise InvalidRequestError(f"{reference!r} is not allowed; {expected}")
-    try:
-        real_root = root.resolve(strict=True)
-        path = (real_root / reference).resolve(strict=True)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no file {reference!r} under the data root; {expected}") from error
-    except (OSError, RuntimeError) as error:
-        raise InvalidRequestError(f"{reference!r} can't be opened ({error}); {expected}") from error
-    if not path.is_relative_to(real_root):
-        raise InvalidRequestError(f"{reference!r} leads out of the data root; {expected}")
-    if not path.is_file():
-        raise InvalidRequestError(f"{reference!r} is not a regular file; {expected}")
-    return path
-
-
 def _new_id() -> str:
     """
     >>> _FILE_ID.fullmatch(_new_id()) is not None
@@ -204,37 +192,3 @@ def _new_id() -> str:
         digits.append(_DIGITS[digit])
     noise = (secrets.choice(_DIGITS) for _ in range(13))
     return "file-" + "".join(reversed(digits)) + "".join(noise)
-
-
-def _write_content(path: Path, chunks: Iterable[bytes], *, max_bytes: int) -> int:
-    num_bytes = 0
-    with path.open("xb") as file:
-        for chunk in chunks:
-            num_bytes += len(chunk)
-            if num_bytes > max_bytes:
-                raise InvalidRequestError(
-                    f"the file is larger than {max_bytes} bytes, the limit of this server",
-                    param="file",
-                )
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return num_bytes
-
-
-def _write_meta(directory: Path, stored: StoredFile) -> None:
-    draft = directory / "meta.json.draft"
-    with draft.open("x", encoding="utf-8") as file:
-        file.write(stored.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(directory / "meta.json")
-    _sync_directory(directory)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,9 @@
+"""A training process as torchrun starts it: asks to be killed with its parent, then hangs."""
+
+import runpy
+from pathlib import Path
+
+from worker.process_tree import end_with_parent
+
+end_with_parent()
+runpy.run_path(str(Path(__file__).with_name("hangs.py")))

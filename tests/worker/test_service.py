@@ -1,0 +1,193 @@
+"""Worker and keeper as they are run, with a trainer program in the real trainer's place."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from tests.worker.scenes import environment, is_alive, spec, wait_until
+from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+from worker.jobs.queue import Doorbell
+from worker.process_tree import descendants
+
+Process = subprocess.Popen[bytes]
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def workshop(redis_url: SecretStr, tmp_path: Path) -> Workshop:
+    return open_workshop(redis_url, tmp_path)
+
+
+@pytest.fixture
+def start(workshop: Workshop, tmp_path: Path) -> Iterator[Start]:
+    """Starts a program with the workshop's settings; what is left at the end is killed."""
+    started: list[Process] = []
+    settings = workshop.settings
+    variables = {
+        f"FLANT5_{name.upper()}": str(getattr(settings, name))
+        for name in (
+            "home",
+            "data_root",
+            "worker_name",
+            "lease_seconds",
+            "self_fence_seconds",
+            "redis_timeout_seconds",
+            "beat_seconds",
+            "poll_seconds",
+            "trainer_grace_seconds",
+        )
+    }
+    variables |= {
+        "FLANT5_REDIS_URL": settings.redis_url.get_secret_value(),
+        "FLANT5_KEEPER_SECONDS": "0.05",
+    }
+    log = (tmp_path / "processes.log").open("wb")
+
+    def start_program(program: str, **changes: str) -> Process:
+        started.append(
+            subprocess.Popen(
+                [sys.executable, str(PROGRAMS / program)],
+                env=environment(**(variables | changes)),
+                stdout=log,
+                stderr=log,
+            )
+        )
+        return started[-1]
+
+    yield start_program
+    for process in started:
+        process.kill()
+        process.wait()
+    log.close()
+
+
+def submit(workshop: Workshop, **parameters: int) -> Job:
+    workshop.data.write_text("{}")
+    return workshop.store.create(spec(training_file="data.json", hyperparameters=parameters))
+
+
+def wait_for_status(workshop: Workshop, job: Job, status: Status) -> Job:
+    wait_until(
+        lambda: workshop.store.get(job.id).status is status,
+        seconds=60,
+        what=f"{job.id} {status}",
+    )
+    return workshop.store.get(job.id)
+
+
+def pool_process(worker: Process) -> int:
+    """The Celery child that runs the attempt: the parent of the supervisor."""
+    (child,) = (
+        int(pid)
+        for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    )
+    return child
+
+
+def test_jobs_are_checked_queued_and_trained_one_after_the_other(
+    workshop: Workshop, start: Start
+) -> None:
+    start("keeper_with_checks.py")
+    start("worker_with_trains.py")
+    jobs = [submit(workshop, max_steps=5) for _ in range(3)]
+    ended = [wait_for_status(workshop, job, Status.SUCCEEDED) for job in jobs]
+    assert [workshop.steps(job.id) for job in jobs] == [[1, 2, 3, 4, 5]] * 3
+    intervals = sorted((job.started_at or 0, job.finished_at or 0) for job in ended)
+    assert all(first[1] <= second[0] for first, second in pairwise(intervals))
+
+
+def test_a_worker_that_is_stopped_saves_and_the_next_one_goes_on_there(
+    workshop: Workshop, start: Start
+) -> None:
+    start("keeper_with_checks.py")
+    first = start("worker_with_trains.py")
+    job = submit(workshop, max_steps=8, save_steps=100)
+    workshop.hold_after(5)
+    workshop.wait_for_step(job.id, 5)
+    tree = descendants(first.pid)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    assert not any(map(is_alive, tree))
+    given_back = workshop.store.get(job.id)
+    assert (given_back.status, given_back.attempt) == (Status.QUEUED, 0)
+    workshop.let_go()
+    start("worker_with_trains.py", FLANT5_WORKER_NAME="gpu-1")
+    wait_for_status(workshop, job, Status.SUCCEEDED)
+    assert workshop.steps(job.id) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_killed_pool_process_leaves_nothing_and_the_same_worker_tries_again(
+    workshop: Workshop, start: Start
+) -> None:
+    start("keeper_with_checks.py")
+    worker = start("worker_with_trains.py")
+    job = submit(workshop, max_steps=6, save_steps=2)
+    workshop.hold_after(5)
+    workshop.wait_for_step(job.id, 5)
+    child = pool_process(worker)
+    tree = descendants(child)
+    assert len(tree) >= 2
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, tree)), seconds=2, what="the tree ends")
+    workshop.let_go()
+    ended = wait_for_status(workshop, job, Status.SUCCEEDED)
+    assert (ended.attempt, worker.poll()) == (2, None)
+    assert workshop.steps(job.id) == [1, 2, 3, 4, 5, 5, 6]
+    assert any("its worker failed" in message for message in workshop.messages(job.id))
+
+
+def test_a_killed_worker_finds_its_job_again_when_it_is_restarted(
+    workshop: Workshop, start: Start
+) -> None:
+    start("keeper_with_checks.py")
+    worker = start("worker_with_trains.py")
+    job = submit(workshop, max_steps=6, save_steps=2)
+    workshop.hold_after(5)
+    workshop.wait_for_step(job.id, 5)
+    tree = descendants(worker.pid)
+    worker.kill()
+    worker.wait()
+    wait_until(lambda: not any(map(is_alive, tree)), seconds=2, what="the tree ends")
+    workshop.let_go()
+    start("worker_with_trains.py")
+    wait_for_status(workshop, job, Status.SUCCEEDED)
+    assert "Job queued again: its worker was restarted (gpu-0)" in workshop.messages(job.id)
+
+
+def test_two_doorbells_for_one_job_run_it_once(workshop: Workshop, start: Start) -> None:
+    start("worker_with_trains.py")
+    start("worker_with_trains.py", FLANT5_WORKER_NAME="gpu-1")
+    job = submit(workshop, max_steps=5)
+    workshop.store.accept(job.id)
+    doorbell = Doorbell(workshop.settings.redis_url)
+    for _ in range(4):
+        assert doorbell.ring(job.id)
+    doorbell.close()
+    ended = wait_for_status(workshop, job, Status.SUCCEEDED)
+    assert (ended.attempt, len(workshop.pids(job.id))) == (1, 1)
+
+
+def test_a_second_worker_of_the_same_name_is_refused(workshop: Workshop, start: Start) -> None:
+    first = start("worker_with_trains.py")
+    lock = workshop.settings.home_directories.workers / "gpu-0.lock"
+    wait_until(lock.exists)
+    second = start("worker_with_trains.py")
+    assert second.wait(30) == 1
+    assert first.poll() is None
+
+
+def test_a_keeper_ends_when_it_is_told_to(workshop: Workshop, start: Start) -> None:
+    keeper = start("keeper_with_checks.py")
+    job = submit(workshop, max_steps=1)
+    wait_for_status(workshop, job, Status.QUEUED)
+    keeper.send_signal(signal.SIGTERM)
+    assert keeper.wait(30) == 0
