@@ -2,7 +2,8 @@
 
 from pydantic import ValidationError
 
-from api.schemas.jobs import CreateJob, EchoedHyperparameters, RequestedHyperparameters
+from api.schemas.create import CreateJob, RequestedHyperparameters
+from api.schemas.jobs import EchoedHyperparameters
 from api.validation import explain
 from flant5_train.config import Hyperparameters
 from worker.jobs.errors import InvalidRequestError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from api.hyperparameters import hyperparameters_of
-from api.schemas.jobs import CreateJob
+from api.schemas.create import CreateJob
 from api.services import Services
 from api.validation import explain
 from worker.jobs.errors import InvalidRequestError, NotFoundError

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 
 from api.hyperparameters import echo
-from api.schemas.jobs import CreateJob, JobObject
+from api.schemas.create import CreateJob
+from api.schemas.jobs import JobObject
 from api.schemas.pages import ListPage
 from api.services import Services, Wired
 from api.submission import Origin, submit
