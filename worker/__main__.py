@@ -3,7 +3,9 @@
 import logging
 import os
 import sys
+import warnings
 
+from celery.platforms import SecurityWarning
 from pydantic import ValidationError
 
 from worker.app import create_app, release_own_jobs, run_worker
@@ -16,6 +18,8 @@ LOCK_SECONDS = 5.0
 
 
 def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
+    # Celery warns of root because of pickle; we take JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = WorkerSettings()

@@ -64,6 +64,7 @@ def run_worker(app: Celery, settings: WorkerSettings) -> None:
     """Returns when the worker was told to stop and its job is saved and given back."""
     app.worker_main(
         [
+            "--quiet",  # no banner
             "worker",
             *("--hostname", f"{settings.worker_name}@flant5"),
             *("--loglevel", "INFO"),

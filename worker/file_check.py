@@ -5,11 +5,13 @@
 exit code 0: the file is good; 2: it is not, and standard output is the Failure as JSON.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,7 +20,7 @@ from flant5_train.config import OnBadRecord
 from flant5_train.failure import Failure, FailureCode
 from worker.jobs.job import JobError
 from worker.launch import allowed_environment
-from worker.process_tree import end_with_parent
+from worker.process_tree import end_with
 from worker.settings import inherited_environment
 
 BAD_FILE = 2
@@ -54,7 +56,7 @@ class FileCheck:
             stdout=self._stdout,
             stderr=self._stderr,
             env=allowed_environment(inherited_environment()),
-            preexec_fn=end_with_parent,
+            preexec_fn=partial(end_with, os.getpid()),
         )
 
     def has_ended(self) -> bool:

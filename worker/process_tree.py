@@ -16,9 +16,12 @@ _RETRY_SECONDS = 0.01
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def end_with_parent() -> None:
-    """This process gets SIGKILL when the thread that started it ends."""
+def end_with(parent: int) -> None:
+    """This process gets SIGKILL when the thread of `parent` that started it ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It ended before the wish was known.
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def adopt_orphans() -> None:

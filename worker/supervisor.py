@@ -6,6 +6,8 @@ torchrun starts each rank in a session of its own, so killing torchrun or its pr
 all ranks alive. This process adopts whatever loses its parent, and ends every descendant when the
 command has ended or when the other end of the lifeline (a pipe its starter holds) is closed, be it
 by the starter's death. SIGTERM is passed on to the command, which then has the grace time to end.
+When one rank fails, torchrun asks the others to end and waits for them as long as for a checkpoint,
+though they hang in a collective that can't complete: they are ended here, half a second later.
 Should this process itself be killed, torchrun and the ranks get SIGKILL from the kernel, because
 each of them asked for it (PR_SET_PDEATHSIG).
 
@@ -13,22 +15,30 @@ Exit code: the command's; 128 + n when signal n killed it; 70 when the lifeline 
 """
 
 import argparse
+import math
 import os
+import re
 import selectors
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import IO
 
-from worker.process_tree import adopt_orphans, end_with_parent, kill_descendants
+from worker.process_tree import adopt_orphans, descendants, end_with, kill_descendants
 from worker.trainer_log import LineSplitter, Stream, TrainerLog
 from worker.wakeup import readable_on
 
 LIFELINE_CUT = 70
 
+RANKS_SECONDS = 0.5
+"""Time the other ranks get to end by themselves when one has failed."""
+
 _CHUNK_BYTES = 65536
+_CLOSES_RANKS = re.compile(r"Sending process \d+ closing signal")
+"""What torchrun says first when a rank has failed (torch.distributed.elastic.multiprocessing)."""
 
 
 class Supervisor:
@@ -37,7 +47,7 @@ class Supervisor:
     def __init__(self, command: list[str], *, log: TrainerLog, grace_seconds: float) -> None:
         self._log = log
         self._grace_seconds = grace_seconds
-        self._kill_at: float | None = None
+        self._kill_at = self._kill_ranks_at = math.inf
         self._exit_code: int | None = None
         self._selector = selectors.DefaultSelector()
         self._wakeup = readable_on(signal.SIGTERM, signal.SIGCHLD)
@@ -46,7 +56,7 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=_prepare_command,
+            preexec_fn=partial(_prepare_command, os.getpid()),
         )
         self._outputs: dict[IO[bytes], tuple[Stream, LineSplitter]] = {}
         for pipe, stream in self._pipes():
@@ -60,15 +70,17 @@ class Supervisor:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         is_cut = False
         while self._exit_code is None and not is_cut:
-            for key, _ in self._selector.select(self._seconds_to_kill()):
+            for key, _ in self._selector.select(self._seconds_to_deadline()):
                 if key.fileobj == lifeline:
                     is_cut = True
                 elif key.fileobj == self._wakeup:
                     self._take_signals()
                 else:
                     self._take_output(key.fileobj)  # type: ignore[arg-type]
-            if self._kill_at is not None and time.monotonic() >= self._kill_at:
-                is_cut = True
+            if time.monotonic() >= self._kill_ranks_at:
+                self._kill_ranks_at = math.inf
+                self._kill_ranks()
+            is_cut = is_cut or time.monotonic() >= self._kill_at
         kill_descendants()
         for pipe in tuple(self._outputs):
             while pipe in self._outputs and self._take_output(pipe):
@@ -81,12 +93,21 @@ class Supervisor:
         assert self._command.stderr is not None
         return (self._command.stdout, "stdout"), (self._command.stderr, "stderr")
 
-    def _seconds_to_kill(self) -> float | None:
-        return None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
+    def _seconds_to_deadline(self) -> float | None:
+        deadline = min(self._kill_at, self._kill_ranks_at)
+        return None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+
+    def _kill_ranks(self) -> None:
+        """torchrun itself stays: it has yet to say which rank failed first, and how."""
+        for pid in descendants(self._command.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
 
     def _take_signals(self) -> None:
         for number in os.read(self._wakeup, _CHUNK_BYTES):
-            if number == signal.SIGTERM and self._kill_at is None and self._exit_code is None:
+            if number == signal.SIGTERM and self._kill_at == math.inf and self._exit_code is None:
                 self._kill_at = time.monotonic() + self._grace_seconds
                 os.kill(self._command.pid, signal.SIGTERM)
             elif number == signal.SIGCHLD:
@@ -113,7 +134,11 @@ class Supervisor:
         if not data:
             self._end_output(pipe)
             return False
-        self._log.append(stream, splitter.feed(data))
+        lines = splitter.feed(data)
+        self._log.append(stream, lines)
+        is_stopping = self._kill_at < math.inf
+        if stream == "stderr" and not is_stopping and any(map(_CLOSES_RANKS.search, lines)):
+            self._kill_ranks_at = time.monotonic() + RANKS_SECONDS
         return True
 
     def _end_output(self, pipe: IO[bytes]) -> None:
@@ -124,8 +149,8 @@ class Supervisor:
             pipe.close()
 
 
-def _prepare_command() -> None:
-    end_with_parent()
+def _prepare_command(supervisor: int) -> None:
+    end_with(supervisor)
     signal.set_wakeup_fd(-1)
 
 

@@ -1,9 +1,10 @@
 """A training process as torchrun starts it: asks to be killed with its parent, then hangs."""
 
+import os
 import runpy
 from pathlib import Path
 
-from worker.process_tree import end_with_parent
+from worker.process_tree import end_with
 
-end_with_parent()
+end_with(os.getppid())
 runpy.run_path(str(Path(__file__).with_name("hangs.py")))

@@ -20,7 +20,7 @@ from flant5_train.progress import (
     Stopped,
     TrainingStarted,
 )
-from worker.process_tree import end_with_parent
+from worker.process_tree import end_with
 
 
 class Trainer:
@@ -101,5 +101,5 @@ class Trainer:
         )
 
 
-end_with_parent()
+end_with(os.getppid())
 Trainer(json.loads(Path(sys.argv[1]).read_text())).train()
