@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import transformers
 
 from flant5_train.config import OnBadRecord
@@ -55,6 +56,10 @@ class DataArguments:
         metadata={"help": "Where encoded files are kept; default: inside the run directory."},
     )
 
+    def __post_init__(self) -> None:
+        # The parser gives the name.
+        self.on_bad_record = OnBadRecord(self.on_bad_record)
+
 
 @dataclass
 class TrainingArguments(transformers.TrainingArguments):
@@ -87,6 +92,9 @@ class TrainingArguments(transformers.TrainingArguments):
     def __post_init__(self) -> None:
         if self.output_dir is None:
             raise ValueError("--output_dir is missing; expected the directory of the result")
+        # Said so, the Trainer sets up gloo between processes and allows bfloat16; not said, each
+        # process on a machine without a GPU trains for itself.
+        self.use_cpu = self.use_cpu or not torch.cuda.is_available()
         if self.warmup_ratio and not self.warmup_steps:
             # The name until transformers 4; 5 has a share of the steps as a fraction here.
             self.warmup_steps = self.warmup_ratio
@@ -114,7 +122,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
     Raises ValueError naming what is unknown or missing.
     """
     groups: Any = (ModelArguments, DataArguments, TrainingArguments)
-    parser = transformers.HfArgumentParser(groups)
+    parser = transformers.HfArgumentParser(groups, allow_abbrev=False)
     if len(argv) == 1 and argv[0].endswith(".json"):
         model, data, training = parser.parse_json_file(argv[0])
     else:

@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
+from flant5_train.check import check_file
 from flant5_train.config import OnBadRecord
 from flant5_train.conversations import ConversationFile
 from flant5_train.lossless import SYMBOLS
@@ -37,11 +38,12 @@ _DEMO_SIZES = {
 _WITHOUT_SYMBOLS = str.maketrans(dict.fromkeys(SYMBOLS, " "))
 
 
-def demo_model(data_path: Path, models_directory: Path) -> Path:
+def demo_model(data_path: Path, models_directory: Path, on_bad_record: OnBadRecord) -> Path:
     """The directory of the demo model for a file, which is built when it isn't there yet.
 
-    Raises DataError when no conversation can be read.
+    Raises DataError when the file can't be trained on.
     """
+    check_file(data_path, on_bad_record)
     with data_path.open("rb") as file:
         key = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     target = models_directory / f"flant5-demo-{key}"
@@ -70,12 +72,10 @@ def save_random_model(directory: Path, *, sizes: Mapping[str, int]) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(config)
-    # The library starts the output layer with the embedding's spread: the first loss would be tens.
-    model.lm_head.weight.data *= config.d_model**-0.5
+        _start_where_it_learns(model)
     model.generation_config = GenerationConfig(
         decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, max_new_tokens=512
     )
-    model.config.tie_word_embeddings = False
     model.save_pretrained(directory)
     tokenizer.save_pretrained(str(directory))
 
@@ -95,18 +95,28 @@ def train_vocabulary(texts: Iterator[str], *, num_pieces: int = NUM_PIECES) -> b
         eos_id=1,
         unk_id=2,
         bos_id=-1,
-        num_threads=os.cpu_count() or 1,
+        num_threads=1,  # more of them add up in any order: another vocabulary each time
         minloglevel=2,
     )
     return model.getvalue()
 
 
 def _texts(data_path: Path) -> Iterator[str]:
-    """The sentences of a file; malformed records are for the preprocessing to judge."""
+    """The lines of a file that was checked before."""
     conversations = ConversationFile(data_path, OnBadRecord.SKIP)
     for conversation in islice(conversations, _MAX_CONVERSATIONS):
         for segment in write_script(conversation).segments:
             yield from segment.text.splitlines()
+
+
+def _start_where_it_learns(model: T5ForConditionalGeneration) -> None:
+    """The library's starting weights suit loading over them, not training from them: the output
+    layer as wide as the embedding makes a first loss of tens, and position biases near zero make a
+    model that can't count ("```" has no end) for thousands of steps."""
+    model.lm_head.weight.data *= model.config.d_model**-0.5
+    for name, weight in model.named_parameters():
+        if "relative_attention_bias" in name:
+            torch.nn.init.normal_(weight.data, std=2.0)
 
 
 def small_config(**sizes: int) -> T5Config:
@@ -117,4 +127,7 @@ def small_config(**sizes: int) -> T5Config:
         "tie_word_embeddings": False,
         "decoder_start_token_id": 0,
     }
-    return T5Config(**settings | sizes)
+    config = T5Config(**settings | sizes)
+    # transformers 5 sets it to True whatever it was given, and a new model would be tied.
+    config.tie_word_embeddings = False
+    return config

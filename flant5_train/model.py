@@ -77,6 +77,9 @@ def resize_embeddings(
     # to the embedding: Flan-T5's own output layer would be lost. False is also what the exported
     # configuration has to say, for transformers 4 to read it right.
     model.config.tie_word_embeddings = False
+    if model.lm_head.weight is model.shared.weight:
+        # So loaded when both hold the same values.
+        model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
     input_rows = model.get_input_embeddings().weight.detach().clone()
     output_rows = model.get_output_embeddings().weight.detach().clone()
     num_rows = -(-max(num_tokens, num_old_tokens) // ROW_MULTIPLE) * ROW_MULTIPLE

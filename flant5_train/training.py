@@ -65,7 +65,11 @@ def _with_demo_model(arguments: Arguments) -> Arguments:
     if arguments.model.model_name_or_path != DEMO_MODEL:
         return arguments
     assert arguments.model.models_directory is not None, "parse_arguments fills it in"
-    built = demo_model(Path(arguments.data.data_path), Path(arguments.model.models_directory))
+    built = demo_model(
+        Path(arguments.data.data_path),
+        Path(arguments.model.models_directory),
+        arguments.data.on_bad_record,
+    )
     return replace(arguments, model=replace(arguments.model, model_name_or_path=str(built)))
 
 
@@ -115,6 +119,8 @@ def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArgume
     if torch.cuda.is_available():
         # Its attention has no gradient for T5's position bias, and NaN ones for masks (H100).
         torch.backends.cuda.enable_cudnn_sdp(False)
+    else:
+        training.dataloader_pin_memory = False
     # Old checkpoints are removed by `checkpoints.remove_old_checkpoints`, after the new one is
     # complete; the Trainer would do it before.
     training.save_total_limit = None

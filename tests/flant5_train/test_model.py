@@ -1,0 +1,123 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
+
+from flant5_train.demo_model import small_config
+from flant5_train.failure import TrainingError
+from flant5_train.model import load_model, resize_embeddings, smart_tokenizer_and_embedding_resize
+from flant5_train.tokenizer import FASTCHAT_PAD, FASTCHAT_TOKENS, load_tokenizer
+from tests.flant5_train.conftest import TINY
+
+
+def model_with_spare_rows() -> T5ForConditionalGeneration:
+    """Like T5: 300 rows for 290 tokens; the spare ones hold garbage."""
+    torch.manual_seed(3)
+    model = T5ForConditionalGeneration(small_config(vocab_size=300, **TINY))
+    model.shared.weight.data[290:] = 1e6
+    model.lm_head.weight.data[290:] = 1e6
+    assert model.lm_head.weight is not model.shared.weight
+    return model
+
+
+@pytest.mark.parametrize("num_tokens", [295, 310, 400])
+def test_new_rows_start_at_the_mean_of_the_real_vocabulary(num_tokens: int) -> None:
+    model = model_with_spare_rows()
+    before = {n: getattr(model, n).weight.detach().clone() for n in ("shared", "lm_head")}
+    resize_embeddings(model, num_tokens=num_tokens, num_old_tokens=290)
+    for name, old in before.items():
+        weight = getattr(model, name).weight
+        assert weight.shape[0] % 64 == 0
+        assert weight.shape[0] >= num_tokens
+        assert torch.equal(weight[:290], old[:290])
+        mean = old[:290].mean(dim=0)
+        assert torch.allclose(weight[290:], mean.expand_as(weight[290:]))
+
+
+def test_the_output_layer_stays_apart_from_the_embedding() -> None:
+    model = model_with_spare_rows()
+    resize_embeddings(model, num_tokens=400, num_old_tokens=290)
+    assert model.lm_head.weight.data_ptr() != model.shared.weight.data_ptr()
+    assert model.encoder.embed_tokens.weight.data_ptr() == model.shared.weight.data_ptr()
+    assert model.decoder.embed_tokens.weight.data_ptr() == model.shared.weight.data_ptr()
+    assert model.config.tie_word_embeddings is False
+    assert model.config.vocab_size == model.lm_head.weight.shape[0]
+
+
+def test_a_model_saved_with_equal_rows_is_loaded_untied(tiny_model: Path, tmp_path: Path) -> None:
+    directory = changed_copy(tiny_model, tmp_path / "equal")
+    model = T5ForConditionalGeneration.from_pretrained(directory)
+    model.lm_head.weight.data = model.shared.weight.data.clone()
+    model.save_pretrained(directory)
+    loaded = load_model(directory, load_tokenizer(directory))
+    assert loaded.lm_head.weight is not loaded.shared.weight
+    assert torch.equal(loaded.lm_head.weight, loaded.shared.weight)
+
+
+def test_logits_are_equal_before_and_after_export(tiny_model: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    model = load_model(tiny_model, tokenizer).eval()
+    model.save_pretrained(tmp_path)
+    reloaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
+    batch = tokenizer(["Hello {x}\n"], return_tensors="pt")
+    decoder = torch.tensor([[0, 5, 6]])
+    with torch.no_grad():
+        logits = [m(**batch, decoder_input_ids=decoder).logits for m in (model, reloaded)]
+    assert torch.equal(*logits)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["tie_word_embeddings"] is False
+
+
+def test_a_checkpoint_in_bfloat16_is_trained_in_float32(tiny_model: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "bf16"
+    shutil.copytree(tiny_model, directory)
+    AutoModelForSeq2SeqLM.from_pretrained(tiny_model, dtype=torch.bfloat16).save_pretrained(
+        directory
+    )
+    model = load_model(directory, load_tokenizer(directory))
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_fastchats_function_adds_tokens_and_rows(tiny_model: Path) -> None:
+    from transformers import T5Tokenizer
+
+    tokenizer = T5Tokenizer.from_pretrained(tiny_model)
+    model = T5ForConditionalGeneration.from_pretrained(tiny_model)
+    known = len(tokenizer)
+    smart_tokenizer_and_embedding_resize(
+        {"pad_token": FASTCHAT_PAD}, FASTCHAT_TOKENS, tokenizer, model
+    )
+    assert len(tokenizer) > known
+    assert model.shared.weight.shape[0] >= len(tokenizer)
+
+
+def changed_copy(source: Path, target: Path, **fields: object) -> Path:
+    """A model directory with other fields in its config.json; None takes a field away."""
+    shutil.copytree(source, target)
+    config = json.loads((target / "config.json").read_text()) | fields
+    kept = {name: value for name, value in config.items() if value is not None}
+    (target / "config.json").write_text(json.dumps(kept))
+    return target
+
+
+def test_other_models_are_refused_by_name(tiny_model: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    first_kind = {"tie_word_embeddings": None, "scale_decoder_outputs": None}
+    tied = changed_copy(tiny_model, tmp_path / "tied", **first_kind)
+    with pytest.raises(TrainingError, match="whose output layer is tied"):
+        load_model(tied, tokenizer)
+    other = changed_copy(tiny_model, tmp_path / "other", model_type="bart")
+    with pytest.raises(TrainingError, match="found a model of type 'bart'"):
+        load_model(other, tokenizer)
+    with pytest.raises(TrainingError, match="can't be loaded"):
+        load_model(tmp_path / "nothing", tokenizer)
+
+
+def test_a_config_of_our_own_is_shaped_like_flan_t5() -> None:
+    config = small_config(vocab_size=10, **TINY)
+    assert isinstance(config, T5Config)
+    assert config.scale_decoder_outputs is False
+    assert config.is_gated_act
