@@ -8,15 +8,12 @@ by then the job may be another worker's.
 
 import logging
 import os
-from collections.abc import Callable
 from enum import Enum, auto
-from typing import TypeVar
 
 from flant5_train.config import RunConfig
 from flant5_train.failure import FailureCode
 from worker.context import WorkerContext
-from worker.jobs.errors import InvalidRequestError, NotFoundError, StoreUnavailableError
-from worker.jobs.job import JobError
+from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.update import Beat, Cancelled, Claim, Failed, Outcome, Succeeded
 from worker.launch import TRAINER_MARK, trainer_environment
 from worker.lease import Lease
@@ -25,6 +22,7 @@ from worker.outcome import Interrupted, Start, judge
 from worker.process_tree import kill_marked
 from worker.pump import LostError, Pump
 from worker.result import read_result, write_result
+from worker.run_config import MissingInputError, run_config_of
 from worker.settings import inherited_environment
 from worker.trainer_process import TrainerCommand, TrainerProcess
 
@@ -35,17 +33,7 @@ MAX_PORTIONS = 16
 SPARE_SECONDS = 2.0
 """What the supervisor waits longer than torchrun does, so that torchrun says why it ends."""
 
-Found = TypeVar("Found")
-
 logger = logging.getLogger(__name__)
-
-
-class MissingInputError(Exception):
-    """What was there when the job was accepted has been deleted since."""
-
-    def __init__(self, error: JobError) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 class Ending(Enum):
@@ -113,7 +101,7 @@ class Attempt:
             self._finish(outcome)
             return
         try:
-            run_config = self._lease.insist(self._run_config)
+            run_config = self._lease.insist(lambda: run_config_of(self._job, self._context))
         except MissingInputError as error:
             self._finish(Failed(error.error))
             return
@@ -133,24 +121,6 @@ class Attempt:
             return result.outcome
         judged = judge(self._job, self._run_directory, Start(progress=0, log=0))
         return judged if isinstance(judged, Succeeded) else None
-
-    def _run_config(self) -> RunConfig:
-        """What the trainer is told. Raises MissingInputError."""
-        spec, home = self._job.spec, self._context.settings.home_directories
-        files, catalog = self._context.files, self._context.catalog
-        validation = spec.validation_file
-        return RunConfig(
-            model_name_or_path=_resolved("model", catalog.resolve, spec.model),
-            data_path=_resolved("training_file", files.resolve, spec.training_file),
-            validation_file=_resolved("validation_file", files.resolve, validation)
-            if validation
-            else None,
-            run_directory=self._run_directory.path,
-            cache_directory=home.cache,
-            models_directory=home.models,
-            seed=spec.seed,
-            hyperparameters=spec.hyperparameters,
-        )
 
     def _prepare(self, run_config: RunConfig) -> Start:
         run_config.write(self._run_directory.run_config)
@@ -236,13 +206,3 @@ class Attempt:
                     return
         except StoreUnavailableError as error:
             logger.warning("job %s: news wait for Redis: %s", self._job.id, error)
-
-
-def _resolved(param: str, resolve: Callable[[str], Found], name: str) -> Found:
-    try:
-        return resolve(name)
-    except (NotFoundError, InvalidRequestError) as error:
-        code = FailureCode.BAD_MODEL if param == "model" else FailureCode.BAD_DATA
-        raise MissingInputError(
-            JobError(code=code.value, message=str(error), param=param)
-        ) from error

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -40,11 +41,22 @@ def check_argv(path: Path, on_bad_record: OnBadRecord) -> list[str]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file of a job, and how its owner knows it."""
+
+    param: str
+    """The field of the job that names it."""
+    name: str
+    path: Path
+
+
 class FileCheck:
     """A running check; it ends with this process."""
 
-    def __init__(self, argv: list[str], *, param: str, max_seconds: float) -> None:
-        self._param = param
+    def __init__(self, argv: list[str], file: NamedFile, *, max_seconds: float) -> None:
+        self._file = file
+        self._param = file.param
         self._max_seconds = max_seconds
         self._deadline = time.monotonic() + max_seconds
         # Files, not pipes: a check that writes much must not wait for somebody to read it.
@@ -77,7 +89,11 @@ class FileCheck:
             except ValidationError:
                 pass  # argparse too exits with 2
             else:
-                return JobError(code=failure.code.value, message=failure.message, param=self._param)
+                return JobError(
+                    code=failure.code.value,
+                    message=self._with_its_name(failure.message),
+                    param=self._param,
+                )
         return JobError(
             code=FailureCode.INTERNAL.value,
             message=f"the check of {self._param} ended with exit code {code}: {self._last_words()}",
@@ -90,6 +106,13 @@ class FileCheck:
         self._process.wait()
         self._stdout.close()
         self._stderr.close()
+
+    def _with_its_name(self, message: str) -> str:
+        """On our disk every uploaded file is called `content`."""
+        head = f"{self._file.path.name}: "
+        if not message.startswith(head):
+            return message
+        return f"{self._file.name}: {message.removeprefix(head)}"
 
     def _read_all(self) -> bytes:
         self._stdout.seek(0)

@@ -2,10 +2,9 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from flant5_train.failure import FailureCode
-from worker.file_check import CheckArgv, FileCheck
+from worker.file_check import CheckArgv, FileCheck, NamedFile
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.files import FileStore
 from worker.jobs.job import Job, JobError
@@ -19,8 +18,8 @@ logger = logging.getLogger(__name__)
 class _Running:
     job: Job
     check: FileCheck
-    remaining: tuple[tuple[str, Path], ...]
-    """(param, path) of the files that are checked after this one."""
+    remaining: tuple[NamedFile, ...]
+    """The files that are checked after this one."""
 
 
 class Validation:
@@ -57,22 +56,30 @@ class Validation:
             "training_file": job.spec.training_file,
             "validation_file": job.spec.validation_file,
         }
-        files: list[tuple[str, Path]] = []
+        files: list[NamedFile] = []
         for param, reference in named.items():
             try:
                 if reference is not None:
-                    files.append((param, self._files.resolve(reference)))
+                    path = self._files.resolve(reference)
+                    files.append(NamedFile(param=param, name=self._name(reference), path=path))
             except (NotFoundError, InvalidRequestError) as error:
                 code = FailureCode.BAD_DATA.value
                 self._reject(job, JobError(code=code, message=str(error), param=param))
                 return
         self._check(job, tuple(files))
 
-    def _check(self, job: Job, files: tuple[tuple[str, Path], ...]) -> None:
-        (param, path), *remaining = files
+    def _name(self, reference: str) -> str:
+        """An uploaded file's own name; any other file is known by its path."""
+        try:
+            return self._files.get(reference).filename
+        except NotFoundError:
+            return reference
+
+    def _check(self, job: Job, files: tuple[NamedFile, ...]) -> None:
+        first, *remaining = files
         check = FileCheck(
-            self._argv(path, job.spec.hyperparameters.on_bad_record),
-            param=param,
+            self._argv(first.path, job.spec.hyperparameters.on_bad_record),
+            first,
             max_seconds=self._settings.check_seconds,
         )
         self._running[job.id] = _Running(job=job, check=check, remaining=tuple(remaining))

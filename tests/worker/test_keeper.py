@@ -14,6 +14,7 @@ from tests.worker.programs.keeper_with_checks import argv
 from tests.worker.scenes import claimed_job, is_alive, queued_job, spec, wait_until
 from tests.worker.workshop import Workshop, open_workshop
 from worker.jobs import keys
+from worker.jobs.files import FileStore
 from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.queue import num_doorbells
@@ -78,6 +79,18 @@ def test_a_job_with_a_bad_file_fails_with_the_place_and_the_reason(
     assert job.error is not None
     assert (job.error.code, job.error.param) == ("bad_data", bad)
     assert job.error.message == "data.json, record 3, line 9: no value"
+
+
+def test_an_uploaded_file_is_called_by_its_own_name(workshop: Workshop, keeper: Keeper) -> None:
+    failure = Failure(code=FailureCode.BAD_DATA, message="content: record 3: no value")
+    script = {"exit_code": 2, "stdout": failure.model_dump_json()}
+    files = FileStore(workshop.settings.home_directories, None)
+    stored = files.create(
+        [json.dumps(script).encode()], filename="math.json", purpose="fine-tune", max_bytes=9999
+    )
+    job = validated(workshop, keeper, workshop.store.create(spec(training_file=stored.id)))
+    assert job.error is not None
+    assert job.error.message == "math.json: record 3: no value"
 
 
 @pytest.mark.parametrize("exit_code", [1, 2, 137])
