@@ -92,7 +92,7 @@ class Stream:
             )
             frames = [item for item in items if isinstance(item, Frame)]
             signals = [item for item in items if isinstance(item, Signal)]
-            if Signal.MISSED not in signals and (data := self._unsent(frames)):
+            if data := self._unsent(frames):
                 yield data
             if not items:
                 yield HEARTBEAT

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,8 @@ from api.frames import Frame
 from api.settings import ApiSettings
 from api.tail import MAX_WAITING_FRAMES, Signal, Subscription
 from tests.api.scenes import Sent, claim_new_job, follow, make_job, wait_until
+from worker.jobs.events import Event, Page
+from worker.jobs.history import JobHistory
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Claim, NewEvent, NewLogLine, Succeeded, Update
 
@@ -93,6 +96,27 @@ def test_a_job_cancelled_before_it_ran_ends_its_stream(server_url: str, store: J
         wait_until(lambda: bool(seen), what="the first event")
         store.cancel(job.id)
     assert seen[-1].data == {"status": "cancelled"}
+
+
+def test_an_event_that_comes_while_the_history_is_read_is_sent_once(
+    server_url: str, store: JobStore, running_job: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, num_reads = JobHistory.events_since, 0
+
+    def read_late(self: JobHistory, *args: Any, **kwargs: Any) -> Page[Event]:
+        nonlocal num_reads
+        num_reads += 1
+        if num_reads == 2:  # the first read checks the cursor, before the stream begins
+            report(store, running_job, "in both")
+        return read(self, *args, **kwargs)
+
+    monkeypatch.setattr(JobHistory, "events_since", read_late)
+    with in_background(follow(url_of(server_url, running_job))) as seen:
+        wait_until(lambda: "in both" in messages(seen), what="the history")
+        report(store, running_job, "later")
+        wait_until(lambda: "later" in messages(seen), what="the live event")
+        store.finish(running_job, SUCCEEDED)
+    assert [sent.seq for sent in seen if sent.event == "message"] == list(range(1, 7))
 
 
 @pytest.mark.parametrize("with_prefix", [True, False])
