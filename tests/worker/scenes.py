@@ -51,7 +51,8 @@ def is_alive(pid: int) -> bool:
 
 def read_pids(directory: Path) -> list[int]:
     """Ids of the processes that left a file `<name>.pid` in the directory."""
-    return [int(path.read_text()) for path in sorted(directory.glob("*.pid"))]
+    texts = [path.read_text() for path in sorted(directory.glob("*.pid"))]
+    return [int(text) for text in texts if text]  # else it is just being written
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from tests.worker.scenes import is_alive
-from tests.worker.workshop import Workshop
+from tests.worker.scenes import is_alive, wait_until
+from tests.worker.workshop import Workshop, open_workshop
 from worker.jobs.job import JobError, model_id
 from worker.jobs.life import Status
 from worker.jobs.update import Succeeded
@@ -166,6 +167,21 @@ def test_a_worker_that_stops_gives_the_job_back_with_a_checkpoint(workshop: Work
     assert "Training goes on after step 3 of 8 steps over 8 pairs, processes: 1" in (
         workshop.messages(job.id)
     )
+
+
+def test_a_trainer_that_does_not_stop_with_its_worker_is_killed(
+    redis_url: SecretStr, tmp_path: Path
+) -> None:
+    workshop = open_workshop(redis_url, tmp_path, trainer_grace_seconds=0.0)
+    job = workshop.new_job()
+
+    def stop() -> None:
+        wait_until(lambda: len(workshop.pids(job.id)) == 1)
+        workshop.stopping.set()
+
+    waiting = workshop.run_while(job.id, stop, "never_stops.py")
+    assert (waiting.status, waiting.attempt) == (Status.QUEUED, 0)
+    assert not any(map(is_alive, workshop.pids(job.id)))
 
 
 def test_a_worker_that_stops_takes_no_job(workshop: Workshop) -> None:

@@ -163,6 +163,23 @@ def test_a_killed_worker_finds_its_job_again_when_it_is_restarted(
     assert "Job queued again: its worker was restarted (gpu-0)" in workshop.messages(job.id)
 
 
+def test_a_worker_that_cannot_run_a_job_says_why_and_goes_on_with_the_next(
+    workshop: Workshop, start: Start
+) -> None:
+    start("keeper_with_checks.py")
+    bad = submit(workshop, max_steps=3)
+    directory = workshop.run_directory(bad.id).path
+    directory.parent.mkdir(parents=True)
+    directory.write_text("a file where the run directory should be")
+    start("worker_with_trains.py")
+    good = submit(workshop, max_steps=3)
+    error = wait_for_status(workshop, bad, Status.FAILED).error
+    assert error is not None
+    assert error.code == "worker_lost"
+    assert "File exists" in error.message
+    wait_for_status(workshop, good, Status.SUCCEEDED)
+
+
 def test_two_doorbells_for_one_job_run_it_once(workshop: Workshop, start: Start) -> None:
     start("worker_with_trains.py")
     start("worker_with_trains.py", FLANT5_WORKER_NAME="gpu-1")
