@@ -98,6 +98,10 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.warmup_ratio and not self.warmup_steps:
             # The name until transformers 4; 5 has a share of the steps as a fraction here.
             self.warmup_steps = self.warmup_ratio
+        if self.gradient_checkpointing is not None and self.activation_checkpointing is None:
+            # The old name, which everybody's commands use; the library warns about it.
+            self.activation_checkpointing = self.gradient_checkpointing
+            self.gradient_checkpointing = None
         super().__post_init__()  # type: ignore[no-untyped-call]
 
     @property
