@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from api.errors import TooManyStreamsError
 from api.frames import HEARTBEAT, RETRY, Frame, Topic, cursor_of, end_frame, frame_of
 from api.services import Services
-from api.tail import Signal, Subscription
+from api.subscription import Signal, Subscription
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.events import Event, LogLine, Page
 

@@ -7,77 +7,31 @@ falls behind just goes back to reading history.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Any, cast
 
 from pydantic import SecretStr, ValidationError
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from api.frames import Frame, Topic, read_frame
+from api.frames import Topic, read_frame
+from api.subscription import Signal, Subscription
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
-
-MAX_WAITING_FRAMES = 1000
-"""Frames kept for a client that does not take them."""
 
 _BLOCK_MS = 250
 """A client that joins is heard of after this time; the pinned cursor makes up for it."""
 _TIMEOUT_SECONDS = 5.0
+_MAX_CONNECTIONS = 4
+_POOL_TIMEOUT_SECONDS = 30.0
 _RETRY_SECONDS = 0.5
 _BATCH = 500
 
 Entries = list[tuple[str, Mapping[str, str]]]
 
 _log = logging.getLogger(__name__)
-
-
-class Signal(Enum):
-    """What a subscription says beside frames."""
-
-    ENDED = auto()
-    """The job ended: whatever it wrote is in its history by now."""
-    MISSED = auto()
-    """The client was too slow and frames were dropped: it has to read on in the history."""
-    CLOSED = auto()
-    """This process stops."""
-
-
-class Subscription:
-    """What one client has yet to take; bounded."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Frame | Signal] = deque()
-        self._news = asyncio.Event()
-        self._has_missed = False
-
-    def put(self, item: Frame | Signal) -> None:
-        if isinstance(item, Frame) and not self._has_missed:
-            self._has_missed = len(self._waiting) >= MAX_WAITING_FRAMES
-            if self._has_missed:
-                self._waiting = deque(each for each in self._waiting if isinstance(each, Signal))
-                item = Signal.MISSED
-        elif isinstance(item, Frame):
-            return
-        self._waiting.append(item)
-        self._news.set()
-
-    async def take(self, *, timeout_seconds: float) -> tuple[Frame | Signal, ...]:
-        """What has arrived, in order; nothing when nothing came in time."""
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return ()
-        items = tuple(self._waiting)
-        self._waiting.clear()
-        self._news.clear()
-        self._has_missed = False
-        return items
 
 
 @dataclass(slots=True)
@@ -94,15 +48,21 @@ class Tail:
     """The reader of all streams that somebody follows. Used in one event loop."""
 
     def __init__(self, redis_url: SecretStr) -> None:
-        self._redis = Redis.from_url(
+        # Clients that come all at once wait for one of a few connections. An ordinary pool would
+        # open one for each of them, and refuse from the hundredth on.
+        pool = BlockingConnectionPool.from_url(
             redis_url.get_secret_value(),
+            max_connections=_MAX_CONNECTIONS,
+            timeout=_POOL_TIMEOUT_SECONDS,
             decode_responses=True,
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
         )
+        self._redis = Redis.from_pool(pool)
         self._channels: dict[str, _Channel] = {}
         self._clients: set[Subscription] = set()
         self._has_clients = asyncio.Event()
+        self._is_closed = False
 
     @property
     def num_clients(self) -> int:
@@ -111,17 +71,22 @@ class Tail:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Reads as long as the context is open."""
-        task = asyncio.create_task(self._read_forever())
+        self._is_closed = False
+        task = asyncio.create_task(self._read_until_closed())
         try:
             yield
         finally:
             self.close()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            # Not cancelled: a cancellation was seen to be lost inside a blocking read, after which
+            # whoever waited for the task waited for ever. The read ends by itself.
+            await asyncio.wait({task}, timeout=_TIMEOUT_SECONDS)
             await self._redis.aclose()
+            await asyncio.wait({task}, timeout=_TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Tell all clients that this process stops; their cursor takes them on elsewhere."""
+        self._is_closed = True
+        self._has_clients.set()  # wakes the reader, which finds that it is over
         for client in self._clients:
             client.put(Signal.CLOSED)
 
@@ -141,6 +106,8 @@ class Tail:
         ending.waiting_for_end.add(subscription)
         self._clients.add(subscription)
         self._has_clients.set()
+        if self._is_closed:
+            subscription.put(Signal.CLOSED)
         try:
             yield subscription
         finally:
@@ -162,10 +129,12 @@ class Tail:
         if not self._clients:
             self._has_clients.clear()
 
-    async def _read_forever(self) -> None:
-        while True:
+    async def _read_until_closed(self) -> None:
+        while not self._is_closed:
             await self._has_clients.wait()
             cursors = {key: channel.cursor for key, channel in self._channels.items()}
+            if not cursors:
+                continue
             try:
                 answer = await self._redis.xread(cast(Any, cursors), count=_BATCH, block=_BLOCK_MS)
             except (RedisError, OSError) as error:

@@ -3,20 +3,22 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from itertools import islice
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from redis import Redis
 
 from api.app import create_app
 from api.cli.embedded_redis import EmbeddedRedis
 from api.frames import Frame
 from api.settings import ApiSettings
-from api.tail import MAX_WAITING_FRAMES, Signal, Subscription
+from api.subscription import MAX_WAITING_FRAMES, Signal, Subscription
+from api.tail import Tail
 from tests.api.scenes import Sent, claim_new_job, follow, make_job, wait_until
 from worker.jobs.events import Event, Page
 from worker.jobs.history import JobHistory
@@ -174,7 +176,7 @@ def test_a_silent_stream_is_kept_alive_by_comments(
 def test_a_burst_larger_than_the_waiting_room_arrives_whole(
     server_url: str, store: JobStore, running_job: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.tail.MAX_WAITING_FRAMES", 3)
+    monkeypatch.setattr("api.subscription.MAX_WAITING_FRAMES", 3)
     with in_background(follow(url_of(server_url, running_job))) as seen:
         wait_until(lambda: len(messages(seen)) >= 3, what="the history")
         report(store, running_job, *(str(number) for number in range(400)))
@@ -204,6 +206,27 @@ def test_streams_of_many_clients_and_jobs_share_one_reader(
         thread.join(timeout=20)
         assert messages(seen[number])[3] == f"news of {claims[number % 3].job.id}"
         assert seen[number][-1].event == "end"
+
+
+def test_a_crowd_that_comes_at_once_is_served_over_a_few_connections(
+    redis_url: SecretStr, redis: Redis, store: JobStore, running_job: Claim
+) -> None:
+    async def scenario() -> None:
+        tail = Tail(redis_url)
+        async with tail.running(), AsyncExitStack() as crowd:
+            subscriptions = await asyncio.gather(
+                *(
+                    crowd.enter_async_context(tail.subscribe(running_job.job.id, "events"))
+                    for _ in range(300)
+                )
+            )
+            report(store, running_job, "for all")
+            taken = [await each.take(timeout_seconds=10) for each in subscriptions]
+            assert all(b"for all" in frame.data for (frame,) in taken if isinstance(frame, Frame))
+            assert [len(items) for items in taken] == [1] * 300
+            assert len(redis.client_list()) < 10
+
+    asyncio.run(scenario())
 
 
 def test_one_stream_too_many_is_told_to_come_back(
