@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from flant5_train.check import main
+from flant5_train.failure import Failure, FailureCode
+from tests.flant5_train.conftest import EXAMPLES
+
+
+def test_a_good_file_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(EXAMPLES), str(EXAMPLES.with_suffix(".messages.jsonl"))]) == 0
+    first, second = json.loads(capsys.readouterr().out)["files"]
+    assert first["conversations"] >= 200
+    assert first["pairs"] > first["conversations"]
+    assert second["conversations"] == 60
+    assert first["left_out"] == {}
+
+
+def test_a_bad_file_is_a_failure_with_its_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "talks.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": 5}]}\n')
+    assert main([str(path)]) == 2
+    failure = Failure.model_validate_json(capsys.readouterr().out)
+    assert failure.code is FailureCode.BAD_DATA
+    assert failure.message == (
+        "talks.jsonl: record 1 (line 1): field 'messages[0].content': found a number; expected a"
+        " string"
+    )
+
+
+def test_with_nothing_left_after_skipping_the_reasons_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "talks.jsonl"
+    path.write_text('{"messages": 5}\n[]\n')
+    assert main([str(path), "--on-bad-record", "skip"]) == 2
+    message = Failure.model_validate_json(capsys.readouterr().out).message
+    assert "1 x record: no turns" in message
+    assert "1 x record: not an object" in message

@@ -1,0 +1,74 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from flant5_train.arguments import (
+    DataArguments,
+    ModelArguments,
+    TrainingArguments,
+    parse_arguments,
+)
+from flant5_train.config import Hyperparameters, OnBadRecord, RunConfig
+
+TORCHRUNS_OWN = {"num_gpus"}
+
+
+def test_each_hyperparameter_is_an_argument_of_the_trainer() -> None:
+    groups = (ModelArguments, DataArguments, TrainingArguments)
+    known = {field.name for group in groups for field in dataclasses.fields(group)}
+    assert set(Hyperparameters.model_fields) - TORCHRUNS_OWN <= known
+
+
+def test_a_written_run_is_read_back_by_the_trainer(tmp_path: Path) -> None:
+    chosen = Hyperparameters(
+        learning_rate=3e-4, warmup_ratio=0.25, num_train_epochs=2.5, on_bad_record=OnBadRecord.SKIP
+    )
+    config = RunConfig(
+        model_name_or_path="flant5-demo",
+        data_path=tmp_path / "talks.json",
+        run_directory=tmp_path,
+        cache_directory=tmp_path / "cache",
+        models_directory=tmp_path / "models",
+        seed=7,
+        hyperparameters=chosen,
+    )
+    config.write(tmp_path / "run.json")
+    parsed = parse_arguments([str(tmp_path / "run.json")])
+    groups = (parsed.model, parsed.data, parsed.training)
+    for name in set(Hyperparameters.model_fields) - TORCHRUNS_OWN:
+        (owner,) = [group for group in groups if hasattr(group, name)]
+        assert getattr(owner, name) == getattr(chosen, name), name
+    assert parsed.training.warmup_steps == 0.25
+    assert parsed.training.seed == 7
+    assert parsed.training.output_dir == str(tmp_path / "output")
+    assert parsed.training.record_directory == tmp_path
+    assert parsed.data.cache_directory == str(tmp_path / "cache")
+
+
+def test_an_unknown_field_of_a_run_is_refused(tmp_path: Path) -> None:
+    run = {"data_path": "a", "output_dir": "b", "learning_rat": 1}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with pytest.raises(ValueError, match="learning_rat"):
+        parse_arguments([str(tmp_path / "run.json")])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", "fast"),
+        ("num_train_epochs", -1),
+        ("max_steps", 0),
+        ("per_device_train_batch_size", 1.5),
+        ("num_gpus", 0),
+        ("tokenization", "bpe"),
+        ("fp16", True),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Hyperparameters.model_validate({name: value})
