@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,6 @@ import torch
 from filelock import FileLock
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
-from flant5_train.check import check_file
 from flant5_train.config import OnBadRecord
 from flant5_train.conversations import ConversationFile
 from flant5_train.lossless import SYMBOLS
@@ -26,6 +26,7 @@ from flant5_train.prompt import write_script
 from flant5_train.tokenizer import SENTENCEPIECE_FILE, load_tokenizer
 
 NUM_PIECES = 4000
+_POLL_SECONDS = 0.1
 _MAX_CONVERSATIONS = 20_000
 _DEMO_SIZES = {
     "d_model": 256,
@@ -38,23 +39,30 @@ _DEMO_SIZES = {
 _WITHOUT_SYMBOLS = str.maketrans(dict.fromkeys(SYMBOLS, " "))
 
 
-def demo_model(data_path: Path, models_directory: Path, on_bad_record: OnBadRecord) -> Path:
-    """The directory of the demo model for a file, which is built when it isn't there yet.
+def demo_model(data_path: Path, models_directory: Path, *, builds: bool) -> Path:
+    """The directory of the demo model for a file that was checked before.
 
-    Raises DataError when the file can't be trained on.
+    One process `builds` it unless it is there; the others wait (when that process fails, torchrun
+    ends them too). transformers writes models on rank 0 only.
     """
-    check_file(data_path, on_bad_record)
     with data_path.open("rb") as file:
         key = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     target = models_directory / f"flant5-demo-{key}"
-    models_directory.mkdir(parents=True, exist_ok=True)
+    if builds:
+        _build_once(data_path, target)
+    while not target.exists():
+        time.sleep(_POLL_SECONDS)
+    return target
+
+
+def _build_once(data_path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.exists():
             draft = target.with_suffix(".draft")
             shutil.rmtree(draft, ignore_errors=True)
             build_model(draft, texts=_texts(data_path), sizes=_DEMO_SIZES)
             os.replace(draft, target)
-    return target
 
 
 def build_model(directory: Path, *, texts: Iterator[str], sizes: Mapping[str, int]) -> None:

@@ -10,6 +10,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
 from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
+from flant5_train.check import check_file
 from flant5_train.checkpoints import newest_complete_checkpoint
 from flant5_train.config import DEMO_MODEL
 from flant5_train.dataset import DataModule, make_supervised_data_module
@@ -65,11 +66,10 @@ def _with_demo_model(arguments: Arguments) -> Arguments:
     if arguments.model.model_name_or_path != DEMO_MODEL:
         return arguments
     assert arguments.model.models_directory is not None, "parse_arguments fills it in"
-    built = demo_model(
-        Path(arguments.data.data_path),
-        Path(arguments.model.models_directory),
-        arguments.data.on_bad_record,
-    )
+    data_path = Path(arguments.data.data_path)
+    check_file(data_path, arguments.data.on_bad_record)
+    directory = Path(arguments.model.models_directory)
+    built = demo_model(data_path, directory, builds=rank() == 0)
     return replace(arguments, model=replace(arguments.model, model_name_or_path=str(built)))
 
 

@@ -210,6 +210,16 @@ def test_a_bad_record_is_named_whichever_process_finds_it(tiny_model: Path, tmp_
     assert "bad.json: record 1 (line 1): field 'conversations[0].from'" in failure.message
 
 
+def test_two_processes_build_one_demo_model(tmp_path: Path) -> None:
+    data = some_examples(tmp_path / "talks.json", 8)
+    settings: dict[str, Any] = {"model_name_or_path": "flant5-demo", "max_steps": 1}
+    settings["data_path"] = data
+    finished = run(tmp_path / "out", processes=2, **settings)
+    assert finished.exit_code == 0, finished.log
+    (built,) = (tmp_path / "out" / "models").glob("flant5-demo-*[!k]")
+    assert built.is_dir()
+
+
 def test_the_demo_model_learns_twenty_answers_by_heart(tmp_path: Path) -> None:
     data = some_examples(tmp_path / "talks.json", 20)
     finished = run(

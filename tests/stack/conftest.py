@@ -1,0 +1,41 @@
+"""The whole service with the real trainer, as a user starts it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack.service import FLANT5, Service, processes_with, wait_until
+
+QUICK = {
+    # A lost lease is taken back within seconds instead of two minutes.
+    "FLANT5_LEASE_SECONDS": "8",
+    "FLANT5_SELF_FENCE_SECONDS": "2",
+    "FLANT5_BEAT_SECONDS": "0.5",
+    "FLANT5_REDIS_TIMEOUT_SECONDS": "0.5",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("home")
+    with (home / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [FLANT5, "up", "--home", str(home), "--port", "0"],
+            env=os.environ | QUICK,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            ready = home / "up.json"
+            wait_until(lambda: ready.exists() or process.poll() is not None)
+            assert process.poll() is None, (home / "up.log").read_text()
+            yield Service(home, json.loads(ready.read_text())["url"])
+        finally:
+            process.terminate()
+            exit_code = process.wait(timeout=120)
+    assert exit_code == 0, (home / "up.log").read_text()
+    assert not processes_with(str(home))
