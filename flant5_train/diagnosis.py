@@ -17,6 +17,9 @@ def failure_code(error: BaseException) -> FailureCode:
     # torch.OutOfMemoryError, by name so that a failed import of torch can be diagnosed as well.
     if type(error).__name__ == "OutOfMemoryError":
         return FailureCode.CUDA_OOM
+    if isinstance(error, BrokenPipeError):
+        # Whoever read this process's output was killed, and this process is next.
+        return FailureCode.WORKER_LOST
     if isinstance(error, MemoryError):
         return FailureCode.HOST_OOM
     if getattr(error, "errno", None) == errno.ENOSPC or _DISK_FULL in text:

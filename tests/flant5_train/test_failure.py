@@ -16,6 +16,7 @@ from flant5_train.place import DataError
         (TrainingError(FailureCode.NAN_LOSS, "x"), FailureCode.NAN_LOSS),
         (torch.OutOfMemoryError("CUDA out of memory"), FailureCode.CUDA_OOM),
         (MemoryError(), FailureCode.HOST_OOM),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), FailureCode.WORKER_LOST),
         (OSError(errno.ENOSPC, "No space left on device"), FailureCode.DISK_FULL),
         (RuntimeError("write failed: No space left on device"), FailureCode.DISK_FULL),
         (RuntimeError("[gloo/transport] Connection closed by peer"), FailureCode.WORKER_LOST),
