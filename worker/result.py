@@ -6,11 +6,11 @@ finds the result here and doesn't train again. Example:
     {"epoch": 3, "model": "ft:flant5-demo:flant5::7d6c5b4a", "error": null, "is_cancelled": false}
 """
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from worker.jobs.durable import write_whole
 from worker.jobs.job import JobError
 from worker.jobs.update import Cancelled, Failed, Outcome, Succeeded
 
@@ -40,17 +40,7 @@ def write_result(path: Path, outcome: Outcome, *, epoch: int) -> None:
         error=outcome.error if isinstance(outcome, Failed) else None,
         is_cancelled=isinstance(outcome, Cancelled),
     )
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(result.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_whole(path, result.model_dump_json(indent=2) + "\n")
 
 
 def read_result(path: Path) -> Result | None:
