@@ -16,6 +16,7 @@ _SETTLED_SECONDS = 30.0
 _MIN_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
 _MAX_LOG_BYTES = 16 * 2**20
+_LAST_WORDS = 5
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,6 +41,7 @@ class Child:
         self._inherited = inherited
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
+        self._log_begins = 0
         self._start_again_at = 0.0
         self._pause_seconds = _MIN_PAUSE_SECONDS
 
@@ -62,6 +64,7 @@ class Child:
     def start(self) -> None:
         """Start the process. It ends with this one, and gets no Ctrl-C of the terminal."""
         with _open_log(self._program.log) as log:
+            self._log_begins = log.tell()
             self._process = subprocess.Popen(
                 self._program.argv,
                 env=self._program.environment,
@@ -99,6 +102,13 @@ class Child:
         if code < 0:
             return f"was killed by {signal.Signals(-code).name}"
         return f"exited with code {code}"
+
+    def last_words(self) -> str:
+        """The end of what it printed since its last start, on one line."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_begins)
+            lines = log.read(_MAX_LOG_BYTES).decode("utf-8", "replace").splitlines()
+        return " | ".join(lines[-_LAST_WORDS:])
 
     def send(self, number: signal.Signals) -> None:
         """Signal the process, if it lives."""

@@ -20,7 +20,6 @@ _READY_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 _MARGIN_SECONDS = 30.0
 """On top of the time that a trainer gets to save: until its worker is through as well."""
-_LAST_WORDS = 5
 
 Say = Callable[[str], None]
 
@@ -153,5 +152,4 @@ class Stack:
     def _refuse_dead_children(self) -> None:
         for child in self._children:
             if not child.is_alive:
-                lines = child.log.read_text("utf-8", "replace").splitlines()[-_LAST_WORDS:]
-                raise CommandError(f"{child.name} {child.describe_end()}: {' | '.join(lines)}")
+                raise CommandError(f"{child.name} {child.describe_end()}: {child.last_words()}")
