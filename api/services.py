@@ -35,7 +35,7 @@ class Services:
     def build(cls, settings: ApiSettings) -> Self:
         """Connects to nothing yet."""
         redis = open_redis(settings.redis_url)
-        store = JobStore(redis)
+        store = JobStore(redis, settings.rules)
         return cls(
             settings=settings,
             home=settings.home_directories,

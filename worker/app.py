@@ -78,7 +78,7 @@ def release_own_jobs(settings: WorkerSettings) -> None:
     end."""
     context = open_context(settings, trainer_argv=torchrun_argv, is_stopping=lambda: False)
     try:
-        released = context.store.release_worker(settings.worker_name)
+        released = context.store.leases.release_worker(settings.worker_name)
     except StoreUnavailableError as error:
         logger.warning("own jobs not released, their leases will run out: %s", error)
     else:
@@ -89,7 +89,7 @@ def _give_back(context: WorkerContext, job_id: str, error: object) -> None:
     """The pool process died (told to the main process), or the attempt failed by our own fault
     (told to the pool process): the job need not wait for its lease to run out."""
     try:
-        context.store.release_worker(
+        context.store.leases.release_worker(
             context.settings.worker_name, reason=f"its worker failed: {error}", only=job_id
         )
     except StoreUnavailableError as unavailable:

@@ -51,7 +51,7 @@ def run_job(job_id: str, context: WorkerContext) -> None:
         return  # the keeper rings again
     settings = context.settings
     try:
-        claim = context.store.claim(
+        claim = context.store.leases.claim(
             job_id, worker=settings.worker_name, lease_seconds=settings.lease_seconds
         )
     except StoreUnavailableError as error:
@@ -180,14 +180,14 @@ class Attempt:
         """Says the end on disk first, then in Redis, after everything that came before it."""
         write_result(self._run_directory.result, outcome, epoch=self._claim.epoch)
         self._pump_rest()
-        if not self._lease.insist(lambda: self._context.store.finish(self._claim, outcome)):
+        if not self._lease.insist(lambda: self._context.store.leases.finish(self._claim, outcome)):
             raise LostError(f"job {self._job.id} is no longer ours; its end is in result.json")
         logger.info("job %s: %s", self._job.id, type(outcome).__name__.lower())
 
     def _release(self, reason: str, *, lost: bool) -> None:
         self._pump_rest()
         status = self._lease.insist(
-            lambda: self._context.store.release(self._claim, reason=reason, lost=lost)
+            lambda: self._context.store.leases.release(self._claim, reason=reason, lost=lost)
         )
         logger.info("job %s: %s; now %s", self._job.id, reason, status)
 

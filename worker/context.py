@@ -29,7 +29,7 @@ def open_context(
 ) -> WorkerContext:
     """Nothing is connected yet: that happens at the first call."""
     redis = open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
-    store = JobStore(redis, max_losses=settings.max_losses)
+    store = JobStore(redis, settings.rules)
     return WorkerContext(
         settings=settings,
         store=store,

@@ -43,7 +43,7 @@ class Keeper:
     ) -> None:
         self._settings = settings
         self._redis = redis
-        self._store = JobStore(redis, max_losses=settings.max_losses)
+        self._store = JobStore(redis, settings.rules)
         self._doorbell = Doorbell(settings.redis_url)
         files = FileStore(settings.home_directories, settings.data_root)
         self._validation = Validation(self._store, files, settings, argv=argv)
@@ -68,7 +68,7 @@ class Keeper:
             server = cast(dict[str, int], self._redis.info("server"))
         if server["uptime_in_seconds"] < self._settings.lease_seconds:
             return
-        for job_id in self._store.reap(MAX_JOBS):
+        for job_id in self._store.leases.reap(MAX_JOBS):
             logger.warning("job %s: its lease ran out", job_id)
 
     def _ring(self) -> None:
@@ -76,7 +76,7 @@ class Keeper:
         again would pile them up."""
         is_silent = num_doorbells(self._redis) == 0
         age = self._settings.doorbell_seconds if is_silent else STALE_DOORBELL_SECONDS
-        for job_id in self._store.bells(age, MAX_JOBS):
+        for job_id in self._store.leases.bells(age, MAX_JOBS):
             self._doorbell.ring(job_id)
 
 

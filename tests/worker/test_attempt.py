@@ -26,7 +26,7 @@ def test_a_job_is_trained_to_its_model(workshop: Workshop) -> None:
     assert [item.path for item in workshop.history.checkpoints(job.id).items] == [
         "output/checkpoint-4"
     ]
-    assert workshop.store.job_of_model(job.fine_tuned_model) == job.id
+    assert workshop.store.models.job_of(job.fine_tuned_model) == job.id
 
 
 def test_the_events_tell_the_story_in_plain_words(workshop: Workshop) -> None:
@@ -192,7 +192,7 @@ def test_a_worker_that_stops_takes_no_job(workshop: Workshop) -> None:
 
 def test_a_second_doorbell_for_a_running_job_does_nothing(workshop: Workshop) -> None:
     job = workshop.new_job()
-    claim = workshop.store.claim(job.id, worker="gpu-1", lease_seconds=60)
+    claim = workshop.store.leases.claim(job.id, worker="gpu-1", lease_seconds=60)
     assert claim is not None
     assert workshop.run(job.id) == claim.job
     assert not workshop.run_directory(job.id).path.exists()

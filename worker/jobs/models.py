@@ -63,7 +63,7 @@ class ModelCatalog:
 
     def list(self) -> tuple[Model, ...]:
         """Models that are here: what jobs made, newest first; the demo model; the directories."""
-        fine_tuned = [self._fine_tuned(model, job) for model, job in self._store.models().items()]
+        fine_tuned = [self._fine_tuned(model, job) for model, job in self._store.models.all().items()]
         fine_tuned.sort(key=lambda model: model.created_at, reverse=True)
         return (*fine_tuned, *self._local())
 
@@ -77,7 +77,7 @@ class ModelCatalog:
             return Model(id=model, created_at=0, owned_by=model.partition("/")[0])
         checkpoint = _CHECKPOINT.fullmatch(model)
         if checkpoint is None:
-            return self._fine_tuned(model, self._store.job_of_model(model))
+            return self._fine_tuned(model, self._store.models.job_of(model))
         directory = self._fine_tuned_directory(model)
         return Model(id=model, created_at=directory.stat().st_mtime, owned_by=OWNER)
 
@@ -92,15 +92,15 @@ class ModelCatalog:
                 f"model {model!r} was not made by a job; only such models can be deleted",
                 param="model",
             )
-        self._store.forget_model(model)
+        self._store.models.forget(model)
 
     def _fine_tuned_directory(self, model: str) -> Path:
         checkpoint = _CHECKPOINT.fullmatch(model)
         # A job that has not ended, or not well, has checkpoints but no model.
         job_id = (
-            self._store.job_of_name(checkpoint["model"])
+            self._store.models.job_of_name(checkpoint["model"])
             if checkpoint
-            else self._store.job_of_model(model)
+            else self._store.models.job_of(model)
         )
         output = self._home.run_directory(job_id).output
         directory = output / f"checkpoint-{int(checkpoint['step'])}" if checkpoint else output

@@ -20,7 +20,7 @@ Transition = Callable[[JobStore, Redis, Claim], object]
 
 def reap(store: JobStore, redis: Redis, claim: Claim) -> None:
     redis.zadd(keys.RUNNING, {claim.job.id: 1}, xx=True)
-    store.reap(10)
+    store.leases.reap(10)
 
 
 def cancel(store: JobStore, redis: Redis, claim: Claim) -> None:
@@ -34,17 +34,17 @@ def cancel(store: JobStore, redis: Redis, claim: Claim) -> None:
 TRANSITIONS: dict[str, Transition] = {
     "accept": lambda store, _, claim: store.accept(claim.job.id),
     "reject": lambda store, _, claim: store.reject(claim.job.id, ERROR),
-    "claim": lambda store, _, claim: store.claim(claim.job.id, worker="w", lease_seconds=9),
-    "beat": lambda store, _, claim: store.beat(claim, 9),
-    "finish: succeeded": lambda store, _, claim: store.finish(claim, Succeeded("ft:x")),
-    "finish: failed": lambda store, _, claim: store.finish(claim, Failed(ERROR)),
-    "finish: cancelled": lambda store, _, claim: store.finish(claim, Cancelled()),
-    "release": lambda store, _, claim: store.release(claim, reason="x", lost=False),
-    "release: lost": lambda store, _, claim: store.release(claim, reason="x", lost=True),
-    "release worker": lambda store, _, claim: store.release_worker("gpu-0"),
+    "claim": lambda store, _, claim: store.leases.claim(claim.job.id, worker="w", lease_seconds=9),
+    "beat": lambda store, _, claim: store.leases.beat(claim, 9),
+    "finish: succeeded": lambda store, _, claim: store.leases.finish(claim, Succeeded("ft:x")),
+    "finish: failed": lambda store, _, claim: store.leases.finish(claim, Failed(ERROR)),
+    "finish: cancelled": lambda store, _, claim: store.leases.finish(claim, Cancelled()),
+    "release": lambda store, _, claim: store.leases.release(claim, reason="x"),
+    "release: lost": lambda store, _, claim: store.leases.release(claim, reason="x", loss=LOST),
+    "release worker": lambda store, _, claim: store.leases.release_worker("gpu-0"),
     "reap": reap,
     "cancel": cancel,
-    "bells": lambda store, _, claim: store.bells(0, 10),
+    "bells": lambda store, _, claim: store.leases.bells(0, 10),
 }
 
 
@@ -60,7 +60,7 @@ def bring_to(store: JobStore, status: Status) -> Claim:
         Status.CANCELLED: Cancelled(),
     }
     if status in outcomes:
-        assert store.finish(claim, outcomes[status])
+        assert store.leases.finish(claim, outcomes[status])
     return claim
 
 

@@ -110,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(target=claims, job=jobs)
     def claim(self, job: str) -> MultipleResults[Claim] | Claim:
         model = self.models[job]
-        claim = self.store.claim(job, worker="w", lease_seconds=600)
+        claim = self.store.leases.claim(job, worker="w", lease_seconds=600)
         assert (claim is not None) is (model.status is Status.QUEUED)
         if claim is None:
             return multiple()
@@ -124,7 +124,7 @@ class StoreMachine(RuleBasedStateMachine):
     def beat(self, claim: Claim) -> None:
         going_on = Beat.CANCEL if self.models[claim.job.id].is_cancelling else Beat.GO_ON
         expected = going_on if self.holds(claim) else Beat.LOST
-        assert self.store.beat(claim, 600) is expected
+        assert self.store.leases.beat(claim, 600) is expected
 
     @rule(claim=claims, start=st.integers(0, 3), length=st.integers(1, 2), saves=st.booleans())
     def record(self, claim: Claim, start: int, length: int, saves: bool) -> None:
@@ -136,7 +136,7 @@ class StoreMachine(RuleBasedStateMachine):
             move=Move(Offsets(progress=start), Offsets(progress=end)),
         )
         try:
-            recorded = self.store.record(claim, update)
+            recorded = self.store.leases.record(claim, update)
         except OffsetsMovedError as error:
             self.check_refusal(claim, error.stored, refused=(start, end))
             return
@@ -157,7 +157,7 @@ class StoreMachine(RuleBasedStateMachine):
         model = self.models[claim.job.id]
         holds = self.holds(claim)
         is_told_again = model.epoch == claim.epoch and model.status is status
-        assert self.store.finish(claim, OUTCOMES[status]) is (holds or is_told_again)
+        assert self.store.leases.finish(claim, OUTCOMES[status]) is (holds or is_told_again)
         if holds:
             self.models[claim.job.id] = replace(model, status=status)
 
@@ -166,14 +166,14 @@ class StoreMachine(RuleBasedStateMachine):
         model = self.models[claim.job.id]
         if self.holds(claim):
             model = self.models[claim.job.id] = model.given_back(lost=lost)
-        assert self.store.release(claim, reason="x", lost=lost) is model.status
+        assert self.store.leases.release(claim, reason="x", lost=lost) is model.status
 
     @rule(job=jobs)
     def lease_runs_out(self, job: str) -> None:
         self.redis.zadd(keys.RUNNING, {job: 1}, xx=True)
         model = self.models[job]
         is_running = model.status is Status.RUNNING
-        assert self.store.reap(10) == ((job,) if is_running else ())
+        assert self.store.leases.reap(10) == ((job,) if is_running else ())
         if is_running:
             self.models[job] = model.given_back(lost=True)
 
