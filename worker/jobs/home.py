@@ -19,6 +19,16 @@ class RunDirectory:
     path: Path
 
     @property
+    def job_record(self) -> Path:
+        """What was asked for (`worker.jobs.ledger`)."""
+        return self.path / "job.json"
+
+    @property
+    def attempt(self) -> Path:
+        """The last attempt that began (`worker.attempt_record`)."""
+        return self.path / "attempt.json"
+
+    @property
     def run_config(self) -> Path:
         """What the trainer was told (`flant5_train.config.RunConfig`)."""
         return self.path / "run.json"
@@ -85,5 +95,9 @@ class Home:
     def redis(self) -> Path:
         return self.root / "redis"
 
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs"
+
     def run_directory(self, job_id: str) -> RunDirectory:
-        return RunDirectory(self.root / "jobs" / job_id)
+        return RunDirectory(self.jobs / job_id)
