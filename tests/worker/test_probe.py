@@ -198,8 +198,7 @@ def test_a_driver_that_hangs_is_unhealthy_and_is_killed(cuda: pytest.MonkeyPatch
 
 
 def test_a_probe_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> None:
-    hangs = [sys.executable, str(PROGRAMS / "hangs.py"), str(tmp_path)]
-    argv = python(f"import subprocess; subprocess.run({hangs!r})")
+    argv = probe_argv_of(f"sh -c 'sleep 1000 & echo $! > {tmp_path}/sleep.pid; wait'")
     assert outcome(CPUS, argv=argv, timeout_seconds=3.0) == "unhealthy: no answer within 3 s"
     (pid,) = read_pids(tmp_path)
     wait_until(lambda: not is_alive(pid), what="the grandchild ends")
