@@ -1,0 +1,42 @@
+"""`attempt.json`: the last attempt of a job that began, on disk before its trainer starts.
+
+Should the store be lost as a whole, this tells that the job has run, and what it was told (see
+`worker.recovery`). Example:
+
+    {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0}
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from worker.jobs.durable import write_whole
+from worker.jobs.malformed import MalformedFileError
+
+
+class AttemptRecord(BaseModel):
+    """The content of `attempt.json`; instants are Unix seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    epoch: int
+    attempt: int
+    worker: str
+    host: str
+    started_at: float
+    """When the first attempt of the job began (`Job.started_at`), not this one."""
+
+
+def write_attempt(path: Path, record: AttemptRecord) -> None:
+    """Returns when the record is on the disk, whole. Raises OSError."""
+    write_whole(path, record.model_dump_json(indent=2) + "\n")
+
+
+def read_attempt(path: Path) -> AttemptRecord | None:
+    """None when no attempt began. Raises MalformedFileError when the file is no such record."""
+    try:
+        return AttemptRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise MalformedFileError(path, error) from error
