@@ -57,9 +57,7 @@ class WorkerSettings(SharedSettings):
 
     @property
     def rules(self) -> Rules:
-        return replace(
-            super().rules, max_losses=self.max_losses, retry_seconds=self.retry_seconds
-        )
+        return replace(super().rules, max_losses=self.max_losses, retry_seconds=self.retry_seconds)
 
     @model_validator(mode="after")
     def _fences_before_the_lease_ends(self) -> Self:

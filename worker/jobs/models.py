@@ -63,7 +63,8 @@ class ModelCatalog:
 
     def list(self) -> tuple[Model, ...]:
         """Models that are here: what jobs made, newest first; the demo model; the directories."""
-        fine_tuned = [self._fine_tuned(model, job) for model, job in self._store.models.all().items()]
+        made = self._store.models.all()
+        fine_tuned = [self._fine_tuned(model, job) for model, job in made.items()]
         fine_tuned.sort(key=lambda model: model.created_at, reverse=True)
         return (*fine_tuned, *self._local())
 

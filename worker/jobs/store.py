@@ -6,7 +6,8 @@
 | jobs                      | zset   | all job ids by their number: the list                      |
 | validating                | zset   | ids whose files are to be checked, by number               |
 | queued                    | zset   | ids that wait for a worker, by priority, then by number    |
-| bells                     | zset   | the same ids by the time of their last doorbell (0: none)  |
+| bells                     | zset   | the same ids by the time of their last doorbell (the job's |
+|                           |        | number when none was rung)                                 |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
 | worker:{name}             | hash   | num_slots, devices, host, sick (why it takes no jobs)      |
@@ -59,16 +60,15 @@ SUBMISSION_SECONDS = 24 * 3600
 class JobStore:
     """All jobs. Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis, rules: Rules = Rules()) -> None:
+    def __init__(self, redis: Redis, rules: Rules | None = None) -> None:
+        rules = rules or Rules()
         self._redis = redis
         self._rules = rules
         self._scripts = Scripts(redis, rules)
         self.leases = Leases(redis, self._scripts, rules)
         self.models = ModelIndex(redis)
 
-    def create(
-        self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None
-    ) -> Job:
+    def create(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> Job:
         """The new job, or the one that an earlier call with this submission key made.
 
         Raises LimitReachedError when as many jobs of this owner wait as may.

@@ -49,7 +49,7 @@ local function enter_index(id, to, score)
     -- The higher priority first, then the older job; a job that comes back has its old place.
     local priority = tonumber(redis.call('HGET', key, 'priority') or 0)
     redis.call('ZADD', INDEX.queued, number - priority * 1e10, id)
-    redis.call('ZADD', BELLS, redis.call('HGET', key, 'retry_at') or 0, id)
+    redis.call('ZADD', BELLS, redis.call('HGET', key, 'retry_at') or number, id)
     redis.call('HSET', key, 'queued_at', now())
   else
     redis.call('ZADD', INDEX[to], score or number, id)
