@@ -118,7 +118,7 @@ class Attempt:
             attempt=self._claim.attempt,
             worker=self._context.settings.worker_name,
             host=socket.gethostname(),
-            started_at=time.time(),
+            started_at=self._job.started_at or time.time(),
         )
         write_attempt(self._run_directory.attempt, record)
         run_config.write(self._run_directory.run_config)
