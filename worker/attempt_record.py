@@ -8,9 +8,10 @@ Should the store be lost as a whole, this tells that the job has run, and what i
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.jobs.durable import write_whole
+from worker.jobs.ledger import Epoch, Instant
 from worker.jobs.malformed import MalformedFileError
 
 
@@ -19,11 +20,11 @@ class AttemptRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    epoch: int
-    attempt: int
+    epoch: Epoch
+    attempt: int = Field(ge=0, lt=2**53)
     worker: str
     host: str
-    started_at: float
+    started_at: Instant
     """When the first attempt of the job began (`Job.started_at`), not this one."""
 
 

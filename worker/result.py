@@ -8,17 +8,23 @@ is restored from it (`worker.recovery`). Example:
      "finished_at": 1764000000.0}
 """
 
+import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.jobs.durable import write_whole
-from worker.jobs.home import RunDirectory
+from worker.jobs.home import Home, RunDirectory
 from worker.jobs.job import Job, JobError
+from worker.jobs.ledger import Epoch, Instant
 from worker.jobs.life import Status
 from worker.jobs.malformed import MalformedFileError
+from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Failed, Outcome, Succeeded
+
+logger = logging.getLogger(__name__)
 
 
 class Result(BaseModel):
@@ -26,12 +32,12 @@ class Result(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    epoch: int
+    epoch: Epoch
     model: str | None = None
     error: JobError | None = None
     is_cancelled: bool = False
-    finished_at: float | None = None
-    """Unix seconds; null in files that were written before this was kept."""
+    finished_at: Instant | None = None
+    """Null in files that were written before this was kept."""
 
     @property
     def outcome(self) -> Outcome:
@@ -63,11 +69,20 @@ def keep_end(job: Job, run_directory: RunDirectory) -> None:
     """
     outcomes = {Status.FAILED: job.error and Failed(job.error), Status.CANCELLED: Cancelled()}
     outcome = outcomes.get(job.status)
-    # As the claim that would have come next: newer than all, and yet a resume rules it out.
-    epoch = job.epoch + 1
-    written = read_result(run_directory.result)
-    if outcome and (written is None or written.epoch < job.epoch):
+    if outcome is not None and valid_result(run_directory, job.result_floor) is None:
+        # As the claim that would have come next: a resume rules it out like any other.
+        epoch = job.epoch + 1
         write_result(run_directory.result, outcome, epoch=epoch, finished_at=job.finished_at)
+
+
+def keep_ends(store: JobStore, home: Home, job_ids: Iterable[str]) -> None:
+    """As `keep_end`, for each of the jobs that the store has ended. A result that can't be written
+    is logged: it is needed only should the store be lost. Raises StoreUnavailableError."""
+    for job_id in job_ids:
+        try:
+            keep_end(store.get(job_id), home.run_directory(job_id))
+        except (OSError, MalformedFileError):
+            logger.exception("job %s: its end is in Redis only", job_id)
 
 
 def read_result(path: Path) -> Result | None:

@@ -8,9 +8,9 @@ Should the store be lost as a whole, jobs are restored from this (`worker.recove
 """
 
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.jobs.durable import write_whole
 from worker.jobs.home import Home
@@ -18,6 +18,11 @@ from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.malformed import MalformedFileError
 from worker.jobs.spec import JobSpec
+
+Epoch = Annotated[int, Field(ge=-1, lt=2**53)]
+"""-1: before the first. The bound is where the numbers of the store's scripts end."""
+Instant = Annotated[float, Field(ge=0, lt=1e11)]
+"""Unix seconds; milliseconds are refused."""
 
 
 class Wish(StrEnum):
@@ -34,13 +39,13 @@ class JobRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
-    number: int
+    number: int = Field(ge=0, lt=2**53)
     owner: str
-    created_at: float
+    created_at: Instant
     spec: JobSpec
     wish: Wish = Wish.GO_ON
-    result_floor: int = -1
-    finished_at: float | None = None
+    result_floor: Epoch = -1
+    finished_at: Instant | None = None
     """When a job that never ran was cancelled."""
     is_model_deleted: bool = False
     """Whether the caller deleted the model that the job made."""
