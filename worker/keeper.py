@@ -36,6 +36,8 @@ MAX_JOBS = 100
 STALE_DOORBELL_SECONDS = 600.0
 """Age at which a doorbell is rung again although others are waiting: it may have been lost, and
 the queue need not ever be empty."""
+IDLE_DOORBELL_SECONDS = 2.0
+"""Age at which it is rung again while a worker that could take the job is idle."""
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,10 @@ class Keeper:
         again would pile them up."""
         is_silent = num_doorbells(self._redis) == 0
         age = self._settings.doorbell_seconds if is_silent else STALE_DOORBELL_SECONDS
-        for job_id in self._store.leases.bells(age, MAX_JOBS):
+        # A bell that is in nobody's ear while a worker is idle has been lost, or was taken by a
+        # worker that is too small.
+        idle_seconds = IDLE_DOORBELL_SECONDS if is_silent else age
+        for job_id in self._store.leases.bells(age, MAX_JOBS, idle_seconds=idle_seconds):
             self._doorbell.ring(job_id)
 
 

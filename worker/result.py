@@ -67,8 +67,11 @@ def keep_end(job: Job, run_directory: RunDirectory) -> None:
 
     Raises OSError, and MalformedFileError for a result that is there and is none.
     """
-    outcomes = {Status.FAILED: job.error and Failed(job.error), Status.CANCELLED: Cancelled()}
-    outcome = outcomes.get(job.status)
+    outcome: Outcome | None = None
+    if job.status is Status.FAILED and job.error is not None:
+        outcome = Failed(job.error)
+    elif job.status is Status.CANCELLED:
+        outcome = Cancelled()
     if outcome is not None and valid_result(run_directory, job.result_floor) is None:
         # As the claim that would have come next: a resume rules it out like any other.
         epoch = job.epoch + 1

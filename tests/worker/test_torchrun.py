@@ -31,7 +31,7 @@ def test_a_killed_rank_ends_the_others_although_they_would_wait_for_minutes(
             log=directory.log,
             grace_seconds=600,
         ),
-        held=lock,
+        held=(lock,),
     )
     try:
         assert trainer.has_ended_within(60), directory.log.read_text()

@@ -36,6 +36,11 @@ def cancel(store: JobStore, redis: Redis, claim: Claim) -> None:
         store.cancel(claim.job.id)
 
 
+def pause_and_release(store: JobStore, redis: Redis, claim: Claim) -> None:
+    wished(store.pause, claim)
+    store.leases.release(claim, reason="x")
+
+
 def wished(step: Callable[[str], object], claim: Claim) -> None:
     with suppress(InvalidRequestError):
         step(claim.job.id)
@@ -55,10 +60,7 @@ TRANSITIONS: dict[str, Transition] = {
     "finish: cancelled": lambda store, _, claim: store.leases.finish(claim, Cancelled()),
     "release": lambda store, _, claim: store.leases.release(claim, reason="x"),
     "release: lost": lambda store, _, claim: store.leases.release(claim, reason="x", loss=LOST),
-    "release: pause": lambda store, _, claim: (
-        wished(store.pause, claim),
-        store.leases.release(claim, reason="x"),
-    ),
+    "release: pause": pause_and_release,
     "release worker": lambda store, _, claim: store.leases.release_worker("gpu-0"),
     "reap": reap,
     "cancel": cancel,
