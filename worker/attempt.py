@@ -119,6 +119,7 @@ class Attempt:
             worker=self._context.settings.worker_name,
             host=socket.gethostname(),
             started_at=self._job.started_at or time.time(),
+            run_seconds=self._job.run_seconds,
         )
         write_attempt(self._run_directory.attempt, record)
         run_config.write(self._run_directory.run_config)

@@ -3,7 +3,8 @@
 Should the store be lost as a whole, this tells that the job has run, and what it was told (see
 `worker.recovery`). Example:
 
-    {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0}
+    {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0,
+     "run_seconds": 0.0}
 """
 
 from pathlib import Path
@@ -26,6 +27,8 @@ class AttemptRecord(BaseModel):
     host: str
     started_at: Instant
     """When the first attempt of the job began (`Job.started_at`), not this one."""
+    run_seconds: float = Field(0.0, ge=0, lt=1e11)
+    """Time that earlier attempts held a worker (`Job.run_seconds`)."""
 
 
 def write_attempt(path: Path, record: AttemptRecord) -> None:

@@ -11,7 +11,7 @@ import logging
 import time
 
 from flant5_train.progress import ModelSaved
-from worker.attempt_record import read_attempt
+from worker.attempt_record import AttemptRecord, read_attempt
 from worker.jobs.job import model_id
 from worker.jobs.known import Known, next_epoch
 from worker.jobs.ledger import Ledger, Wish
@@ -47,6 +47,7 @@ class Restoration:
             has_begun=attempt is not None or self._run_directory.progress.exists(),
             attempt=attempt.attempt if attempt else 0,
             started_at=attempt.started_at if attempt else None,
+            run_seconds=self._run_seconds(attempt),
             highest_number=highest_number,
         )
         self._claim: Claim | None = None
@@ -65,6 +66,18 @@ class Restoration:
             return False
         self._end(self._claim)
         return True
+
+    def _run_seconds(self, attempt: AttemptRecord | None) -> float:
+        """What counts towards max_run_seconds. How long the last attempt took is told by when its
+        record and its last line were written."""
+        if attempt is None or attempt.epoch <= self._record.result_floor:
+            return 0.0
+        try:
+            last_sign = self._run_directory.log.stat().st_mtime
+        except FileNotFoundError:
+            return attempt.run_seconds
+        began = self._run_directory.attempt.stat().st_mtime
+        return attempt.run_seconds + max(0.0, last_sign - began)
 
     def _restore(self, holder: str) -> bool:
         """False when there is nothing to add to the record."""

@@ -18,6 +18,7 @@ class Known:
     has_begun: bool
     attempt: int = 0
     started_at: float | None = None
+    run_seconds: float = 0.0
     highest_number: int = 0
     """The highest number of all jobs on disk."""
 
@@ -46,6 +47,7 @@ def encode_known(known: Known) -> str:
         "attempt": known.attempt,
         "result_floor": str(record.result_floor),
         "started_at": None if known.started_at is None else round(known.started_at * 1000),
+        "run_ms": round(known.run_seconds * 1000),
         "is_accepted": 1 if known.has_begun else None,
         "cancel_requested": "force" if record.wish is Wish.CANCEL else None,
         "pause_requested": 1 if record.wish is Wish.PAUSE else None,
