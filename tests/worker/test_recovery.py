@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
 from flant5_train.failure import FailureCode
 from tests.worker.programs.keeper_with_checks import argv
 from tests.worker.scenes import spec, wait_until
-from tests.worker.workshop import Workshop
+from tests.worker.workshop import Workshop, open_workshop
 from worker import recovery as recovery_module
 from worker.attempt_record import AttemptRecord, write_attempt
 from worker.jobs import keys
@@ -245,6 +246,28 @@ def test_a_job_that_failed_in_the_store_alone_is_not_tried_again(
     service.lose_the_store()
     service.recover()
     assert service.store.get(job.id).status is Status.VALIDATING_FILES
+
+
+def test_one_lost_attempt_too_many_is_an_end_as_well(
+    redis_url: SecretStr, redis: Redis, tmp_path: Path
+) -> None:
+    service = Service(open_workshop(redis_url, tmp_path, max_losses=1), redis)
+    job = service.workshop.run(service.queued().id, "one_rank_is_killed.py")
+    assert job.status is Status.FAILED
+    before = service.everything(job.id)
+    service.lose_the_store()
+    service.recover()
+    service.recoverer.close()
+    assert_same(service.everything(job.id), before)
+
+
+def test_the_time_on_a_worker_counts_on(service: Service) -> None:
+    paused = service.paused(run_to_the_middle(service, service.queued()))
+    assert paused.run_seconds > 0
+    service.lose_the_store()
+    service.recover()
+    restored = service.store.get(paused.id)
+    assert 0 < restored.run_seconds <= paused.run_seconds
 
 
 def test_a_model_that_was_deleted_stays_deleted(service: Service) -> None:
