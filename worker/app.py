@@ -13,6 +13,7 @@ from worker.context import WorkerContext
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.queue import TASK, producer_settings
 from worker.presence import presence
+from worker.result import keep_ends
 from worker.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def _release_own_jobs(context: WorkerContext) -> None:
     end."""
     try:
         released = context.store.leases.release_worker(context.settings.worker_name)
+        keep_ends(context.store, context.settings.home_directories, released)
     except StoreUnavailableError as error:
         logger.warning("own jobs not released, their leases will run out: %s", error)
     else:
@@ -90,8 +92,9 @@ def _give_back(context: WorkerContext, job_id: str, error: object) -> None:
     """The pool process died (told to the main process), or the attempt failed by our own fault
     (told to the pool process): the job need not wait for its lease to run out."""
     try:
-        context.store.leases.release_worker(
+        released = context.store.leases.release_worker(
             context.settings.worker_name, reason=f"its worker failed: {error}", only=job_id
         )
+        keep_ends(context.store, context.settings.home_directories, released)
     except StoreUnavailableError as unavailable:
         logger.warning("job %s not released, its lease will run out: %s", job_id, unavailable)

@@ -25,7 +25,7 @@ from worker.lock import LockedError, holder_text, take_lock_to_share
 from worker.outcome import Interrupted, Start, judge
 from worker.process_tree import kill_marked
 from worker.pump import LostError, Pump
-from worker.result import valid_result, write_result
+from worker.result import keep_ends, valid_result, write_result
 from worker.run_config import MissingInputError, run_config_of
 from worker.settings import inherited_environment
 from worker.slot_locks import HeldSlots
@@ -118,7 +118,8 @@ class Attempt:
             attempt=self._claim.attempt,
             worker=self._context.settings.worker_name,
             host=socket.gethostname(),
-            started_at=time.time(),
+            started_at=self._job.started_at or time.time(),
+            run_seconds=self._job.run_seconds,
         )
         write_attempt(self._run_directory.attempt, record)
         run_config.write(self._run_directory.run_config)
@@ -192,6 +193,8 @@ class Attempt:
         release = self._context.store.leases.release
         status = self._lease.insist(lambda: release(self._claim, reason=reason, loss=loss))
         logger.info("job %s: %s; now %s", self._job.id, reason, status)
+        if status.is_final:
+            keep_ends(self._context.store, self._context.settings.home_directories, (self._job.id,))
 
     def _pump_rest(self) -> None:
         """The end of the log is what people look for: it must be in before the job ends."""
