@@ -76,6 +76,7 @@ def load_tokenizer(
     Raises TrainingError when the model has no sentencepiece vocabulary.
     """
     if tokenization == "fastchat":
+        sentencepiece_file(name_or_path)  # whose absence the library does not name
         tokenizer: T5Tokenizer = T5Tokenizer.from_pretrained(
             name_or_path, model_max_length=model_max_length
         )
