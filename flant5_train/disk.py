@@ -1,6 +1,7 @@
 """A full disk while something is being written: room is made, and the error says what and where."""
 
 import shutil
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,17 @@ def writing(what: str, directory: Path, *, undo: Callable[[], object] = _nothing
         if failure_code(error) is not FailureCode.DISK_FULL:
             raise
         told = disk_full(what, directory, error)  # counts the free bytes, so before the undoing
+        _close_what_it_holds(error)
         undo()
         raise told from (None if told is error else error)
+
+
+def _close_what_it_holds(error: BaseException | None) -> None:
+    """torch.save leaves its file open in the frames of the traceback: the space of a file that is
+    removed would stay taken."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def disk_full(what: str, directory: Path, error: Exception) -> TrainingError:

@@ -28,7 +28,10 @@ def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> T5ForCondit
         _refuse_other_architectures(config, name_or_path)
         num_old_tokens = len(AutoTokenizer.from_pretrained(name_or_path))
         loaded: Any = T5ForConditionalGeneration.from_pretrained(
-            name_or_path, dtype=torch.float32, output_loading_info=True
+            name_or_path,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
         )
     except TrainingError:
         raise
@@ -38,13 +41,19 @@ def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> T5ForCondit
             raise  # a full disk or too little memory is no fault of the model
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
     model: T5ForConditionalGeneration = loaded[0]
-    if missing := sorted(loaded[1]["missing_keys"]):
-        # The library would begin with random weights in their place.
-        raise bad_model(
-            name_or_path, f"its weights lack {len(missing)} tensors, {missing[0]} among them"
-        )
+    _refuse_wrong_weights(loaded[1], name_or_path)
     resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_old_tokens)
     return model
+
+
+def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) -> None:
+    """The library would begin with random weights in the place of those."""
+    if missing := sorted(loading["missing_keys"]):
+        found = f"its weights lack {len(missing)} tensors, {missing[0]} among them"
+        raise bad_model(name_or_path, found)
+    for name, found, expected in sorted(loading["mismatched_keys"]):
+        shapes = f"the shape {[*found]}; its config.json asks for {[*expected]}"
+        raise bad_model(name_or_path, f"its tensor {name} has {shapes}")
 
 
 def _refuse_other_architectures(config: AutoConfig, name_or_path: str | Path) -> None:

@@ -53,10 +53,8 @@ def _of_rank(summary: Summary, traces: Traces) -> Cause | None:
     if failure is not None and failure.code is FailureCode.WORKER_LOST:
         is_killed = is_killed or summary.has_killed(signal.SIGKILL)
     if is_killed and traces.end.oom_kills:
-        message = (
-            "a training process was killed by signal 9 (SIGKILL): the machine ran out of memory"
-        )
-        return Cause(FailureCode.HOST_OOM, message)
+        killed = f"a training process was killed by {signal_name(signal.SIGKILL)}"
+        return Cause(FailureCode.HOST_OOM, f"{killed}: the machine ran out of memory")
     if failure is not None and (cause.exit_code == 1 or failure.rank == cause.rank):
         return None
     if cause.signal in CRASHES and blames_machine("\n".join(traces.words)):
