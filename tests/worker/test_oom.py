@@ -2,20 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
+from tests.memory_group import small_memory_group
 from worker.oom import OomCounter
 
 LIMIT_BYTES = 64 * 2**20
-CGROUPS = Path("/sys/fs/cgroup")
 MOVES_IN_AND_EATS = """
 import os, sys
-with open(sys.argv[1], "w") as tasks:
-    tasks.write(str(os.getpid()))
+with open(sys.argv[1], "w") as processes:
+    processes.write(str(os.getpid()))
 eaten = [bytearray(os.urandom(2**20)) for _ in range(4 * int(sys.argv[2]) // 2**20)]
 """
 
@@ -73,34 +71,10 @@ def test_a_kernel_that_does_not_tell_counts_nothing(tmp_path: Path) -> None:
     assert Machine(tmp_path).count() == 0
 
 
-@pytest.fixture
-def small_group() -> Iterator[Path]:
-    """The file that takes processes into a memory group of 64 MiB."""
-    version_1 = (CGROUPS / "memory").is_dir()
-    group = (CGROUPS / "memory" if version_1 else CGROUPS) / f"flant5-test-{uuid4().hex}"
-    limits = (
-        ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
-        if version_1
-        else ("memory.max", "memory.swap.max")
-    )
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"no memory group can be made here: {error}")
-    try:
-        if not (group / limits[0]).exists():
-            pytest.skip("the memory controller is not in use here")
-        for name in limits:
-            if (group / name).exists():  # without swap there is no limit on it
-                (group / name).write_text(str(LIMIT_BYTES if version_1 or name == limits[0] else 0))
-        yield group / "cgroup.procs"
-    finally:
-        group.rmdir()
-
-
-def test_a_real_kill_is_counted(small_group: Path) -> None:
+def test_a_real_kill_is_counted() -> None:
     before = OomCounter().read()
-    eater = [sys.executable, "-c", MOVES_IN_AND_EATS, str(small_group), str(LIMIT_BYTES)]
-    finished = subprocess.run(eater, check=False, capture_output=True, text=True)
+    with small_memory_group(LIMIT_BYTES) as processes:
+        eater = [sys.executable, "-c", MOVES_IN_AND_EATS, str(processes), str(LIMIT_BYTES)]
+        finished = subprocess.run(eater, check=False, capture_output=True, text=True)
     assert finished.returncode == -9, finished.stderr
     assert OomCounter().read() > before
