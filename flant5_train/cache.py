@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from flant5_train.check import nothing_to_train_on
 from flant5_train.config import OnBadRecord
 from flant5_train.conversations import Conversation, ConversationFile
+from flant5_train.disk import writing
 from flant5_train.encoder import Ids, TextEncoder
 from flant5_train.encoding import encode_batch
 from flant5_train.place import DataError
@@ -73,11 +75,13 @@ class DataCache:
     def build(self, path: Path) -> EncodedFile:
         """Encode `path` unless that was done before. Raises DataError for an unusable file."""
         target = self._directory_of(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not (target / "manifest.json").exists():
-                self._encode(path, target)
-            os.utime(target / "manifest.json")
+        clear = partial(shutil.rmtree, target, ignore_errors=True)
+        with writing("the encoded conversations", self.directory, undo=clear):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{target}.lock"):
+                if not (target / "manifest.json").exists():
+                    self._encode(path, target)
+                os.utime(target / "manifest.json")
         return self._open(target)
 
     def wait(self, path: Path) -> EncodedFile:

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import time
+from typing import Literal
 
 from flant5_train.config import RunConfig
 from flant5_train.failure import FailureCode
@@ -26,9 +27,11 @@ from worker.outcome import Interrupted, Start, judge
 from worker.process_tree import kill_marked
 from worker.pump import LostError, Pump
 from worker.result import keep_ends, valid_result, write_result
+from worker.retry import Retry
 from worker.run_config import MissingInputError, run_config_of
 from worker.settings import inherited_environment
 from worker.slot_locks import HeldSlots
+from worker.traces import End
 from worker.trainer_process import TrainerCommand, TrainerProcess
 from worker.watch import Ending, Watch
 
@@ -57,6 +60,8 @@ class Attempt:
 
         Raises LostError and StoreUnavailableError; no process is left then either.
         """
+        # First, because they share the lock.
+        self._kill_stray_processes()
         holder = holder_text(self._context.settings.worker_name, job_id=self._job.id)
         try:
             lock = take_lock_to_share(
@@ -87,6 +92,7 @@ class Attempt:
             self._finish(Failed(_disk_full(error)))
             return
         trainer = TrainerProcess(self._command(run_config), held=(lock, *self._slots.descriptors))
+        oom_kills = self._context.oom_counter.read()
         watch = Watch(self._lease, self._pump, is_stopping=self._context.is_stopping)
         try:
             ending = watch.run(
@@ -97,7 +103,8 @@ class Attempt:
         finally:
             trainer.close()
             self._kill_stray_processes()
-        self._conclude(ending, start)
+        end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
+        self._conclude(ending, judge(self._job, self._run_directory, start, end))
 
     def _earlier_outcome(self) -> Outcome | None:
         """The outcome of an attempt that was lost between its end and telling it."""
@@ -125,7 +132,6 @@ class Attempt:
         run_config.write(self._run_directory.run_config)
         self._run_directory.failure.unlink(missing_ok=True)
         self._run_directory.torch_error.unlink(missing_ok=True)
-        self._kill_stray_processes()
         return Start.of(self._run_directory)
 
     def _kill_stray_processes(self) -> None:
@@ -149,8 +155,7 @@ class Attempt:
             grace_seconds=grace + SPARE_SECONDS,
         )
 
-    def _conclude(self, ending: Ending, start: Start) -> None:
-        outcome = judge(self._job, self._run_directory, start)
+    def _conclude(self, ending: Ending, outcome: Succeeded | Failed | Interrupted) -> None:
         was_told_to_stop = ending in (Ending.STOPPED, Ending.PAUSED)
         if isinstance(outcome, Succeeded):
             self._finish(outcome)
@@ -159,7 +164,7 @@ class Attempt:
         elif ending is Ending.TIMED_OUT:
             self._finish(Failed(self._out_of_time()))
         elif isinstance(outcome, Interrupted) and not was_told_to_stop:
-            self._release(outcome.reason, _LOST)
+            self._release(outcome.reason, _loss_of(outcome))
         elif isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL:
             # A trainer that is interrupted while it starts up fails in odd ways.
             reason = "it is to pause" if ending is Ending.PAUSED else "the worker stops"
@@ -206,6 +211,12 @@ class Attempt:
 
 
 _LOST = Loss(FailureCode.WORKER_LOST.value)
+
+
+def _loss_of(outcome: Interrupted) -> Loss:
+    counts_as: Literal["losses", "failures"]
+    counts_as = "failures" if outcome.retry is Retry.ONCE else "losses"
+    return Loss(outcome.code.value, counts_as=counts_as)
 
 
 def _disk_full(error: OSError) -> JobError:

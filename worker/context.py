@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from worker.jobs.connection import open_redis
 from worker.jobs.files import FileStore
@@ -10,6 +11,7 @@ from worker.jobs.models import ModelCatalog
 from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry
 from worker.launch import TrainerArgv
+from worker.oom import OomCounter
 from worker.probe import ProbeArgv, probe_argv_of
 from worker.settings import WorkerSettings, inherited_environment
 from worker.slot_locks import SlotLocks
@@ -29,6 +31,7 @@ class WorkerContext:
     slots: tuple[Slot, ...]
     slot_locks: SlotLocks
     probe_argv: ProbeArgv
+    oom_counter: OomCounter
     trainer_argv: TrainerArgv
     is_stopping: Callable[[], bool]
     """Whether the worker was told to stop."""
@@ -53,8 +56,14 @@ def open_context(
         slots=slots_of(
             settings.slots, worker_name=settings.worker_name, environment=inherited_environment()
         ),
-        slot_locks=SlotLocks(home.slots / host, worker_name=settings.worker_name),
+        slot_locks=SlotLocks(home.slots / _machine(), worker_name=settings.worker_name),
         probe_argv=probe_argv_of(settings.probe_command),
+        oom_counter=OomCounter(),
         trainer_argv=trainer_argv,
         is_stopping=is_stopping,
     )
+
+
+def _machine() -> str:
+    """The same for all containers of a host, as its GPUs are; their host names differ."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,6 +1,6 @@
 """Who may use a slot: a lock per slot, held by the worker and by each of its ranks.
 
-    HOME/slots/<hostname>/<slot>.lock
+    HOME/slots/<boot id>/<slot>.lock
 
 A rank that outlives its worker so keeps its GPU from being given to another job.
 """

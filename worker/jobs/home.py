@@ -5,7 +5,7 @@ jobs/<job-id>/         one run directory per job
 models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
 workers/<name>.lock    held by the worker of that name
-slots/<hostname>/<slot>.lock   held by whoever trains on that GPU or CPU slot
+slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
 redis/                 data of the embedded server (`flant5 up`)
 """
 
