@@ -84,6 +84,10 @@ class Part:
     def is_frozen(self) -> bool:
         return bool(self._frozen)
 
+    def children(self) -> list[int]:
+        """Of a worker: the pool process."""
+        return [pid for pid in descendants(self.pid) if _parent(pid) == self.pid]
+
     def keep_alive(self) -> None:
         """Start it unless it runs, is away for longer, or was stopped for good."""
         with self._lock:
@@ -105,8 +109,7 @@ class Part:
     def freeze(self) -> None:
         """SIGSTOP for it and its children (of a worker the pool process), not their descendants:
         a trainer goes on."""
-        own = descendants(self.pid)
-        self._freeze([self.pid, *(pid for pid in own if _parent(pid) == self.pid)])
+        self._freeze([self.pid, *self.children()])
 
     def freeze_tree(self) -> None:
         """SIGSTOP for it and all that descends from it."""
