@@ -71,7 +71,7 @@ def check_end(
 
 def check_overlaps(evidence: Evidence) -> list[Violation]:
     """No process of an attempt lived before all of the attempt before it were dead."""
-    lives = launches(list(evidence.testimonies))
+    lives = launches(list(evidence.witnesses))
     found = []
     for number, life in enumerate(lives):
         for later in lives[number + 1 :]:

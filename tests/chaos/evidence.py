@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flant5_train.progress import ModelSaved, Record, StepTrained, TrainingStarted, parse_record
-from tests.chaos.testimony import Testimony, testimonies
+from tests.chaos.testimony import Witness, witnesses
 from worker.jobs.home import RunDirectory
 from worker.result import Result, read_result
 
@@ -28,7 +28,7 @@ class Evidence:
     """The files of one job."""
 
     job_id: str
-    testimonies: tuple[Testimony, ...]
+    witnesses: tuple[Witness, ...]
     records: tuple[Record, ...]
     bad_lines: tuple[str, ...]
     """Lines of progress.jsonl that are no record."""
@@ -73,7 +73,7 @@ def read_evidence(home: Path, job_id: str) -> Evidence:
     weights = directory.output / _WEIGHTS
     return Evidence(
         job_id=job_id,
-        testimonies=tuple(testimonies(directory.path)),
+        witnesses=tuple(witnesses(directory.path)),
         records=tuple(records),
         bad_lines=tuple(bad_lines),
         result=read_result(directory.result),

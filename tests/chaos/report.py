@@ -7,10 +7,18 @@ from pydantic import BaseModel, ConfigDict
 
 from tests.chaos.checker import Violation
 
-_HEAD = """\
-| seed | faults | jobs | succeeded | cancelled | failed | attempts | resumes | settled | violations |
-|---|---|---|---|---|---|---|---|---|---|
-"""
+_COLUMNS = (
+    "seed",
+    "faults",
+    "jobs",
+    "succeeded",
+    "cancelled",
+    "failed",
+    "attempts",
+    "resumes",
+    "settled after",
+    "violations",
+)
 
 
 class Hit(BaseModel):
@@ -64,8 +72,10 @@ class ChaosReport(BaseModel):
 
 def table(reports: Sequence[ChaosReport]) -> str:
     """A row for each run and one for all, in Markdown."""
-    rows = [_row(str(one.seed), [one]) for one in sorted(reports, key=lambda one: one.seed)]
-    return _HEAD + "\n".join([*rows, _row("all", reports)]) + "\n"
+    ordered = sorted(reports, key=lambda one: one.seed)
+    rows = [[*_COLUMNS], ["---"] * len(_COLUMNS)]
+    rows += [*(_row(str(one.seed), [one]) for one in ordered), _row("all", ordered)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def read_reports(paths: Sequence[Path]) -> list[ChaosReport]:
@@ -73,12 +83,11 @@ def read_reports(paths: Sequence[Path]) -> list[ChaosReport]:
     return [ChaosReport.model_validate_json(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def _row(name: str, reports: Sequence[ChaosReport]) -> str:
+def _row(name: str, reports: Sequence[ChaosReport]) -> list[str]:
     def ends(status: str) -> int:
         return sum(one.ends.get(status, 0) for one in reports)
 
-    cells = (
-        name,
+    counts = (
         sum(one.num_faults for one in reports),
         sum(sum(one.ends.values()) for one in reports),
         *map(ends, ("succeeded", "cancelled", "failed")),
@@ -87,4 +96,4 @@ def _row(name: str, reports: Sequence[ChaosReport]) -> str:
         f"{max((one.seconds_to_settle for one in reports), default=0):.0f} s",
         sum(len(one.violations) for one in reports),
     )
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return [name, *map(str, counts)]

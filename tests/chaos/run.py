@@ -94,7 +94,7 @@ def _references(parts: Parts, training_file: str) -> dict[str, Evidence]:
         job = parts.service.ended(job_id)
         assert job["status"] == "succeeded", job["error"]
         evidence[name] = read_evidence(parts.service.home, job_id)
-        assert len(launches(list(evidence[name].testimonies))) == 1, "it was interrupted"
+        assert len(launches(list(evidence[name].witnesses))) == 1, "it was interrupted"
     return evidence
 
 
@@ -186,7 +186,7 @@ def _report(home: Path, seed: int, observed: Observed, violations: list[Violatio
         faults=dict(Counter(hit.kind for hit in observed.hits)),
         misses=dict(observed.misses),
         ends=dict(Counter(str(status) for status in observed.statuses.values())),
-        num_attempts=sum(len(launches(list(one.testimonies))) for one in evidence),
+        num_attempts=sum(len(launches(list(one.witnesses))) for one in evidence),
         num_resumes=sum(one.num_resumes for one in evidence),
         seconds_to_settle=round(observed.seconds_to_settle, 1),
         violations=tuple(violations),

@@ -44,7 +44,7 @@ class WitnessLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Testimony:
+class Witness:
     """The life of one process as far as it told it."""
 
     launch: str
@@ -65,15 +65,15 @@ class Launch:
     last: float
 
 
-def testimonies(run_directory: Path) -> list[Testimony]:
+def witnesses(run_directory: Path) -> list[Witness]:
     """Of all processes that ever trained in this run directory, in the order of their starts."""
     files = (run_directory / _FOLDER).glob("*.jsonl")
     return sorted((one for path in files for one in _read(path)), key=lambda one: one.first)
 
 
-def launches(told: list[Testimony]) -> list[Launch]:
+def launches(told: list[Witness]) -> list[Launch]:
     """The attempts that came as far as starting a process, in the order of their starts."""
-    by_name: dict[str, list[Testimony]] = {}
+    by_name: dict[str, list[Witness]] = {}
     for one in told:
         by_name.setdefault(one.launch, []).append(one)
     lives = (
@@ -83,13 +83,13 @@ def launches(told: list[Testimony]) -> list[Launch]:
     return sorted(lives, key=lambda life: life.first)
 
 
-def _read(path: Path) -> Iterator[Testimony]:
+def _read(path: Path) -> Iterator[Witness]:
     """A process id may be used again: then a file holds several lives."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     starts = [number for number, line in enumerate(lines) if line["kind"] == "start"]
     for begin, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         start, last = lines[begin], lines[end - 1]
-        yield Testimony(
+        yield Witness(
             launch=start["launch"],
             rank=start["rank"],
             pid=start["pid"],
