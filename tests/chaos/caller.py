@@ -20,6 +20,16 @@ _REPEATS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """A job that the caller wants once, however often it has to ask for it."""
+
+    key: str
+    spec: str
+    has_key: bool
+    """It is sent with an Idempotency-Key; else it is repeated as the `openai` SDK does it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledged:
     """The answer to a create: this job is the service's now. One submission may be answered
     several times."""
@@ -50,7 +60,7 @@ class Caller:
         self._training_file = training_file
         self._chance = random.Random(f"caller {seed}")
         self._lock = threading.Lock()
-        self._num_submissions = 0
+        self._submissions: list[Submission] = []
         self.acknowledged: list[Acknowledged] = []
         self.ends: dict[str, Seen] = {}
         self.cancels_sent: set[str] = set()
@@ -84,27 +94,48 @@ class Caller:
             return [job_id for job_id in ids if job_id not in self.ends]
 
     def submit(self) -> None:
-        """Returns when the job is acknowledged; until then it is sent again and again."""
+        """A new job. Returns when it is acknowledged; until then it is sent again and again."""
         with self._lock:
-            self._num_submissions += 1
-            key = f"submission-{self._num_submissions}"
-            spec = self._chance.choice(list(SPECS))
-            has_key = self._chance.random() < 0.5
-            num_answers = 2 if self._chance.random() < _REPEATS else 1
-        tries = 0
-        while num_answers and not self._is_over.is_set():
-            headers = {"x-stainless-retry-count": str(tries)}
-            if has_key:
-                headers["Idempotency-Key"] = key
-            body = create_request(spec, training_file=self._training_file, key=key)
-            tries += 1
+            submission = Submission(
+                key=f"submission-{len(self._submissions) + 1}",
+                spec=self._chance.choice(list(SPECS)),
+                has_key=self._chance.random() < 0.5,
+            )
+            self._submissions.append(submission)
+            is_repeated = self._chance.random() < _REPEATS
+        self._send(submission)
+        if is_repeated:
+            self._send(submission, is_retry=True)
+
+    def submit_or_repeat(self) -> None:
+        """A new job, or when there are enough the one before once more, as if nobody had
+        answered. Returns when it is acknowledged."""
+        if len(self.outstanding()) < MAX_OUTSTANDING:
+            self.submit()
+            return
+        with self._lock:
+            last = self.acknowledged[-1].submission
+            (submission,) = (one for one in self._submissions if one.key == last)
+        self._send(submission, is_retry=True)
+
+    def _send(self, submission: Submission, *, is_retry: bool = False) -> None:
+        num_retries = int(is_retry)
+        body = create_request(
+            submission.spec, training_file=self._training_file, key=submission.key
+        )
+        while not self._is_over.is_set():
+            headers = {"x-stainless-retry-count": str(num_retries)}
+            if submission.has_key:
+                headers["Idempotency-Key"] = submission.key
             job = self._ask("POST", self._url, json=body, headers=headers)
-            if job is None:
-                self._is_over.wait(_RETRY_SECONDS)
-                continue
-            num_answers -= 1
-            with self._lock:
-                self.acknowledged.append(Acknowledged(key, spec, job["id"]))
+            if job is not None:
+                with self._lock:
+                    self.acknowledged.append(
+                        Acknowledged(submission.key, submission.spec, job["id"])
+                    )
+                return
+            num_retries += 1
+            self._is_over.wait(_RETRY_SECONDS)
 
     def cancel(self, job_id: str) -> bool:
         """Whether the service took it."""

@@ -130,7 +130,7 @@ class Injector:
     def _create_while_dies(self, name: str, fault: Fault) -> str | None:
         if not self._caller.is_submitting:
             return self._kill_part(name, fault)
-        create = threading.Thread(target=self._caller.submit, name="create", daemon=True)
+        create = threading.Thread(target=self._caller.submit_or_repeat, name="create", daemon=True)
         create.start()
         self._creates.append(create)
         time.sleep(fault.choice * _FLIGHT_SECONDS)

@@ -102,6 +102,20 @@ def trainer_processes(home: Path) -> list[TrainerProcess]:
     return [process for process in found if process is not None]
 
 
+def processes_of(home: Path) -> list[str]:
+    """Whatever runs for a HOME: all that has its path in the environment or on the command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            is_ours = bytes(home) in command + (path / "environ").read_bytes()
+            if is_ours and _stat(int(path.name)).state not in "ZX":
+                found.append(f"{path.name} {command.replace(bytes(1), b' ').decode()}")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
 def _look(pid: int, job_id: str) -> TrainerProcess | None:
     """None for a zombie: it does nothing any more."""
     stat = _stat(pid)

@@ -22,15 +22,15 @@ from tests.chaos.checker import (
 from tests.chaos.evidence import Evidence, read_evidence
 from tests.chaos.faults import plan
 from tests.chaos.injector import Injector
-from tests.chaos.processes import Look, Watch
+from tests.chaos.processes import Look, Watch, processes_of
 from tests.chaos.report import ChaosReport, Hit
 from tests.chaos.specs import SPECS, create_request, write_training_file
 from tests.chaos.testimony import launches, now
 from tests.stack.parts import QUICK, Parts
-from tests.stack.service import FINAL, processes_with
+from tests.stack.service import FINAL
 
 SETTLE_SECONDS = 60.0
-NUM_LAST = 6
+NUM_LAST = 8
 """Faults after which no new job comes, so that all can end in time."""
 _POLL_SECONDS = 0.05
 _WORKER = (sys.executable, "-m", "tests.chaos.worker")
@@ -79,7 +79,7 @@ def run_chaos(home: Path, *, seed: int, num_faults: int, say: Say) -> ChaosRepor
             caller.close()
     observed = Observed(hits, misses, watch.looks, statuses, seconds, has_settled)
     violations = _judge(home, caller, observed, references)
-    left = [f"{one.pid} {one.command}" for one in processes_with(str(home))]
+    left = processes_of(home)
     violations += [Violation("no orphan process", "", f"left at the end: {one}") for one in left]
     return _report(home, seed, observed, violations)
 

@@ -9,15 +9,15 @@ from tests.stack.service import EXAMPLES
 NUM_CONVERSATIONS = 40
 
 _SMALL: Mapping[str, object] = {
-    "save_steps": 5,
+    "save_steps": 4,
     "per_device_train_batch_size": 2,
     "model_max_length": 64,
     "learning_rate": 1e-3,
 }
 
 SPECS: Mapping[str, Mapping[str, object]] = {
-    "one rank": {**_SMALL, "max_steps": 50, "num_gpus": 1},
-    "two ranks": {**_SMALL, "max_steps": 30, "num_gpus": 2},
+    "one rank": {**_SMALL, "max_steps": 40, "num_gpus": 1},
+    "two ranks": {**_SMALL, "max_steps": 24, "num_gpus": 2},
 }
 
 
