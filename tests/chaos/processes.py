@@ -1,5 +1,6 @@
 """The processes of trainers as the kernel shows them: which there are, and whose they are."""
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.chaos.testimony import now
-from worker.launch import TRAINER_MARK
 
 LOOK_SECONDS = 0.25
-_MARK = f"{TRAINER_MARK}=".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +86,15 @@ class _Stat:
 
 
 def trainer_processes(home: Path) -> list[TrainerProcess]:
-    """Those of all jobs of a HOME; they carry a path of their run directory in the environment."""
-    mark = _MARK + bytes(home / "jobs") + b"/"
+    """Those of all jobs of a HOME: a path in the run directory is in the environment or on the
+    command line of each."""
+    run_directory = re.compile(re.escape(bytes(home / "jobs")) + rb"/([\w-]+)")
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (path / "environ").read_bytes().split(b"\0")
-            marked = [entry for entry in environment if entry.startswith(mark)]
-            if marked:
-                job_id = marked[0].removeprefix(mark).split(b"/")[0].decode()
-                found.append(_look(int(path.name), job_id))
+            told = (path / "cmdline").read_bytes() + b"\0" + (path / "environ").read_bytes()
+            if marked := run_directory.search(told):
+                found.append(_look(int(path.name), marked[1].decode()))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return [process for process in found if process is not None]
