@@ -47,7 +47,7 @@ KINDS: tuple[Kind, ...] = (
     *(("pause", "resume") if WITH_PAUSES else ()),
 )
 
-PAUSE_SECONDS = (1.5, 3.0)
+PAUSE_SECONDS = (1.5, 3.5)
 SHORT_SECONDS = (0.5, 5.0)
 LONG_SECONDS = (9.0, 13.0)
 """Longer than a lease of 8 s."""

@@ -9,7 +9,7 @@ from tests.stack.service import EXAMPLES
 NUM_CONVERSATIONS = 40
 
 _SMALL: Mapping[str, object] = {
-    "save_steps": 4,
+    "save_steps": 2,
     "per_device_train_batch_size": 2,
     "model_max_length": 64,
     "learning_rate": 1e-3,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flant5_train.progress import StepTrained
+from flant5_train.progress import Record, StepTrained, TrainingStarted
 from tests.chaos.checker import check_overlaps, check_result
 from tests.chaos.evidence import read_evidence
 from tests.chaos.processes import TrainerProcess, trainer_processes
@@ -91,13 +91,15 @@ class Assassin:
         return f"at step {self._last_step()}"
 
     def _starts(self) -> list[int]:
-        return self._parts.service.starts(self._job_id)
+        """The step at which each attempt that came to training began."""
+        return [record.step for record in self._records() if isinstance(record, TrainingStarted)]
 
     def _last_step(self) -> int:
-        records = self._parts.service.records(self._job_id)
-        return max(
-            (record.step for record in records if isinstance(record, StepTrained)), default=0
-        )
+        steps = [record.step for record in self._records() if isinstance(record, StepTrained)]
+        return steps[-1] if steps else 0
+
+    def _records(self) -> tuple[Record, ...]:
+        return read_evidence(self._parts.service.home, self._job_id).records
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2])
