@@ -24,7 +24,8 @@ STEPS_BEYOND = 6
 """A kill during training comes up to that many steps after the attempt began to train."""
 STARTING_SECONDS = 5.0
 """A kill of an attempt that may not have begun to train comes within that time."""
-VICTIMS = ("pool process", "supervisor", "torchrun", "rank")
+TREE = ("supervisor", "torchrun", "rank")
+VICTIMS = ("pool process", *TREE)
 SETTINGS = {
     "max_steps": MAX_STEPS,
     "save_steps": 3,
@@ -70,8 +71,9 @@ class Assassin:
             pid = supervisor.ancestors[0]
         else:
             pid = self._chance.choice(self._find(kind)).pid
+        tree = [one for kind in TREE for one in self._find(kind)]
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not Process(supervisor.pid, "").is_running)
+        wait_until(lambda: not any(Process(one.pid, "").is_running for one in tree))
         return f"{kind} {during}"
 
     def _find(self, kind: str) -> list[TrainerProcess]:
