@@ -128,7 +128,9 @@ def test_watch_shows_what_happens_and_succeeds_with_the_job(
     message = "Step 12/75: training loss=3.21"
     with started([*FLANT5, "watch", running_job.job.id], url=server_url) as watching:
         assert line_of(watching) == "Job created; its files are being checked\n"
-        store.leases.record(running_job, Update(events=(NewEvent(message, type="metrics", data=STEP),)))
+        store.leases.record(
+            running_job, Update(events=(NewEvent(message, type="metrics", data=STEP),))
+        )
         store.leases.finish(running_job, SUCCEEDED)
         out, err = watching.communicate(timeout=30)
     assert f"{message} (812 tokens/s, 1m05s left)" in out

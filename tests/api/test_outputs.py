@@ -56,7 +56,9 @@ def write(run_directory: RunDirectory, *records: Record) -> None:
 def test_events_are_listed_newest_first_and_page_by_page(
     client: TestClient, store: JobStore, running_job: Claim, url: str
 ) -> None:
-    store.leases.record(running_job, Update(events=(NewEvent("Step 1", type="metrics", data={"a": 1}),)))
+    store.leases.record(
+        running_job, Update(events=(NewEvent("Step 1", type="metrics", data={"a": 1}),))
+    )
     first = client.get(f"{url}/events", params={"limit": 3}).json()
     assert [event["seq"] for event in first["data"]] == [4, 3, 2]
     assert first["has_more"] is True
