@@ -165,7 +165,9 @@ class Attempt:
             self._finish(Failed(self._out_of_time()))
         elif isinstance(outcome, Interrupted) and not was_told_to_stop:
             self._release(outcome.reason, _loss_of(outcome))
-        elif isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL:
+        elif was_told_to_stop and (
+            isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL
+        ):
             # A trainer that is interrupted while it starts up fails in odd ways.
             reason = "it is to pause" if ending is Ending.PAUSED else "the worker stops"
             self._release(reason, None)

@@ -83,8 +83,9 @@ def test_a_job_from_submission_to_its_model(
 def run(store: JobStore, job_id: str) -> Claim:
     """Plays a worker up to the job's last step."""
     store.accept(job_id)
-    claim = store.leases.claim(worker="gpu-0", num_slots=8, lease_seconds=600)
+    claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
     assert claim is not None
+    assert claim.job.id == job_id
     update = Update(
         events=(NewEvent("Step 10/10: training loss=2.50", type="metrics", data={"step": 10}),),
         checkpoints=(

@@ -97,22 +97,27 @@ def test_a_failure_that_the_trainer_explains_is_the_jobs_error(workshop: Worksho
     )
 
 
-def test_a_crash_without_a_reason_is_tried_again_with_its_last_words(workshop: Workshop) -> None:
+def test_a_crash_without_a_reason_fails_with_its_last_words_and_can_be_resumed(
+    workshop: Workshop,
+) -> None:
     job = workshop.run(workshop.new_job().id, "crashes.py")
-    assert (job.status, job.error) == (Status.QUEUED, None)
-    assert "ImportError: libcudart.so.12" in workshop.messages(job.id)[-1]
-    assert workshop.run(job.id).status is Status.SUCCEEDED
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.code == "internal"
+    assert "ImportError: libcudart.so.12" in job.error.message
+    workshop.store.resume(job.id)
+    assert workshop.run(job.id).status is Status.SUCCEEDED, "the old result must not count"
 
 
-def test_crashes_that_never_end_fail_the_job(workshop: Workshop) -> None:
+def test_losses_that_never_end_fail_the_job(workshop: Workshop) -> None:
     job = workshop.new_job()
     for _ in range(workshop.settings.max_losses):
         assert workshop.store.get(job.id).status is Status.QUEUED
-        job = workshop.run(job.id, "crashes.py")
+        job = workshop.run(job.id, "loses_a_rank.py")
     assert job.status is Status.FAILED
     assert job.error is not None
-    assert job.error.code == "worker_lost"
-    assert "ImportError" in job.error.message
+    assert job.error.code == "killed"
+    assert "5 attempts in a row were lost" in job.error.message
 
 
 def test_a_killed_rank_is_a_loss_although_another_rank_complained_first(
