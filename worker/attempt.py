@@ -156,21 +156,16 @@ class Attempt:
         )
 
     def _conclude(self, ending: Ending, outcome: Succeeded | Failed | Interrupted) -> None:
-        was_told_to_stop = ending in (Ending.STOPPED, Ending.PAUSED)
         if isinstance(outcome, Succeeded):
             self._finish(outcome)
         elif ending in (Ending.CANCELLED, Ending.SAVED):
             self._finish(Cancelled())
         elif ending is Ending.TIMED_OUT:
             self._finish(Failed(self._out_of_time()))
-        elif isinstance(outcome, Interrupted) and not was_told_to_stop:
+        elif ending in _REASONS and _is_from_stopping(outcome):
+            self._release(_REASONS[ending], None)
+        elif isinstance(outcome, Interrupted):
             self._release(outcome.reason, _loss_of(outcome))
-        elif was_told_to_stop and (
-            isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL
-        ):
-            # A trainer that is interrupted while it starts up fails in odd ways.
-            reason = "it is to pause" if ending is Ending.PAUSED else "the worker stops"
-            self._release(reason, None)
         else:
             self._finish(outcome)
 
@@ -213,6 +208,12 @@ class Attempt:
 
 
 _LOST = Loss(FailureCode.WORKER_LOST.value)
+_REASONS = {Ending.STOPPED: "the worker stops", Ending.PAUSED: "it is to pause"}
+
+
+def _is_from_stopping(outcome: Failed | Interrupted) -> bool:
+    """A trainer that is interrupted while it starts up fails in odd ways."""
+    return isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL
 
 
 def _loss_of(outcome: Interrupted) -> Loss:
