@@ -64,7 +64,8 @@ class Caller:
         self.acknowledged: list[Acknowledged] = []
         self.ends: dict[str, Seen] = {}
         self.cancels_sent: set[str] = set()
-        self.cancels_acknowledged: set[str] = set()
+        self.paused: list[str] = []
+        """Jobs with an acknowledged pause that was not taken back."""
         self.refusals: list[str] = []
         self._is_over = threading.Event()
         self._is_accepting = threading.Event()
@@ -92,6 +93,11 @@ class Caller:
         with self._lock:
             ids = dict.fromkeys(one.job_id for one in self.acknowledged)
             return [job_id for job_id in ids if job_id not in self.ends]
+
+    def resumable(self) -> list[str]:
+        """Jobs that the caller paused; not those it cancelled, which a resume would bring back."""
+        waiting = set(self.outstanding()) - self.cancels_sent
+        return [job_id for job_id in self.paused if job_id in waiting]
 
     def submit(self) -> None:
         """A new job. Returns when it is acknowledged; until then it is sent again and again."""
@@ -140,16 +146,24 @@ class Caller:
     def cancel(self, job_id: str) -> bool:
         """Whether the service took it."""
         self.cancels_sent.add(job_id)
-        is_taken = self._ask("POST", f"{self._url}/{job_id}/cancel") is not None
-        if is_taken:
-            self.cancels_acknowledged.add(job_id)
-        return is_taken
+        return self._ask("POST", f"{self._url}/{job_id}/cancel") is not None
+
+    def cancel_with_checkpoint(self, job_id: str) -> bool:
+        self.cancels_sent.add(job_id)
+        url = f"{self._url}/{job_id}/cancel?save_checkpoint=true"
+        return self._ask("POST", url) is not None
 
     def pause(self, job_id: str) -> bool:
-        return self._ask("POST", f"{self._url}/{job_id}/pause") is not None
+        is_taken = self._ask("POST", f"{self._url}/{job_id}/pause") is not None
+        if is_taken:
+            self.paused.append(job_id)
+        return is_taken
 
     def resume(self, job_id: str) -> bool:
-        return self._ask("POST", f"{self._url}/{job_id}/resume") is not None
+        is_taken = self._ask("POST", f"{self._url}/{job_id}/resume") is not None
+        if is_taken and job_id in self.paused:
+            self.paused.remove(job_id)
+        return is_taken
 
     def job(self, job_id: str) -> dict[str, Any] | None:
         """None when there was no answer."""

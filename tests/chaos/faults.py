@@ -21,6 +21,7 @@ Kind = Literal[
     "create while api dies",
     "create while redis dies",
     "cancel",
+    "cancel with checkpoint",
     "pause",
     "resume",
 ]
@@ -44,7 +45,7 @@ KINDS: tuple[Kind, ...] = (
     "create while api dies",
     "create while redis dies",
     "cancel",
-    *(("pause", "resume") if WITH_PAUSES else ()),
+    *(("cancel with checkpoint", "pause", "resume") if WITH_PAUSES else ()),
 )
 
 PAUSE_SECONDS = (1.5, 3.5)

@@ -13,7 +13,8 @@ from redis import exceptions
 from tests.chaos.caller import Caller
 from tests.chaos.faults import Fault, Kind
 from tests.chaos.processes import trainer_processes
-from tests.stack.parts import Part, Parts
+from tests.stack.part import Part
+from tests.stack.parts import Parts
 
 _TARGET_SECONDS = 3.0
 """Time to wait for something to hit: a rank, an outstanding job."""
@@ -53,9 +54,12 @@ class Injector:
             "reset connections": self._reset_connections,
             "create while api dies": lambda fault: self._create_while_dies("api", fault),
             "create while redis dies": lambda fault: self._create_while_dies("redis", fault),
-            "cancel": lambda fault: self._wish(self._caller.cancel, fault),
-            "pause": lambda fault: self._wish(self._caller.pause, fault),
-            "resume": lambda fault: self._wish(self._caller.resume, fault),
+            "cancel": lambda fault: self._wish(caller.cancel, caller.outstanding(), fault),
+            "cancel with checkpoint": lambda fault: self._wish(
+                caller.cancel_with_checkpoint, caller.outstanding(), fault
+            ),
+            "pause": lambda fault: self._wish(caller.pause, caller.outstanding(), fault),
+            "resume": lambda fault: self._wish(caller.resume, caller.resumable(), fault),
         }
 
     def inject(self, fault: Fault) -> str | None:
@@ -136,8 +140,8 @@ class Injector:
         time.sleep(fault.choice * _FLIGHT_SECONDS)
         return self._kill_part(name, fault) or f"{name} was away"
 
-    def _wish(self, send: Callable[[str], bool], fault: Fault) -> str | None:
-        job_id = _one(self._caller.outstanding(), fault)
+    def _wish(self, send: Callable[[str], bool], among: Sequence[str], fault: Fault) -> str | None:
+        job_id = _one(among, fault)
         return job_id if job_id and send(job_id) else None
 
 

@@ -137,7 +137,7 @@ def _settle(caller: Caller) -> bool:
     while (waiting := caller.outstanding()) and time.monotonic() < deadline:
         for job_id in waiting:
             job = caller.job(job_id)
-            if job is not None and (job["status"] == "paused" or job.get("pause_requested")):
+            if job is not None and (job["status"] == "paused" or job_id in caller.resumable()):
                 caller.resume(job_id)
         time.sleep(10 * _POLL_SECONDS)
     return not waiting
