@@ -17,6 +17,8 @@ from api.schemas.errors import Error, ErrorResponse
 from api.validation import explain
 from worker.jobs.errors import (
     InvalidRequestError,
+    JobsError,
+    LimitReachedError,
     NotFoundError,
     StorageFullError,
     StoreUnavailableError,
@@ -38,6 +40,14 @@ class BodyTooLargeError(HTTPException):
 
 class TooManyStreamsError(Exception):
     """All live streams that this process holds are taken."""
+
+
+class StorageFailedError(JobsError):
+    """The disk that holds HOME did not take what has to be on it before an acknowledgement."""
+
+
+class JobNotRestoredError(JobsError):
+    """The job was acknowledged, and the store that knew it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +72,11 @@ KINDS: dict[type[Exception], Kind] = {
     UnauthorizedError: Kind(401, "authentication_error", "invalid_api_key"),
     NotFoundError: Kind(404, _REQUEST, "not_found"),
     BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
+    LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
     StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
     TooManyStreamsError: Kind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
+    StorageFailedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
+    JobNotRestoredError: Kind(503, _SERVER, "job_not_restored", retry_after_seconds=5),
     StorageFullError: Kind(507, _SERVER, "storage_full"),
 }
 """The one table of HTTP codes; what is not in it is an HTTPException or our own bug."""

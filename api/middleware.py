@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 
 
 class RequestFrame:
-    """Gives each request an id and its time of arrival, each answer the id, each failure of our
-    own an answer, and the log a line."""
+    """Gives each request an id, its time of arrival and (until a key says more) an owner without a
+    name; each answer the id, each failure of our own an answer, and the log a line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class RequestFrame:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        scope.setdefault("state", {})["arrived_at"] = time.time()
+        scope.setdefault("state", {}).update(arrived_at=time.time(), owner="")
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -56,7 +56,7 @@ class RequestFrame:
 
 
 class Gate:
-    """Lets nobody into /v1 without a key."""
+    """Lets nobody into /v1 without a key, and says whose request it is."""
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
         self._app = app
@@ -67,7 +67,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._keys.owner_of(key.strip()) is not None:
+        owner = self._keys.owner_of(key.strip()) if scheme.lower() == "bearer" else None
+        if owner is not None:
+            scope["state"]["owner"] = owner
             await self._app(scope, receive, send)
             return
         found = "no API key" if not key else "an API key that is not known here"

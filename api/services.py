@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 from redis import Redis
 
+from api.recorder import Recorder
 from api.settings import ApiSettings
 from api.tail import Tail
 from worker.jobs.connection import open_redis
@@ -15,6 +16,7 @@ from worker.jobs.home import Home
 from worker.jobs.models import ModelCatalog
 from worker.jobs.store import JobStore
 from worker.jobs.submissions import Submissions
+from worker.jobs.waiting import WaitingRoom
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Services:
     home: Home
     redis: Redis
     store: JobStore
+    recorder: Recorder
+    waiting_room: WaitingRoom
     history: JobHistory
     files: FileStore
     models: ModelCatalog
@@ -35,12 +39,14 @@ class Services:
     def build(cls, settings: ApiSettings) -> Self:
         """Connects to nothing yet."""
         redis = open_redis(settings.redis_url)
-        store = JobStore(redis)
+        store = JobStore(redis, settings.rules)
         return cls(
             settings=settings,
             home=settings.home_directories,
             redis=redis,
             store=store,
+            recorder=Recorder(store, settings.home_directories),
+            waiting_room=WaitingRoom(redis, settings.rules),
             history=JobHistory(redis),
             files=FileStore(settings.home_directories, settings.data_root),
             models=ModelCatalog(settings, store),

@@ -21,6 +21,8 @@ class Origin:
 
     caller: str
     """The Authorization header, or ''."""
+    owner: str
+    """The name of the caller's key, or ''."""
     idempotency_key: str | None
     is_retry: bool
     """The client says that it sent this before."""
@@ -29,13 +31,15 @@ class Origin:
 
 
 def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
-    """The job of this submission: a new one, or the one that an earlier try of it made.
+    """The job of this submission, which is on disk: a new one, or the one that an earlier try of
+    it made.
 
-    Raises InvalidRequestError when the spec can't be carried out, StoreUnavailableError.
+    Raises InvalidRequestError when the spec can't be carried out, LimitReachedError, and what
+    `Recorder` does.
     """
     spec = spec_of(request)
     _check_references(spec, services)
-    job = services.store.create(spec, submission_key=_submission_key(spec, origin, services))
+    job = _recorded(spec, origin=origin, services=services)
     if origin.idempotency_key is not None and job.spec != spec:
         raise InvalidRequestError(
             f"Idempotency-Key {origin.idempotency_key!r} was used for job {job.id}, which has "
@@ -43,6 +47,17 @@ def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
             param="Idempotency-Key",
         )
     return job
+
+
+def _recorded(spec: JobSpec, *, origin: Origin, services: Services) -> Job:
+    key = _submission_key(spec, origin, services)
+    while True:
+        made = services.store.create(spec, owner=origin.owner, submission_key=key)
+        if job := services.recorder.record_new(made.id):
+            return job
+        # An earlier try gave its job up, because it could not be recorded. All tries that come
+        # after it get to the same next job, because the next key follows from that one.
+        key = _digest("after", key, made.id)
 
 
 def spec_of(request: CreateJob) -> JobSpec:

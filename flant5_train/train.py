@@ -10,11 +10,22 @@ from pathlib import Path
 from flant5_train.diagnosis import failure_code
 from flant5_train.disk import disk_full
 from flant5_train.failure import Failure, FailureCode, TrainingError
-from flant5_train.process import die_with_parent, rank
+from flant5_train.process import (
+    die_with_parent,
+    expect_ancestor,
+    hold_locks,
+    locks_to_hold,
+    rank,
+    worker_process,
+)
 
 
 def main() -> None:
     die_with_parent()
+    # Outside of the `try`: without the locks, error.json is another attempt's to write.
+    if (worker := worker_process()) is not None:
+        expect_ancestor(worker)
+    hold_locks(locks_to_hold())
     argv = sys.argv[1:]
     try:
         # Imported here, since torch takes seconds: a launcher that dies meanwhile would leave this

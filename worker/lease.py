@@ -33,7 +33,7 @@ class Lease:
         if now - self._tried_at >= self._settings.beat_seconds:
             self._tried_at = now
             try:
-                beat = self._store.beat(self._claim, self._settings.lease_seconds)
+                beat = self._store.leases.beat(self._claim, self._settings.lease_seconds)
             except StoreUnavailableError as error:
                 logger.warning("job %s: no beat: %s", self._claim.job.id, error)
             else:

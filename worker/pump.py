@@ -55,7 +55,7 @@ class Pump:
             return False
         try:
             update = self._update(lines, log_lines, Move(start=self._offsets, end=end))
-            if not self._store.record(self._claim, update):
+            if not self._store.leases.record(self._claim, update):
                 raise LostError(f"job {self._claim.job.id} is no longer ours")
             self._offsets = end
         except OffsetsMovedError as error:

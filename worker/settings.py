@@ -2,10 +2,12 @@
 
 import os
 import socket
+from dataclasses import replace
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from worker.jobs.rules import Rules
 from worker.jobs.settings import SharedSettings
 
 KILL_SECONDS = 1.0
@@ -31,6 +33,19 @@ class WorkerSettings(SharedSettings):
     """Time between two looks at what the trainer wrote."""
     max_losses: int = Field(5, ge=1)
     """Attempts that may be lost in a row without a new checkpoint; then the job has failed."""
+    retry_seconds: float = Field(2.0, ge=0)
+    """Pause before the attempt after the second loss in a row; doubled with each further one, to
+    a minute."""
+    slots: str = "auto"
+    """The GPUs this worker owns: `0,1`, UUIDs, `cpu-0,cpu-1` for processes without a GPU, or
+    `auto`: CUDA_VISIBLE_DEVICES, else all GPUs, else one CPU slot per core."""
+    probe_command: str | None = None
+    """A command of your own that tells before each job whether the GPUs are fit: it gets their
+    names as arguments and ends with 0 when they are; unset means a short test by CUDA."""
+    probe_seconds: float = Field(30.0, gt=0)
+    """Time the test of the GPUs may take."""
+    presence_seconds: float = Field(20.0, gt=0)
+    """Time after which a worker that says nothing counts as gone."""
     keeper_seconds: float = Field(0.5, gt=0)
     """Time between two rounds of the keeper."""
     doorbell_seconds: float = Field(30.0, gt=0)
@@ -39,6 +54,19 @@ class WorkerSettings(SharedSettings):
     """Time the check of one file may take."""
     max_checks: int = Field(2, ge=1)
     """Files checked at the same time."""
+    keep_checkpoints_days: float = Field(0.0, ge=0)
+    """Age at which the checkpoints of an ended job are removed, counted from its end; its model,
+    logs and result stay. 0 keeps them for ever."""
+    keep_jobs_days: float = Field(0.0, ge=0)
+    """Age at which a failed or cancelled job is removed with all its files, counted from its end.
+    0 keeps it for ever; a job that succeeded always stays."""
+    keep_cache_days: float = Field(0.0, ge=0)
+    """Time without use after which encoded conversations are removed from the cache; they can be
+    encoded again. 0 keeps them for ever."""
+
+    @property
+    def rules(self) -> Rules:
+        return replace(super().rules, max_losses=self.max_losses, retry_seconds=self.retry_seconds)
 
     @model_validator(mode="after")
     def _fences_before_the_lease_ends(self) -> Self:

@@ -164,7 +164,9 @@ class EmbeddedRedis:
             while process.poll() is None:
                 try:
                     # Another server on this port would answer as well.
-                    if int(redis.info("server")["process_id"]) == process.pid:
+                    state = redis.info()
+                    # It answers that before it has read its data, and to nothing else.
+                    if int(state["process_id"]) == process.pid and not state["loading"]:
                         return
                 except (exceptions.ConnectionError, exceptions.TimeoutError):
                     if time.monotonic() > deadline:

@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict
 from api.services import Wired
 from worker.jobs.connection import unavailable
 
+_PROBE = "#!lua\nreturn 1"
+"""A script that writes nothing and might: refused where a create would be, also by a server that
+is full, reads from its disk, or can't write to it."""
+
 router = APIRouter(tags=["health"])
 
 
@@ -20,14 +24,14 @@ class Health(BaseModel):
 
 
 @router.get("/healthz")
-def is_alive() -> Health:
+async def is_alive() -> Health:
     """The process answers."""
     return Health()
 
 
 @router.get("/readyz")
 def is_ready(services: Wired) -> Health:
-    """Redis answers too, so that jobs can be submitted; 503 when it does not."""
+    """Redis answers too and takes writes, so that jobs can be submitted; 503 when not."""
     with unavailable():
-        services.redis.ping()
+        services.redis.eval(_PROBE, 0)
     return Health()

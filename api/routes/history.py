@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
+from api.lost_jobs import told_from_unknown
 from api.schemas.history import (
     CHECKPOINT_PREFIX,
     EVENT_PREFIX,
@@ -16,7 +17,11 @@ from api.schemas.pages import ListPage
 from api.services import Wired
 from api.streams import MEDIA_TYPE, Stream, wants_stream
 
-router = APIRouter(prefix="/fine_tuning/jobs/{job_id}", tags=["history"])
+router = APIRouter(
+    prefix="/fine_tuning/jobs/{job_id}",
+    tags=["history"],
+    dependencies=[Depends(told_from_unknown)],
+)
 
 _LIVE: dict[int | str, dict[str, Any]] = {
     200: {

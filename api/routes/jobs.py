@@ -2,11 +2,14 @@
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 
+from api import wishes
 from api.hyperparameters import echo
+from api.lost_jobs import told_from_unknown
 from api.schemas.create import CreateJob
 from api.schemas.jobs import JobObject
 from api.schemas.pages import ListPage
@@ -16,7 +19,17 @@ from worker.jobs.job import Job
 
 _METADATA = re.compile(r"metadata\[(?P<key>.+)\]")
 
+_OF_ONE_JOB = [Depends(told_from_unknown)]
+
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
+
+
+def _is_retry(x_stainless_retry_count: Annotated[int, Header(include_in_schema=False)] = 0) -> bool:
+    """The SDK says so when it sends a request again."""
+    return x_stainless_retry_count > 0
+
+
+IsRetry = Annotated[bool, Depends(_is_retry)]
 
 
 @router.post("")
@@ -24,8 +37,8 @@ def create_job(
     services: Wired,
     request: Request,
     body: CreateJob,
+    is_retry: IsRetry,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
-    x_stainless_retry_count: Annotated[int, Header(include_in_schema=False)] = 0,
 ) -> JobObject:
     """Submit a job. It answers at once; the files are checked under `validating_files`.
 
@@ -33,8 +46,9 @@ def create_job(
     """
     origin = Origin(
         caller=request.headers.get("authorization", ""),
+        owner=request.state.owner,
         idempotency_key=idempotency_key,
-        is_retry=x_stainless_retry_count > 0,
+        is_retry=is_retry,
         arrived_at=request.state.arrived_at,
     )
     return _shown(submit(body, origin=origin, services=services), services)
@@ -51,29 +65,61 @@ def list_jobs(
     found = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
     metadata = {match["key"]: value for match, value in found if match}
     page = services.store.list(after=after, limit=limit, metadata=metadata)
-    jobs = [_shown(job, services) for job in page.items]
-    return ListPage[JobObject].of(jobs, has_more=page.has_more)
+    return ListPage[JobObject].of(_all_shown(page.items, services), has_more=page.has_more)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", dependencies=_OF_ONE_JOB)
 def retrieve_job(services: Wired, job_id: str) -> JobObject:
     """A job as it stands."""
     return _shown(services.store.get(job_id), services)
 
 
-@router.post("/{job_id}/cancel")
-def cancel_job(services: Wired, job_id: str) -> JobObject:
+@router.post("/{job_id}/cancel", dependencies=_OF_ONE_JOB)
+def cancel_job(
+    services: Wired, job_id: str, is_retry: IsRetry, save_checkpoint: bool = False
+) -> JobObject:
     """Cancel a job: one that waits at once, one that runs as soon as its worker hears of it.
 
-    Its checkpoints stay.
+    A running trainer is killed; with `save_checkpoint=true` it saves a checkpoint first. The
+    checkpoints stay, and a cancelled job can be resumed.
     """
-    return _shown(services.store.cancel(job_id), services)
+    wish = wishes.CANCEL_WITH_CHECKPOINT if save_checkpoint else wishes.CANCEL
+    return _shown(wishes.fulfil(wish, job_id, is_retry=is_retry, services=services), services)
+
+
+@router.post("/{job_id}/pause", dependencies=_OF_ONE_JOB)
+def pause_job(services: Wired, job_id: str, is_retry: IsRetry) -> JobObject:
+    """Pause a job: one that waits at once, one that runs after a checkpoint.
+
+    A paused job keeps its place in the queue, and no GPU.
+    """
+    job = wishes.fulfil(wishes.PAUSE, job_id, is_retry=is_retry, services=services)
+    return _shown(job, services)
+
+
+@router.post("/{job_id}/resume", dependencies=_OF_ONE_JOB)
+def resume_job(services: Wired, job_id: str, is_retry: IsRetry) -> JobObject:
+    """Let a paused, failed or cancelled job go on from its newest checkpoint.
+
+    A pause that was not yet carried out is taken back.
+    """
+    job = wishes.fulfil(wishes.RESUME, job_id, is_retry=is_retry, services=services)
+    return _shown(job, services)
 
 
 def _shown(job: Job, services: Services) -> JobObject:
-    return JobObject.of(
-        job,
-        output=services.home.run_directory(job.id).output,
-        hyperparameters=echo(job.spec.hyperparameters),
-        now=time.time(),
-    )
+    return _all_shown([job], services)[0]
+
+
+def _all_shown(jobs: Sequence[Job], services: Services) -> list[JobObject]:
+    reasons = services.waiting_room.explain(jobs)
+    return [
+        JobObject.of(
+            job,
+            output=services.home.run_directory(job.id).output,
+            hyperparameters=echo(job.spec.hyperparameters),
+            waiting_for=reasons.get(job.id),
+            now=time.time(),
+        )
+        for job in jobs
+    ]

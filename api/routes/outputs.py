@@ -1,16 +1,21 @@
 """What a job leaves on disk: its loss curve and its files."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse
 
 from api.artifacts import find_artifact, list_artifacts
 from api.curve import read_curve
+from api.lost_jobs import told_from_unknown
 from api.schemas.artifacts import Artifact
 from api.schemas.metrics import Metrics
 from api.schemas.pages import ListPage
 from api.services import Wired
 
-router = APIRouter(prefix="/fine_tuning/jobs/{job_id}", tags=["outputs"])
+router = APIRouter(
+    prefix="/fine_tuning/jobs/{job_id}",
+    tags=["outputs"],
+    dependencies=[Depends(told_from_unknown)],
+)
 
 
 @router.get("/metrics")

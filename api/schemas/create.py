@@ -63,6 +63,12 @@ class CreateJob(BaseModel):
     """Part of the fine-tuned model's id: 1 to 64 letters, digits, `_`, `.` or `-`."""
     seed: int | None = None
     """Seed of the data order, the dropout and the validation split; 42 unless given."""
+    priority: int | None = None
+    """-100 to 100, 0 unless given: jobs with a higher one run first, those of one priority in the
+    order of their creation."""
+    max_run_seconds: int | None = None
+    """Time on a worker, over all attempts, after which the job is stopped with a checkpoint and
+    has failed with the code `timeout`; no limit unless given."""
     metadata: dict[str, str] | None = None
     """Up to 16 pairs of the caller's own; keys to 64 characters, values to 512."""
     integrations: list[JsonValue] | None = None

@@ -11,7 +11,7 @@ class Error(BaseModel):
     message: str
     """What was found, where, and what was expected."""
     type: str
-    """`invalid_request_error`, `authentication_error` or `server_error`."""
+    """`invalid_request_error`, `authentication_error`, `rate_limit_error` or `server_error`."""
     param: str | None
     """The field at fault, with dots between the levels."""
     code: str | None

@@ -79,11 +79,26 @@ class JobObject(Identified):
     status: Status
     phase: str | None
     """What a job that has not ended is doing: `waiting_for_gpu`, `preprocessing`,
-    `loading_model`, `training`, `evaluating`, `saving` or `stopping`."""
+    `loading_model`, `training`, `evaluating`, `saving`, or `stopping` when it is to be cancelled
+    or paused."""
+    waiting_for: str | None
+    """What a queued job waits for, such as `a worker with 4 slots: none is there; ...`; null for
+    every other job."""
     progress: JobProgress | None
     estimated_finish: int | None
     attempt: int
     """Executions of the trainer begun so far."""
+    retry_at: int | None
+    """When a queued job that lost attempts may run again."""
+    run_seconds: float
+    """Time on a worker of the attempts that ended, since the job was created, or resumed after
+    its end."""
+    max_run_seconds: int | None
+    """Time on a worker after which the job has failed."""
+    priority: int
+    """Jobs with a higher one run first."""
+    owner: str
+    """Name of the API key that submitted it; empty on a server without keys."""
     training_file: str
     validation_file: str | None
     result_files: tuple[str, ...] = ()
@@ -100,7 +115,13 @@ class JobObject(Identified):
 
     @classmethod
     def of(
-        cls, job: Job, *, output: Path, hyperparameters: EchoedHyperparameters, now: float
+        cls,
+        job: Job,
+        *,
+        output: Path,
+        hyperparameters: EchoedHyperparameters,
+        waiting_for: str | None,
+        now: float,
     ) -> Self:
         return cls(
             id=job.id,
@@ -111,9 +132,15 @@ class JobObject(Identified):
             fine_tuned_model=job.fine_tuned_model,
             status=job.status,
             phase=_phase(job),
+            waiting_for=waiting_for,
             progress=JobProgress.of(job),
             estimated_finish=_estimated_finish(job, now),
             attempt=job.attempt,
+            retry_at=_seconds(job.retry_at),
+            run_seconds=job.run_seconds,
+            max_run_seconds=job.spec.max_run_seconds,
+            priority=job.spec.priority,
+            owner=job.owner,
             training_file=job.spec.training_file,
             validation_file=job.spec.validation_file,
             output_directory=str(output),
@@ -128,7 +155,7 @@ class JobObject(Identified):
 
 
 def _phase(job: Job) -> str | None:
-    if job.is_cancelling:
+    if job.is_cancelling or job.is_pausing:
         return "stopping"
     return "waiting_for_gpu" if job.status is Status.QUEUED else job.phase
 

@@ -24,8 +24,9 @@ CONVERSATIONS += b'{"from": "gpt", "value": "Hello!"}]}]\n'
 def claim_new_job(store: JobStore, **fields: str) -> Claim:
     job = make_job(store, **fields)
     assert store.accept(job.id)
-    claim = store.claim(job.id, worker="gpu-0", lease_seconds=600)
+    claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
     assert claim is not None
+    assert claim.job.id == job.id
     return claim
 
 

@@ -102,7 +102,7 @@ def test_jobs_and_job_show_the_state_for_people_and_for_programs(
 ) -> None:
     waiting = make_job(store)
     progress = Progress(step=12, max_steps=75, percent=16.0, loss=3.21, eta_seconds=65.0)
-    store.record(running_job, Update(phase="training", progress=progress))
+    store.leases.record(running_job, Update(phase="training", progress=progress))
     listed = flant5("jobs", url=server_url).out.splitlines()
     assert waiting.id in listed[1]
     assert "running: training, 16 %" in listed[2]
@@ -128,8 +128,10 @@ def test_watch_shows_what_happens_and_succeeds_with_the_job(
     message = "Step 12/75: training loss=3.21"
     with started([*FLANT5, "watch", running_job.job.id], url=server_url) as watching:
         assert line_of(watching) == "Job created; its files are being checked\n"
-        store.record(running_job, Update(events=(NewEvent(message, type="metrics", data=STEP),)))
-        store.finish(running_job, SUCCEEDED)
+        store.leases.record(
+            running_job, Update(events=(NewEvent(message, type="metrics", data=STEP),))
+        )
+        store.leases.finish(running_job, SUCCEEDED)
         out, err = watching.communicate(timeout=30)
     assert f"{message} (812 tokens/s, 1m05s left)" in out
     assert "Job succeeded; the model is ft:flant5-demo:flant5::abcdefgh" in out
@@ -139,7 +141,7 @@ def test_watch_shows_what_happens_and_succeeds_with_the_job(
 def test_watch_in_json_is_one_document_a_line_and_the_job_last(
     server_url: str, store: JobStore, running_job: Claim
 ) -> None:
-    store.finish(running_job, Failed(JobError(code="bad_data", message="record 3 is cut")))
+    store.leases.finish(running_job, Failed(JobError(code="bad_data", message="record 3 is cut")))
     run = flant5("watch", running_job.job.id, "--json", url=server_url)
     assert run.code == 1
     assert [event["seq"] for event in run.lines[:-1]] == [1, 2, 3, 4]
@@ -179,8 +181,8 @@ def test_watch_survives_a_restart_of_the_server(
             server.send_signal(signal.SIGTERM)
             # An open stream does not keep the server from ending.
             assert server.wait(timeout=20) == 0
-            store.record(running_job, Update(events=(NewEvent("while away"),)))
-            store.finish(running_job, SUCCEEDED)
+            store.leases.record(running_job, Update(events=(NewEvent("while away"),)))
+            store.leases.finish(running_job, SUCCEEDED)
             with started(api, port=port, **shared):
                 out, err = watching.communicate(timeout=30)
     assert (watching.returncode, err) == (0, "")
@@ -192,15 +194,15 @@ def test_logs_print_lines_as_they_were_written(
     server_url: str, store: JobStore, running_job: Claim
 ) -> None:
     odd = ["{'loss': 3.2}", "  [bold]indented[/bold]", "日本語"]
-    store.record(running_job, Update(log_lines=tuple(NewLogLine(line) for line in odd)))
+    store.leases.record(running_job, Update(log_lines=tuple(NewLogLine(line) for line in odd)))
     assert flant5("logs", running_job.job.id, url=server_url).out.splitlines() == odd
     tail = flant5("logs", running_job.job.id, "--tail", "1", "--json", url=server_url)
     assert [line["line"] for line in tail.document] == odd[-1:]
     follow = [*FLANT5, "logs", running_job.job.id, "-f", "--tail", "1"]
     with started(follow, url=server_url) as following:
         assert line_of(following) == "日本語\n"
-        store.record(running_job, Update(log_lines=(NewLogLine("the end"),)))
-        store.finish(running_job, SUCCEEDED)
+        store.leases.record(running_job, Update(log_lines=(NewLogLine("the end"),)))
+        store.leases.finish(running_job, SUCCEEDED)
         assert following.communicate(timeout=30)[0] == "the end\n"
     assert following.returncode == 0
 

@@ -40,9 +40,15 @@ def test_a_new_job_has_every_key_of_the_sdk_also_those_that_are_null(client: Tes
         "organization_id": "flant5",
         "status": "validating_files",
         "phase": None,
+        "waiting_for": None,
         "progress": None,
         "estimated_finish": None,
         "attempt": 0,
+        "retry_at": None,
+        "run_seconds": 0.0,
+        "max_run_seconds": None,
+        "priority": 0,
+        "owner": "",
         "training_file": "chats.json",
         "validation_file": None,
         "result_files": [],
@@ -71,7 +77,7 @@ def test_a_running_job_shows_its_phase_progress_and_expected_end(
         step=12, max_steps=75, percent=16.0, loss=3.2, tokens_per_second=800.0, eta_seconds=63.0
     )
     update = Update(phase="training", progress=progress, trained_tokens=4096)
-    assert store.record(running_job, update)
+    assert store.leases.record(running_job, update)
     job = client.get(f"/fine_tuning/jobs/{running_job.job.id}").json()
     assert (job["status"], job["phase"], job["trained_tokens"]) == ("running", "training", 4096)
     assert job["progress"].pop("last_heartbeat_at") > 0
@@ -96,7 +102,7 @@ def test_a_queued_job_waits_for_a_gpu(client: TestClient, store: JobStore) -> No
 def test_a_job_that_succeeded_names_its_model(
     client: TestClient, store: JobStore, running_job: Claim
 ) -> None:
-    store.finish(running_job, Succeeded("ft:flant5-demo:flant5::abcdefgh"))
+    store.leases.finish(running_job, Succeeded("ft:flant5-demo:flant5::abcdefgh"))
     job = client.get(f"/fine_tuning/jobs/{running_job.job.id}").json()
     assert job["status"] == "succeeded"
     assert job["fine_tuned_model"] == "ft:flant5-demo:flant5::abcdefgh"
@@ -107,7 +113,7 @@ def test_a_job_that_failed_says_why(
     client: TestClient, store: JobStore, running_job: Claim
 ) -> None:
     error = JobError(code="bad_data", message="record 3 is cut", param="training_file")
-    store.finish(running_job, Failed(error))
+    store.leases.finish(running_job, Failed(error))
     job = client.get(f"/fine_tuning/jobs/{running_job.job.id}").json()
     assert (job["status"], job["error"]) == ("failed", error.model_dump())
 

@@ -56,7 +56,9 @@ def write(run_directory: RunDirectory, *records: Record) -> None:
 def test_events_are_listed_newest_first_and_page_by_page(
     client: TestClient, store: JobStore, running_job: Claim, url: str
 ) -> None:
-    store.record(running_job, Update(events=(NewEvent("Step 1", type="metrics", data={"a": 1}),)))
+    store.leases.record(
+        running_job, Update(events=(NewEvent("Step 1", type="metrics", data={"a": 1}),))
+    )
     first = client.get(f"{url}/events", params={"limit": 3}).json()
     assert [event["seq"] for event in first["data"]] == [4, 3, 2]
     assert first["has_more"] is True
@@ -75,7 +77,7 @@ def test_log_lines_go_on_after_a_cursor_or_show_their_tail(
     client: TestClient, store: JobStore, running_job: Claim, url: str
 ) -> None:
     lines = tuple(NewLogLine(f"line {number}", stream="stderr") for number in range(1, 6))
-    store.record(running_job, Update(log_lines=lines))
+    store.leases.record(running_job, Update(log_lines=lines))
     page = client.get(f"{url}/logs", params={"limit": 2}).json()
     assert [line["line"] for line in page["data"]] == ["line 1", "line 2"]
     assert set(page["data"][0]) >= {"id", "seq", "created_at", "stream", "line"}
@@ -93,7 +95,7 @@ def test_checkpoints_have_the_shape_of_the_sdk(
         NewCheckpoint(step=5, path="output/checkpoint-5", metrics={}),
         NewCheckpoint(step=10, path="output/checkpoint-10", metrics=metrics),
     )
-    store.record(running_job, Update(checkpoints=checkpoints))
+    store.leases.record(running_job, Update(checkpoints=checkpoints))
     page = client.get(f"{url}/checkpoints").json()
     newest: dict[str, Any] = page["data"][0]
     assert [checkpoint["step_number"] for checkpoint in page["data"]] == [10, 5]

@@ -60,7 +60,7 @@ def test_a_job_from_submission_to_its_model(
 
     claim = run(store, job.id)
     model = f"ft:flant5-demo:flant5:math:{job.id[-8:]}"
-    store.finish(claim, Succeeded(model))
+    store.leases.finish(claim, Succeeded(model))
     output = settings.home_directories.run_directory(job.id).output
     output.mkdir(parents=True)
     (output / "config.json").write_text("{}")
@@ -83,8 +83,9 @@ def test_a_job_from_submission_to_its_model(
 def run(store: JobStore, job_id: str) -> Claim:
     """Plays a worker up to the job's last step."""
     store.accept(job_id)
-    claim = store.claim(job_id, worker="gpu-0", lease_seconds=600)
+    claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
     assert claim is not None
+    assert claim.job.id == job_id
     update = Update(
         events=(NewEvent("Step 10/10: training loss=2.50", type="metrics", data={"step": 10}),),
         checkpoints=(
@@ -94,8 +95,8 @@ def run(store: JobStore, job_id: str) -> Claim:
         progress=Progress(step=10, max_steps=10, percent=100.0),
         trained_tokens=99,
     )
-    assert store.record(claim, update)
-    store.record(claim, Update(events=(NewEvent("Saved"),)))
+    assert store.leases.record(claim, update)
+    store.leases.record(claim, Update(events=(NewEvent("Saved"),)))
     return claim
 
 

@@ -30,11 +30,11 @@ SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
 
 def report(store: JobStore, claim: Claim, *messages: str) -> None:
     events = tuple(NewEvent(message) for message in messages)
-    assert store.record(claim, Update(events=events))
+    assert store.leases.record(claim, Update(events=events))
 
 
 def write(store: JobStore, claim: Claim, *lines: str) -> None:
-    assert store.record(claim, Update(log_lines=tuple(NewLogLine(line) for line in lines)))
+    assert store.leases.record(claim, Update(log_lines=tuple(NewLogLine(line) for line in lines)))
 
 
 def url_of(server_url: str, claim: Claim, topic: str = "events") -> str:
@@ -69,14 +69,14 @@ def test_history_comes_first_then_what_happens_then_the_end(
         wait_until(lambda: "two" in messages(seen), what="the history")
         report(store, running_job, "three")
         wait_until(lambda: "three" in messages(seen), what="the live event")
-        store.finish(running_job, SUCCEEDED)
+        store.leases.finish(running_job, SUCCEEDED)
     assert [sent.seq for sent in seen if sent.event == "message"] == list(range(1, 8))
     assert messages(seen)[3:6] == ["one", "two", "three"]
     assert (seen[-1].event, seen[-1].data) == ("end", {"status": "succeeded"})
 
 
 def test_events_look_as_in_the_list(server_url: str, store: JobStore, running_job: Claim) -> None:
-    store.finish(running_job, Cancelled())
+    store.leases.finish(running_job, Cancelled())
     sent = [sent for sent in follow(url_of(server_url, running_job)) if sent.event == "message"]
     page = httpx.get(url_of(server_url, running_job), params={"limit": 100})
     assert [each.data for each in sent] == page.json()["data"][::-1]
@@ -86,7 +86,7 @@ def test_events_look_as_in_the_list(server_url: str, store: JobStore, running_jo
 def test_a_finished_job_gives_its_history_and_ends(
     server_url: str, store: JobStore, running_job: Claim
 ) -> None:
-    store.finish(running_job, Cancelled())
+    store.leases.finish(running_job, Cancelled())
     seen = list(follow(url_of(server_url, running_job)))
     assert messages(seen)[-1] == "Job cancelled"
     assert seen[-1].event == "end"
@@ -117,7 +117,7 @@ def test_an_event_that_comes_while_the_history_is_read_is_sent_once(
         wait_until(lambda: "in both" in messages(seen), what="the history")
         report(store, running_job, "later")
         wait_until(lambda: "later" in messages(seen), what="the live event")
-        store.finish(running_job, SUCCEEDED)
+        store.leases.finish(running_job, SUCCEEDED)
     assert [sent.seq for sent in seen if sent.event == "message"] == list(range(1, 7))
 
 
@@ -129,7 +129,7 @@ def test_a_client_that_reconnects_misses_nothing_and_gets_nothing_twice(
     with closing(follow(url_of(server_url, running_job))) as stream:
         before = list(islice(stream, 3))
     report(store, running_job, "while away")
-    store.finish(running_job, SUCCEEDED)
+    store.leases.finish(running_job, SUCCEEDED)
     last = str(before[-1].id)
     cursor = last if with_prefix else last.removeprefix("ft-event-")
     after = list(follow(url_of(server_url, running_job), last_event_id=cursor))
@@ -146,7 +146,7 @@ def test_log_lines_stream_to_the_last_one(
     with in_background(follow(url_of(server_url, running_job, "logs"))) as seen:
         wait_until(lambda: len(seen) >= 2, what="the history")
         write(store, running_job, *(f"line {number}" for number in range(2000)))
-        store.finish(running_job, SUCCEEDED)
+        store.leases.finish(running_job, SUCCEEDED)
     lines = [sent for sent in seen if sent.event == "message"]
     assert [line.seq for line in lines] == list(range(1, 2003))
     assert lines[-1].data["line"] == "line 1999"
@@ -158,7 +158,7 @@ def test_lines_with_odd_characters_stay_one_line(
 ) -> None:
     odd = ["data: x", "a\u2028b", "tab\there", "\U0001f600", ""]
     write(store, running_job, *odd)
-    store.finish(running_job, SUCCEEDED)
+    store.leases.finish(running_job, SUCCEEDED)
     seen = list(follow(url_of(server_url, running_job, "logs")))
     assert [sent.data["line"] for sent in seen if sent.event == "message"] == odd
 
@@ -170,7 +170,7 @@ def test_a_silent_stream_is_kept_alive_by_comments(
         wait_until(lambda: [s.event for s in seen].count("comment") >= 2, what="two heartbeats")
         report(store, running_job, "still live")
         wait_until(lambda: "still live" in messages(seen), what="an event after the heartbeats")
-        store.finish(running_job, SUCCEEDED)
+        store.leases.finish(running_job, SUCCEEDED)
 
 
 def test_a_burst_larger_than_the_waiting_room_arrives_whole(
@@ -180,7 +180,7 @@ def test_a_burst_larger_than_the_waiting_room_arrives_whole(
     with in_background(follow(url_of(server_url, running_job))) as seen:
         wait_until(lambda: len(messages(seen)) >= 3, what="the history")
         report(store, running_job, *(str(number) for number in range(400)))
-        store.finish(running_job, SUCCEEDED)
+        store.leases.finish(running_job, SUCCEEDED)
     assert [sent.seq for sent in seen if sent.event == "message"] == list(range(1, 405))
 
 
@@ -201,7 +201,7 @@ def test_streams_of_many_clients_and_jobs_share_one_reader(
     assert len(readers) == 1
     for claim in claims:
         report(store, claim, f"news of {claim.job.id}")
-        store.finish(claim, SUCCEEDED)
+        store.leases.finish(claim, SUCCEEDED)
     for number, thread in enumerate(threads):
         thread.join(timeout=20)
         assert messages(seen[number])[3] == f"news of {claims[number % 3].job.id}"
@@ -241,7 +241,7 @@ def test_one_stream_too_many_is_told_to_come_back(
         assert refused.headers["retry-after"]
         assert refused.json()["error"]["code"] == "too_many_streams"
         assert httpx.get(url).status_code == 200
-        store.finish(running_job, SUCCEEDED)
+        store.leases.finish(running_job, SUCCEEDED)
     wait_until(lambda: app.state.services.tail.num_clients == 0, what="the place to be free")
     assert list(follow(url))[-1].event == "end"
 
@@ -281,7 +281,7 @@ def test_an_open_stream_survives_a_restart_of_redis(
             server.start()
             report(store, claim, "after the restart")
             wait_until(lambda: "after the restart" in messages(seen), what="the live event")
-            store.finish(claim, SUCCEEDED)
+            store.leases.finish(claim, SUCCEEDED)
     assert seen[-1].event == "end"
 
 

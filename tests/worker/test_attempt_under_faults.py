@@ -87,7 +87,7 @@ def test_a_worker_without_redis_ends_its_trainer_before_its_lease_ends(
     assert (after.status, after.epoch) == (Status.RUNNING, 1)
     assert not workshop.run_directory(job.id).result.exists()
     workshop.let_go()
-    workshop.store.release_worker("gpu-0")
+    workshop.store.leases.release_worker("gpu-0")
     assert workshop.run(job.id).status is Status.SUCCEEDED
 
 
@@ -101,8 +101,8 @@ def test_a_worker_that_lost_its_lease_ends_its_trainer_and_says_nothing(
     def lose() -> None:
         workshop.wait_for_step(job.id, 5)
         redis.zadd(keys.RUNNING, {job.id: 1})
-        assert workshop.store.reap(1) == (job.id,)
-        assert workshop.store.claim(job.id, worker="gpu-1", lease_seconds=60)
+        assert workshop.store.leases.reap(1) == (job.id,)
+        assert workshop.store.leases.claim(worker="gpu-1", num_slots=8, lease_seconds=60)
 
     after = workshop.run_while(job.id, lose)
     assert (after.status, after.worker, after.epoch) == (Status.RUNNING, "gpu-1", 3)
@@ -126,7 +126,7 @@ def test_a_killed_worker_leaves_no_process_and_the_next_one_goes_on_at_the_exact
         worker.kill()
         worker.wait()
         wait_until(lambda: not any(map(is_alive, workshop.pids(job.id))), seconds=2)
-        assert workshop.store.release_worker("gpu-0") == (job.id,)
+        assert workshop.store.leases.release_worker("gpu-0") == (job.id,)
     workshop.let_go()
     assert workshop.run(job.id).status is Status.SUCCEEDED
     records = directory.progress.read_text().splitlines()

@@ -23,3 +23,8 @@ class StoreUnavailableError(JobsError):
 
 class StorageFullError(JobsError):
     """The disk that holds HOME is full, or its quota is."""
+
+
+class LimitReachedError(JobsError):
+    """The caller has as many jobs waiting as allowed; another one can be sent when one of them
+    has run or was cancelled."""

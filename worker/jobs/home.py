@@ -5,6 +5,7 @@ jobs/<job-id>/         one run directory per job
 models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
 workers/<name>.lock    held by the worker of that name
+slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
 redis/                 data of the embedded server (`flant5 up`)
 """
 
@@ -17,6 +18,16 @@ class RunDirectory:
     """The files of one job, shared by the worker that writes and the API that reads."""
 
     path: Path
+
+    @property
+    def job_record(self) -> Path:
+        """What was asked for (`worker.jobs.ledger`)."""
+        return self.path / "job.json"
+
+    @property
+    def attempt(self) -> Path:
+        """The last attempt that began (`worker.attempt_record`)."""
+        return self.path / "attempt.json"
 
     @property
     def run_config(self) -> Path:
@@ -82,8 +93,17 @@ class Home:
         return self.root / "workers"
 
     @property
+    def slots(self) -> Path:
+        """With a folder per host: each has a GPU 0."""
+        return self.root / "slots"
+
+    @property
     def redis(self) -> Path:
         return self.root / "redis"
 
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs"
+
     def run_directory(self, job_id: str) -> RunDirectory:
-        return RunDirectory(self.root / "jobs" / job_id)
+        return RunDirectory(self.jobs / job_id)

@@ -1,5 +1,7 @@
 """The job record: what a caller sees of a job, and what its worker needs to know."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from flant5_train.progress import Phase as TrainerPhase
@@ -40,6 +42,10 @@ class Job(BaseModel):
 
     id: str
     spec: JobSpec
+    number: int = 0
+    """Counts all jobs ever created; its place among those of one priority."""
+    owner: str = ""
+    """Name of the API key that submitted it; empty where none is asked for."""
     status: Status
     phase: Phase = None
     """What a running job is doing; null otherwise."""
@@ -54,7 +60,22 @@ class Job(BaseModel):
     worker: str | None = None
     """The worker that holds the lease."""
     last_heartbeat_at: float | None = None
-    cancel_requested: bool = False
+    cancel_requested: Literal["force", "save"] | None = None
+    """`save`: with a checkpoint first."""
+    pause_requested: bool = False
+    run_seconds: float = 0.0
+    """Time that ended attempts held a worker, since the job was created or resumed after its
+    end."""
+    losses: int = 0
+    """Attempts lost in a row without a new checkpoint."""
+    failures: int = 0
+    """Attempts that failed in a way that is worth one more try."""
+    queued_at: float | None = None
+    """When it last went into the queue."""
+    retry_at: float | None = None
+    """When a job that lost an attempt may run again."""
+    result_floor: int = -1
+    """Epoch up to which a result on disk is from before the caller resumed the job."""
     progress: Progress | None = None
     trained_tokens: int | None = None
     error: JobError | None = None
@@ -63,7 +84,11 @@ class Job(BaseModel):
 
     @property
     def is_cancelling(self) -> bool:
-        return self.cancel_requested and not self.status.is_final
+        return self.cancel_requested is not None and not self.status.is_final
+
+    @property
+    def is_pausing(self) -> bool:
+        return self.pause_requested and self.status is Status.RUNNING
 
 
 def model_id(job_id: str, spec: JobSpec, *, step: int | None = None) -> str:

@@ -4,13 +4,16 @@ PREFIX = "flant5:"
 MAX_ENTRIES = 10_000
 """Entries kept per stream, about; the run directory on disk holds everything."""
 
-COUNTER = f"{PREFIX}counter"
 JOBS = f"{PREFIX}jobs"
 VALIDATING = f"{PREFIX}validating"
 QUEUED = f"{PREFIX}queued"
+BELLS = f"{PREFIX}bells"
 RUNNING = f"{PREFIX}running"
+WORKERS = f"{PREFIX}workers"
 MODELS = f"{PREFIX}models"
 NAMES = f"{PREFIX}names"
+RECOVERY = f"{PREFIX}recovery"
+FORGOTTEN = f"{PREFIX}forgotten"
 
 
 def job(job_id: str) -> str:
@@ -27,6 +30,18 @@ def logs(job_id: str) -> str:
 
 def checkpoints(job_id: str) -> str:
     return f"{job(job_id)}:checkpoints"
+
+
+def worker(name: str) -> str:
+    return f"{PREFIX}worker:{name}"
+
+
+def waiting_of(owner: str) -> str:
+    return f"{PREFIX}owner:{owner}:waiting"
+
+
+def running_of(owner: str) -> str:
+    return f"{PREFIX}owner:{owner}:running"
 
 
 def submission(key: str) -> str:

@@ -10,27 +10,31 @@ from worker.jobs.update import Offsets, Update
 
 Fields = Mapping[str, str]
 
+_PLAIN = (
+    *("status", "phase", "worker", "owner", "fine_tuned_model"),
+    *("number", "epoch", "attempt", "losses", "failures", "result_floor"),
+    *("cancel_requested", "pause_requested"),
+)
+_INSTANTS = (
+    *("created_at", "started_at", "finished_at", "queued_at"),
+    *("retry_at", "last_heartbeat_at"),
+)
+_DOCUMENTS = ("spec", "progress", "error", "trained_tokens")
+
 
 def read_job(job_id: str, fields: Fields) -> Job:
     """The snapshot in a job's hash."""
-    plain = {
-        name: fields[name]
-        for name in ("status", "phase", "worker", "fine_tuned_model", "epoch", "attempt")
-        if name in fields
-    }
-    instants = {
-        name: int(fields[name]) / 1000
-        for name in ("created_at", "started_at", "finished_at", "last_heartbeat_at")
-        if name in fields
-    }
-    documents = {
-        name: json.loads(fields[name])
-        for name in ("spec", "progress", "error", "trained_tokens")
-        if name in fields
-    }
-    cancel_requested = fields.get("cancel_requested") == "1"
+    plain = {name: fields[name] for name in _PLAIN if name in fields}
+    instants = {name: int(fields[name]) / 1000 for name in _INSTANTS if name in fields}
+    documents = {name: json.loads(fields[name]) for name in _DOCUMENTS if name in fields}
     return Job.model_validate(
-        {"id": job_id, "cancel_requested": cancel_requested, **plain, **instants, **documents}
+        {
+            "id": job_id,
+            "run_seconds": int(fields.get("run_ms", 0)) / 1000,
+            **plain,
+            **instants,
+            **documents,
+        }
     )
 
 

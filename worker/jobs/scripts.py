@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 from worker.jobs.connection import unavailable
 from worker.jobs.keys import MAX_ENTRIES, PREFIX
 from worker.jobs.life import NEXT
+from worker.jobs.rules import Rules
 
 Argument = str | int | float
 
@@ -23,10 +24,10 @@ class Scripts:
     line; without the flag a full server refuses the script before it has written anything.
     """
 
-    def __init__(self, redis: Redis, *, max_losses: int) -> None:
+    def __init__(self, redis: Redis, rules: Rules) -> None:
         self._redis = redis
         folder = resources.files("worker.jobs") / "lua"
-        head = _head(max_losses=max_losses) + (folder / "prelude.lua").read_text("utf-8")
+        head = _head(rules) + (folder / "prelude.lua").read_text("utf-8")
         self._scripts: dict[str, Callable[..., Any]] = {}
         for file in folder.iterdir():
             name = file.name.removesuffix(".lua")
@@ -54,12 +55,13 @@ class Scripts:
             return answer
 
 
-def _head(*, max_losses: int) -> str:
+def _head(rules: Rules) -> str:
     steps = ", ".join(
         f"{status.value} = {{ {', '.join(f'{to.value} = true' for to in sorted(following))} }}"
         for status, following in NEXT.items()
     )
     return (
-        f"local PREFIX, MAX_ENTRIES, MAX_LOSSES = '{PREFIX}', {MAX_ENTRIES}, {max_losses}\n"
+        f"local PREFIX, MAX_ENTRIES = '{PREFIX}', {MAX_ENTRIES}\n"
+        f"local MAX_LOSSES, RETRY_MS = {rules.max_losses}, {int(rules.retry_seconds * 1000)}\n"
         f"local NEXT = {{ {steps} }}\n"
     )

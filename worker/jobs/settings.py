@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.jobs.home import Home
+from worker.jobs.rules import Rules
 
 
 class SharedSettings(BaseSettings):
@@ -21,8 +22,17 @@ class SharedSettings(BaseSettings):
     """The Redis or Valkey server that holds jobs and the queue."""
     data_root: Path | None = None
     """Directory of host data sets that a job may name by relative path; unset means none."""
+    max_queued_per_key: int = Field(0, ge=0)
+    """Jobs of one API key that may wait at the same time; 0 means any number."""
+    max_running_per_key: int = Field(0, ge=0)
+    """Jobs of one API key that may run at the same time; 0 means any number."""
     hub_models: str = "google/flan-t5-*,lmsys/fastchat-t5-*"
     """Hub names a job may start from: comma-separated patterns."""
+
+    @property
+    def rules(self) -> Rules:
+        """What the life of a job depends on, as far as every process knows it."""
+        return Rules(max_waiting=self.max_queued_per_key, max_running=self.max_running_per_key)
 
     @property
     def home_directories(self) -> Home:

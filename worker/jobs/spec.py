@@ -26,6 +26,11 @@ class JobSpec(BaseModel):
     """Part of the fine-tuned model's id."""
     seed: Seed = 42
     """Seed of the data order, the dropout and the validation split."""
+    priority: int = Field(0, ge=-100, le=100)
+    """Jobs with a higher one run first; those of one priority in the order of their creation."""
+    max_run_seconds: int | None = Field(None, ge=1, le=10**8)
+    """Time on a worker, over all attempts, after which the job is stopped with a checkpoint and
+    has failed; resuming it grants the same time again. Null means no limit."""
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
     """Up to 16 pairs of the caller's own."""
     hyperparameters: Hyperparameters = Hyperparameters()

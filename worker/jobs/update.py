@@ -14,7 +14,11 @@ class Beat(Enum):
     """What the holder of a lease is told when it extends it."""
 
     GO_ON = auto()
+    PAUSE = auto()
+    """Save, then give the job back: it will be paused."""
     CANCEL = auto()
+    CANCEL_SAVE = auto()
+    """Cancel after a checkpoint."""
     LOST = auto()
     """The job is no longer this worker's: stop at once, write nothing."""
 
@@ -35,6 +39,16 @@ class Claim:
     epoch: int
     attempt: int
     offsets: Offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """An attempt that ended without an outcome, through no decision of ours."""
+
+    code: str
+    """The job's failure class, should this have been one loss too many."""
+    counts_as: Literal["losses", "failures"] = "losses"
+    """`failures`: one more try; `losses`: `Rules.max_losses` tries without a new checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

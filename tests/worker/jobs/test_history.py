@@ -13,7 +13,7 @@ from worker.jobs.update import NewCheckpoint, NewEvent, NewLogLine, Update
 def job_id(store: JobStore) -> str:
     """A job with 3 events of its life, 5 more, 7 log lines and 3 checkpoints."""
     claim = claimed_job(store)
-    store.record(
+    store.leases.record(
         claim,
         Update(
             events=tuple(NewEvent(f"event {number}") for number in range(5)),
@@ -98,6 +98,6 @@ def test_the_streams_are_bounded(store: JobStore, history: JobHistory, redis: Re
     claim = claimed_job(store)
     lines = tuple(NewLogLine(str(number)) for number in range(3000))
     for _ in range(5):
-        store.record(claim, Update(log_lines=lines))
+        store.leases.record(claim, Update(log_lines=lines))
     assert redis.xlen(keys.logs(claim.job.id)) < keys.MAX_ENTRIES + 1000
     assert history.logs(claim.job.id, tail=1).items[0].seq == 15_000

@@ -7,38 +7,42 @@ from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job
 from worker.jobs import keys
 from worker.jobs.history import JobHistory
 from worker.jobs.life import Status
+from worker.jobs.rules import Rules
 from worker.jobs.store import JobStore
 from worker.jobs.update import (
     Beat,
     Cancelled,
     Claim,
+    Loss,
     NewCheckpoint,
     NewEvent,
     Succeeded,
     Update,
 )
 
+LOST = Loss("worker_lost")
+
 
 def lose(redis: Redis, store: JobStore, claim: Claim) -> tuple[str, ...]:
     """The lease runs out and the keeper comes by."""
     redis.zadd(keys.RUNNING, {claim.job.id: 1})
-    return store.reap(10)
+    return store.leases.reap(10)
 
 
 def test_a_beat_extends_the_lease(store: JobStore, redis: Redis) -> None:
     claim = claimed_job(store)
     redis.zadd(keys.RUNNING, {claim.job.id: time.time() * 1000 + 500})
-    assert store.beat(claim, LEASE_SECONDS) is Beat.GO_ON
+    assert store.leases.beat(claim, LEASE_SECONDS) is Beat.GO_ON
     until = redis.zscore(keys.RUNNING, claim.job.id)
     assert until is not None
     assert until / 1000 - time.time() > LEASE_SECONDS - 30
-    assert store.reap(10) == ()
+    assert store.leases.reap(10) == ()
 
 
 def test_a_beat_tells_of_the_cancellation(store: JobStore) -> None:
     claim = claimed_job(store)
     store.cancel(claim.job.id)
-    assert store.beat(claim, LEASE_SECONDS) is Beat.CANCEL
+    assert store.leases.beat(claim, LEASE_SECONDS) is Beat.CANCEL
 
 
 def test_a_lease_that_ran_out_puts_the_job_back(
@@ -60,31 +64,31 @@ def test_the_old_holder_changes_nothing_any_more(store: JobStore, redis: Redis) 
     lose(redis, store, old)
     new = claim_again(store, old.job.id, worker="gpu-1")
     before = redis.hgetall(keys.job(old.job.id))
-    assert store.beat(old, LEASE_SECONDS) is Beat.LOST
-    assert not store.record(old, Update(events=(NewEvent("x"),), phase="training"))
-    assert not store.finish(old, Succeeded("ft:old"))
-    assert not store.finish(old, Cancelled())
-    assert store.release(old, reason="x", lost=True) is Status.RUNNING
+    assert store.leases.beat(old, LEASE_SECONDS) is Beat.LOST
+    assert not store.leases.record(old, Update(events=(NewEvent("x"),), phase="training"))
+    assert not store.leases.finish(old, Succeeded("ft:old"))
+    assert not store.leases.finish(old, Cancelled())
+    assert store.leases.release(old, reason="x", loss=LOST) is Status.RUNNING
     assert redis.hgetall(keys.job(old.job.id)) == before
-    assert store.models() == {}
-    assert store.beat(new, LEASE_SECONDS) is Beat.GO_ON
+    assert store.models.all() == {}
+    assert store.leases.beat(new, LEASE_SECONDS) is Beat.GO_ON
 
 
 def test_a_job_that_is_given_back_gets_its_attempt_back(store: JobStore) -> None:
     claim = claimed_job(store)
-    assert store.release(claim, reason="the worker stops", lost=False) is Status.QUEUED
+    assert store.leases.release(claim, reason="the worker stops") is Status.QUEUED
     again = claim_again(store, claim.job.id)
     assert (again.attempt, again.epoch) == (1, 3)
     assert again.job.started_at == claim.job.started_at
 
 
 def test_losses_in_a_row_end_the_job(redis: Redis) -> None:
-    store = JobStore(redis, max_losses=3)
+    store = JobStore(redis, Rules(max_losses=3, retry_seconds=0))
     claim = claimed_job(store)
     for _ in range(2):
-        assert store.release(claim, reason="rank killed", lost=True) is Status.QUEUED
+        assert store.leases.release(claim, reason="rank killed", loss=LOST) is Status.QUEUED
         claim = claim_again(store, claim.job.id)
-    assert store.release(claim, reason="rank killed", lost=True) is Status.FAILED
+    assert store.leases.release(claim, reason="rank killed", loss=LOST) is Status.FAILED
     error = store.get(claim.job.id).error
     assert error is not None
     assert error.code == "worker_lost"
@@ -93,21 +97,23 @@ def test_losses_in_a_row_end_the_job(redis: Redis) -> None:
 
 
 def test_a_checkpoint_forgives_earlier_losses(redis: Redis) -> None:
-    store = JobStore(redis, max_losses=2)
+    store = JobStore(redis, Rules(max_losses=2, retry_seconds=0))
     claim = claimed_job(store)
     for step in (10, 20, 30):
-        assert store.release(claim, reason="lost", lost=True) is Status.QUEUED
+        assert store.leases.release(claim, reason="lost", loss=LOST) is Status.QUEUED
         claim = claim_again(store, claim.job.id)
         checkpoint = NewCheckpoint(step=step, path=f"output/checkpoint-{step}", metrics={})
-        assert store.record(claim, Update(checkpoints=(checkpoint,)))
-    assert store.release(claim, reason="lost", lost=True) is Status.QUEUED
+        assert store.leases.record(claim, Update(checkpoints=(checkpoint,)))
+    assert store.leases.release(claim, reason="lost", loss=LOST) is Status.QUEUED
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_cancelled_job_does_not_go_back_into_the_queue(store: JobStore, is_lost: bool) -> None:
     claim = claimed_job(store)
     store.cancel(claim.job.id)
-    assert store.release(claim, reason="x", lost=is_lost) is Status.CANCELLED
+    assert (
+        store.leases.release(claim, reason="x", loss=LOST if is_lost else None) is Status.CANCELLED
+    )
 
 
 def test_a_cancelled_job_whose_worker_is_lost_is_cancelled(store: JobStore, redis: Redis) -> None:
@@ -119,15 +125,15 @@ def test_a_cancelled_job_whose_worker_is_lost_is_cancelled(store: JobStore, redi
 
 def test_a_restarted_worker_gives_back_its_own_jobs_only(store: JobStore) -> None:
     mine, other = claimed_job(store, worker="gpu-0"), claimed_job(store, worker="gpu-1")
-    assert store.release_worker("gpu-0") == (mine.job.id,)
+    assert store.leases.release_worker("gpu-0") == (mine.job.id,)
     assert store.get(mine.job.id).status is Status.QUEUED
     assert store.get(other.job.id).status is Status.RUNNING
-    assert store.release_worker("gpu-1", only=mine.job.id) == ()
-    assert store.release_worker("gpu-1", only=other.job.id) == (other.job.id,)
+    assert store.leases.release_worker("gpu-1", only=mine.job.id) == ()
+    assert store.leases.release_worker("gpu-1", only=other.job.id) == (other.job.id,)
 
 
 def test_no_more_jobs_are_reaped_than_asked_for(store: JobStore, redis: Redis) -> None:
     claims = [claimed_job(store) for _ in range(3)]
     redis.zadd(keys.RUNNING, {claim.job.id: 1 for claim in claims})
-    assert len(store.reap(2)) == 2
-    assert len(store.reap(2)) == 1
+    assert len(store.leases.reap(2)) == 2
+    assert len(store.leases.reap(2)) == 1

@@ -30,7 +30,7 @@ def make_model(directory: Path) -> str:
 def finished_job(settings: SharedSettings, store: JobStore) -> tuple[Claim, str]:
     claim = claimed_job(store, suffix="math")
     model = model_id(claim.job.id, claim.job.spec)
-    store.finish(claim, Succeeded(model))
+    store.leases.finish(claim, Succeeded(model))
     make_model(settings.home_directories.run_directory(claim.job.id).output)
     return claim, model
 

@@ -5,6 +5,7 @@ from worker.jobs.history import JobHistory
 from worker.jobs.job import Progress
 from worker.jobs.store import JobStore
 from worker.jobs.update import (
+    Loss,
     Move,
     NewCheckpoint,
     NewEvent,
@@ -28,7 +29,7 @@ def test_an_update_is_stored_with_all_its_parts(store: JobStore, history: JobHis
         progress=progress,
         trained_tokens=12_345_678_901,
     )
-    assert store.record(claim, update)
+    assert store.leases.record(claim, update)
     job = store.get(claim.job.id)
     assert (job.phase, job.progress, job.trained_tokens) == ("training", progress, 12_345_678_901)
     event = history.events(job.id, limit=1).items[0]
@@ -49,8 +50,8 @@ def test_an_update_is_stored_with_all_its_parts(store: JobStore, history: JobHis
 
 def test_what_an_update_leaves_out_stays_as_it_is(store: JobStore) -> None:
     claim = claimed_job(store)
-    store.record(claim, Update(phase="training", trained_tokens=5))
-    store.record(claim, Update(events=(NewEvent("x"),)))
+    store.leases.record(claim, Update(phase="training", trained_tokens=5))
+    store.leases.record(claim, Update(events=(NewEvent("x"),)))
     job = store.get(claim.job.id)
     assert (job.phase, job.trained_tokens) == ("training", 5)
 
@@ -59,8 +60,8 @@ def test_the_same_part_of_the_files_is_stored_once(store: JobStore, history: Job
     claim = claimed_job(store)
     move = Move(start=Offsets(), end=Offsets(progress=100, log=20))
     update = Update(events=(NewEvent("x"),), log_lines=(NewLogLine("y"),), move=move)
-    assert store.record(claim, update)
-    assert store.record(claim, update)
+    assert store.leases.record(claim, update)
+    assert store.leases.record(claim, update)
     assert [event.message for event in history.events(claim.job.id).items].count("x") == 1
     assert len(history.logs(claim.job.id).items) == 1
 
@@ -69,7 +70,7 @@ def test_an_update_that_begins_elsewhere_is_refused(store: JobStore, history: Jo
     claim = claimed_job(store)
     move = Move(start=Offsets(progress=50), end=Offsets(progress=100))
     with pytest.raises(OffsetsMovedError) as caught:
-        store.record(claim, Update(events=(NewEvent("x"),), move=move))
+        store.leases.record(claim, Update(events=(NewEvent("x"),), move=move))
     assert caught.value.stored == Offsets()
     assert "x" not in {event.message for event in history.events(claim.job.id).items}
 
@@ -77,8 +78,8 @@ def test_an_update_that_begins_elsewhere_is_refused(store: JobStore, history: Jo
 def test_the_next_attempt_is_told_how_far_the_files_are_read(store: JobStore) -> None:
     claim = claimed_job(store)
     end = Offsets(progress=1_234_567_890_123, log=42)
-    store.record(claim, Update(move=Move(start=Offsets(), end=end)))
-    store.release(claim, reason="x", lost=True)
+    store.leases.record(claim, Update(move=Move(start=Offsets(), end=end)))
+    store.leases.release(claim, reason="x", loss=Loss("worker_lost"))
     assert claim_again(store, claim.job.id).offsets == end
 
 
@@ -86,6 +87,6 @@ def test_a_step_that_was_saved_again_is_listed_once(store: JobStore, history: Jo
     claim = claimed_job(store)
     for step, loss in ((10, 1.0), (20, 2.0), (10, 3.0)):
         checkpoint = NewCheckpoint(step=step, path=f"c-{step}", metrics={"loss": loss})
-        store.record(claim, Update(checkpoints=(checkpoint,)))
+        store.leases.record(claim, Update(checkpoints=(checkpoint,)))
     listed = history.checkpoints(claim.job.id).items
     assert [(item.step, item.metrics["loss"]) for item in listed] == [(10, 3.0), (20, 2.0)]

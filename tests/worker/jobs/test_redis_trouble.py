@@ -33,16 +33,16 @@ def test_a_server_that_is_gone_is_unavailable_and_comes_back(server: EmbeddedRed
             lambda: store.create(spec()),
             lambda: store.get(claim.job.id),
             lambda: store.list(after=None, limit=1),
-            lambda: store.beat(claim, 1),
-            lambda: store.models(),
+            lambda: store.leases.beat(claim, 1),
+            lambda: store.models.all(),
             lambda: history.events(claim.job.id),
             lambda: num_doorbells(redis),
         ):
             with pytest.raises(StoreUnavailableError, match="Redis is not available"):
                 call()
         server.start()
-        assert store.beat(claim, LEASE_SECONDS) is Beat.GO_ON
-        assert store.finish(claim, Succeeded("ft:x"))
+        assert store.leases.beat(claim, LEASE_SECONDS) is Beat.GO_ON
+        assert store.leases.finish(claim, Succeeded("ft:x"))
 
 
 def test_nothing_that_was_answered_is_lost_by_a_kill(server: EmbeddedRedis) -> None:
@@ -80,12 +80,12 @@ def test_jobs_on_a_full_server_can_go_on_and_end(server: EmbeddedRedis) -> None:
         with pytest.raises(StoreUnavailableError):
             store.create(spec())
         with pytest.raises(StoreUnavailableError):
-            store.record(ending, Update(log_lines=(NewLogLine("x"),)))
-        assert store.beat(ending, LEASE_SECONDS) is Beat.GO_ON
+            store.leases.record(ending, Update(log_lines=(NewLogLine("x"),)))
+        assert store.leases.beat(ending, LEASE_SECONDS) is Beat.GO_ON
         assert store.cancel(ending.job.id).cancel_requested
-        assert store.finish(ending, Succeeded("ft:x"))
-        assert store.release(released, reason="x", lost=False) is Status.QUEUED
-        assert store.release_worker("gpu-0") == (lost.job.id,)
+        assert store.leases.finish(ending, Succeeded("ft:x"))
+        assert store.leases.release(released, reason="x") is Status.QUEUED
+        assert store.leases.release_worker("gpu-0") == (lost.job.id,)
         redis.config_set("maxmemory", 0)
         claim_again(store, released.job.id)
 

@@ -38,7 +38,7 @@ def test_a_job_that_does_not_exist_is_named(store: JobStore) -> None:
     with pytest.raises(NotFoundError, match="ftjob-nothing"):
         store.cancel("ftjob-nothing")
     assert not store.accept("ftjob-nothing")
-    assert store.claim("ftjob-nothing", worker="w", lease_seconds=1) is None
+    assert store.leases.claim(worker="w", num_slots=1, lease_seconds=1) is None
 
 
 def test_a_second_try_with_the_same_submission_key_finds_the_first_job(
@@ -84,7 +84,7 @@ def test_a_claim_starts_an_attempt(store: JobStore, history: JobHistory) -> None
     assert (job.status, job.worker) == (Status.RUNNING, "gpu-7")
     assert job.started_at is not None
     assert job.last_heartbeat_at is not None
-    assert store.claim(job.id, worker="gpu-8", lease_seconds=60) is None
+    assert store.leases.claim(worker="gpu-8", num_slots=8, lease_seconds=60) is None
     assert history.events(job.id).items[0].message == "Attempt 1 started on worker gpu-7"
 
 
@@ -93,42 +93,42 @@ def test_a_claim_whose_answer_was_lost_is_given_again(redis: Redis, store: JobSt
     a job that runs nowhere."""
     job = queued_job(store)
     claim = store._scripts._scripts["claim"]
-    arguments = [job.id, "gpu-0", 60_000, "token"]
-    assert [claim(args=arguments), claim(args=arguments)] == [1, 1]
-    assert claim(args=[*arguments[:3], "other token"]) == 0
+    before, after = ("gpu-0", 8, 60_000), (0, 0)
+    assert [claim(args=[*before, "token", *after]) for _ in range(2)] == [job.id, job.id]
+    assert claim(args=[*before, "other token", *after]) is None
     assert store.get(job.id).attempt == 1
 
 
 def test_a_succeeded_job_has_its_model_registered(store: JobStore) -> None:
     claim = claimed_job(store)
-    assert store.finish(claim, Succeeded("ft:x"))
+    assert store.leases.finish(claim, Succeeded("ft:x"))
     job = store.get(claim.job.id)
     assert (job.status, job.fine_tuned_model, job.phase) == (Status.SUCCEEDED, "ft:x", None)
     assert (job.worker, job.error) == (None, None)
-    assert store.models() == {"ft:x": job.id}
-    assert store.job_of_model("ft:x") == job.id
-    store.forget_model("ft:x")
+    assert store.models.all() == {"ft:x": job.id}
+    assert store.models.job_of("ft:x") == job.id
+    store.models.forget("ft:x")
     with pytest.raises(NotFoundError, match="ft:x"):
-        store.job_of_model("ft:x")
+        store.models.job_of("ft:x")
     with pytest.raises(NotFoundError, match="ft:x"):
-        store.forget_model("ft:x")
+        store.models.forget("ft:x")
 
 
 def test_a_failed_job_has_its_error(store: JobStore) -> None:
     claim = claimed_job(store)
     error = JobError(code="cuda_oom", message="out of memory", param=None)
-    assert store.finish(claim, Failed(error))
+    assert store.leases.finish(claim, Failed(error))
     job = store.get(claim.job.id)
     assert (job.status, job.error) == (Status.FAILED, error)
-    assert store.models() == {}
+    assert store.models.all() == {}
 
 
 def test_the_end_is_told_once_and_may_be_told_again(store: JobStore, history: JobHistory) -> None:
     claim = claimed_job(store)
-    assert store.finish(claim, Succeeded("ft:x"))
+    assert store.leases.finish(claim, Succeeded("ft:x"))
     num_events = len(history.events(claim.job.id).items)
-    assert store.finish(claim, Succeeded("ft:x"))
-    assert not store.finish(claim, Cancelled())
+    assert store.leases.finish(claim, Succeeded("ft:x"))
+    assert not store.leases.finish(claim, Cancelled())
     assert len(history.events(claim.job.id).items) == num_events
     assert store.get(claim.job.id).status is Status.SUCCEEDED
 
@@ -138,7 +138,7 @@ def test_a_job_that_waits_is_cancelled_at_once(store: JobStore, is_queued: bool)
     job = queued_job(store) if is_queued else store.create(spec())
     assert store.cancel(job.id).status is Status.CANCELLED
     assert store.to_validate(10) == ()
-    assert store.bells(0, 10) == ()
+    assert store.leases.bells(0, 10) == ()
     with pytest.raises(InvalidRequestError, match="cancelled before"):
         store.cancel(job.id)
 
@@ -149,13 +149,13 @@ def test_a_running_job_is_asked_to_stop_once(store: JobStore, history: JobHistor
     assert store.cancel(claim.job.id).status is Status.RUNNING
     messages = [event.message for event in history.events(claim.job.id).items]
     assert messages.count("Cancellation requested") == 1
-    assert store.finish(claim, Cancelled())
+    assert store.leases.finish(claim, Cancelled())
     assert store.get(claim.job.id).status is Status.CANCELLED
 
 
 def test_a_job_that_has_ended_cannot_be_cancelled(store: JobStore) -> None:
     claim = claimed_job(store)
-    store.finish(claim, Succeeded("ft:x"))
+    store.leases.finish(claim, Succeeded("ft:x"))
     with pytest.raises(InvalidRequestError, match="succeeded; only a job that has not ended"):
         store.cancel(claim.job.id)
 
@@ -165,7 +165,7 @@ def test_a_job_that_ended_while_its_cancellation_was_on_the_way_keeps_its_outcom
 ) -> None:
     claim = claimed_job(store)
     store.cancel(claim.job.id)
-    assert store.finish(claim, Succeeded("ft:x"))
+    assert store.leases.finish(claim, Succeeded("ft:x"))
     assert store.get(claim.job.id).status is Status.SUCCEEDED
 
 
@@ -173,25 +173,25 @@ def test_doorbells_are_rung_for_new_jobs_first_and_again_when_they_are_old(
     store: JobStore, redis: Redis
 ) -> None:
     first, second = queued_job(store).id, queued_job(store).id
-    assert store.bells(30, limit=10) == (first, second)
-    assert store.bells(30, limit=10) == ()
+    assert store.leases.bells(30, limit=10) == (first, second)
+    assert store.leases.bells(30, limit=10) == ()
     third = queued_job(store).id
-    redis.zadd(keys.QUEUED, {first: (time.time() - 31) * 1000})
-    assert store.bells(30, limit=10) == (third, first)
+    redis.zadd(keys.BELLS, {first: (time.time() - 31) * 1000})
+    assert store.leases.bells(30, limit=10) == (third, first)
 
 
 def test_a_job_that_went_back_into_the_queue_gets_a_new_doorbell(store: JobStore) -> None:
     job = queued_job(store)
-    assert store.bells(30, limit=10) == (job.id,)
+    assert store.leases.bells(30, limit=10) == (job.id,)
     claim = claim_again(store, job.id)
-    assert store.bells(30, limit=10) == ()
-    store.release(claim, reason="the worker stops", lost=False)
-    assert store.bells(30, limit=10) == (job.id,)
+    assert store.leases.bells(30, limit=10) == ()
+    store.leases.release(claim, reason="the worker stops")
+    assert store.leases.bells(30, limit=10) == (job.id,)
 
 
 def test_every_event_of_the_life_says_the_new_status(store: JobStore, history: JobHistory) -> None:
     claim = claimed_job(store)
-    store.finish(claim, Succeeded("ft:x"))
+    store.leases.finish(claim, Succeeded("ft:x"))
     events = history.events_since(claim.job.id).items
     assert [event.data["status"] for event in events] == [
         "validating_files",
@@ -203,9 +203,11 @@ def test_every_event_of_the_life_says_the_new_status(store: JobStore, history: J
 
 
 def test_nothing_is_kept_outside_our_prefix(store: JobStore, redis: Redis) -> None:
-    store.finish(claimed_job(store, metadata={"a": "b"}), Succeeded("ft:x"))
+    store.leases.finish(claimed_job(store, metadata={"a": "b"}), Succeeded("ft:x"))
     store.create(spec(), submission_key="k")
     names = [str(name) for name in redis.scan_iter()]
     assert names
     assert all(name.startswith(keys.PREFIX) for name in names)
-    assert json.loads(redis.hget(keys.job(store.models()["ft:x"]), "metadata") or "") == {"a": "b"}
+    assert json.loads(redis.hget(keys.job(store.models.all()["ft:x"]), "metadata") or "") == {
+        "a": "b"
+    }

@@ -1,13 +1,16 @@
 #!lua flags=allow-oom
--- ARGV: id -> status before, or nothing when there is no such job
+-- ARGV: id, force | save -> status before, or nothing when there is no such job
 local id, key = ARGV[1], job_key(ARGV[1])
 local status = status_of(id)
-if not status or not next(NEXT[status]) then return status end
-local is_first = redis.call('HGET', key, 'cancel_requested') ~= '1'
-redis.call('HSET', key, 'cancel_requested', 1)
 if status == 'running' then
-  if is_first then append_event(id, { message = 'Cancellation requested' }) end
-else
+  local before = redis.call('HGET', key, 'cancel_requested')
+  if before ~= 'force' and before ~= ARGV[2] then
+    redis.call('HSET', key, 'cancel_requested', ARGV[2])
+    append_event(id, { message = ARGV[2] == 'save'
+      and 'Cancellation requested, with a checkpoint' or 'Cancellation requested' })
+  end
+elseif IS_WAITING[status] then
+  redis.call('HSET', key, 'cancel_requested', ARGV[2])
   cancelled(id)
 end
 return status

@@ -1,18 +1,24 @@
 #!lua
--- ARGV: id, model id, spec, submission key or '', seconds to remember it, metadata -> id of the job
-local id, key = ARGV[1], job_key(ARGV[1])
-if redis.call('EXISTS', key) == 1 then return id end
+-- ARGV: id, model id, spec, submission key or '', seconds to remember it, metadata, owner,
+-- most jobs of an owner that may wait or 0, slots, priority -> {id of the job} | {false, waiting}
+local id, key, owner = ARGV[1], job_key(ARGV[1]), ARGV[7]
+if redis.call('EXISTS', key) == 1 then return { id } end
 if ARGV[4] ~= '' then
   local first = redis.call('GET', ARGV[4])
-  if first then return first end
-  redis.call('SET', ARGV[4], id, 'EX', ARGV[5])
+  -- A job that was cleaned up since then is no answer.
+  if first and redis.call('EXISTS', job_key(first)) == 1 then return { first } end
 end
+local num_waiting = redis.call('SCARD', PREFIX .. 'owner:' .. owner .. ':waiting')
+if tonumber(ARGV[8]) > 0 and num_waiting >= tonumber(ARGV[8]) then return { false, num_waiting } end
+if ARGV[4] ~= '' then redis.call('SET', ARGV[4], id, 'EX', ARGV[5]) end
 local number = redis.call('INCR', PREFIX .. 'counter')
 redis.call('HSET', key, 'status', 'validating_files', 'spec', ARGV[3], 'metadata', ARGV[6],
-  'created_at', now(), 'number', number, 'epoch', 0, 'attempt', 0)
+  'created_at', now(), 'number', number, 'epoch', 0, 'attempt', 0, 'owner', owner,
+  'num_slots', ARGV[9], 'priority', ARGV[10])
 redis.call('HSET', PREFIX .. 'names', ARGV[2], id)
 redis.call('ZADD', PREFIX .. 'jobs', number, id)
 redis.call('ZADD', INDEX.validating_files, number, id)
+count_for_owner(id, 'validating_files')
 append_event(id, { message = 'Job created; its files are being checked',
   data = '{"status":"validating_files"}' })
-return id
+return { id }

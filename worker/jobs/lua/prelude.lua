@@ -1,11 +1,16 @@
--- Shared by all scripts. Before it stand PREFIX, MAX_ENTRIES, MAX_LOSSES and NEXT (worker.jobs.life).
--- Times are whole milliseconds of the server's clock; JSON written by callers is passed through.
+-- Shared by all scripts. Before it stand PREFIX, MAX_ENTRIES, MAX_LOSSES, RETRY_MS and NEXT
+-- (worker.jobs.life). Times are whole milliseconds of the server's clock; JSON written by callers
+-- is passed through.
 
 local INDEX = {
   validating_files = PREFIX .. 'validating',
   queued = PREFIX .. 'queued',
   running = PREFIX .. 'running',
 }
+local BELLS = PREFIX .. 'bells'
+local WORKERS = PREFIX .. 'workers'
+local MAX_RETRY_MS, MAX_FAILURES = 60000, 2
+local IS_WAITING = { validating_files = true, queued = true, paused = true }
 
 local function job_key(id) return PREFIX .. 'job:' .. id end
 
@@ -23,6 +28,34 @@ local function append_event(id, event)
     'type', event.type or 'message', 'message', event.message, 'data', event.data or '{}')
 end
 
+-- Which of its owner's jobs it counts among: those that wait, those that run, or none.
+local function count_for_owner(id, status)
+  local of = PREFIX .. 'owner:' .. (redis.call('HGET', job_key(id), 'owner') or '')
+  redis.call(IS_WAITING[status] and 'SADD' or 'SREM', of .. ':waiting', id)
+  redis.call(status == 'running' and 'SADD' or 'SREM', of .. ':running', id)
+end
+
+-- The time that an attempt held its worker is kept, then the worker let go.
+local function leave_worker(key)
+  local held = redis.call('HMGET', key, 'claimed_at', 'last_heartbeat_at')
+  if held[1] then redis.call('HINCRBY', key, 'run_ms', math.max(0, held[2] - held[1])) end
+  redis.call('HDEL', key, 'worker', 'claim_token', 'claimed_at')
+end
+
+local function enter_index(id, to, score)
+  local key = job_key(id)
+  local number = tonumber(redis.call('HGET', key, 'number'))
+  if to == 'queued' then
+    -- The higher priority first, then the older job; a job that comes back has its old place.
+    local priority = tonumber(redis.call('HGET', key, 'priority') or 0)
+    redis.call('ZADD', INDEX.queued, number - priority * 1e10, id)
+    redis.call('ZADD', BELLS, redis.call('HGET', key, 'retry_at') or number, id)
+    redis.call('HSET', key, 'queued_at', now())
+  else
+    redis.call('ZADD', INDEX[to], score or number, id)
+  end
+end
+
 -- Every step of every job goes through here: the status, the index it is found by, the event.
 local function move(id, to, step)
   local key, from = job_key(id), status_of(id)
@@ -30,17 +63,22 @@ local function move(id, to, step)
     error('no step from ' .. tostring(from) .. ' to ' .. to .. ' for job ' .. id)
   end
   if INDEX[from] then redis.call('ZREM', INDEX[from], id) end
+  if from == 'queued' then
+    redis.call('ZREM', BELLS, id)
+    redis.call('HDEL', key, 'retry_at')
+  end
   redis.call('HSET', key, 'status', to)
   redis.call('HDEL', key, 'phase')
-  if from == 'running' then redis.call('HDEL', key, 'worker', 'claim_token') end
-  if INDEX[to] then
-    -- A doorbell that was never rung sorts before all that were: its score is the job's number.
-    redis.call('ZADD', INDEX[to], step.score or redis.call('HGET', key, 'number'), id)
-  else
-    redis.call('HSET', key, 'finished_at', now())
+  if from == 'running' then leave_worker(key) end
+  if INDEX[to] then enter_index(id, to, step.score) end
+  if not INDEX[to] and to ~= 'paused' then
+    redis.call('HSET', key, 'finished_at', step.at or now())
+    redis.call('HDEL', key, 'pause_requested')
   end
+  count_for_owner(id, to)
   append_event(id, {
-    level = step.level, message = step.message, data = step.data or '{"status":"' .. to .. '"}',
+    at = step.at, level = step.level, message = step.message,
+    data = step.data or '{"status":"' .. to .. '"}',
   })
 end
 
@@ -50,8 +88,13 @@ local function fail(id, code, message, param)
   move(id, 'failed', { level = 'error', message = 'Job failed: ' .. message })
 end
 
-local function cancelled(id)
-  move(id, 'cancelled', { message = 'Job cancelled' })
+local function cancelled(id, at)
+  move(id, 'cancelled', { at = at, message = 'Job cancelled' })
+end
+
+local function paused(id)
+  redis.call('HDEL', job_key(id), 'pause_requested')
+  move(id, 'paused', { message = 'Job paused' })
 end
 
 -- True when the claim of this epoch still holds the job.
@@ -60,19 +103,59 @@ local function holds(id, epoch)
   return state[1] == 'running' and state[2] == epoch
 end
 
+-- Counts a lost attempt and says when the next may begin: at once after the first loss, then
+-- later each time. False when the job has failed by it.
+local function count_loss(id, reason, loss)
+  local key = job_key(id)
+  local count = redis.call('HINCRBY', key, loss.counter, 1)
+  if loss.counter == 'failures' and count >= MAX_FAILURES then
+    fail(id, loss.code, reason .. '; so did the attempt before')
+    return false
+  end
+  if loss.counter == 'losses' and count >= MAX_LOSSES then
+    fail(id, loss.code, count .. ' attempts in a row were lost without a new checkpoint; ' ..
+      'the last one: ' .. reason)
+    return false
+  end
+  if count > 1 then
+    local pause = math.min(RETRY_MS * 2 ^ (count - 2), MAX_RETRY_MS)
+    redis.call('HSET', key, 'retry_at', math.floor(now() + pause))
+  end
+  return true
+end
+
 -- A running job goes back into the queue; the higher epoch shuts its old holder out for good.
-local function give_back(id, reason, lost)
+-- `loss` = { counter = 'losses' | 'failures', code = ... }, or nothing when nobody is at fault.
+local function give_back(id, reason, loss)
   local key = job_key(id)
   redis.call('HINCRBY', key, 'epoch', 1)
-  if redis.call('HGET', key, 'cancel_requested') == '1' then return cancelled(id) end
-  if not lost then
-    redis.call('HINCRBY', key, 'attempt', -1)
-    return move(id, 'queued', { message = 'Job queued again: ' .. reason })
+  if redis.call('HEXISTS', key, 'cancel_requested') == 1 then return cancelled(id) end
+  if not loss then
+    redis.call('HSET', key, 'attempt', math.max(0, redis.call('HGET', key, 'attempt') - 1))
+  elseif not count_loss(id, reason, loss) then
+    return
   end
-  local losses = redis.call('HINCRBY', key, 'losses', 1)
-  if losses >= MAX_LOSSES then
-    return fail(id, 'worker_lost', losses .. ' attempts in a row were lost without a new ' ..
-      'checkpoint; the last one: ' .. reason)
+  if redis.call('HEXISTS', key, 'pause_requested') == 1 then return paused(id) end
+  move(id, 'queued', { level = loss and 'warn' or 'info', message = 'Job queued again: ' .. reason })
+end
+
+local LOST = { counter = 'losses', code = 'worker_lost' }
+
+-- Names of the workers that hold a job, as a set.
+local function busy_workers()
+  local busy = {}
+  for _, id in ipairs(redis.call('ZRANGE', INDEX.running, 0, -1)) do
+    busy[redis.call('HGET', job_key(id), 'worker') or ''] = true
   end
-  move(id, 'queued', { level = 'warn', message = 'Job queued again: ' .. reason })
+  return busy
+end
+
+-- Numbers of slots of the workers that could take a job now, by name.
+local function idle_workers(at)
+  local idle, busy = {}, busy_workers()
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, at, '+inf')) do
+    local state = redis.call('HMGET', PREFIX .. 'worker:' .. name, 'num_slots', 'sick')
+    if state[1] and not state[2] and not busy[name] then idle[name] = tonumber(state[1]) end
+  end
+  return idle
 end

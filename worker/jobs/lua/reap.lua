@@ -3,6 +3,6 @@
 local ids = redis.call('ZRANGEBYSCORE', INDEX.running, '-inf', now(), 'LIMIT', 0, ARGV[1])
 for _, id in ipairs(ids) do
   local worker = redis.call('HGET', job_key(id), 'worker')
-  give_back(id, 'no sign of life from worker ' .. tostring(worker), true)
+  give_back(id, 'no sign of life from worker ' .. tostring(worker), LOST)
 end
 return ids

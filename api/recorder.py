@@ -1,0 +1,107 @@
+"""Nothing is acknowledged before it is on disk: brings `job.json` to what the store says."""
+
+import errno
+import logging
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.errors import StorageFailedError
+from worker.jobs.errors import (
+    InvalidRequestError,
+    JobsError,
+    NotFoundError,
+    StorageFullError,
+    StoreUnavailableError,
+)
+from worker.jobs.home import Home
+from worker.jobs.job import Job
+from worker.jobs.ledger import Ledger
+from worker.jobs.life import Status
+from worker.jobs.store import JobStore
+
+_NUM_LOCKS = 64
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Every method raises StoreUnavailableError, and StorageFullError or StorageFailedError when
+    the disk does not take the record."""
+
+    def __init__(self, store: JobStore, home: Home) -> None:
+        self._store = store
+        self._home = home
+        self._ledger = Ledger(home)
+        # Of two requests about one job the one that reads last must write last.
+        self._locks = tuple(threading.Lock() for _ in range(_NUM_LOCKS))
+
+    def record(self, job_id: str) -> Job:
+        """The job as it stands in the store and on disk."""
+        with self._alone_with(job_id):
+            job = self._store.get(job_id)
+            try:
+                self._ledger.write(job)
+            except OSError as error:
+                raise _error_of(
+                    error,
+                    f"job {job_id} is now {_state_of(job)}, but that could not be written to disk "
+                    f"({error.strerror}) and would be forgotten with the store; send it again "
+                    "when the disk takes it",
+                ) from error
+            return job
+
+    def record_new(self, job_id: str) -> Job | None:
+        """The job of a submission, on disk; None when an earlier try of the submission could not
+        record it and gave it up. A job that can't be recorded now is given up: it is cancelled."""
+        with self._alone_with(job_id):
+            job = self._store.get(job_id)
+            try:
+                # An acknowledged job: a retry has nothing to add, and must not give it up.
+                if self._home.run_directory(job_id).job_record.exists():
+                    return job
+                if job.status is Status.CANCELLED:
+                    return None
+                self._ledger.write(job)
+            except OSError as error:
+                outcome = self._give_up(job_id)
+                raise _error_of(
+                    error,
+                    f"the job could not be written to disk ({error.strerror}); {outcome}",
+                ) from error
+            return job
+
+    def _give_up(self, job_id: str) -> str:
+        """What became of the job."""
+        _log.error("job %s can't be recorded; it is cancelled", job_id)
+        try:
+            self._store.cancel(job_id)
+        except StoreUnavailableError as error:
+            return f"job {job_id} may run nevertheless, because it can't be cancelled now: {error}"
+        except (InvalidRequestError, NotFoundError) as error:
+            # It ended before it was acknowledged: there is nothing to cancel.
+            _log.info("job %s needs no cancelling: %s", job_id, error)
+        try:
+            # A record whose last step, the sync of its directory, failed.
+            self._ledger.forget(job_id)
+        except OSError as error:
+            _log.error("the record of job %s can't be removed: %s", job_id, error)
+        return f"job {job_id} was cancelled again: submit it anew when the disk takes it"
+
+    @contextmanager
+    def _alone_with(self, job_id: str) -> Iterator[None]:
+        with self._locks[zlib.crc32(job_id.encode()) % _NUM_LOCKS]:
+            yield
+
+
+def _state_of(job: Job) -> str:
+    if job.is_cancelling:
+        return "being cancelled"
+    return "being paused" if job.is_pausing else job.status.value
+
+
+def _error_of(error: OSError, message: str) -> JobsError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFullError(message)
+    return StorageFailedError(message)

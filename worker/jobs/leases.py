@@ -1,0 +1,133 @@
+"""The workers' side of the store: claims, beats, news and ends, all fenced by the epoch."""
+
+import secrets
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.errors import NotFoundError
+from worker.jobs.known import Known, encode_known
+from worker.jobs.life import Status
+from worker.jobs.records import encode_update, read_job
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
+from worker.jobs.update import (
+    Beat,
+    Claim,
+    Failed,
+    Loss,
+    Offsets,
+    OffsetsMovedError,
+    Outcome,
+    Succeeded,
+    Update,
+)
+
+
+class Leases:
+    """Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis, scripts: Scripts, rules: Rules) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._rules = rules
+
+    def claim(self, *, worker: str, num_slots: int, lease_seconds: float) -> Claim | None:
+        """queued -> running under a new epoch, for the best job that `num_slots` are enough for;
+        None when there is nothing to claim."""
+        job_id = self._scripts.run(
+            "claim",
+            worker,
+            num_slots,
+            int(lease_seconds * 1000),
+            secrets.token_hex(16),
+            self._rules.max_running,
+            int(self._rules.left_seconds * 1000),
+        )
+        return None if job_id is None else self._claim_of(job_id)
+
+    def restore(self, known: Known, *, holder: str | None, lease_seconds: float) -> Claim | None:
+        """A job that the store does not know, as its run directory tells it: held by `holder`, who
+        adds what the files say, or without one with its files to be checked. None when the job
+        is in the store anyway, and without a holder."""
+        job_id = known.record.id
+        args = (job_id, encode_known(known), holder or "", int(lease_seconds * 1000))
+        is_new = self._scripts.run("restore", *args)
+        return self._claim_of(job_id) if is_new and holder else None
+
+    def _claim_of(self, job_id: str) -> Claim:
+        with unavailable():
+            fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
+        job = read_job(job_id, fields)
+        offsets = Offsets(
+            progress=int(fields.get("progress_offset", 0)), log=int(fields.get("log_offset", 0))
+        )
+        return Claim(job=job, epoch=job.epoch, attempt=job.attempt, offsets=offsets)
+
+    def beat(self, claim: Claim, lease_seconds: float) -> Beat:
+        """Extends the lease, and tells whether to go on."""
+        lease_ms = int(lease_seconds * 1000)
+        return Beat[self._scripts.run("beat", claim.job.id, claim.epoch, lease_ms).upper()]
+
+    def record(self, claim: Claim, update: Update) -> bool:
+        """Stores an update as a whole; False when the claim no longer holds the job.
+
+        Raises OffsetsMovedError when the update does not begin where the store stands.
+        """
+        answer = self._scripts.run("record", claim.job.id, claim.epoch, encode_update(update))
+        if answer[0] == "moved":
+            raise OffsetsMovedError(Offsets(progress=answer[1], log=answer[2]))
+        return bool(answer[0] == "recorded")
+
+    def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        """running -> a final status; True also when the job ended this way before."""
+        return bool(self._scripts.run_durably("finish", *_finish_args(claim, outcome)))
+
+    def finish_restored(self, claim: Claim, outcome: Outcome, *, finished_at: float) -> bool:
+        """As `finish`, at that time, and not waiting for the disk: a restored job is there anyway,
+        and a thousand of them need not wait a thousand times."""
+        args = (*_finish_args(claim, outcome), int(finished_at * 1000))
+        return bool(self._scripts.run("finish", *args))
+
+    def release(self, claim: Claim, *, reason: str, loss: Loss | None = None) -> Status:
+        """The job goes back into the queue, or is paused or cancelled if that is wished, and its
+        status after that comes back.
+
+        A loss counts, and one too many fails the job; without one the attempt is given back.
+        """
+        loss_args = (loss.counts_as, loss.code) if loss else ("", "")
+        status = self._scripts.run("release", claim.job.id, claim.epoch, reason, *loss_args)
+        if status is None:
+            raise NotFoundError(f"no job {claim.job.id!r}")
+        return Status(status)
+
+    def release_worker(
+        self, worker: str, *, reason: str = "its worker was restarted", only: str | None = None
+    ) -> tuple[str, ...]:
+        """What this worker holds goes back, as lost; with `only`, just that job. Ids of the
+        jobs."""
+        return tuple(self._scripts.run("release_worker", worker, reason, only or ""))
+
+    def reap(self, limit: int) -> tuple[str, ...]:
+        """The jobs whose lease ran out go back, as lost. Their ids."""
+        return tuple(self._scripts.run("reap", limit))
+
+    def bells(
+        self, older_than_seconds: float, limit: int, *, idle_seconds: float | None = None
+    ) -> tuple[str, ...]:
+        """Queued jobs whose doorbell is older than this or was never rung, or older than
+        `idle_seconds` while a worker that could take them is idle; they count as rung."""
+        idle = older_than_seconds if idle_seconds is None else idle_seconds
+        args = (int(older_than_seconds * 1000), limit, int(idle * 1000))
+        return tuple(self._scripts.run("bells", *args))
+
+
+def _finish_args(claim: Claim, outcome: Outcome) -> tuple[str, int, str, str, str]:
+    status, model, error = Status.CANCELLED, "", ""
+    if isinstance(outcome, Succeeded):
+        status, model = Status.SUCCEEDED, outcome.fine_tuned_model
+    elif isinstance(outcome, Failed):
+        status, error = Status.FAILED, outcome.error.model_dump_json()
+    return claim.job.id, claim.epoch, status.value, model, error

@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- ARGV: id -> {status before or false, 1 when it is or will be paused by this}
+local id, key = ARGV[1], job_key(ARGV[1])
+local status = status_of(id)
+if status == 'running' and redis.call('HEXISTS', key, 'cancel_requested') == 0 then
+  if redis.call('HSETNX', key, 'pause_requested', 1) == 1 then
+    append_event(id, { message = 'Pause requested' })
+  end
+  return { status, 1 }
+end
+if status == 'validating_files' or status == 'queued' then
+  paused(id)
+  return { status, 1 }
+end
+return { status, 0 }

@@ -1,0 +1,44 @@
+"""Which job made which fine-tuned model."""
+
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.errors import NotFoundError
+
+
+class ModelIndex:
+    """Written by the steps of jobs. Every method raises StoreUnavailableError when Redis does not
+    answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def all(self) -> dict[str, str]:
+        """Fine-tuned model id -> job id."""
+        with unavailable():
+            return cast(dict[str, str], self._redis.hgetall(keys.MODELS))
+
+    def job_of(self, model: str) -> str:
+        """The id of the job that made a fine-tuned model."""
+        return self._job_in(keys.MODELS, model)
+
+    def job_of_name(self, model: str) -> str:
+        """As `job_of`, also for a job that has not ended or did not succeed: such jobs have
+        checkpoints."""
+        return self._job_in(keys.NAMES, model)
+
+    def forget(self, model: str) -> None:
+        with unavailable():
+            num_removed = self._redis.hdel(keys.MODELS, model)
+        if not num_removed:
+            raise NotFoundError(f"no fine-tuned model {model!r}")
+
+    def _job_in(self, key: str, model: str) -> str:
+        with unavailable():
+            job_id = cast(str | None, self._redis.hget(key, model))
+        if job_id is None:
+            raise NotFoundError(f"no fine-tuned model {model!r}")
+        return job_id

@@ -1,0 +1,113 @@
+"""What a queued job waits for, in one plain sentence."""
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+from worker.jobs.rules import Rules
+from worker.jobs.workers import WorkerRegistry, WorkerState
+
+_MAX_NAMED = 3
+
+
+def waiting_for(
+    job: Job,
+    workers: Sequence[WorkerState],
+    *,
+    num_ahead: int,
+    num_running: int,
+    rules: Rules,
+    now: float,
+) -> str | None:
+    """None unless the job is queued; `num_ahead` jobs stand before it, and `num_running` of its
+    owner's run.
+
+    Named is what has to change first: a job that no worker can take does not wait for its turn.
+    """
+    if job.status is not Status.QUEUED:
+        return None
+    if job.retry_at is not None and job.retry_at > now:
+        # Rounded up: "0 s left" would be said of a pause that is not over.
+        left = int(-(-(job.retry_at - now) // 1))
+        return f"the pause after a lost attempt: {left} s left"
+    num_slots = job.spec.hyperparameters.num_gpus
+    if not workers:
+        return "a worker: none is there"
+    fitting = [worker for worker in workers if worker.num_slots >= num_slots]
+    if not fitting:
+        largest = max(workers, key=lambda worker: worker.num_slots)
+        return (
+            f"a worker with {num_slots} slots: none is there; the largest, {largest.name}, has "
+            f"{largest.num_slots}"
+        )
+    healthy = [worker for worker in fitting if worker.sick is None]
+    if not healthy:
+        return f"a healthy worker{_with_slots(num_slots)}: {_complaints(fitting)}"
+    if 0 < rules.max_running <= num_running:
+        return f"another job of its owner to end: {num_running} run, and {rules.max_running} may"
+    return _turn(healthy, num_slots=num_slots, num_ahead=num_ahead)
+
+
+def _turn(healthy: Sequence[WorkerState], *, num_slots: int, num_ahead: int) -> str:
+    idle = [worker.name for worker in healthy if worker.job_id is None]
+    if len(idle) > num_ahead:
+        return f"worker {idle[0]}, which is about to take it"
+    ahead = "it is the next" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
+    if idle:
+        return f"its turn: {ahead}"
+    busy = f"all {len(healthy)} are busy" if len(healthy) > 1 else f"{healthy[0].name} is busy"
+    return f"a free worker{_with_slots(num_slots)}: {busy}; {ahead}"
+
+
+def _with_slots(num_slots: int) -> str:
+    return f" with {num_slots} slots" if num_slots > 1 else ""
+
+
+def _jobs(number: int) -> str:
+    return "1 job is" if number == 1 else f"{number} jobs are"
+
+
+def _complaints(sick: Sequence[WorkerState]) -> str:
+    said = "; ".join(f"{worker.name} takes no jobs ({worker.sick})" for worker in sick[:_MAX_NAMED])
+    return said if len(sick) <= _MAX_NAMED else f"{said}; nor do {len(sick) - _MAX_NAMED} more"
+
+
+class WaitingRoom:
+    """Tells of many jobs at once. Raises StoreUnavailableError."""
+
+    def __init__(self, redis: Redis, rules: Rules) -> None:
+        self._redis = redis
+        self._rules = rules
+        self._registry = WorkerRegistry(redis)
+
+    def explain(self, jobs: Iterable[Job]) -> dict[str, str]:
+        """What each of the jobs that are queued waits for, by the job's id."""
+        queued = [job for job in jobs if job.status is Status.QUEUED]
+        if not queued:
+            return {}
+        workers = self._registry.all()
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for job in queued:
+                pipeline.zrank(keys.QUEUED, job.id)
+                pipeline.scard(keys.running_of(job.owner))
+            (seconds, microseconds), *answers = pipeline.execute()
+        reasons = {}
+        for job, rank, num_running in zip(queued, answers[::2], answers[1::2], strict=True):
+            reason = waiting_for(
+                job,
+                workers,
+                # No rank: a worker took it just now.
+                num_ahead=cast(int | None, rank) or 0,
+                num_running=cast(int, num_running),
+                rules=self._rules,
+                now=seconds + microseconds / 1e6,
+            )
+            if reason is not None:
+                reasons[job.id] = reason
+        return reasons

@@ -1,0 +1,83 @@
+"""The workers that are here: what they have, and whether they take jobs."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker as the others see it."""
+
+    name: str
+    host: str
+    devices: tuple[str, ...]
+    """Its slots: GPUs by index or UUID, or CPU slots."""
+    sick: str | None = None
+    """Why it takes no jobs; None when it does."""
+    job_id: str | None = None
+    """The job it holds."""
+
+    @property
+    def num_slots(self) -> int:
+        return len(self.devices)
+
+
+class WorkerRegistry:
+    """Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis, Rules())
+
+    def appear(self, worker: WorkerState, *, seconds: float) -> None:
+        """The worker is here, and counts as gone after so many seconds unless it says so again.
+        Its health stays as it is."""
+        devices = ",".join(worker.devices)
+        args = (worker.name, worker.num_slots, devices, worker.host, int(seconds * 1000))
+        self._scripts.run("appear", *args)
+
+    def set_health(self, name: str, sick: str | None) -> None:
+        """Whether the worker takes jobs; `sick` says why not."""
+        with unavailable():
+            if sick is None:
+                self._redis.hdel(keys.worker(name), "sick")
+            else:
+                self._redis.hset(keys.worker(name), "sick", sick)
+
+    def leave(self, name: str) -> None:
+        with unavailable():
+            self._redis.zrem(keys.WORKERS, name)
+            self._redis.delete(keys.worker(name))
+
+    def all(self) -> tuple[WorkerState, ...]:
+        """The workers that are here, by name."""
+        with unavailable():
+            names = cast(list[str], self._redis.zrange(keys.WORKERS, 0, -1))
+            running = cast(list[str], self._redis.zrange(keys.RUNNING, 0, -1))
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for job_id in running:
+                    pipeline.hget(keys.job(job_id), "worker")
+                for name in names:
+                    pipeline.hgetall(keys.worker(name))
+                answers = pipeline.execute()
+        held = dict(zip(answers[: len(running)], running, strict=True))
+        found = zip(names, answers[len(running) :], strict=True)
+        # The hash of a worker that is gone has expired; a sick one's may hold that alone.
+        return tuple(
+            WorkerState(
+                name=name,
+                host=fields["host"],
+                devices=tuple(fields["devices"].split(",")),
+                sick=fields.get("sick"),
+                job_id=held.get(name),
+            )
+            for name, fields in sorted(found, key=lambda item: item[0])
+            if "host" in fields
+        )
