@@ -20,13 +20,15 @@ logger = logging.getLogger(__name__)
 
 def remove_unused(cache: Path, *, seconds: float) -> Iterator[None]:
     """One entry each time it is asked to go on."""
-    for entry in sorted(cache.iterdir()) if cache.is_dir() else ():
-        if entry.is_dir() and _is_unused(entry, seconds):
-            try:
+    for entry in sorted(path for path in cache.glob("*") if path.is_dir()):
+        try:
+            if _is_unused(entry, seconds):
                 _remove(entry, seconds)
-            except OSError:
-                logger.exception("%s not removed from the cache", entry)
-            yield
+        except FileNotFoundError:
+            continue  # another keeper was there first
+        except OSError:
+            logger.exception("%s not removed from the cache", entry)
+        yield
 
 
 def _remove(entry: Path, seconds: float) -> None:

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 
 from worker.cache_cleanup import remove_unused
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.home import RunDirectory
 from worker.jobs.job import Job, model_id
 from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
@@ -151,10 +150,10 @@ class Cleanup:
     def _locked(self, job_id: str) -> Iterator[bool]:
         """False when a process of an attempt is still alive. Files that can't be removed are
         logged: the next round tries again."""
-        run_directory: RunDirectory = self._home.run_directory(job_id)
+        run_directory = self._home.run_directory(job_id)
         try:
             lock = take_lock(run_directory.lock, patience_seconds=0)
-        except LockedError as error:
+        except (LockedError, OSError) as error:
             logger.warning("job %s not cleaned up: %s", job_id, error)
             yield False
             return

@@ -11,6 +11,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from redis.exceptions import ResponseError
+
 from worker.jobs.errors import NotFoundError
 from worker.jobs.ledger import Ledger
 from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
@@ -99,6 +101,9 @@ class Recoverer:
             lock = take_lock(lock_file, patience_seconds=0)
         except LockedError:
             return None
+        except OSError:
+            logger.exception("recovery: can't begin")
+            return None
         job_ids = self._ledger.job_ids()
         self._run = _Run(
             lock=lock,
@@ -165,6 +170,10 @@ class Recoverer:
         except (LostError, NotFoundError) as error:
             # This keeper stood still until the lease ran out: who claims the job does the rest.
             logger.warning("recovery: job %s went on without the keeper: %s", job_id, error)
+        except (OSError, ValueError, ResponseError) as error:
+            # Whatever is odd about one job must not keep the others from coming back.
+            logger.exception("recovery: job %s", job_id)
+            self._note(run, job_id, f"not restored as a whole: {error}")
         try:
             restored = RestoredJob(id=job_id, status=self._store.get(job_id).status)
         except NotFoundError:

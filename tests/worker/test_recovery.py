@@ -387,6 +387,35 @@ def test_a_keeper_that_is_killed_in_the_middle_leaves_nothing_undone(
         assert_same(service.everything(job.id), expected)
 
 
+def test_a_job_is_held_for_as_long_as_its_files_take(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = service.queued()
+    write_begun(service, job)
+    service.workshop.run_directory(job.id).log.write_text("a line of the log\n" * 200_000)
+    service.lose_the_store()
+    service.desk.request()
+    monkeypatch.setattr(recovery_module, "SLICE_SECONDS", 0.001)
+
+    def leases_for() -> float:
+        until = service.redis.zscore(keys.RUNNING, job.id)
+        return 0 if until is None else until / 1000 - time.time()
+
+    def is_held() -> bool:
+        service.recoverer.step()
+        return leases_for() > 0
+
+    wait_until(is_held)
+    service.redis.zadd(keys.RUNNING, {job.id: time.time() * 1000 + 1000})
+
+    def is_held_for_longer() -> bool:
+        service.recoverer.step()
+        assert service.store.get(job.id).status is Status.RUNNING
+        return leases_for() > 3
+
+    wait_until(is_held_for_longer)
+
+
 def test_one_keeper_at_a_time_recovers(service: Service) -> None:
     service.create()
     service.lose_the_store()
@@ -489,6 +518,17 @@ def test_history_that_cant_be_read_is_a_problem_and_the_job_is_back(service: Ser
     report = service.recover()
     assert [each.status for each in report.restored] == [Status.QUEUED]
     assert "progress.jsonl" in report.problems[0].message
+
+
+def test_a_job_that_the_store_cant_take_keeps_no_other_from_coming_back(
+    service: Service, redis: Redis
+) -> None:
+    first, odd, last = (service.create() for _ in range(3))
+    service.lose_the_store()
+    redis.set(keys.events(odd.id), "no stream")
+    report = service.recover()
+    assert [each.id for each in report.problems] == [odd.id]
+    assert {first.id, last.id} <= {each.id for each in report.restored}
 
 
 def test_files_that_are_no_run_directories_are_left_alone(service: Service) -> None:
