@@ -26,9 +26,6 @@ Kind = Literal[
     "resume",
 ]
 
-WITH_PAUSES = False
-"""Whether jobs are paused and resumed; the service can't do that yet."""
-
 KINDS: tuple[Kind, ...] = (
     "kill api",
     "kill keeper",
@@ -45,7 +42,9 @@ KINDS: tuple[Kind, ...] = (
     "create while api dies",
     "create while redis dies",
     "cancel",
-    *(("cancel with checkpoint", "pause", "resume") if WITH_PAUSES else ()),
+    "cancel with checkpoint",
+    "pause",
+    "resume",
 )
 
 PAUSE_SECONDS = (1.5, 3.5)
