@@ -1,4 +1,4 @@
-"""Who may import whom: api -> worker.jobs -> flant5_train.{config,progress,failure}."""
+"""Who may import whom: api -> worker.jobs -> flant5_train.{config,progress,failure,diagnosis}."""
 
 import ast
 import pkgutil
@@ -12,7 +12,12 @@ import pytest
 import worker
 
 ROOT = Path(worker.__file__).parent
-CONTRACT = {"flant5_train.config", "flant5_train.progress", "flant5_train.failure"}
+CONTRACT = {
+    "flant5_train.config",
+    "flant5_train.progress",
+    "flant5_train.failure",
+    "flant5_train.diagnosis",
+}
 
 
 def imported(path: Path) -> Iterator[str]:
