@@ -65,9 +65,10 @@ def submit(service: Service, talks: Path, fault: str | None = None, **settings: 
     return service.submit(file_id, **(HYPERPARAMETERS | settings))
 
 
-def submit_on(service: Service, model: str, training_file: str) -> str:
+def submit_on(service: Service, model: str, training_file: str, **fields: object) -> str:
     """The id of a job on a model of its own."""
-    spec = {"model": model, "training_file": training_file, "hyperparameters": HYPERPARAMETERS}
+    spec: dict[str, object] = {"model": model, "training_file": training_file}
+    spec |= {"hyperparameters": HYPERPARAMETERS} | fields
     answer = httpx.post(f"{service.url}/fine_tuning/jobs", json=spec)
     return str(answer.raise_for_status().json()["id"])
 
@@ -158,6 +159,23 @@ def test_a_model_that_went_away_is_named(service: Service, talks: Path) -> None:
     code, message = error_of(service.ended(job_id))
     assert code == "bad_model"
     assert "no model 'gone'" in message
+
+
+def test_a_job_that_used_up_its_time_is_named_and_can_be_resumed(
+    service: Service, talks: Path
+) -> None:
+    endless = HYPERPARAMETERS | {"max_steps": 100_000, "save_steps": 1000}
+    file_id = service.upload(talks)
+    job_id = submit_on(service, "flant5-demo", file_id, hyperparameters=endless, max_run_seconds=15)
+    code, message = error_of(service.ended(job_id))
+    assert code == "timeout"
+    assert "the job was on a worker for 15 s, its max_run_seconds" in message
+    httpx.post(f"{service.url}/fine_tuning/jobs/{job_id}/resume").raise_for_status()
+    wait_until(lambda: len(service.starts(job_id)) == 2, seconds=120)
+    saved = [record.step for record in service.records(job_id) if record.type == "stopped"]
+    assert service.starts(job_id) == [0, saved[0]], "goes on where the time was up"
+    httpx.post(f"{service.url}/fine_tuning/jobs/{job_id}/cancel").raise_for_status()
+    service.ended(job_id)
 
 
 def test_a_full_disk_is_named(service: Service, talks: Path) -> None:
