@@ -18,6 +18,8 @@ QUICK = {
     "FLANT5_BEAT_SECONDS": "0.5",
     "FLANT5_REDIS_TIMEOUT_SECONDS": "0.5",
     "HF_HUB_OFFLINE": "1",
+    # More threads than one are slower wherever other processes work as well.
+    "OMP_NUM_THREADS": "1",
 }
 
 
