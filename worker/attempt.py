@@ -136,7 +136,7 @@ class Attempt:
 
     def _kill_stray_processes(self) -> None:
         """Whoever outlived a supervisor that was killed; usually nobody."""
-        if strays := kill_marked(f"{TRAINER_MARK}={self._run_directory.torch_error}"):
+        if strays := kill_marked(f"{TRAINER_MARK}={self._run_directory.path}"):
             logger.warning("job %s: killed stray processes %s", self._job.id, strays)
 
     def _command(self, run_config: RunConfig) -> TrainerCommand:

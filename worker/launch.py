@@ -19,8 +19,9 @@ _INHERITED = re.compile(
     r"|REQUESTS_CA_BUNDLE|(?:HTTP|HTTPS|NO)_PROXY|(?:http|https|no)_proxy"
 )
 
-TRAINER_MARK = "TORCHELASTIC_ERROR_FILE"
-"""The variable whose value, a path in the run directory, marks all processes of a trainer."""
+TRAINER_MARK = "FLANT5_RUN_DIRECTORY"
+"""The variable that marks all processes of a trainer. One of our own: torchrun gives each rank
+another value of its variables."""
 
 WORKER_PROCESS = "FLANT5_WORKER_PROCESS"
 """The variable that tells a rank the id of the process that started it all."""
@@ -74,7 +75,8 @@ def trainer_environment(
         "OMP_NUM_THREADS": str(max(1, num_cores // num_processes)),
         **allowed_environment(inherited),
         "PYTHONUNBUFFERED": "1",
-        TRAINER_MARK: str(run_directory.torch_error),
+        TRAINER_MARK: str(run_directory.path),
+        "TORCHELASTIC_ERROR_FILE": str(run_directory.torch_error),
         WORKER_PROCESS: str(os.getpid()),
         HELD_LOCKS: os.pathsep.join(map(str, held_locks)),
     }

@@ -1,5 +1,6 @@
 """The caller of the service: submits jobs, repeats what got no answer, notes what it is told."""
 
+import math
 import random
 import threading
 from dataclasses import dataclass
@@ -64,8 +65,7 @@ class Caller:
         self.acknowledged: list[Acknowledged] = []
         self.ends: dict[str, Seen] = {}
         self.cancels_sent: set[str] = set()
-        self.paused: list[str] = []
-        """Jobs with an acknowledged pause that was not taken back."""
+        self._resume_at: dict[str, float] = {}
         self.refusals: list[str] = []
         self._is_over = threading.Event()
         self._is_accepting = threading.Event()
@@ -97,7 +97,7 @@ class Caller:
     def resumable(self) -> list[str]:
         """Jobs that the caller paused; not those it cancelled, which a resume would bring back."""
         waiting = set(self.outstanding()) - self.cancels_sent
-        return [job_id for job_id in self.paused if job_id in waiting]
+        return [job_id for job_id in list(self._resume_at) if job_id in waiting]
 
     def submit(self) -> None:
         """A new job. Returns when it is acknowledged; until then it is sent again and again."""
@@ -153,16 +153,17 @@ class Caller:
         url = f"{self._url}/{job_id}/cancel?save_checkpoint=true"
         return self._ask("POST", url) is not None
 
-    def pause(self, job_id: str) -> bool:
+    def pause(self, job_id: str, *, seconds: float) -> bool:
+        """It is resumed after `seconds`, unless it was before."""
         is_taken = self._ask("POST", f"{self._url}/{job_id}/pause") is not None
         if is_taken:
-            self.paused.append(job_id)
+            self._resume_at[job_id] = now() + seconds
         return is_taken
 
     def resume(self, job_id: str) -> bool:
         is_taken = self._ask("POST", f"{self._url}/{job_id}/resume") is not None
-        if is_taken and job_id in self.paused:
-            self.paused.remove(job_id)
+        if is_taken:
+            self._resume_at.pop(job_id, None)
         return is_taken
 
     def job(self, job_id: str) -> dict[str, Any] | None:
@@ -189,10 +190,12 @@ class Caller:
     def _run(self) -> None:
         """A refusal ends it: it is noted, and a violation."""
         while not self._is_over.wait(_RETRY_SECONDS):
-            waiting = self.outstanding()
-            for job_id in waiting:
+            for job_id in self.outstanding():
                 job = self.job(job_id)
                 if job is not None and job["status"] in FINAL:
                     self.ends[job_id] = Seen(job["status"], now())
+            for job_id in self.resumable():
+                if now() > self._resume_at.get(job_id, math.inf):
+                    self.resume(job_id)
             if self._is_accepting.is_set() and len(self.outstanding()) < MAX_OUTSTANDING:
                 self.submit()

@@ -58,7 +58,11 @@ class Injector:
             "cancel with checkpoint": lambda fault: self._wish(
                 caller.cancel_with_checkpoint, caller.outstanding(), fault
             ),
-            "pause": lambda fault: self._wish(caller.pause, caller.outstanding(), fault),
+            "pause": lambda fault: self._wish(
+                lambda job_id: caller.pause(job_id, seconds=2 * fault.seconds),
+                caller.outstanding(),
+                fault,
+            ),
             "resume": lambda fault: self._wish(caller.resume, caller.resumable(), fault),
         }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flant5_train.checkpoints import complete_checkpoints, step_of
 from tests.chaos.processes import TrainerProcess, trainer_processes
 from tests.chaos.specs import write_training_file
 from tests.stack.parts import Parts
@@ -22,6 +23,8 @@ from tests.stack.service import REPOSITORY, Process, Service, wait_until
 NUM_CANCELS = 100
 NUM_REAL_CANCELS = 5
 MAX_SECONDS = 2.0
+GRACE_SECONDS = 60.0
+MARGIN_SECONDS = 5.0
 BEAT_SECONDS = 1.0
 """Cancels fall anywhere between two beats."""
 SETTINGS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -38,11 +41,11 @@ def trees(service: Service, *, size: int) -> list[list[TrainerProcess]]:
     return [tree for tree in by_job.values() if len(tree) >= size]
 
 
-def seconds_to_die(service: Service, tree: Sequence[TrainerProcess]) -> float:
-    """From the request to the end of the last process."""
+def seconds_to_die(service: Service, tree: Sequence[TrainerProcess], *, how: str = "") -> float:
+    """From the request to the end of the last process. `how` is the query of the request."""
     job_id = tree[0].job_id
     started = time.monotonic()
-    httpx.post(f"{service.url}/fine_tuning/jobs/{job_id}/cancel").raise_for_status()
+    httpx.post(f"{service.url}/fine_tuning/jobs/{job_id}/cancel{how}").raise_for_status()
     wait_until(lambda: not any(Process(one.pid, "").is_running for one in tree))
     seconds = time.monotonic() - started
     left = [one for one in trainer_processes(service.home) if one.job_id == job_id]
@@ -94,3 +97,20 @@ def test_a_forced_cancel_kills_the_real_trainer_in_time(tmp_path: Path) -> None:
         jobs = [service.submit(file, max_steps=10_000, num_gpus=2) for _ in range(NUM_REAL_CANCELS)]
         # The supervisor, torchrun and two ranks.
         assert show("the real trainer", cancel_all(service, jobs, size=4)) <= MAX_SECONDS
+
+
+def test_a_cancel_with_a_checkpoint_is_over_within_the_grace(tmp_path: Path) -> None:
+    data = tmp_path / "conversations.json"
+    write_training_file(data)
+    times = []
+    with Parts(tmp_path / "home", settings=SETTINGS, num_workers=1) as parts:
+        service = parts.service
+        file = service.upload(data)
+        for _ in range(NUM_REAL_CANCELS):
+            job_id = service.submit(file, max_steps=10_000, num_gpus=2, model_max_length=64)
+            wait_until(lambda job_id=job_id: service.is_beyond(job_id, 1))  # type: ignore[misc]
+            (tree,) = trees(service, size=4)
+            times.append(seconds_to_die(service, tree, how="?save_checkpoint=true"))
+            (checkpoint,) = complete_checkpoints(service.home / "jobs" / job_id / "output")
+            assert step_of(checkpoint) > 1
+    assert show("the real trainer, with a checkpoint", times) <= GRACE_SECONDS + MARGIN_SECONDS

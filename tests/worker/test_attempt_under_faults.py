@@ -16,6 +16,7 @@ from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
 from worker.jobs import keys
 from worker.jobs.connection import open_redis
 from worker.jobs.life import Status
+from worker.launch import TRAINER_MARK
 
 
 @pytest.fixture
@@ -141,10 +142,10 @@ def test_processes_that_outlived_their_supervisor_are_ended(workshop: Workshop) 
     """Such as data loader processes, which don't ask to be killed with their parent."""
     job = workshop.new_job(max_steps=3)
     workshop.run_directory(job.id).path.mkdir(parents=True)
-    mark = str(workshop.run_directory(job.id).torch_error)
+    mark = {TRAINER_MARK: str(workshop.run_directory(job.id).path)}
     stray = subprocess.Popen(
         [sys.executable, str(PROGRAMS / "hangs.py"), str(workshop.settings.data_root)],
-        env=environment(TORCHELASTIC_ERROR_FILE=mark),
+        env=environment(**mark),
     )
     assert workshop.settings.data_root is not None
     pid_file = workshop.settings.data_root / f"{stray.pid}.pid"

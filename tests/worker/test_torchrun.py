@@ -12,7 +12,7 @@ from worker.jobs.home import RunDirectory
 from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.update import Failed, Succeeded
-from worker.launch import torchrun_argv, trainer_environment
+from worker.launch import TRAINER_MARK, torchrun_argv, trainer_environment
 from worker.lock import take_lock, take_lock_to_share
 from worker.outcome import Interrupted, Start, judge
 from worker.retry import Retry
@@ -88,7 +88,7 @@ def test_a_killed_rank_ends_the_others_although_they_would_wait_for_minutes(
     assert not any(map(is_alive, pids))
 
 
-def test_the_ranks_hold_the_slots_until_they_are_dead(tmp_path: Path) -> None:
+def test_the_ranks_are_marked_and_hold_the_slots_until_they_are_dead(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     locks = SlotLocks(tmp_path / "slots", worker_name="gpu-0")
     slots = (Slot("cpu-0"), Slot("cpu-1"))
@@ -111,6 +111,9 @@ def test_the_ranks_hold_the_slots_until_they_are_dead(tmp_path: Path) -> None:
     trainer = TrainerProcess(command, held=(lock,))
     try:
         wait_until(lambda: len(read_pids(tmp_path)) == 2, seconds=60, what="both ranks")
+        mark = f"{TRAINER_MARK}={directory.path}".encode()
+        for pid in read_pids(tmp_path):
+            assert mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         held.close()
         with locks.take_free(slots) as taken:
             assert taken.slots == ()
