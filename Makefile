@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEED ?= 1
+FAULTS ?= 50
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint check format lock clean
+.PHONY: help install demo up test chaos endurance lint check format lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +28,12 @@ up: $(INSTALLED)  ## Run the whole service in the foreground on port 8000
 
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
+
+chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED=1 FAULTS=50
+	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS)
+
+endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 points, 100 cancels
+	$(BIN)/python -m pytest -m chaos -s
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

@@ -2,12 +2,15 @@
 
     <cache>/<key>/tokens.bin       every id of the file, flat, uint16 (uint32 for big vocabularies)
                   spans.npy        int64 [N, 5]: PairSpan and the number of its conversation
-                  manifest.json    counts; written last, so that its existence means complete
+                  manifest.json    counts; written last, so that its existence means complete;
+                                   its age is the time since the last use
 
 The key is made of the file's content, the tokenizer and the settings that change ids. Limits on
-length are not among them: pairs are cut when they are read.
+length are not among them: pairs are cut when they are read. Whoever has a file mapped holds a
+shared lock on its `tokens.bin`, so that it is not cleaned up (`worker.cache_cleanup`).
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +30,7 @@ from numpy.typing import NDArray
 from flant5_train.check import nothing_to_train_on
 from flant5_train.config import OnBadRecord
 from flant5_train.conversations import Conversation, ConversationFile
+from flant5_train.disk import writing
 from flant5_train.encoder import Ids, TextEncoder
 from flant5_train.encoding import encode_batch
 from flant5_train.place import DataError
@@ -70,19 +75,24 @@ class DataCache:
     def build(self, path: Path) -> EncodedFile:
         """Encode `path` unless that was done before. Raises DataError for an unusable file."""
         target = self._directory_of(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not (target / "manifest.json").exists():
-                self._encode(path, target)
+        clear = partial(shutil.rmtree, target, ignore_errors=True)
+        with writing("the encoded conversations", self.directory, undo=clear):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{target}.lock"):
+                if not (target / "manifest.json").exists():
+                    self._encode(path, target)
+                os.utime(target / "manifest.json")
         return self._open(target)
 
     def wait(self, path: Path) -> EncodedFile:
         """What another process builds. Waits without a limit: when that process fails, torchrun
         ends this one too."""
         target = self._directory_of(path)
-        while not (target / "manifest.json").exists():
-            time.sleep(_POLL_SECONDS)
-        return self._open(target)
+        while True:
+            try:
+                return self._open(target)
+            except FileNotFoundError:  # not complete yet, or an old one that is being removed
+                time.sleep(_POLL_SECONDS)
 
     def _directory_of(self, path: Path) -> Path:
         settings = json.dumps([FORMAT, self.encoder.fingerprint, SYSTEM, self.on_bad_record])
@@ -124,8 +134,12 @@ class DataCache:
         )
 
     def _open(self, target: Path) -> EncodedFile:
-        manifest = Manifest(**json.loads((target / "manifest.json").read_text(encoding="utf-8")))
-        tokens = np.memmap(target / "tokens.bin", dtype=manifest.token_type, mode="r")
+        with (target / "tokens.bin").open("rb") as file:
+            # The map has a descriptor of its own of the same open file: it keeps the lock.
+            fcntl.flock(file, fcntl.LOCK_SH)
+            text = (target / "manifest.json").read_text(encoding="utf-8")
+            manifest = Manifest(**json.loads(text))
+            tokens = np.memmap(file, dtype=manifest.token_type, mode="r")
         spans = np.load(target / "spans.npy", mmap_mode="r")
         return EncodedFile(manifest, tokens, spans)
 

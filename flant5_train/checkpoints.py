@@ -25,7 +25,7 @@ def step_of(checkpoint: Path) -> int:
 
 def complete_checkpoints(output_dir: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    found = [path for path in output_dir.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
+    found = _all_checkpoints(output_dir)
     return sorted((path for path in found if (path / MARKER).exists()), key=step_of)
 
 
@@ -50,11 +50,28 @@ def remove_old_checkpoints(output_dir: Path, *, keep: int) -> None:
         return
     kept = set(complete[-keep:])
     newest = step_of(complete[-1])
-    for path in output_dir.glob("checkpoint-*"):
-        if _NAME.fullmatch(path.name) and path not in kept and step_of(path) < newest:
-            # The marker goes first: a half-deleted checkpoint must not look complete.
-            (path / MARKER).unlink(missing_ok=True)
-            shutil.rmtree(path)
+    for path in _all_checkpoints(output_dir):
+        if path not in kept and step_of(path) < newest:
+            remove_checkpoint(path)
+
+
+def remove_incomplete_checkpoints(output_dir: Path) -> None:
+    """Delete what earlier runs left behind while they saved; no process may be saving now."""
+    for path in _all_checkpoints(output_dir):
+        if not (path / MARKER).exists():
+            remove_checkpoint(path)
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """Delete a checkpoint, or what there is of it."""
+    # The marker goes first: a half-deleted checkpoint must not look complete.
+    (checkpoint / MARKER).unlink(missing_ok=True)
+    if checkpoint.exists():
+        shutil.rmtree(checkpoint)
+
+
+def _all_checkpoints(output_dir: Path) -> list[Path]:
+    return [path for path in output_dir.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
 
 
 def _sync(path: Path) -> None:

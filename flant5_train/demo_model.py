@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from flant5_train.config import OnBadRecord
 from flant5_train.conversations import ConversationFile
+from flant5_train.disk import writing
 from flant5_train.lossless import SYMBOLS
 from flant5_train.prompt import write_script
 from flant5_train.tokenizer import SENTENCEPIECE_FILE, load_tokenizer
@@ -60,9 +62,11 @@ def _build_once(data_path: Path, target: Path) -> None:
     with FileLock(f"{target}.lock"):
         if not target.exists():
             draft = target.with_suffix(".draft")
-            shutil.rmtree(draft, ignore_errors=True)
-            build_model(draft, texts=_texts(data_path), sizes=_DEMO_SIZES)
-            os.replace(draft, target)
+            clear = partial(shutil.rmtree, draft, ignore_errors=True)
+            clear()
+            with writing("the demo model", target.parent, undo=clear):
+                build_model(draft, texts=_texts(data_path), sizes=_DEMO_SIZES)
+                os.replace(draft, target)
 
 
 def build_model(directory: Path, *, texts: Iterator[str], sizes: Mapping[str, int]) -> None:

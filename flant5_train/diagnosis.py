@@ -1,31 +1,78 @@
-"""What an exception that ended a run means, as a failure class."""
+"""What an exception that ended a run means, as a failure class.
+
+No torch here: the worker reads what a process printed that could not leave an `error.json`.
+"""
 
 import errno
+import re
 
 from flant5_train.failure import FailureCode, TrainingError
 
-# A process whose peer was killed sees only its connection break.
-_PEER_LOST = ("connection closed by peer", "connection reset by peer", "nccl error", "gloo")
-_DISK_FULL = "no space left on device"
+_ERRNO = {
+    errno.ENOSPC: FailureCode.DISK_FULL,
+    errno.EDQUOT: FailureCode.DISK_FULL,
+    errno.ENOMEM: FailureCode.HOST_OOM,
+    # Whoever read this process's output was killed, and this process is next.
+    errno.EPIPE: FailureCode.WORKER_LOST,
+}
+_SIGNS = (
+    (
+        FailureCode.DISK_FULL,
+        r"no space left on device|disk quota exceeded"
+        # What torch.save says; numpy: "1048576 requested and 131056 written".
+        r"|pytorchstreamwriter failed|unexpected pos \d+ vs \d+|basic_ios::clear"
+        r"|\d+ requested and \d+ written",
+    ),
+    (
+        FailureCode.CUDA_OOM,
+        # NCCL: "Cuda failure 2 'out of memory'".
+        r"\bcuda(?: error:| failure \d+)? '?out of memory|cublas_status_alloc_failed",
+    ),
+    (FailureCode.HOST_OOM, r"can't allocate memory|cannot allocate memory|bad_alloc"),
+    (
+        FailureCode.WORKER_LOST,
+        # A process whose peer was killed sees only its connection break.
+        r"connection closed by peer|connection reset by peer|\bgloo\b|\bnccl error"
+        # Two launchers on one machine.
+        r"|eaddrinuse|address already in use|\brendezvous\w*(?:timeout|connection)\w*",
+    ),
+)
+_MACHINE = re.compile(
+    # The GPU, its driver or the bus; another attempt, maybe on another machine, can go well.
+    r"uncorrectable ecc|unspecified launch failure|\bcuda driver|\bcuda-capable device"
+    r"|device not ready|\bxid\b|fallen off the bus|unable to determine the device handle"
+    r"|nvml: driver/library version mismatch"
+    r"|watchdog caught collective operation timeout|nccl communicator was aborted"
+)
+_PATTERNS = tuple((code, re.compile(signs)) for code, signs in _SIGNS)
 
 
 def failure_code(error: BaseException) -> FailureCode:
     """The failure class of `error`, by its type first and its text where the type says nothing."""
-    text = str(error).lower()
     if isinstance(error, TrainingError):
         return error.code
-    # torch.OutOfMemoryError, by name so that a failed import of torch can be diagnosed as well.
-    if type(error).__name__ == "OutOfMemoryError":
+    # By name, so that a failed import of torch can be diagnosed as well.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "OutOfMemoryError" in names:
         return FailureCode.CUDA_OOM
-    if isinstance(error, BrokenPipeError):
-        # Whoever read this process's output was killed, and this process is next.
+    if "DistError" in names:
         return FailureCode.WORKER_LOST
     if isinstance(error, MemoryError):
         return FailureCode.HOST_OOM
-    if getattr(error, "errno", None) == errno.ENOSPC or _DISK_FULL in text:
-        return FailureCode.DISK_FULL
-    if type(error).__name__ == "DistBackendError" or (
-        isinstance(error, RuntimeError) and any(sign in text for sign in _PEER_LOST)
-    ):
-        return FailureCode.WORKER_LOST
+    if isinstance(error, OSError) and error.errno in _ERRNO:
+        return _ERRNO[error.errno]
+    if isinstance(error, (RuntimeError, OSError)) or "SafetensorError" in names:
+        return code_of_text(str(error)) or FailureCode.INTERNAL
     return FailureCode.INTERNAL
+
+
+def code_of_text(text: str) -> FailureCode | None:
+    """The failure class that `text`, an error's own words, is a sign of."""
+    lower = text.lower()
+    found = next((code for code, pattern in _PATTERNS if pattern.search(lower)), None)
+    return FailureCode.WORKER_LOST if found is None and blames_machine(text) else found
+
+
+def blames_machine(text: str) -> bool:
+    """Whether `text` tells of a fault of the hardware or its driver, not of the program."""
+    return _MACHINE.search(text.lower()) is not None

@@ -1,16 +1,23 @@
 """`error.json`: why a run failed, for people and for the service that decides what comes next.
 
 Written once, by the process that failed first; the others find it there and leave it alone.
-No torch here: the worker reads this format too.
+Its place on the disk is kept free from the start, because the failure may be a full disk. No torch
+here: the worker reads this format too.
 """
 
 import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
+
+ROOM_BYTES = 65_536
+"""Space kept on the disk for `error.json`."""
+_MAX_TRACEBACK_CHARACTERS = ROOM_BYTES // 4
 
 
 class FailureCode(StrEnum):
@@ -56,20 +63,34 @@ class Failure(BaseModel):
             message=str(error) or type(error).__name__,
             param=error.param if isinstance(error, TrainingError) else None,
             rank=rank,
-            traceback="".join(traceback.format_exception(error)),
+            traceback="".join(traceback.format_exception(error))[-_MAX_TRACEBACK_CHARACTERS:],
         )
 
     def write_first(self, path: Path) -> None:
         """Write `path` unless another process was first."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        _room(path).unlink(missing_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")
-        draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         try:
+            draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
             os.link(draft, path)
         except FileExistsError:
             return
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for_failure(path: Path) -> Iterator[None]:
+    """Keeps room on the disk for `path`, which `write_first` takes and a good end gives back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _room(path).write_bytes(bytes(ROOM_BYTES))
+    yield
+    _room(path).unlink(missing_ok=True)
+
+
+def _room(path: Path) -> Path:
+    return path.with_name(f"{path.name}.room")
 
 
 def read_failure(path: Path) -> Failure | None:

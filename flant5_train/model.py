@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration, T5Tokenizer
 
+from flant5_train.diagnosis import failure_code
 from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.model_files import bad_model, refuse_directory_without_model
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
 
 ROW_MULTIPLE = 64
@@ -19,19 +22,38 @@ def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> T5ForCondit
     float32, because a checkpoint stored in bfloat16 would otherwise be trained in it, where small
     updates vanish. Raises TrainingError when there is no such model or it is not a Flan-T5.
     """
+    refuse_directory_without_model(name_or_path)
     try:
         config = AutoConfig.from_pretrained(name_or_path)
         _refuse_other_architectures(config, name_or_path)
         num_old_tokens = len(AutoTokenizer.from_pretrained(name_or_path))
-        model = T5ForConditionalGeneration.from_pretrained(name_or_path, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            FailureCode.BAD_MODEL,
-            f"model '{name_or_path}' can't be loaded: {error}",
-            param="model",
-        ) from error
+        loaded: Any = T5ForConditionalGeneration.from_pretrained(
+            name_or_path,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+        )
+    except TrainingError:
+        raise
+    except Exception as error:
+        # Loaders raise errors of any kind for files they can't read.
+        if failure_code(error) is not FailureCode.INTERNAL:
+            raise  # a full disk or too little memory is no fault of the model
+        raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
+    model: T5ForConditionalGeneration = loaded[0]
+    _refuse_wrong_weights(loaded[1], name_or_path)
     resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_old_tokens)
     return model
+
+
+def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) -> None:
+    """The library would begin with random weights in the place of those."""
+    if missing := sorted(loading["missing_keys"]):
+        found = f"its weights lack {len(missing)} tensors, {missing[0]} among them"
+        raise bad_model(name_or_path, found)
+    for name, found, expected in sorted(loading["mismatched_keys"]):
+        shapes = f"the shape {[*found]}; its config.json asks for {[*expected]}"
+        raise bad_model(name_or_path, f"its tensor {name} has {shapes}")
 
 
 def _refuse_other_architectures(config: AutoConfig, name_or_path: str | Path) -> None:

@@ -1,10 +1,16 @@
-"""What this process is to its parent and to its fellow processes."""
+"""What this process is to its parent, to its worker and to its fellow processes."""
 
 import ctypes
+import fcntl
 import os
 import signal
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+
+
+class AttemptLostError(Exception):
+    """The attempt that this process was started for is no longer the one that may run."""
 
 
 def die_with_parent() -> None:
@@ -17,6 +23,55 @@ def die_with_parent() -> None:
     if os.getppid() != parent:
         # The parent died before the wish was known.
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def expect_ancestor(pid: int) -> None:
+    """Raises AttemptLostError unless this process descends from `pid`.
+
+    Call it after `die_with_parent`, which can't see that the launcher died before it was called:
+    this process, then another's child, would train on what is somebody else's by now.
+    """
+    ancestor = os.getpid()
+    while ancestor not in (pid, 0):
+        try:
+            stat = Path(f"/proc/{ancestor}/stat").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            break
+        # "4711 (name) S parent ...", and a name may contain anything
+        ancestor = int(stat.rpartition(")")[2].split()[1])
+    if ancestor != pid:
+        raise AttemptLostError(f"process {pid}, the worker that started this trainer, is gone")
+
+
+def hold_locks(paths: tuple[Path, ...]) -> None:
+    """Shares the locks for the life of this process and of those that it forks: the run directory
+    and the GPUs stay taken until the last of them is dead, whatever becomes of the worker.
+
+    Raises AttemptLostError when another worker has taken one.
+    """
+    for path in paths:
+        # Never closed: the kernel does that at the very end. The worker made the file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 1024, 0).decode("utf-8", "replace").strip()
+            raise AttemptLostError(
+                f"{path} is locked by another attempt ({holder or 'unnamed'}); expected a lock "
+                "that the worker shares with this process"
+            ) from error
+
+
+def worker_process() -> int | None:
+    """The worker that this trainer was started by; None when a person started it."""
+    pid = os.environ.get("FLANT5_WORKER_PROCESS")
+    return None if pid is None else int(pid)
+
+
+def locks_to_hold() -> tuple[Path, ...]:
+    """What the worker shares with this process; empty when a person started it."""
+    paths = os.environ.get("FLANT5_HELD_LOCKS", "")
+    return tuple(Path(path) for path in paths.split(os.pathsep) if path)
 
 
 def rank() -> int:

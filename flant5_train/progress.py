@@ -144,7 +144,16 @@ class ProgressLog:
         self._end_cut_line()
 
     def append(self, record: Record) -> None:
-        os.write(self._descriptor, record.model_dump_json().encode() + b"\n")
+        """Raises OSError when the disk is full; nothing of the record is left then."""
+        line = record.model_dump_json().encode() + b"\n"
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        written = 0
+        try:
+            while written < len(line):  # a disk that is nearly full takes a part
+                written += os.write(self._descriptor, line[written:])
+        except OSError:
+            os.ftruncate(self._descriptor, size)
+            raise
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from google.protobuf.message import DecodeError
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast, T5Tokenizer
 from transformers.utils.hub import cached_file
 
 from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.lossless import LosslessPieces, extend_vocabulary
+from flant5_train.model_files import bad_model
 from flant5_train.rust_tokenizer import EOS, PAD, SENTINELS, UNKNOWN, build_rust_tokenizer
 
 SENTENCEPIECE_FILE = "spiece.model"
@@ -76,12 +78,17 @@ def load_tokenizer(
     Raises TrainingError when the model has no sentencepiece vocabulary.
     """
     if tokenization == "fastchat":
+        sentencepiece_file(name_or_path)  # whose absence the library does not name
         tokenizer: T5Tokenizer = T5Tokenizer.from_pretrained(
             name_or_path, model_max_length=model_max_length
         )
         add_tokens({"pad_token": FASTCHAT_PAD}, FASTCHAT_TOKENS, tokenizer)
         return tokenizer
-    model = extend_vocabulary(sentencepiece_file(name_or_path).read_bytes())
+    try:
+        model = extend_vocabulary(sentencepiece_file(name_or_path).read_bytes())
+    except DecodeError as error:
+        found = f"found a {SENTENCEPIECE_FILE} that is no sentencepiece model"
+        raise bad_model(name_or_path, found) from error
     return LosslessTokenizer(model, model_max_length=model_max_length)
 
 

@@ -1,5 +1,7 @@
 """The Hugging Face Trainer with an exact loss, complete checkpoints and a report of its steps."""
 
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,10 @@ import torch
 from transformers import Trainer
 
 from flant5_train.callbacks import Report
-from flant5_train.checkpoints import mark_complete, remove_old_checkpoints
+from flant5_train.checkpoints import mark_complete, remove_checkpoint, remove_old_checkpoints
 from flant5_train.collator import IGNORED, DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
+from flant5_train.disk import writing
 from flant5_train.evaluation import evaluate_pairs, validation_batches
 from flant5_train.loss import token_weighted_loss
 from flant5_train.progress import CheckpointSaved, Evaluated, PhaseChange
@@ -73,14 +76,16 @@ class ConversationTrainer(Trainer):
         return metrics
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        assert self.args.output_dir is not None
+        output_dir = Path(self.args.output_dir)
+        checkpoint = output_dir / f"checkpoint-{self.state.global_step}"
         self._report(PhaseChange(phase="saving"))
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
+        with writing(checkpoint.name, output_dir, undo=partial(self._give_up, checkpoint)):
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                mark_complete(checkpoint)
         if self.args.should_save:
-            assert self.args.output_dir is not None
-            output_dir = Path(self.args.output_dir)
-            checkpoint = output_dir / f"checkpoint-{self.state.global_step}"
-            mark_complete(checkpoint)
             remove_old_checkpoints(output_dir, keep=self._keep_checkpoints)
             self._report(
                 CheckpointSaved(
@@ -90,3 +95,14 @@ class ConversationTrainer(Trainer):
                 )
             )
         self._report(PhaseChange(phase="training"))
+
+    def _give_up(self, checkpoint: Path) -> None:
+        """Frees the space of a checkpoint that can't be completed: of all of it in the process that
+        writes most of it, of its own part in any other."""
+        if self.args.should_save:
+            # Another process may still be writing; the next run removes what is left.
+            with suppress(OSError):
+                remove_checkpoint(checkpoint)
+        else:
+            own = checkpoint / f"rng_state_{self.args.process_index}.pth"
+            own.unlink(missing_ok=True)

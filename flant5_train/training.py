@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,14 +13,23 @@ from transformers.trainer_utils import IntervalStrategy
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
 from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
 from flant5_train.check import check_file
-from flant5_train.checkpoints import newest_complete_checkpoint
+from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
 from flant5_train.config import DEMO_MODEL
 from flant5_train.dataset import DataModule, make_supervised_data_module
 from flant5_train.demo_model import demo_model
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.disk import writing
+from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.model import load_model
+from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
-from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Stopped
+from flant5_train.progress import (
+    DataRead,
+    ModelSaved,
+    PhaseChange,
+    ProgressLog,
+    Record,
+    Stopped,
+)
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -36,8 +47,31 @@ def train(argv: Sequence[str] | None = None) -> None:
     stop = StopSignal()
     stop.listen()
     arguments = parse_run(sys.argv[1:] if argv is None else argv)
-    progress = arguments.training.record_directory / "progress.jsonl"
-    report = ProgressLog(progress).append if rank() == 0 else discard
+    directory = arguments.training.record_directory
+    if rank() != 0:
+        _run(arguments, discard, stop)
+        return
+    with room_for_failure(directory / "error.json"):
+        _run(arguments, _ProgressFile(directory / "progress.jsonl"), stop)
+
+
+class _ProgressFile:
+    """The report of rank 0. Raises TrainingError when the disk is full."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._writing():
+            self._log = ProgressLog(path)
+
+    def __call__(self, record: Record, /) -> None:
+        with self._writing():
+            self._log.append(record)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self._path.name, self._path.parent)
+
+
+def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
     try:
         report(PhaseChange(phase="preprocessing"))
         arguments = _with_demo_model(arguments)
@@ -76,6 +110,7 @@ def _with_demo_model(arguments: Arguments) -> Arguments:
 def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> ConversationTrainer:
     training = arguments.training
     name = arguments.model.model_name_or_path
+    refuse_directory_without_model(name)
     tokenizer = load_tokenizer(
         name,
         tokenization=arguments.model.tokenization,
@@ -134,14 +169,17 @@ def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
     assert trainer.args.output_dir is not None
     output_dir = Path(trainer.args.output_dir)
     checkpoint = newest_complete_checkpoint(output_dir)
+    if trainer.args.should_save:
+        remove_incomplete_checkpoints(output_dir)
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = trainer.state.global_step
     if step < trainer.state.max_steps:
         report(Stopped(step=step, path=str(output_dir / f"checkpoint-{step}")))
         return
     report(PhaseChange(phase="saving"))
-    trainer.save_model()
-    trainer.save_state()
+    with writing("the final model", output_dir, undo=partial(_remove_weights, output_dir)):
+        trainer.save_model()
+        trainer.save_state()
     report(
         ModelSaved(
             path=str(output_dir),
@@ -150,3 +188,9 @@ def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
             tokens_seen=int(trainer.state.num_input_tokens_seen),
         )
     )
+
+
+def _remove_weights(output_dir: Path) -> None:
+    """A final model that could not be written whole must not be taken for one."""
+    for path in output_dir.glob("*.safetensors"):
+        path.unlink()

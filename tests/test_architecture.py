@@ -13,6 +13,7 @@ LIGHT = {
     "flant5_train.config",
     "flant5_train.progress",
     "flant5_train.failure",
+    "flant5_train.diagnosis",
 }
 """What of the trainer the service may import; none of it imports torch."""
 

@@ -6,12 +6,13 @@ import sys
 import warnings
 
 from celery.platforms import SecurityWarning
-from pydantic import ValidationError
 
-from worker.app import create_app, release_own_jobs, run_worker
+from worker.app import run_worker
+from worker.context import open_context
 from worker.launch import TrainerArgv, torchrun_argv
 from worker.lock import LockedError, take_lock
 from worker.settings import WorkerSettings
+from worker.stop_flag import StopFlag
 
 LOCK_SECONDS = 5.0
 """Time the processes of a worker that was killed have to be gone."""
@@ -21,9 +22,11 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
     # Celery warns of root because of pickle; we take JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop_flag = StopFlag()
     try:
         settings = WorkerSettings()
-    except ValidationError as error:
+        context = open_context(settings, trainer_argv=trainer_argv, is_stopping=stop_flag.is_set)
+    except ValueError as error:
         print(f"the worker's settings are wrong: {error}", file=sys.stderr)  # noqa: T201
         return 2
     name = settings.worker_name
@@ -38,8 +41,7 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
         )
         return 1
     try:
-        release_own_jobs(settings)
-        run_worker(create_app(settings, trainer_argv=trainer_argv), settings)
+        run_worker(context, stop_flag)
     finally:
         os.close(lock)
     return 0

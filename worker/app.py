@@ -8,23 +8,23 @@ import logging
 
 from celery import Celery, signals
 
-from worker.attempt import run_job
-from worker.context import WorkerContext, open_context
+from worker.claiming import run_job
+from worker.context import WorkerContext
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.queue import TASK, producer_settings
-from worker.launch import TrainerArgv, torchrun_argv
-from worker.settings import WorkerSettings
+from worker.presence import presence
+from worker.result import keep_ends
 from worker.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: WorkerSettings, *, trainer_argv: TrainerArgv = torchrun_argv) -> Celery:
+def create_app(context: WorkerContext, stop_flag: StopFlag) -> Celery:
     """The app, its task registered, its signals connected. Call it in the main process: the pool
     processes inherit the flag that says when to stop."""
-    stop_flag = StopFlag()
-    context = open_context(settings, trainer_argv=trainer_argv, is_stopping=stop_flag.is_set)
-    app = Celery("flant5", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app = Celery(
+        "flant5", broker=context.settings.redis_url.get_secret_value(), set_as_current=False
+    )
     app.conf.update(producer_settings(socket_timeout_seconds=5))
     app.conf.update(
         # Late acknowledgement starts a second copy of a running job (celery#5935), and wedges
@@ -60,25 +60,28 @@ def create_app(settings: WorkerSettings, *, trainer_argv: TrainerArgv = torchrun
     return app
 
 
-def run_worker(app: Celery, settings: WorkerSettings) -> None:
+def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
     """Returns when the worker was told to stop and its job is saved and given back."""
-    app.worker_main(
-        [
-            "--quiet",  # no banner
-            "worker",
-            *("--hostname", f"{settings.worker_name}@flant5"),
-            *("--loglevel", "INFO"),
-            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-        ]
-    )
+    _release_own_jobs(context)
+    app = create_app(context, stop_flag)
+    with presence(context):
+        app.worker_main(
+            [
+                "--quiet",  # no banner
+                "worker",
+                *("--hostname", f"{context.settings.worker_name}@flant5"),
+                *("--loglevel", "INFO"),
+                *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            ]
+        )
 
 
-def release_own_jobs(settings: WorkerSettings) -> None:
+def _release_own_jobs(context: WorkerContext) -> None:
     """Gives back what this worker held when it was killed, without waiting for its lease to
     end."""
-    context = open_context(settings, trainer_argv=torchrun_argv, is_stopping=lambda: False)
     try:
-        released = context.store.leases.release_worker(settings.worker_name)
+        released = context.store.leases.release_worker(context.settings.worker_name)
+        keep_ends(context.store, context.settings.home_directories, released)
     except StoreUnavailableError as error:
         logger.warning("own jobs not released, their leases will run out: %s", error)
     else:
@@ -89,8 +92,9 @@ def _give_back(context: WorkerContext, job_id: str, error: object) -> None:
     """The pool process died (told to the main process), or the attempt failed by our own fault
     (told to the pool process): the job need not wait for its lease to run out."""
     try:
-        context.store.leases.release_worker(
+        released = context.store.leases.release_worker(
             context.settings.worker_name, reason=f"its worker failed: {error}", only=job_id
         )
+        keep_ends(context.store, context.settings.home_directories, released)
     except StoreUnavailableError as unavailable:
         logger.warning("job %s not released, its lease will run out: %s", job_id, unavailable)

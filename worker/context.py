@@ -1,14 +1,21 @@
 """What an attempt works with: put together once per worker process, handed down from there."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from worker.jobs.connection import open_redis
 from worker.jobs.files import FileStore
 from worker.jobs.models import ModelCatalog
 from worker.jobs.store import JobStore
+from worker.jobs.workers import WorkerRegistry
 from worker.launch import TrainerArgv
-from worker.settings import WorkerSettings
+from worker.oom import OomCounter
+from worker.probe import ProbeArgv, probe_argv_of
+from worker.settings import WorkerSettings, inherited_environment
+from worker.slot_locks import SlotLocks
+from worker.slots import Slot, slots_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,12 @@ class WorkerContext:
     store: JobStore
     files: FileStore
     catalog: ModelCatalog
+    registry: WorkerRegistry
+    host: str
+    slots: tuple[Slot, ...]
+    slot_locks: SlotLocks
+    probe_argv: ProbeArgv
+    oom_counter: OomCounter
     trainer_argv: TrainerArgv
     is_stopping: Callable[[], bool]
     """Whether the worker was told to stop."""
@@ -27,14 +40,30 @@ class WorkerContext:
 def open_context(
     settings: WorkerSettings, *, trainer_argv: TrainerArgv, is_stopping: Callable[[], bool]
 ) -> WorkerContext:
-    """Nothing is connected yet: that happens at the first call."""
+    """Nothing is connected yet: that happens at the first call. Raises ValueError for slots or a
+    probe command that can't be."""
+    host = socket.gethostname()
+    home = settings.home_directories
     redis = open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     store = JobStore(redis, settings.rules)
     return WorkerContext(
         settings=settings,
         store=store,
-        files=FileStore(settings.home_directories, settings.data_root),
+        files=FileStore(home, settings.data_root),
         catalog=ModelCatalog(settings, store),
+        registry=WorkerRegistry(redis),
+        host=host,
+        slots=slots_of(
+            settings.slots, worker_name=settings.worker_name, environment=inherited_environment()
+        ),
+        slot_locks=SlotLocks(home.slots / _machine(), worker_name=settings.worker_name),
+        probe_argv=probe_argv_of(settings.probe_command),
+        oom_counter=OomCounter(),
         trainer_argv=trainer_argv,
         is_stopping=is_stopping,
     )
+
+
+def _machine() -> str:
+    """The same for all containers of a host, as its GPUs are; their host names differ."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -22,6 +22,11 @@ _INHERITED = re.compile(
 TRAINER_MARK = "TORCHELASTIC_ERROR_FILE"
 """The variable whose value, a path in the run directory, marks all processes of a trainer."""
 
+WORKER_PROCESS = "FLANT5_WORKER_PROCESS"
+"""The variable that tells a rank the id of the process that started it all."""
+HELD_LOCKS = "FLANT5_HELD_LOCKS"
+"""The variable that tells a rank which lock files it has to share."""
+
 TrainerArgv = Callable[[Path, int, float], list[str]]
 """(run.json, number of processes, grace seconds) -> the command that trains."""
 
@@ -46,14 +51,33 @@ def allowed_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def trainer_environment(
-    inherited: Mapping[str, str], *, num_processes: int, run_directory: RunDirectory
+    inherited: Mapping[str, str],
+    *,
+    num_processes: int,
+    run_directory: RunDirectory,
+    held_locks: tuple[Path, ...] = (),
+    visible_devices: tuple[str, ...] | None = None,
 ) -> dict[str, str]:
-    """The environment of torchrun; the cores are shared out among the processes unless
-    OMP_NUM_THREADS says otherwise."""
+    """The environment of torchrun, started by this process; the cores are shared out among the
+    ranks unless OMP_NUM_THREADS says otherwise.
+
+    The ranks share `held_locks` (`flant5_train.process`). They see the GPUs `visible_devices`: with
+    () none, which keeps a trainer on CPU slots from a GPU that nobody gave it; with None those that
+    this process sees. Raises ValueError for a lock whose path can't be told in a list.
+    """
+    if splits := [path for path in held_locks if os.pathsep in str(path)]:
+        raise ValueError(
+            f"{splits[0]} contains {os.pathsep!r}; expected a FLANT5_HOME (and slots) without it"
+        )
     num_cores = len(os.sched_getaffinity(0))
-    return {
+    environment = {
         "OMP_NUM_THREADS": str(max(1, num_cores // num_processes)),
         **allowed_environment(inherited),
         "PYTHONUNBUFFERED": "1",
         TRAINER_MARK: str(run_directory.torch_error),
+        WORKER_PROCESS: str(os.getpid()),
+        HELD_LOCKS: os.pathsep.join(map(str, held_locks)),
     }
+    if visible_devices is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible_devices)
+    return environment

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+_CHUNK_BYTES = 32_768
+
 
 def whole_lines(
     path: Path, offset: int, *, max_bytes: int | None = None
@@ -26,3 +28,20 @@ def whole_lines(
             lines.append(line)
             end += len(line)
     return lines, end
+
+
+def whole_size(path: Path) -> int:
+    """The size up to and with the last line end."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            while size > 0:
+                begin = max(0, size - _CHUNK_BYTES)
+                file.seek(begin)
+                end = file.read(size - begin).rfind(b"\n")
+                if end >= 0:
+                    return begin + end + 1
+                size = begin
+    except FileNotFoundError:
+        return 0
+    return 0

@@ -54,12 +54,19 @@ class WorkerSettings(SharedSettings):
     """Time the check of one file may take."""
     max_checks: int = Field(2, ge=1)
     """Files checked at the same time."""
+    keep_checkpoints_days: float = Field(0.0, ge=0)
+    """Age at which the checkpoints of an ended job are removed, counted from its end; its model,
+    logs and result stay. 0 keeps them for ever."""
+    keep_jobs_days: float = Field(0.0, ge=0)
+    """Age at which a failed or cancelled job is removed with all its files, counted from its end.
+    0 keeps it for ever; a job that succeeded always stays."""
+    keep_cache_days: float = Field(0.0, ge=0)
+    """Time without use after which encoded conversations are removed from the cache; they can be
+    encoded again. 0 keeps them for ever."""
 
     @property
     def rules(self) -> Rules:
-        return replace(
-            super().rules, max_losses=self.max_losses, retry_seconds=self.retry_seconds
-        )
+        return replace(super().rules, max_losses=self.max_losses, retry_seconds=self.retry_seconds)
 
     @model_validator(mode="after")
     def _fences_before_the_lease_ends(self) -> Self:

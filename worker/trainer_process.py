@@ -25,10 +25,11 @@ class TrainerCommand:
 class TrainerProcess:
     """Start it from the main thread: the kernel ends the tree when the starting thread ends.
 
-    `held` is a descriptor (the run directory's lock) that stays open until the whole tree is gone.
+    `held` are descriptors (the locks of the run directory and the slots) that stay open until the
+    whole tree is gone.
     """
 
-    def __init__(self, command: TrainerCommand, *, held: int) -> None:
+    def __init__(self, command: TrainerCommand, *, held: tuple[int, ...]) -> None:
         reader, self._lifeline = os.pipe2(os.O_CLOEXEC)
         supervisor = [sys.executable, "-m", "worker.supervisor", "--lifeline", str(reader)]
         options = ["--grace-seconds", str(command.grace_seconds), "--log", str(command.log)]
@@ -37,7 +38,7 @@ class TrainerProcess:
                 [*supervisor, *options, "--", *command.argv],
                 env=dict(command.environment),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(reader, held),
+                pass_fds=(reader, *held),
                 start_new_session=True,
             )
         except BaseException:

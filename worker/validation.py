@@ -9,6 +9,7 @@ from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.files import FileStore
 from worker.jobs.job import Job, JobError
 from worker.jobs.store import JobStore
+from worker.result import keep_ends
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Validation:
 
     def _reject(self, job: Job, error: JobError) -> None:
         self._store.reject(job.id, error)
+        keep_ends(self._store, self._settings.home_directories, (job.id,))
         logger.info("job %s rejected: %s", job.id, error.message)
 
     def _forget(self, job_id: str) -> None:

@@ -7,6 +7,7 @@ from flant5_train.checkpoints import (
     complete_checkpoints,
     mark_complete,
     newest_complete_checkpoint,
+    remove_incomplete_checkpoints,
     remove_old_checkpoints,
 )
 
@@ -40,3 +41,22 @@ def test_nothing_is_removed_while_nothing_is_complete(output_dir: Path) -> None:
         (checkpoint / MARKER).unlink()
     remove_old_checkpoints(output_dir, keep=1)
     assert len(list(output_dir.iterdir())) == 6
+
+
+def test_the_newest_complete_checkpoint_stays_until_a_newer_one_is_complete(
+    output_dir: Path,
+) -> None:
+    remove_old_checkpoints(output_dir, keep=1)
+    remove_old_checkpoints(output_dir, keep=1)
+    assert newest_complete_checkpoint(output_dir) == output_dir / "checkpoint-100"
+    assert (output_dir / "checkpoint-200").exists()
+    mark_complete(output_dir / "checkpoint-200")
+    assert (output_dir / "checkpoint-100").exists(), "nothing goes by itself"
+    remove_old_checkpoints(output_dir, keep=1)
+    assert complete_checkpoints(output_dir) == [output_dir / "checkpoint-200"]
+
+
+def test_what_earlier_runs_left_half_saved_goes(output_dir: Path) -> None:
+    remove_incomplete_checkpoints(output_dir)
+    left = sorted(path.name for path in output_dir.iterdir())
+    assert left == ["checkpoint-10", "checkpoint-100", "checkpoint-5", "checkpoint-best"]

@@ -3,11 +3,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
 from flant5_train.demo_model import small_config
-from flant5_train.failure import TrainingError
+from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.model import load_model, resize_embeddings, smart_tokenizer_and_embedding_resize
 from flant5_train.tokenizer import FASTCHAT_PAD, FASTCHAT_TOKENS, load_tokenizer
 from tests.flant5_train.conftest import TINY
@@ -112,8 +113,68 @@ def test_other_models_are_refused_by_name(tiny_model: Path, tmp_path: Path) -> N
     other = changed_copy(tiny_model, tmp_path / "other", model_type="bart")
     with pytest.raises(TrainingError, match="found a model of type 'bart'"):
         load_model(other, tokenizer)
-    with pytest.raises(TrainingError, match="can't be loaded"):
-        load_model(tmp_path / "nothing", tokenizer)
+
+
+def broken_model(tiny_model: Path, directory: Path, how: str) -> Path:
+    if how == "missing":
+        return directory
+    shutil.copytree(tiny_model, directory)
+    weights = directory / "model.safetensors"
+    if how == "no config":
+        (directory / "config.json").unlink()
+    elif how == "no weights":
+        weights.unlink()
+    elif how == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "overwritten":
+        weights.write_bytes(b"x" * weights.stat().st_size)
+    elif how == "lacks a tensor":
+        tensors = safetensors.torch.load_file(weights)
+        del tensors["decoder.final_layer_norm.weight"]
+        safetensors.torch.save_file(tensors, weights, metadata={"format": "pt"})
+    elif how == "another shape":
+        changed_copy(tiny_model, directory / "x", d_ff=32)
+        shutil.copy(directory / "x" / "config.json", directory)
+    elif how == "bad config":
+        (directory / "config.json").write_text("{")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        ("missing", "there is no such directory"),
+        ("no config", "found no config.json in it, but "),
+        ("no weights", "found no weights in it, but config.json, generation_config.json, "),
+        ("cut", "SafetensorError: "),
+        ("overwritten", "SafetensorError: "),
+        ("lacks a tensor", "its weights lack 1 tensors, decoder.final_layer_norm.weight among"),
+        ("another shape", "has the shape [64, 32]; its config.json asks for [32, 32]"),
+        ("bad config", "JSON"),
+    ],
+)
+def test_a_directory_without_a_usable_model_is_refused_with_what_was_found(
+    tiny_model: Path, tmp_path: Path, how: str, found: str
+) -> None:
+    directory = broken_model(tiny_model, tmp_path / "model", how)
+    with pytest.raises(TrainingError) as caught:
+        load_model(directory, load_tokenizer(tiny_model))
+    assert caught.value.code is FailureCode.BAD_MODEL
+    assert caught.value.param == "model"
+    assert str(caught.value).startswith(f"model '{directory}' can't be loaded: ")
+    assert found in str(caught.value)
+
+
+def test_a_file_in_the_place_of_a_model_is_refused(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    with pytest.raises(TrainingError, match="found a file; expected a model's directory"):
+        load_model(tiny_model / "config.json", tokenizer)
+
+
+def test_a_vocabulary_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "spiece.model").write_bytes(b"no vocabulary")
+    with pytest.raises(TrainingError, match=r"found a spiece.model that is no sentencepiece"):
+        load_tokenizer(tmp_path)
 
 
 def test_a_config_of_our_own_is_shaped_like_flan_t5() -> None:

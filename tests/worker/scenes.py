@@ -28,8 +28,9 @@ def claimed_job(store: JobStore, *, worker: str = "gpu-0", **changes: object) ->
 
 
 def claim_again(store: JobStore, job_id: str, *, worker: str = "gpu-0") -> Claim:
-    claim = store.leases.claim(job_id, worker=worker, lease_seconds=LEASE_SECONDS)
+    claim = store.leases.claim(worker=worker, num_slots=8, lease_seconds=LEASE_SECONDS)
     assert claim is not None, f"{job_id} is {store.get(job_id).status}"
+    assert claim.job.id == job_id, "another job waits as well"
     return claim
 
 

@@ -102,7 +102,7 @@ def test_a_worker_that_lost_its_lease_ends_its_trainer_and_says_nothing(
         workshop.wait_for_step(job.id, 5)
         redis.zadd(keys.RUNNING, {job.id: 1})
         assert workshop.store.leases.reap(1) == (job.id,)
-        assert workshop.store.leases.claim(job.id, worker="gpu-1", lease_seconds=60)
+        assert workshop.store.leases.claim(worker="gpu-1", num_slots=8, lease_seconds=60)
 
     after = workshop.run_while(job.id, lose)
     assert (after.status, after.worker, after.epoch) == (Status.RUNNING, "gpu-1", 3)

@@ -153,9 +153,9 @@ def test_doorbells_do_not_pile_up_while_workers_are_busy(
     job = queued_job(workshop.store)
     for _ in range(3):
         keeper.round()
-        redis.zadd(keys.QUEUED, {job.id: (time.time() - 31) * 1000}, xx=True)
+        redis.zadd(keys.BELLS, {job.id: (time.time() - 31) * 1000}, xx=True)
     assert num_doorbells(redis) == 1
-    redis.zadd(keys.QUEUED, {job.id: (time.time() - 601) * 1000}, xx=True)
+    redis.zadd(keys.BELLS, {job.id: (time.time() - 601) * 1000}, xx=True)
     keeper.round()
     assert num_doorbells(redis) == 2
 
@@ -168,7 +168,7 @@ def test_a_doorbell_that_was_lost_is_rung_again(
     redis.delete("flant5")
     keeper.round()
     assert num_doorbells(redis) == 0
-    redis.zadd(keys.QUEUED, {job.id: (time.time() - 31) * 1000}, xx=True)
+    redis.zadd(keys.BELLS, {job.id: (time.time() - 31) * 1000}, xx=True)
     keeper.round()
     assert num_doorbells(redis) == 1
 

@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             log=tmp_path / "train.log",
             grace_seconds=grace_seconds,
         )
-        started.append(TrainerProcess(command, held=lock))
+        started.append(TrainerProcess(command, held=(lock,)))
         return started[-1]
 
     yield start_program
@@ -189,7 +189,7 @@ def test_the_lock_of_the_run_directory_is_held_until_the_tree_is_gone(tmp_path: 
         log=tmp_path / "train.log",
         grace_seconds=5,
     )
-    trainer = TrainerProcess(command, held=lock)
+    trainer = TrainerProcess(command, held=(lock,))
     os.close(lock)
     wait_for_pids(tmp_path, 1)
     with pytest.raises(LockedError, match="is locked by another process"):
@@ -206,7 +206,7 @@ def test_a_command_that_does_not_exist_is_an_end_like_any_other(tmp_path: Path) 
             log=tmp_path / "train.log",
             grace_seconds=5,
         )
-        trainer = TrainerProcess(command, held=held.fileno())
+        trainer = TrainerProcess(command, held=(held.fileno(),))
         assert trainer.has_ended_within(30)
         assert trainer.exit_code == 1
         trainer.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from tests.worker.scenes import queued_job, read_pids, wait_until
-from worker.attempt import run_job
+from worker.claiming import run_job
 from worker.context import open_context
 from worker.jobs.connection import open_redis
 from worker.jobs.history import JobHistory
@@ -105,6 +105,7 @@ def open_workshop(redis_url: SecretStr, directory: Path, **changes: object) -> W
     (data_root / "data.json").write_text("[]")
     short = {
         "worker_name": "gpu-0",
+        "retry_seconds": 0.0,
         "lease_seconds": 8.0,
         "self_fence_seconds": 2.0,
         "redis_timeout_seconds": 0.5,

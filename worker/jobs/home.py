@@ -5,6 +5,7 @@ jobs/<job-id>/         one run directory per job
 models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
 workers/<name>.lock    held by the worker of that name
+slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
 redis/                 data of the embedded server (`flant5 up`)
 """
 
@@ -90,6 +91,11 @@ class Home:
     @property
     def workers(self) -> Path:
         return self.root / "workers"
+
+    @property
+    def slots(self) -> Path:
+        """With a folder per host: each has a GPU 0."""
+        return self.root / "slots"
 
     @property
     def redis(self) -> Path:

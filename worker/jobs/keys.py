@@ -13,6 +13,7 @@ WORKERS = f"{PREFIX}workers"
 MODELS = f"{PREFIX}models"
 NAMES = f"{PREFIX}names"
 RECOVERY = f"{PREFIX}recovery"
+FORGOTTEN = f"{PREFIX}forgotten"
 
 
 def job(job_id: str) -> str:

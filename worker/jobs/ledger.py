@@ -3,19 +3,26 @@
 Should the store be lost as a whole, jobs are restored from this (`worker.recovery`). Example:
 
     {"id": "ftjob-...", "number": 7, "owner": "alice", "created_at": 1764000000.0,
-     "spec": {"model": "flant5-demo", ...}, "wish": "go_on", "result_floor": -1}
+     "spec": {"model": "flant5-demo", ...}, "wish": "go_on", "result_floor": -1,
+     "finished_at": null, "is_model_deleted": false}
 """
 
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.jobs.durable import write_whole
 from worker.jobs.home import Home
 from worker.jobs.job import Job
 from worker.jobs.life import Status
+from worker.jobs.malformed import MalformedFileError
 from worker.jobs.spec import JobSpec
+
+Epoch = Annotated[int, Field(ge=-1, lt=2**53)]
+"""-1: before the first. The bound is where the numbers of the store's scripts end."""
+Instant = Annotated[float, Field(ge=0, lt=1e11)]
+"""Unix seconds; milliseconds are refused."""
 
 
 class Wish(StrEnum):
@@ -29,18 +36,22 @@ class Wish(StrEnum):
 class JobRecord(BaseModel):
     """The content of `job.json`; instants are Unix seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
-    number: int
+    number: int = Field(ge=0, lt=2**53)
     owner: str
-    created_at: float
+    created_at: Instant
     spec: JobSpec
     wish: Wish = Wish.GO_ON
-    result_floor: int = -1
+    result_floor: Epoch = -1
+    finished_at: Instant | None = None
+    """When a job that never ran was cancelled."""
+    is_model_deleted: bool = False
+    """Whether the caller deleted the model that the job made."""
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: Job, *, is_model_deleted: bool = False) -> Self:
         wish = Wish.GO_ON
         if job.cancel_requested is not None or job.status is Status.CANCELLED:
             wish = Wish.CANCEL
@@ -54,6 +65,8 @@ class JobRecord(BaseModel):
             spec=job.spec,
             wish=wish,
             result_floor=job.result_floor,
+            finished_at=job.finished_at,
+            is_model_deleted=is_model_deleted,
         )
 
 
@@ -65,9 +78,16 @@ class Ledger:
 
     def write(self, job: Job) -> None:
         """Returns when it is on disk. Raises OSError."""
-        path = self._home.run_directory(job.id).job_record
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, JobRecord.of(job).model_dump_json(indent=2) + "\n")
+        # Only a job that succeeded has a model; what is written of any other needs no look back.
+        is_model_deleted = job.status is Status.SUCCEEDED and self._is_model_deleted(job.id)
+        self._write(JobRecord.of(job, is_model_deleted=is_model_deleted))
+
+    def forget_model(self, job_id: str) -> None:
+        """The job is restored without the model that it made. Raises as `read` does."""
+        try:
+            self._write(self.read(job_id).model_copy(update={"is_model_deleted": True}))
+        except FileNotFoundError:
+            return  # a job without a record is not restored at all
 
     def forget(self, job_id: str) -> None:
         """The job is deleted with what it left: nothing restores it."""
@@ -77,15 +97,27 @@ class Ledger:
         """The jobs that have a record, in no order."""
         return tuple(path.parent.name for path in self._home.jobs.glob("*/job.json"))
 
+    def is_empty(self) -> bool:
+        return not any(self._home.jobs.glob("*/job.json"))
+
     def read(self, job_id: str) -> JobRecord:
         """Raises OSError, and ValueError when the file is no record of this job."""
         path = self._home.run_directory(job_id).job_record
         try:
             record = JobRecord.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{path}: {place}: {first['msg']}") from error
+            raise MalformedFileError(path, error) from error
         if record.id != job_id:
-            raise ValueError(f"{path} is the record of job {record.id}; expected {job_id}")
+            raise ValueError(f"{path}: id: found {record.id!r}; expected {job_id!r}")
         return record
+
+    def _write(self, record: JobRecord) -> None:
+        path = self._home.run_directory(record.id).job_record
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, record.model_dump_json(indent=2) + "\n")
+
+    def _is_model_deleted(self, job_id: str) -> bool:
+        try:
+            return self.read(job_id).is_model_deleted
+        except FileNotFoundError:
+            return False

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flant5_train.config import DEMO_MODEL
 from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.ledger import Ledger
 from worker.jobs.settings import SharedSettings
 from worker.jobs.store import JobStore
 
@@ -63,7 +64,8 @@ class ModelCatalog:
 
     def list(self) -> tuple[Model, ...]:
         """Models that are here: what jobs made, newest first; the demo model; the directories."""
-        fine_tuned = [self._fine_tuned(model, job) for model, job in self._store.models.all().items()]
+        made = self._store.models.all()
+        fine_tuned = [self._fine_tuned(model, job) for model, job in made.items()]
         fine_tuned.sort(key=lambda model: model.created_at, reverse=True)
         return (*fine_tuned, *self._local())
 
@@ -84,7 +86,8 @@ class ModelCatalog:
     def delete(self, model: str) -> None:
         """Forgets a model that a job made; its files stay in the run directory.
 
-        Raises InvalidRequestError for any other model, NotFoundError when there is none.
+        Raises InvalidRequestError for any other model, NotFoundError when there is none, OSError
+        when the disk can't be written.
         """
         if not model.startswith("ft:") or _CHECKPOINT.fullmatch(model):
             self.get(model)
@@ -92,6 +95,8 @@ class ModelCatalog:
                 f"model {model!r} was not made by a job; only such models can be deleted",
                 param="model",
             )
+        # On disk first: a model that is gone must not come back with a store that was lost.
+        Ledger(self._home).forget_model(self._store.models.job_of(model))
         self._store.models.forget(model)
 
     def _fine_tuned_directory(self, model: str) -> Path:

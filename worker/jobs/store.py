@@ -6,7 +6,8 @@
 | jobs                      | zset   | all job ids by their number: the list                      |
 | validating                | zset   | ids whose files are to be checked, by number               |
 | queued                    | zset   | ids that wait for a worker, by priority, then by number    |
-| bells                     | zset   | the same ids by the time of their last doorbell (0: none)  |
+| bells                     | zset   | the same ids by the time of their last doorbell (the job's |
+|                           |        | number when none was rung)                                 |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
 | worker:{name}             | hash   | num_slots, devices, host, sick (why it takes no jobs)      |
@@ -15,6 +16,7 @@
 | models                    | hash   | fine-tuned model id -> job id                              |
 | names                     | hash   | the model id that a job has or will have -> job id         |
 | recovery                  | string | the last `flant5 recover`, as JSON                         |
+| forgotten                 | set    | ids of deleted jobs whose files are not yet all gone       |
 | submission:{key}          | string | id of the job that a submission key made; 24 h             |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |
@@ -23,7 +25,8 @@
 |                           |        | (since a checkpoint), failures, cancel_requested,          |
 |                           |        | pause_requested, phase, progress, trained_tokens, error,   |
 |                           |        | fine_tuned_model, progress_offset, log_offset, events,     |
-|                           |        | log_lines (counts)                                         |
+|                           |        | log_lines (counts), is_model_deleted (of a restored job),  |
+|                           |        | cleaned_at (finished_at when its checkpoints were removed) |
 | job:{id}:events           | stream | seq, at, level, type, message, data                        |
 | job:{id}:logs             | stream | seq, at, stream, line                                      |
 | job:{id}:checkpoints      | stream | step, at, path, metrics                                    |
@@ -34,13 +37,14 @@ Instants are whole milliseconds. Each step appends an event whose data holds the
 import json
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from redis import Redis
 
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
+from worker.jobs.ended import EndedJobs
 from worker.jobs.errors import InvalidRequestError, LimitReachedError, NotFoundError
 from worker.jobs.events import Page
 from worker.jobs.job import Job, JobError, model_id
@@ -59,16 +63,16 @@ SUBMISSION_SECONDS = 24 * 3600
 class JobStore:
     """All jobs. Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis, rules: Rules = Rules()) -> None:
+    def __init__(self, redis: Redis, rules: Rules | None = None) -> None:
+        rules = rules or Rules()
         self._redis = redis
         self._rules = rules
         self._scripts = Scripts(redis, rules)
         self.leases = Leases(redis, self._scripts, rules)
         self.models = ModelIndex(redis)
+        self.ended = EndedJobs(redis, self._scripts)
 
-    def create(
-        self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None
-    ) -> Job:
+    def create(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> Job:
         """The new job, or the one that an earlier call with this submission key made.
 
         Raises LimitReachedError when as many jobs of this owner wait as may.
@@ -146,6 +150,19 @@ class JobStore:
         """How many jobs stand before a queued one; None when it does not wait."""
         with unavailable():
             return cast(int | None, self._redis.zrank(keys.QUEUED, job_id))
+
+    def unknown(self, job_ids: Sequence[str]) -> tuple[str, ...]:
+        """Those of the ids that no job here has, in their order."""
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.exists(keys.job(job_id))
+            found = pipeline.execute()
+        return tuple(each for each, is_here in zip(job_ids, found, strict=True) if not is_here)
+
+    def is_empty(self) -> bool:
+        """Whether there is no job at all."""
+        with unavailable():
+            return not self._redis.exists(keys.JOBS)
 
     def to_validate(self, limit: int) -> tuple[Job, ...]:
         """Jobs whose files are to be checked, oldest first."""

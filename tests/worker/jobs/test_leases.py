@@ -7,16 +7,20 @@ from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job
 from worker.jobs import keys
 from worker.jobs.history import JobHistory
 from worker.jobs.life import Status
+from worker.jobs.rules import Rules
 from worker.jobs.store import JobStore
 from worker.jobs.update import (
     Beat,
     Cancelled,
     Claim,
+    Loss,
     NewCheckpoint,
     NewEvent,
     Succeeded,
     Update,
 )
+
+LOST = Loss("worker_lost")
 
 
 def lose(redis: Redis, store: JobStore, claim: Claim) -> tuple[str, ...]:
@@ -79,7 +83,7 @@ def test_a_job_that_is_given_back_gets_its_attempt_back(store: JobStore) -> None
 
 
 def test_losses_in_a_row_end_the_job(redis: Redis) -> None:
-    store = JobStore(redis, max_losses=3)
+    store = JobStore(redis, Rules(max_losses=3, retry_seconds=0))
     claim = claimed_job(store)
     for _ in range(2):
         assert store.leases.release(claim, reason="rank killed", loss=LOST) is Status.QUEUED
@@ -93,7 +97,7 @@ def test_losses_in_a_row_end_the_job(redis: Redis) -> None:
 
 
 def test_a_checkpoint_forgives_earlier_losses(redis: Redis) -> None:
-    store = JobStore(redis, max_losses=2)
+    store = JobStore(redis, Rules(max_losses=2, retry_seconds=0))
     claim = claimed_job(store)
     for step in (10, 20, 30):
         assert store.leases.release(claim, reason="lost", loss=LOST) is Status.QUEUED
@@ -107,7 +111,9 @@ def test_a_checkpoint_forgives_earlier_losses(redis: Redis) -> None:
 def test_a_cancelled_job_does_not_go_back_into_the_queue(store: JobStore, is_lost: bool) -> None:
     claim = claimed_job(store)
     store.cancel(claim.job.id)
-    assert store.leases.release(claim, reason="x", lost=is_lost) is Status.CANCELLED
+    assert (
+        store.leases.release(claim, reason="x", loss=LOST if is_lost else None) is Status.CANCELLED
+    )
 
 
 def test_a_cancelled_job_whose_worker_is_lost_is_cancelled(store: JobStore, redis: Redis) -> None:

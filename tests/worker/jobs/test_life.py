@@ -1,6 +1,8 @@
 """The table of a job's life against the scripts: every transition from every status."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import product
 
 import pytest
 from redis import Redis
@@ -10,9 +12,12 @@ from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.job import JobError
 from worker.jobs.life import NEXT, Status
+from worker.jobs.rules import Rules
 from worker.jobs.store import JobStore
-from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
+from worker.jobs.update import Cancelled, Claim, Failed, Loss, Offsets, Outcome, Succeeded
 
+VALIDATING, QUEUED, RUNNING = Status.VALIDATING_FILES, Status.QUEUED, Status.RUNNING
+LOST = Loss("worker_lost")
 ERROR = JobError(code="bad_data", message="x")
 
 Transition = Callable[[JobStore, Redis, Claim], object]
@@ -31,19 +36,39 @@ def cancel(store: JobStore, redis: Redis, claim: Claim) -> None:
         store.cancel(claim.job.id)
 
 
+def pause_and_release(store: JobStore, redis: Redis, claim: Claim) -> None:
+    wished(store.pause, claim)
+    store.leases.release(claim, reason="x")
+
+
+def wished(step: Callable[[str], object], claim: Claim) -> None:
+    with suppress(InvalidRequestError):
+        step(claim.job.id)
+
+
+def claim_any(store: JobStore) -> Claim | None:
+    return store.leases.claim(worker="w", num_slots=8, lease_seconds=9)
+
+
 TRANSITIONS: dict[str, Transition] = {
     "accept": lambda store, _, claim: store.accept(claim.job.id),
     "reject": lambda store, _, claim: store.reject(claim.job.id, ERROR),
-    "claim": lambda store, _, claim: store.leases.claim(claim.job.id, worker="w", lease_seconds=9),
+    "claim": lambda store, _, claim: claim_any(store),
     "beat": lambda store, _, claim: store.leases.beat(claim, 9),
     "finish: succeeded": lambda store, _, claim: store.leases.finish(claim, Succeeded("ft:x")),
     "finish: failed": lambda store, _, claim: store.leases.finish(claim, Failed(ERROR)),
     "finish: cancelled": lambda store, _, claim: store.leases.finish(claim, Cancelled()),
     "release": lambda store, _, claim: store.leases.release(claim, reason="x"),
     "release: lost": lambda store, _, claim: store.leases.release(claim, reason="x", loss=LOST),
+    "release: pause": pause_and_release,
     "release worker": lambda store, _, claim: store.leases.release_worker("gpu-0"),
     "reap": reap,
     "cancel": cancel,
+    "release: failure": lambda store, _, claim: store.leases.release(
+        claim, reason="x", loss=Loss("host_oom", counts_as="failures")
+    ),
+    "pause": lambda store, _, claim: wished(store.pause, claim),
+    "resume": lambda store, _, claim: wished(store.resume, claim),
     "bells": lambda store, _, claim: store.leases.bells(0, 10),
 }
 
@@ -52,8 +77,11 @@ def bring_to(store: JobStore, status: Status) -> Claim:
     """A job of that status, and the claim it has or could have had."""
     if status in (Status.VALIDATING_FILES, Status.QUEUED):
         waiting = store.create(spec()) if status is Status.VALIDATING_FILES else queued_job(store)
-        return Claim(job=waiting, epoch=0, attempt=0, offsets=claimed_job(store).offsets)
+        return Claim(job=waiting, epoch=0, attempt=0, offsets=Offsets())
     claim = claimed_job(store)
+    if status is Status.PAUSED:
+        store.pause(claim.job.id)
+        store.leases.release(claim, reason="x")
     outcomes: dict[Status, Outcome] = {
         Status.SUCCEEDED: Succeeded("ft:x"),
         Status.FAILED: Failed(ERROR),
@@ -62,6 +90,20 @@ def bring_to(store: JobStore, status: Status) -> Claim:
     if status in outcomes:
         assert store.leases.finish(claim, outcomes[status])
     return claim
+
+
+def bring_to_unchecked(store: JobStore, status: Status) -> Claim:
+    """As `bring_to`, for a job whose files were never found good."""
+    job = store.create(spec())
+    if status is Status.FAILED:
+        store.reject(job.id, ERROR)
+    elif status is Status.CANCELLED:
+        store.cancel(job.id)
+    elif status is Status.PAUSED:
+        store.pause(job.id)
+    else:
+        return bring_to(store, status)
+    return Claim(job=job, epoch=0, attempt=0, offsets=Offsets())
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)
@@ -76,22 +118,22 @@ def test_no_transition_makes_a_step_that_is_not_in_the_table(
     indexes = {
         found
         for found, key in (
-            (Status.VALIDATING_FILES, keys.VALIDATING),
-            (Status.QUEUED, keys.QUEUED),
-            (Status.RUNNING, keys.RUNNING),
+            (VALIDATING, keys.VALIDATING),
+            (QUEUED, keys.QUEUED),
+            (RUNNING, keys.RUNNING),
         )
         if redis.zscore(key, claim.job.id) is not None
     }
-    assert indexes == (set() if after.is_final else {after})
+    assert indexes == ({after} if after in (VALIDATING, QUEUED, RUNNING) else set())
 
 
 def test_every_step_of_the_table_can_be_made(redis: Redis) -> None:
-    store = JobStore(redis, max_losses=1)
+    store = JobStore(redis, Rules(max_losses=1))
     made: dict[Status, set[Status]] = {status: set() for status in Status}
     for status in Status:
-        for transition in TRANSITIONS.values():
+        for bring, transition in product((bring_to, bring_to_unchecked), TRANSITIONS.values()):
             redis.flushall()
-            claim = bring_to(store, status)
+            claim = bring(store, status)
             transition(store, redis, claim)
             made[status].add(store.get(claim.job.id).status)
     assert {status: steps - {status} for status, steps in made.items()} == {

@@ -5,6 +5,7 @@ from worker.jobs.history import JobHistory
 from worker.jobs.job import Progress
 from worker.jobs.store import JobStore
 from worker.jobs.update import (
+    Loss,
     Move,
     NewCheckpoint,
     NewEvent,
@@ -78,7 +79,7 @@ def test_the_next_attempt_is_told_how_far_the_files_are_read(store: JobStore) ->
     claim = claimed_job(store)
     end = Offsets(progress=1_234_567_890_123, log=42)
     store.leases.record(claim, Update(move=Move(start=Offsets(), end=end)))
-    store.leases.release(claim, reason="x", loss=LOST)
+    store.leases.release(claim, reason="x", loss=Loss("worker_lost"))
     assert claim_again(store, claim.job.id).offsets == end
 
 

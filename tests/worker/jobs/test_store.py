@@ -38,7 +38,7 @@ def test_a_job_that_does_not_exist_is_named(store: JobStore) -> None:
     with pytest.raises(NotFoundError, match="ftjob-nothing"):
         store.cancel("ftjob-nothing")
     assert not store.accept("ftjob-nothing")
-    assert store.leases.claim("ftjob-nothing", worker="w", lease_seconds=1) is None
+    assert store.leases.claim(worker="w", num_slots=1, lease_seconds=1) is None
 
 
 def test_a_second_try_with_the_same_submission_key_finds_the_first_job(
@@ -84,7 +84,7 @@ def test_a_claim_starts_an_attempt(store: JobStore, history: JobHistory) -> None
     assert (job.status, job.worker) == (Status.RUNNING, "gpu-7")
     assert job.started_at is not None
     assert job.last_heartbeat_at is not None
-    assert store.leases.claim(job.id, worker="gpu-8", lease_seconds=60) is None
+    assert store.leases.claim(worker="gpu-8", num_slots=8, lease_seconds=60) is None
     assert history.events(job.id).items[0].message == "Attempt 1 started on worker gpu-7"
 
 
@@ -93,9 +93,9 @@ def test_a_claim_whose_answer_was_lost_is_given_again(redis: Redis, store: JobSt
     a job that runs nowhere."""
     job = queued_job(store)
     claim = store._scripts._scripts["claim"]
-    arguments = [job.id, "gpu-0", 60_000, "token"]
-    assert [claim(args=arguments), claim(args=arguments)] == [1, 1]
-    assert claim(args=[*arguments[:3], "other token"]) == 0
+    before, after = ("gpu-0", 8, 60_000), (0, 0)
+    assert [claim(args=[*before, "token", *after]) for _ in range(2)] == [job.id, job.id]
+    assert claim(args=[*before, "other token", *after]) is None
     assert store.get(job.id).attempt == 1
 
 
@@ -176,7 +176,7 @@ def test_doorbells_are_rung_for_new_jobs_first_and_again_when_they_are_old(
     assert store.leases.bells(30, limit=10) == (first, second)
     assert store.leases.bells(30, limit=10) == ()
     third = queued_job(store).id
-    redis.zadd(keys.QUEUED, {first: (time.time() - 31) * 1000})
+    redis.zadd(keys.BELLS, {first: (time.time() - 31) * 1000})
     assert store.leases.bells(30, limit=10) == (third, first)
 
 
@@ -208,4 +208,6 @@ def test_nothing_is_kept_outside_our_prefix(store: JobStore, redis: Redis) -> No
     names = [str(name) for name in redis.scan_iter()]
     assert names
     assert all(name.startswith(keys.PREFIX) for name in names)
-    assert json.loads(redis.hget(keys.job(store.models.all()["ft:x"]), "metadata") or "") == {"a": "b"}
+    assert json.loads(redis.hget(keys.job(store.models.all()["ft:x"]), "metadata") or "") == {
+        "a": "b"
+    }

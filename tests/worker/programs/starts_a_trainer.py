@@ -13,7 +13,7 @@ from worker.trainer_process import TrainerCommand, TrainerProcess
 command = TrainerCommand(
     argv=sys.argv[2:], environment=os.environ, log=Path(sys.argv[1]), grace_seconds=5
 )
-trainer = TrainerProcess(command, held=os.open("/dev/null", os.O_RDONLY))
+trainer = TrainerProcess(command, held=(os.open("/dev/null", os.O_RDONLY),))
 print(trainer.pid, flush=True)
 while True:
     signal.pause()

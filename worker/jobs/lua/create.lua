@@ -5,7 +5,8 @@ local id, key, owner = ARGV[1], job_key(ARGV[1]), ARGV[7]
 if redis.call('EXISTS', key) == 1 then return { id } end
 if ARGV[4] ~= '' then
   local first = redis.call('GET', ARGV[4])
-  if first then return { first } end
+  -- A job that was cleaned up since then is no answer.
+  if first and redis.call('EXISTS', job_key(first)) == 1 then return { first } end
 end
 local num_waiting = redis.call('SCARD', PREFIX .. 'owner:' .. owner .. ':waiting')
 if tonumber(ARGV[8]) > 0 and num_waiting >= tonumber(ARGV[8]) then return { false, num_waiting } end

@@ -49,7 +49,7 @@ local function enter_index(id, to, score)
     -- The higher priority first, then the older job; a job that comes back has its old place.
     local priority = tonumber(redis.call('HGET', key, 'priority') or 0)
     redis.call('ZADD', INDEX.queued, number - priority * 1e10, id)
-    redis.call('ZADD', BELLS, redis.call('HGET', key, 'retry_at') or 0, id)
+    redis.call('ZADD', BELLS, redis.call('HGET', key, 'retry_at') or number, id)
     redis.call('HSET', key, 'queued_at', now())
   else
     redis.call('ZADD', INDEX[to], score or number, id)
@@ -72,12 +72,13 @@ local function move(id, to, step)
   if from == 'running' then leave_worker(key) end
   if INDEX[to] then enter_index(id, to, step.score) end
   if not INDEX[to] and to ~= 'paused' then
-    redis.call('HSET', key, 'finished_at', now())
+    redis.call('HSET', key, 'finished_at', step.at or now())
     redis.call('HDEL', key, 'pause_requested')
   end
   count_for_owner(id, to)
   append_event(id, {
-    level = step.level, message = step.message, data = step.data or '{"status":"' .. to .. '"}',
+    at = step.at, level = step.level, message = step.message,
+    data = step.data or '{"status":"' .. to .. '"}',
   })
 end
 
@@ -87,8 +88,8 @@ local function fail(id, code, message, param)
   move(id, 'failed', { level = 'error', message = 'Job failed: ' .. message })
 end
 
-local function cancelled(id)
-  move(id, 'cancelled', { message = 'Job cancelled' })
+local function cancelled(id, at)
+  move(id, 'cancelled', { at = at, message = 'Job cancelled' })
 end
 
 local function paused(id)
@@ -130,7 +131,7 @@ local function give_back(id, reason, loss)
   redis.call('HINCRBY', key, 'epoch', 1)
   if redis.call('HEXISTS', key, 'cancel_requested') == 1 then return cancelled(id) end
   if not loss then
-    redis.call('HINCRBY', key, 'attempt', -1)
+    redis.call('HSET', key, 'attempt', math.max(0, redis.call('HGET', key, 'attempt') - 1))
   elseif not count_loss(id, reason, loss) then
     return
   end

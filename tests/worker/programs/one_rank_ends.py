@@ -1,6 +1,6 @@
-"""Under torchrun: rank 1 is killed once all run, the others ignore SIGTERM and hang.
+"""Under torchrun: rank 1 ends once all run, the others ignore SIGTERM and hang.
 
-argv: directory for the process ids
+argv: directory for the process ids, exit code of rank 1; below zero, the signal that kills it
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-directory = Path(sys.argv[1])
+directory, exit_code = Path(sys.argv[1]), int(sys.argv[2])
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 draft = directory / f"draft-{os.getpid()}"
 draft.write_text(str(os.getpid()))
@@ -17,6 +17,8 @@ draft.replace(directory / f"{os.getpid()}.pid")
 while len(list(directory.glob("*.pid"))) < int(os.environ["WORLD_SIZE"]):
     time.sleep(0.01)
 if os.environ["RANK"] == "1":
-    os.kill(os.getpid(), signal.SIGKILL)
+    if exit_code < 0:
+        os.kill(os.getpid(), -exit_code)
+    os._exit(exit_code)
 while True:
     signal.pause()

@@ -1,0 +1,47 @@
+"""A look at a model's directory before it is loaded, for an error that says what was found."""
+
+from pathlib import Path
+
+from flant5_train.failure import FailureCode, TrainingError
+
+_CONFIG = "config.json"
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_MAX_SHOWN = 5
+
+
+def refuse_directory_without_model(name_or_path: str | Path) -> None:
+    """Raises TrainingError for a path that is no directory, or one that can't hold a model. A hub
+    name passes: what it holds is known when it is loaded."""
+    path = Path(name_or_path)
+    if not path.exists():
+        if path.is_absolute() or str(name_or_path).startswith("."):
+            raise bad_model(name_or_path, "there is no such directory")
+        return
+    if not path.is_dir():
+        raise bad_model(name_or_path, "found a file; expected a model's directory")
+    if not (path / _CONFIG).is_file():
+        raise bad_model(name_or_path, f"found no {_CONFIG} in it, but {_content(path)}")
+    if not any((path / name).is_file() for name in _WEIGHTS):
+        expected = " or ".join((_WEIGHTS[0], _WEIGHTS[2]))
+        raise bad_model(
+            name_or_path, f"found no weights in it, but {_content(path)}; expected {expected}"
+        )
+
+
+def bad_model(name_or_path: str | Path, found: str) -> TrainingError:
+    """The error for a model that can't be used."""
+    return TrainingError(
+        FailureCode.BAD_MODEL, f"model '{name_or_path}' can't be loaded: {found}", param="model"
+    )
+
+
+def _content(directory: Path) -> str:
+    names = sorted(path.name for path in directory.iterdir())
+    shown = ", ".join(names[:_MAX_SHOWN])
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return f"{shown}{more}" if names else "nothing at all"

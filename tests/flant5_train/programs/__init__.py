@@ -1,0 +1,1 @@
+"""Processes that the tests start; each is named by what it does."""

@@ -1,0 +1,128 @@
+"""`python -m flant5_train.train`, with one thing broken: see `tests.stack.faults`.
+
+A fault strikes in the last rank, most of them in the third step.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flant5_train.train import main
+from tests.small_disk import fill
+from tests.stack.faults import fault_of_run
+
+RUN_CONFIG = Path(sys.argv[1])
+STEP = 2
+"""Steps that go well before."""
+GROUP_BYTES = 64 * 2**20
+
+
+def in_a_step(strike: Callable[[Any], object]) -> None:
+    """`strike` is called with the trainer, in every step from the third on."""
+    from flant5_train.trainer import ConversationTrainer
+
+    usual = ConversationTrainer.training_step
+
+    def broken(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        if trainer.state.global_step >= STEP:
+            strike(trainer)
+        return usual(trainer, *args, **kwargs)
+
+    ConversationTrainer.training_step = broken  # type: ignore[method-assign,assignment]
+
+
+def raise_error(error: Exception) -> None:
+    raise error
+
+
+def cuda_oom() -> None:
+    import torch
+
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    in_a_step(lambda trainer: raise_error(error))
+
+
+def broken_gpu_once() -> None:
+    fault.unlink()
+    in_a_step(
+        lambda trainer: raise_error(RuntimeError("CUDA error: uncorrectable ECC error encountered"))
+    )
+
+
+def nan() -> None:
+    def spoil(trainer: Any) -> None:
+        for weight in trainer.model.parameters():
+            weight.data.fill_(float("nan"))
+
+    in_a_step(spoil)
+
+
+def disk_full() -> None:
+    """Before the first checkpoint."""
+    in_a_step(lambda trainer: fill(RUN_CONFIG.parents[1], leaving_bytes=100_000))
+
+
+def host_oom() -> None:
+    """The kernel's own doing: this process moves into the memory group that the test made."""
+
+    def eat(trainer: Any) -> None:
+        (RUN_CONFIG.parents[2] / "small-group").resolve().write_text(str(os.getpid()))
+        eaten = [bytearray(os.urandom(2**20)) for _ in range(4 * GROUP_BYTES // 2**20)]
+        assert not eaten, "the kernel let it pass"
+
+    in_a_step(eat)
+
+
+def killed_once() -> None:
+    fault.unlink()
+    in_a_step(lambda trainer: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def segfault() -> None:
+    in_a_step(lambda trainer: os.kill(os.getpid(), signal.SIGSEGV))
+
+
+def sys_exit() -> None:
+    in_a_step(lambda trainer: sys.exit(3))
+
+
+def os_exit() -> None:
+    in_a_step(lambda trainer: os._exit(5))
+
+
+def import_error() -> None:
+    sys.modules["accelerate"] = None  # type: ignore[assignment]
+
+
+def syntax_error() -> None:
+    compile("def train(:", "flant5_train/train.py", "exec")
+
+
+FAULTS = {
+    strike.__name__: strike
+    for strike in (
+        cuda_oom,
+        broken_gpu_once,
+        nan,
+        disk_full,
+        host_oom,
+        killed_once,
+        segfault,
+        sys_exit,
+        os_exit,
+        import_error,
+        syntax_error,
+    )
+}
+
+if __name__ == "__main__":
+    config = json.loads(RUN_CONFIG.read_text(encoding="utf-8"))
+    fault = fault_of_run(RUN_CONFIG, Path(config["data_path"]))
+    is_last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
+    if is_last and fault.exists():
+        FAULTS[fault.read_text()]()
+    main()

@@ -1,0 +1,64 @@
+"""What a run directory tells of a job that the store does not know."""
+
+import json
+import time
+from dataclasses import dataclass
+
+from worker.jobs.job import model_id
+from worker.jobs.ledger import JobRecord, Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that a job's record in the store is rebuilt from."""
+
+    record: JobRecord
+    epoch: int
+    """Higher than any that a worker may hold: see `next_epoch`."""
+    has_begun: bool
+    attempt: int = 0
+    started_at: float | None = None
+    run_seconds: float = 0.0
+    highest_number: int = 0
+    """The highest number of all jobs on disk."""
+
+
+def next_epoch(*epochs: int) -> int:
+    """An epoch above all of these and above all that were ever given out.
+
+    A worker may hold a claim of the lost store that has left no trace on disk, so the highest one
+    found there does not do. Claims raise an epoch by one and take longer than a millisecond:
+    milliseconds since 1970 are ahead of them, even of those that followed an earlier recovery.
+    """
+    return max(time.time_ns() // 1_000_000, *(epoch + 1 for epoch in epochs))
+
+
+def encode_known(known: Known) -> str:
+    """As `restore.lua` reads it; nested documents stay text."""
+    record = known.record
+    fields: dict[str, str | int | None] = {
+        "spec": record.spec.model_dump_json(),
+        "metadata": json.dumps(record.spec.metadata),
+        "owner": record.owner,
+        "num_slots": record.spec.hyperparameters.num_gpus,
+        "priority": record.spec.priority,
+        "created_at": round(record.created_at * 1000),
+        "epoch": str(known.epoch),
+        "attempt": known.attempt,
+        "result_floor": str(record.result_floor),
+        "started_at": None if known.started_at is None else round(known.started_at * 1000),
+        "run_ms": round(known.run_seconds * 1000),
+        "is_accepted": 1 if known.has_begun else None,
+        "cancel_requested": "force" if record.wish is Wish.CANCEL else None,
+        "pause_requested": 1 if record.wish is Wish.PAUSE else None,
+        "is_model_deleted": 1 if record.is_model_deleted else None,
+    }
+    return json.dumps(
+        {
+            "number": record.number,
+            "highest_number": known.highest_number,
+            "epoch": str(known.epoch),
+            "model": model_id(record.id, record.spec),
+            "fields": {name: value for name, value in fields.items() if value is not None},
+        }
+    )
