@@ -7,13 +7,13 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from redis import Redis
+from redis import Redis, exceptions
 
 from api.app import create_app
 from api.cli.embedded_redis import EmbeddedRedis
@@ -26,7 +26,6 @@ from worker.jobs.update import Beat
 
 PATIENCE_SECONDS = 2.5
 CREATE = {"model": "flant5-demo", "training_file": "chats.json"}
-LIVE = {"accept": "text/event-stream"}
 
 Request = tuple[str, str]
 
@@ -52,21 +51,20 @@ ALL: tuple[Request, ...] = (("POST", ""), *READS, *WISHES)
 
 
 class SlowServer(EmbeddedRedis):
-    """Takes seconds to read its data when it starts, and says that it is started before."""
+    """Takes seconds to read its data, and counts as started when it answers that it does."""
 
     def _configuration(self) -> str:
-        return super()._configuration() + "key-load-delay 1000\n"
+        return super()._configuration() + "key-load-delay 100\n"
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        url = self.url.get_secret_value()
-        with Redis.from_url(url, socket_timeout=2) as redis:
-            wait_until(lambda: _answers(redis), what="the server to load its data")
+        with Redis.from_url(self.url.get_secret_value(), socket_timeout=2) as redis:
+            wait_until(lambda: _answers(redis), what="the server's first answer")
 
 
 def _answers(redis: Redis) -> bool:
     try:
-        return bool(redis.info()["loading"])
-    except (OSError, ConnectionError):
+        return bool(redis.info())
+    except exceptions.ConnectionError:
         return False
 
 
@@ -85,12 +83,16 @@ class Scene:
         self.claim = claim_new_job(store)
         self.job_id = self.claim.job.id
 
-    def ask(self, *request: str) -> httpx.Response:
-        method, path = request
+    def close(self) -> None:
+        self._http.close()
+
+    def ask(self, method: str, path: str, idempotency_key: str | None = None) -> httpx.Response:
         url = "/fine_tuning/jobs" + path.format(job=self.job_id)
         if method == "LIVE":
-            return self._http.get(url, headers=LIVE)
-        return self._http.request(method, url, json=CREATE if request == ("POST", "") else None)
+            return self._http.get(url, headers={"accept": "text/event-stream"})
+        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
+        body = CREATE if (method, path) == ("POST", "") else None
+        return self._http.request(method, url, json=body, headers=headers)
 
     def ask_all(self, requests: Sequence[Request]) -> list[httpx.Response]:
         """At the same time: a server in trouble has more than one caller."""
@@ -119,8 +121,7 @@ def scene(
     settings: ApiSettings, server: EmbeddedRedis, serve: Callable[[FastAPI], str]
 ) -> Iterator[Scene]:
     url = serve(create_app(settings.model_copy(update={"redis_url": server.url})))
-    with open_redis(server.url) as redis:
-        scene = Scene(JobStore(redis), url=url)
+    with open_redis(server.url) as redis, closing(Scene(JobStore(redis), url=url)) as scene:
         assert scene.probe("readyz") == 200
         yield scene
 
@@ -181,27 +182,33 @@ def test_a_frozen_redis_holds_no_caller_for_long(scene: Scene, server: EmbeddedR
 def test_a_create_into_a_frozen_redis_that_is_tried_again_makes_one_job(
     scene: Scene, server: EmbeddedRedis
 ) -> None:
-    http = httpx.Client(base_url=scene._http.base_url, headers={"idempotency-key": "one"})
     with frozen(server):
-        assert_unavailable(http.post("/fine_tuning/jobs", json=CREATE))
-    job_id = http.post("/fine_tuning/jobs", json=CREATE).json()["id"]
+        assert_unavailable(scene.ask("POST", "", "one"))
+    job_id = scene.ask("POST", "", "one").json()["id"]
     listed = scene.ask("GET", "").json()["data"]
     assert [job["id"] for job in listed] == [job_id, scene.job_id]
 
 
-def test_a_redis_that_reads_its_data_is_not_ready_yet(
+def test_a_redis_that_still_reads_its_data_is_not_ready(
     settings: ApiSettings, tmp_path: Path, serve: Callable[[FastAPI], str]
 ) -> None:
-    directory = tmp_path / "large-redis"
-    with EmbeddedRedis(directory) as server, open_redis(server.url) as redis:
-        claim = claim_new_job(JobStore(redis))
+    server = SlowServer(tmp_path / "large-redis")
+    with ExitStack() as stack:
+        stack.enter_context(server)
+        redis = stack.enter_context(open_redis(server.url))
+        url = serve(create_app(settings.model_copy(update={"redis_url": server.url})))
+        scene = stack.enter_context(closing(Scene(JobStore(redis), url=url)))
         with redis.pipeline(transaction=False) as pipeline:
-            for number in range(10_000):
+            for number in range(40_000):
                 pipeline.set(f"ballast:{number}", number)
             pipeline.execute()
-        with SlowServer(directory) as _:
-            pass
-    pytest.skip(f"to do {claim}")
+        server.kill()
+        server.start()
+        assert_all_unavailable(scene)
+        assert "loading" in scene.ask("GET", "/{job}").json()["error"]["message"]
+        wait_until(lambda: scene.probe("readyz") == 200, what="the data to be read")
+        assert scene.ask("GET", "/{job}").json()["status"] == "running"
+        scene.create()
 
 
 def test_a_full_redis_takes_no_jobs_and_lets_those_it_has_be_stopped(
@@ -213,7 +220,8 @@ def test_a_full_redis_takes_no_jobs_and_lets_those_it_has_be_stopped(
         assert_unavailable(scene.ask("POST", ""))
         assert scene.probe("readyz") == 503
         scene.files_still_work()
-        for response in scene.ask_all(READS[:-1]):
+        for response in scene.ask_all([each for each in READS if each[0] == "GET"]):
+            # There are no artifacts yet.
             assert response.status_code in (200, 404), response.text
         assert scene.ask("POST", f"/{waiting}/pause").json()["status"] == "paused"
         assert_unavailable(scene.ask("POST", f"/{waiting}/resume"))
