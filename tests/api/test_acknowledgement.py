@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -75,16 +74,16 @@ def broken_jobs_directory(settings: ApiSettings) -> Iterator[None]:
     path.unlink()
 
 
-def create(client: TestClient, **headers: str) -> httpx.Response:
+def create(client: TestClient, **headers: str) -> Any:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return client.post("/fine_tuning/jobs", json=REQUEST, headers=named)
 
 
-def ask(client: TestClient, job_id: str, wish: str, **headers: str) -> httpx.Response:
+def ask(client: TestClient, job_id: str, wish: str, **headers: str) -> Any:
     return client.post(f"/fine_tuning/jobs/{job_id}/{wish}", headers=headers)
 
 
-def error_of(response: httpx.Response) -> dict[str, Any]:
+def error_of(response: Any) -> dict[str, Any]:
     error: dict[str, Any] = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return error
