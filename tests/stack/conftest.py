@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +21,10 @@ QUICK = {
 }
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("home")
-    with (home / "up.log").open("wb") as log:
+@contextmanager
+def running(home: Path) -> Iterator[Service]:
+    """`flant5 up` in the foreground; a SIGTERM ends it, and nothing of it stays behind."""
+    with (home / "up.log").open("ab") as log:
         process = subprocess.Popen(
             [FLANT5, "up", "--home", str(home), "--port", "0"],
             env=os.environ | QUICK,
@@ -39,3 +41,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             exit_code = process.wait(timeout=120)
     assert exit_code == 0, (home / "up.log").read_text()
     assert not processes_with(str(home))
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(tmp_path_factory.mktemp("home")) as service:
+        yield service

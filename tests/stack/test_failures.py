@@ -65,10 +65,10 @@ def submit(service: Service, talks: Path, fault: str | None = None, **settings: 
     return service.submit(file_id, **(HYPERPARAMETERS | settings))
 
 
-def submit_on(service: Service, model: str, training_file: str) -> str:
+def submit_on(service: Service, model: str, training_file: str, **fields: object) -> str:
     """The id of a job on a model of its own."""
     spec = {"model": model, "training_file": training_file, "hyperparameters": HYPERPARAMETERS}
-    answer = httpx.post(f"{service.url}/fine_tuning/jobs", json=spec)
+    answer = httpx.post(f"{service.url}/fine_tuning/jobs", json={**spec, **fields})
     return str(answer.raise_for_status().json()["id"])
 
 
@@ -169,6 +169,25 @@ def test_a_full_disk_is_named(service: Service, talks: Path) -> None:
     assert (code, job["attempt"]) == ("disk_full", 1), message
     assert f"checkpoint-3 could not be written to {output}, where " in message
     assert not list(output.glob("checkpoint-*"))
+
+
+def test_a_job_at_its_limit_of_time_is_named_and_keeps_its_work(
+    service: Service, talks: Path
+) -> None:
+    job_id = submit_on(
+        service,
+        "flant5-demo",
+        service.upload(talks),
+        hyperparameters=HYPERPARAMETERS | {"max_steps": 100_000, "save_steps": 100_000},
+        max_run_seconds=15,
+    )
+    job = service.ended(job_id)
+    code, message = error_of(job)
+    assert (code, job["attempt"]) == ("timeout", 1), message
+    assert "15 s, its max_run_seconds" in message
+    checkpoints = list((service.home / "jobs" / job_id / "output").glob("checkpoint-*/COMPLETE"))
+    # On a slow machine the time may be up before the training begins.
+    assert len(checkpoints) == len(service.starts(job_id))
 
 
 def test_a_redis_that_was_lost_for_long_costs_an_attempt_and_not_the_job(

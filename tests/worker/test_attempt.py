@@ -125,7 +125,7 @@ def test_a_killed_rank_is_a_loss_although_another_rank_complained_first(
 ) -> None:
     job = workshop.run(workshop.new_job().id, "loses_a_rank.py")
     assert job.status is Status.QUEUED
-    assert workshop.messages(job.id)[-1].endswith("killed by signal 9 (SIGKILL)")
+    assert workshop.messages(job.id)[-1].endswith("was killed by signal 9 (SIGKILL)")
     again = workshop.run(job.id)
     assert again.status is Status.SUCCEEDED, "the old error.json must not count"
 

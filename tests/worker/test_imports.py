@@ -1,4 +1,4 @@
-"""Who may import whom: api -> worker.jobs -> flant5_train.{config,progress,failure}."""
+"""Who may import whom: api -> worker.jobs -> flant5_train.{config,progress,failure,diagnosis}."""
 
 import ast
 import pkgutil
