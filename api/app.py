@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from api import errors
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
-from api.routes import files, health, history, jobs, models, outputs
+from api.routes import files, health, history, jobs, models, outputs, recovery
 from api.schemas.errors import ErrorResponse
 from api.services import Services
 from api.settings import ApiSettings
@@ -20,10 +20,11 @@ Python SDK; fields and paths beyond it are described where they are.
 """
 _TAGS = [
     {"name": "files", "description": "Conversations to train on."},
-    {"name": "fine-tuning", "description": "Jobs: submit, follow, cancel."},
+    {"name": "fine-tuning", "description": "Jobs: submit, follow, pause, cancel."},
     {"name": "history", "description": "Events, log lines and checkpoints of a job; also live."},
     {"name": "outputs", "description": "The loss curve and the files of a job."},
     {"name": "models", "description": "Models to start from, and those that jobs made."},
+    {"name": "recovery", "description": "Job records back from the disk."},
     {"name": "health", "description": "For whoever watches the process."},
 ]
 
@@ -54,7 +55,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     # Added last, so that it is the outermost: refusals carry a request id too.
     app.add_middleware(RequestFrame)
     app.include_router(health.router)
-    for routes in (files, jobs, history, outputs, models):
+    for routes in (files, jobs, history, outputs, models, recovery):
         app.include_router(routes.router, prefix="/v1")
     return app
 

@@ -44,7 +44,7 @@ class Recorder:
             try:
                 self._ledger.write(job)
             except OSError as error:
-                raise _error_of(
+                raise disk_error(
                     error,
                     f"job {job_id} is now {_state_of(job)}, but that could not be written to disk "
                     f"({error.strerror}) and would be forgotten with the store; send it again "
@@ -66,7 +66,7 @@ class Recorder:
                 self._ledger.write(job)
             except OSError as error:
                 outcome = self._give_up(job_id)
-                raise _error_of(
+                raise disk_error(
                     error,
                     f"the job could not be written to disk ({error.strerror}); {outcome}",
                 ) from error
@@ -101,7 +101,8 @@ def _state_of(job: Job) -> str:
     return "being paused" if job.is_pausing else job.status.value
 
 
-def _error_of(error: OSError, message: str) -> JobsError:
+def disk_error(error: OSError, message: str) -> JobsError:
+    """The answer to an error of the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFullError(message)
     return StorageFailedError(message)

@@ -14,6 +14,7 @@ from worker.jobs.files import FileStore
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
 from worker.jobs.models import ModelCatalog
+from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.store import JobStore
 from worker.jobs.submissions import Submissions
 from worker.jobs.waiting import WaitingRoom
@@ -33,6 +34,7 @@ class Services:
     files: FileStore
     models: ModelCatalog
     submissions: Submissions
+    recovery: RecoveryDesk
     tail: Tail
 
     @classmethod
@@ -51,6 +53,7 @@ class Services:
             files=FileStore(settings.home_directories, settings.data_root),
             models=ModelCatalog(settings, store),
             submissions=Submissions(redis),
+            recovery=RecoveryDesk(redis),
             tail=Tail(settings.redis_url),
         )
 

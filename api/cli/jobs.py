@@ -1,4 +1,4 @@
-"""`flant5 submit`, `jobs`, `job`, `cancel`: jobs, one request each."""
+"""`flant5 submit`, `jobs`, `job`: jobs, one request each."""
 
 import json
 import re
@@ -31,6 +31,12 @@ def submit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter.")
     ] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="-100 to 100; jobs with a higher one run first.")
+    ] = None,
+    max_run_seconds: Annotated[
+        int | None, typer.Option(help="Time on a worker after which the job has failed.")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -38,6 +44,7 @@ def submit(
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         hyperparameters = dict(_assignment(setting) for setting in settings or [])
         request: Json = {"model": model, "suffix": suffix, "seed": seed}
+        request |= {"priority": priority, "max_run_seconds": max_run_seconds}
         request["method"] = {
             "type": "supervised",
             "supervised": {"hyperparameters": hyperparameters},
@@ -77,18 +84,6 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
         print_table(("FIELD", "VALUE"), [row for row in _details(job) if row[1]])
 
 
-def cancel(job_id: JobId, as_json: AsJson = False) -> None:
-    """Cancel a job; its checkpoints stay."""
-    with reported(as_json=as_json), Client(ClientSettings()) as client:
-        job = client.post(f"/fine_tuning/jobs/{job_id}/cancel")
-        if as_json:
-            print_json(job)
-        elif job["status"] == "cancelled":
-            typer.echo(f"{job_id} is cancelled")
-        else:
-            typer.echo(f"{job_id} is asked to stop")
-
-
 def _file_id(client: Client, reference: str) -> str:
     path = Path(reference)
     if path.is_file():
@@ -125,17 +120,34 @@ def _details(job: Json) -> list[tuple[str, str]]:
     return [
         ("id", job["id"]),
         ("status", state_of(job)),
+        ("waiting for", job["waiting_for"] or ""),
+        ("goes on with", f"flant5 resume {job['id']}" if job["status"] == "paused" else ""),
         ("error", ": ".join(filter(None, (error.get("code"), error.get("message"))))),
         ("model", job["model"]),
         ("result", job["fine_tuned_model"] or ""),
         ("training file", job["training_file"]),
         ("validation file", job["validation_file"] or ""),
+        ("owner", job["owner"]),
+        ("priority", str(job["priority"] or "")),
         ("created", moment(job["created_at"])),
         ("started", moment(job["started_at"])),
         ("finished", moment(job["finished_at"])),
         ("attempt", str(job["attempt"] or "")),
+        ("time used", _time_used(job)),
         ("step", f"{progress['step']} of {progress['max_steps']}" if progress.get("step") else ""),
         ("loss", "" if loss is None else f"{loss:.3f}"),
         ("time left", "" if eta is None else duration(eta)),
         ("output", job["output_directory"]),
     ]
+
+
+def _time_used(job: Json) -> str:
+    """
+    >>> _time_used({"run_seconds": 65.2, "max_run_seconds": 3600})
+    '1m05s of 1h00m, in ended attempts'
+    """
+    if not job["run_seconds"] and job["max_run_seconds"] is None:
+        return ""
+    limit = job["max_run_seconds"]
+    of_limit = "" if limit is None else f" of {duration(limit)}"
+    return f"{duration(job['run_seconds'])}{of_limit}, in ended attempts"

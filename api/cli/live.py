@@ -21,6 +21,11 @@ class Ended:
     status: str
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Nothing has happened for a while; the server is there."""
+
+
 @dataclass(slots=True)
 class _Block:
     """The fields of one server-sent event, as far as they came."""
@@ -30,8 +35,11 @@ class _Block:
     data: str = ""
 
 
-def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[Json | Ended]:
-    """Each item of the stream (after the one with the id `after`) once, in order, then Ended.
+def follow(
+    client: Client, path: str, *, after: str | None = None
+) -> Iterator[Json | Quiet | Ended]:
+    """Each item of the stream (after the one with the id `after`) once, in order, then Ended; now
+    and then Quiet between them.
 
     Raises CommandError when the server refuses, or was away for two minutes.
     """
@@ -47,6 +55,9 @@ def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[J
                     if block.event == "end":
                         yield Ended(json.loads(block.data)["status"])
                         return
+                    if not block.data:
+                        yield Quiet()
+                        continue
                     if block.id is not None:
                         headers["last-event-id"] = block.id
                     yield json.loads(block.data)
@@ -60,7 +71,7 @@ def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[J
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[_Block]:
-    """The events in the lines; comments (heartbeats) and blocks without data are left out."""
+    """The events in the lines; one without data stands for a comment, the server's heartbeat."""
     block = _Block()
     for line in lines:
         name, _, value = line.partition(":")
@@ -69,6 +80,8 @@ def _blocks(lines: Iterator[str]) -> Iterator[_Block]:
             if block.data:
                 yield block
             block = _Block()
+        elif not name:
+            yield _Block()
         elif name == "id":
             block.id = value
         elif name == "event":

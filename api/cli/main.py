@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli import jobs, keys, outputs, up, watch
+from api.cli import jobs, keys, outputs, recover, up, watch, wishes
 
 app = typer.Typer(
     name="flant5",
@@ -18,7 +18,10 @@ app.command("jobs")(jobs.list_jobs)
 app.command("job")(jobs.show_job)
 app.command("watch")(watch.watch)
 app.command("logs")(outputs.logs)
-app.command("cancel")(jobs.cancel)
+app.command("cancel")(wishes.cancel)
+app.command("pause")(wishes.pause)
+app.command("resume")(wishes.resume)
 app.command("models")(outputs.models)
 app.command("download")(outputs.download)
+app.command("recover")(recover.recover)
 app.add_typer(keys.app, name="keys")

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from api.cli.client import Client, Json
 from api.cli.errors import reported
-from api.cli.live import Ended, follow
+from api.cli.idleness import Idleness
+from api.cli.live import Ended, Quiet, follow
 from api.cli.printing import duration, print_json
 from api.cli.settings import ClientSettings
 
@@ -35,11 +36,15 @@ def watch_job(client: Client, job: Json, *, as_json: bool) -> int:
     status = ""
     try:
         with _screen(as_json=as_json) as screen:
+            idleness = Idleness(client, path)
             for item in follow(client, f"{path}/events"):
                 if isinstance(item, Ended):
                     status = item.status
-                else:
+                    continue
+                if not isinstance(item, Quiet):
                     screen.show(item)
+                if said := idleness.reason(item):
+                    screen.note(said)
     except KeyboardInterrupt:
         typer.echo(f"the job goes on; `flant5 watch {job['id']}` shows it again", err=True)
         return INTERRUPTED
@@ -61,6 +66,8 @@ class _Screen(Protocol):
     ) -> None: ...
 
     def show(self, event: Json) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 def _screen(*, as_json: bool) -> _Screen:
@@ -85,7 +92,10 @@ class _Lines:
 
     def show(self, event: Json) -> None:
         numbers = _numbers(event["data"]) if event["type"] == "metrics" else ""
-        typer.echo(f"{event['message']}{numbers and f' ({numbers})'}")
+        self.note(f"{event['message']}{numbers and f' ({numbers})'}")
+
+    def note(self, text: str) -> None:
+        typer.echo(text)
         sys.stdout.flush()
 
 
@@ -95,6 +105,9 @@ class _JsonLines(_Lines):
     def show(self, event: Json) -> None:
         print_json(event)
         sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Nothing: the last document has it, and no other is an event."""
 
 
 class _Bar:
@@ -136,6 +149,9 @@ class _Bar:
         if self._bar is not None and "phase" in data:
             self._progress.update(self._bar, description=str(data["phase"]))
         self._progress.console.print(event["message"], style=_STYLES[event["level"]], markup=False)
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, style="dim", markup=False)
 
 
 _STYLES = {"info": "", "warn": "yellow", "error": "red"}

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from api.recorder import disk_error
 from api.schemas.models import ModelDeleted, ModelObject
 from api.schemas.pages import ListPage
 from api.services import Wired
@@ -24,5 +25,9 @@ def retrieve_model(services: Wired, model: str) -> ModelObject:
 @router.delete("/{model:path}")
 def delete_model(services: Wired, model: str) -> ModelDeleted:
     """Forget a model that a job made; its files stay in the job's output."""
-    services.models.delete(model)
+    try:
+        services.models.delete(model)
+    except OSError as error:
+        message = f"model {model} is still there: its job's record can't be changed ({error})"
+        raise disk_error(error, message) from error
     return ModelDeleted(id=model)

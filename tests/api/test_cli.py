@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from redis import Redis
 
 from api.app import create_app
 from api.keys import KeyRing
@@ -19,7 +20,8 @@ from tests.api.cli_runs import FLANT5, environment, flant5, line_of, started
 from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job, wait_until
 from worker.jobs.job import JobError, Progress
 from worker.jobs.store import JobStore
-from worker.jobs.update import Claim, Failed, NewEvent, NewLogLine, Succeeded, Update
+from worker.jobs.update import Beat, Claim, Failed, NewEvent, NewLogLine, Succeeded, Update
+from worker.jobs.workers import WorkerRegistry, WorkerState
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
 STEP: dict[str, Any] = {
@@ -43,6 +45,7 @@ def test_submit_uploads_and_submits_with_typed_hyperparameters(
 ) -> None:
     run = flant5(
         *("submit", data, "--validation", data, "--suffix", "math", "--seed", "7", "--json"),
+        *("--priority", "-5", "--max-run-seconds", "60"),
         *("--set", "learning_rate=2e-5", "--set", "bf16=true"),
         *("--set", "lr_scheduler_type=linear"),
         url=server_url,
@@ -50,6 +53,7 @@ def test_submit_uploads_and_submits_with_typed_hyperparameters(
     assert (run.code, run.err) == (0, "")
     spec = store.get(run.document["id"]).spec
     assert (spec.suffix, spec.seed, spec.model) == ("math", 7, "flant5-demo")
+    assert (spec.priority, spec.max_run_seconds) == (-5, 60)
     hyperparameters = spec.hyperparameters
     assert (hyperparameters.learning_rate, hyperparameters.bf16) == (2e-5, True)
     assert hyperparameters.lr_scheduler_type == "linear"
@@ -70,6 +74,9 @@ def test_submit_uploads_and_submits_with_typed_hyperparameters(
         (("watch", "ftjob-none"), "no job 'ftjob-none'"),
         (("logs", "ftjob-none", "-f"), "no job 'ftjob-none'"),
         (("cancel", "ftjob-none"), "no job 'ftjob-none'"),
+        (("pause", "ftjob-none"), "no job 'ftjob-none'"),
+        (("resume", "ftjob-none"), "no job 'ftjob-none'"),
+        (("submit", "DATA", "--priority", "101"), "priority: input should be less than"),
         (("download", "ftjob-none", "x"), "no job 'ftjob-none'"),
     ],
 )
@@ -120,6 +127,77 @@ def test_cancel_says_what_happened(server_url: str, store: JobStore, running_job
     assert "is asked to stop" in flant5("cancel", running_job.job.id, url=server_url).out
     again = flant5("cancel", waiting.id, "--json", url=server_url)
     assert (again.code, "cancelled before" in again.document["error"]["message"]) == (1, True)
+
+
+def test_cancel_can_let_a_running_job_save_first(
+    server_url: str, store: JobStore, running_job: Claim
+) -> None:
+    run = flant5("cancel", running_job.job.id, "--save", url=server_url)
+    assert run.out == f"{running_job.job.id} is asked to save a checkpoint and stop\n"
+    assert store.leases.beat(running_job, 60) is Beat.CANCEL_SAVE
+
+
+def test_pause_and_resume_say_what_happened(
+    server_url: str, store: JobStore, running_job: Claim
+) -> None:
+    running, waiting = running_job.job.id, make_job(store).id
+
+    def said(wish: str, job_id: str) -> str:
+        return flant5(wish, job_id, url=server_url).out.strip()
+
+    assert said("pause", running) == f"{running} is asked to save a checkpoint and is paused then"
+    assert said("resume", running) == f"{running} goes on; the pause is taken back"
+    assert said("pause", waiting) == f"{waiting} is paused"
+    assert f"flant5 resume {waiting}" in said("job", waiting)
+    assert said("resume", waiting) == f"{waiting} goes on; its files are being checked"
+    store.accept(waiting)
+    paused = flant5("pause", waiting, "--json", url=server_url)
+    assert (paused.code, paused.document["status"]) == (0, "paused")
+    assert said("resume", waiting) == f"{waiting} is back in the queue"
+    again = flant5("resume", waiting, "--json", url=server_url)
+    assert (again.code, "can be resumed" in again.document["error"]["message"]) == (1, True)
+
+
+def test_job_shows_what_a_queued_one_waits_for(server_url: str, store: JobStore) -> None:
+    job = make_job(store)
+    store.accept(job.id)
+    shown = flant5("job", job.id, url=server_url).out
+    assert "a worker: none is there" in shown
+
+
+def test_watch_says_what_a_job_waits_for_and_how_a_paused_one_goes_on(
+    server_url: str, redis: Redis, store: JobStore
+) -> None:
+    job = make_job(store)
+    store.accept(job.id)
+    registry = WorkerRegistry(redis)
+    with started([*FLANT5, "watch", job.id], url=server_url) as watching:
+
+        def next_line_with(text: str) -> str:
+            return next(line for line in iter(lambda: line_of(watching), "") if text in line)
+
+        assert next_line_with("waiting for") == "waiting for a worker: none is there\n"
+        # Nothing happens to the job meanwhile.
+        state = WorkerState(name="gpu-0", host="h", devices=("0",), sick="CUDA is gone")
+        registry.appear(state, seconds=600)
+        registry.set_health("gpu-0", state.sick)
+        assert "gpu-0 takes no jobs (CUDA is gone)" in next_line_with("waiting for")
+        store.pause(job.id)
+        assert next_line_with("flant5") == f"paused; `flant5 resume {job.id}` lets it go on\n"
+        store.resume(job.id)
+        assert next_line_with("resumed") == "Job resumed\n"
+        store.cancel(job.id)
+        out, err = watching.communicate(timeout=30)
+    assert out.splitlines()[-1] == "Job cancelled"
+    assert (watching.returncode, err) == (1, "")
+
+
+def test_watch_shows_no_hint_for_a_pause_that_is_over(server_url: str, store: JobStore) -> None:
+    job = make_job(store)
+    store.pause(job.id)
+    store.resume(job.id)
+    store.cancel(job.id)
+    assert "flant5 resume" not in flant5("watch", job.id, url=server_url).out
 
 
 def test_watch_shows_what_happens_and_succeeds_with_the_job(

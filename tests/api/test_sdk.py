@@ -1,5 +1,6 @@
 """The unmodified `openai` SDK against a real server."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,17 +12,20 @@ from openai import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    DefaultHttpxClient,
     NotFoundError,
     OpenAI,
+    RateLimitError,
 )
+from openai.types.fine_tuning import FineTuningJob
 
 from api.app import create_app
 from api.keys import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, first_create_held_back
-from worker.jobs.job import Progress
+from worker.jobs.job import Job, Progress
 from worker.jobs.store import JobStore
-from worker.jobs.update import Claim, NewCheckpoint, NewEvent, Succeeded, Update
+from worker.jobs.update import Beat, Claim, NewCheckpoint, NewEvent, Succeeded, Update
 
 
 def test_files_go_up_come_back_and_go_away(sdk: OpenAI) -> None:
@@ -118,6 +122,82 @@ def test_a_job_is_cancelled(sdk: OpenAI) -> None:
     assert sdk.fine_tuning.jobs.cancel(job_id).status == "cancelled"
     with pytest.raises(BadRequestError, match="cancelled before"):
         sdk.fine_tuning.jobs.cancel(job_id)
+
+
+def status_of(job: FineTuningJob) -> str:
+    """The SDK's own list of statuses lacks `paused`; it hands on what comes."""
+    return str(job.status)
+
+
+def test_a_job_is_paused_and_resumed(sdk: OpenAI, store: JobStore) -> None:
+    jobs = sdk.fine_tuning.jobs
+    job_id = create(sdk)
+    assert status_of(jobs.pause(job_id)) == "paused"
+    assert status_of(jobs.retrieve(job_id)) == "paused"
+    assert status_of(jobs.resume(job_id)) == "validating_files"
+    store.accept(job_id)
+    assert status_of(jobs.pause(job_id)) == "paused"
+    assert status_of(jobs.resume(job_id)) == "queued"
+    claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
+    assert claim is not None
+    assert status_of(jobs.pause(job_id)) == "running"
+    assert store.leases.beat(claim, 600) is Beat.PAUSE
+    store.leases.release(claim, reason="paused")
+    assert status_of(jobs.retrieve(job_id)) == "paused"
+    assert status_of(jobs.cancel(job_id)) == "cancelled"
+    assert status_of(jobs.resume(job_id)) == "queued"
+    with pytest.raises(BadRequestError, match="can be resumed"):
+        jobs.resume(job_id)
+    with pytest.raises(NotFoundError):
+        jobs.pause("ftjob-none")
+
+
+def test_a_wish_slower_than_the_clients_patience_is_answered_by_its_retry(
+    sdk: OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = create(sdk)
+    pause, paused, answers = JobStore.pause, threading.Event(), threading.Event()
+
+    def pause_and_answer_late(store: JobStore, wanted: str) -> Job:
+        if paused.is_set():
+            return pause(store, wanted)
+        job = pause(store, wanted)
+        paused.set()
+        assert answers.wait(timeout=20)
+        return job
+
+    monkeypatch.setattr(JobStore, "pause", pause_and_answer_late)
+    patient = sdk.with_options(timeout=1, max_retries=2)
+    assert status_of(patient.fine_tuning.jobs.pause(job_id)) == "paused"
+    answers.set()
+
+
+def test_fields_beyond_the_sdk_go_out_and_come_back(sdk: OpenAI) -> None:
+    job = sdk.fine_tuning.jobs.create(
+        model="flant5-demo",
+        training_file="chats.json",
+        extra_body={"priority": 5, "max_run_seconds": 60},
+    )
+    again = sdk.fine_tuning.jobs.retrieve(job.id).to_dict()
+    assert (again["priority"], again["max_run_seconds"]) == (5, 60)
+    with pytest.raises(BadRequestError, match="priority"):
+        sdk.fine_tuning.jobs.create(
+            model="flant5-demo", training_file="chats.json", extra_body={"priority": 500}
+        )
+
+
+def test_an_owner_at_its_limit_is_refused_once_and_not_tried_again(
+    settings: ApiSettings, serve: Callable[[FastAPI], str]
+) -> None:
+    url = serve(create_app(settings.model_copy(update={"max_queued_per_key": 1})))
+    sent: list[httpx.Request] = []
+    http = DefaultHttpxClient(event_hooks={"request": [sent.append]})
+    with OpenAI(base_url=url, api_key="any", http_client=http) as sdk:
+        create(sdk)
+        with pytest.raises(RateLimitError, match="are waiting") as caught:
+            create(sdk, seed=2)
+    assert caught.value.code == "queue_limit"
+    assert len(sent) == 2
 
 
 def test_a_wrong_hyperparameter_is_a_readable_error_that_names_it(sdk: OpenAI) -> None:

@@ -1,0 +1,92 @@
+"""A recovery over REST and `flant5 recover`; the test plays the keeper."""
+
+from fastapi.testclient import TestClient
+from redis import Redis
+
+from tests.api.cli_runs import FLANT5, flant5, started
+from tests.api.scenes import wait_until
+from worker.jobs.life import Status
+from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+
+FOUND = {
+    "num_found": 4,
+    "num_known": 1,
+    "restored": (
+        RestoredJob(id="ftjob-a", status=Status.SUCCEEDED),
+        RestoredJob(id="ftjob-b", status=Status.QUEUED),
+    ),
+}
+PROBLEM = Problem(id="ftjob-c", message="job.json: spec: cut off")
+
+
+def is_requested(desk: RecoveryDesk) -> bool:
+    state = desk.state()
+    return state is not None and state.status == "requested"
+
+
+def finish(desk: RecoveryDesk, **found: object) -> None:
+    known = desk.state()
+    assert known is not None
+    done = {**known.model_dump(), "status": "done", "finished_at": 2e9, **FOUND, **found}
+    assert desk.replace(known, Recovery.model_validate(done))
+
+
+def test_a_recovery_is_asked_for_once_and_its_state_can_be_read(
+    client: TestClient, redis: Redis
+) -> None:
+    nothing = client.get("/recover")
+    assert (nothing.status_code, nothing.json()["error"]["code"]) == (404, "not_found")
+    asked = client.post("/recover")
+    assert (asked.status_code, asked.json()["status"]) == (202, "requested")
+    assert isinstance(asked.json()["requested_at"], int)
+    assert client.post("/recover").json() == asked.json()
+    finish(RecoveryDesk(redis), problems=(PROBLEM,))
+    assert client.get("/recover").json() == {
+        "object": "recovery",
+        "status": "done",
+        "requested_at": asked.json()["requested_at"],
+        "finished_at": 2_000_000_000,
+        "num_found": 4,
+        "num_known": 1,
+        "restored": [
+            {"id": "ftjob-a", "status": "succeeded"},
+            {"id": "ftjob-b", "status": "queued"},
+        ],
+        "problems": [{"id": "ftjob-c", "message": "job.json: spec: cut off"}],
+    }
+    assert client.post("/recover").json()["status"] == "requested"
+
+
+def test_recover_waits_for_the_end_and_prints_what_was_found(server_url: str, redis: Redis) -> None:
+    desk = RecoveryDesk(redis)
+    with started([*FLANT5, "recover"], url=server_url) as recovering:
+        wait_until(lambda: is_requested(desk), what="the request")
+        finish(desk)
+        out, err = recovering.communicate(timeout=30)
+    assert (recovering.returncode, err) == (0, "")
+    rows = dict(line.rsplit(maxsplit=1) for line in out.splitlines()[1:])
+    assert rows == {
+        "on disk": "4",
+        "known before": "1",
+        "restored": "2",
+        "of these ended": "1",
+        "of these go on": "1",
+        "problems": "0",
+    }
+
+
+def test_recover_names_the_jobs_that_are_not_back_and_fails(server_url: str, redis: Redis) -> None:
+    desk = RecoveryDesk(redis)
+    for options in ((), ("--json",)):
+        with started([*FLANT5, "recover", *options], url=server_url) as recovering:
+            wait_until(lambda: is_requested(desk), what="the request")
+            finish(desk, problems=(PROBLEM,))
+            out, _ = recovering.communicate(timeout=30)
+        assert recovering.returncode == 1
+        assert "job.json: spec: cut off" in out
+
+
+def test_recover_without_a_worker_says_who_would_do_it(server_url: str) -> None:
+    run = flant5("recover", "--patience", "1", url=server_url)
+    assert (run.code, run.out) == (1, "")
+    assert "done by a worker; is one running?" in run.err
