@@ -11,23 +11,21 @@ import logging
 import os
 import socket
 import time
-from typing import Literal
 
 from flant5_train.config import RunConfig
 from flant5_train.failure import FailureCode
 from worker.attempt_record import AttemptRecord, write_attempt
+from worker.closing import LOST, Closing, loss_of
 from worker.context import WorkerContext
-from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.job import JobError
-from worker.jobs.update import Cancelled, Claim, Failed, Loss, Outcome, Succeeded
+from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
 from worker.launch import TRAINER_MARK, trainer_environment
 from worker.lease import Lease
 from worker.lock import LockedError, holder_text, take_lock_to_share
 from worker.outcome import Interrupted, Start, judge
 from worker.process_tree import kill_marked
-from worker.pump import LostError, Pump
-from worker.result import keep_ends, valid_result, write_result
-from worker.retry import Retry
+from worker.pump import Pump
+from worker.result import valid_result
 from worker.run_config import MissingInputError, run_config_of
 from worker.settings import inherited_environment
 from worker.slot_locks import HeldSlots
@@ -54,6 +52,7 @@ class Attempt:
         self._run_directory = context.settings.home_directories.run_directory(claim.job.id)
         self._lease = Lease(context.store, claim, context.settings)
         self._pump = Pump(context.store, claim, self._run_directory)
+        self._closing = Closing(claim, context, lease=self._lease, pump=self._pump)
 
     def run(self) -> None:
         """Returns when the job is told its end, or is back in the queue.
@@ -68,7 +67,7 @@ class Attempt:
                 self._run_directory.lock, holder=holder, patience_seconds=LOCK_SECONDS
             )
         except LockedError as error:
-            self._release(f"an earlier attempt still runs: {error}", _LOST)
+            self._closing.release(f"an earlier attempt still runs: {error}", LOST)
             return
         try:
             self._run_locked(lock)
@@ -78,18 +77,18 @@ class Attempt:
     def _run_locked(self, lock: int) -> None:
         if (outcome := self._earlier_outcome()) is not None:
             logger.info("job %s has ended in an earlier attempt", self._job.id)
-            self._finish(outcome)
+            self._closing.finish(outcome)
             return
         try:
             run_config = self._lease.insist(lambda: run_config_of(self._job, self._context))
             start = self._prepare(run_config)
         except MissingInputError as error:
-            self._finish(Failed(error.error))
+            self._closing.finish(Failed(error.error))
             return
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            self._finish(Failed(_disk_full(error)))
+            self._closing.finish(Failed(_disk_full(error)))
             return
         trainer = TrainerProcess(self._command(run_config), held=(lock, *self._slots.descriptors))
         oom_kills = self._context.oom_counter.read()
@@ -157,17 +156,17 @@ class Attempt:
 
     def _conclude(self, ending: Ending, outcome: Succeeded | Failed | Interrupted) -> None:
         if isinstance(outcome, Succeeded):
-            self._finish(outcome)
+            self._closing.finish(outcome)
         elif ending in (Ending.CANCELLED, Ending.SAVED):
-            self._finish(Cancelled())
+            self._closing.finish(Cancelled())
         elif ending is Ending.TIMED_OUT:
-            self._finish(Failed(self._out_of_time()))
+            self._closing.finish(Failed(self._out_of_time()))
         elif ending in _REASONS and _is_from_stopping(outcome):
-            self._release(_REASONS[ending], None)
+            self._closing.release(_REASONS[ending])
         elif isinstance(outcome, Interrupted):
-            self._release(outcome.reason, _loss_of(outcome))
+            self._closing.release(outcome.reason, loss_of(outcome))
         else:
-            self._finish(outcome)
+            self._closing.finish(outcome)
 
     def _out_of_time(self) -> JobError:
         return JobError(
@@ -177,49 +176,13 @@ class Attempt:
             param="max_run_seconds",
         )
 
-    def _finish(self, outcome: Outcome) -> None:
-        """Says the end on disk first, then in Redis, after everything that came before it."""
-        try:
-            write_result(self._run_directory.result, outcome, epoch=self._claim.epoch)
-        except OSError:
-            # On a full disk the job's end must still be told.
-            logger.exception("job %s: its result is in Redis only", self._job.id)
-        self._pump_rest()
-        finish = self._context.store.leases.finish
-        if not self._lease.insist(lambda: finish(self._claim, outcome)):
-            raise LostError(f"job {self._job.id} is no longer ours; its end is in result.json")
-        logger.info("job %s: %s", self._job.id, type(outcome).__name__.lower())
 
-    def _release(self, reason: str, loss: Loss | None) -> None:
-        self._pump_rest()
-        release = self._context.store.leases.release
-        status = self._lease.insist(lambda: release(self._claim, reason=reason, loss=loss))
-        logger.info("job %s: %s; now %s", self._job.id, reason, status)
-        if status.is_final:
-            keep_ends(self._context.store, self._context.settings.home_directories, (self._job.id,))
-
-    def _pump_rest(self) -> None:
-        """The end of the log is what people look for: it must be in before the job ends."""
-        try:
-            while self._lease.insist(self._pump.pump):
-                self._lease.keep()
-        except StoreUnavailableError:
-            logger.exception("job %s: the rest of its log is on disk only", self._job.id)
-
-
-_LOST = Loss(FailureCode.WORKER_LOST.value)
 _REASONS = {Ending.STOPPED: "the worker stops", Ending.PAUSED: "it is to pause"}
 
 
 def _is_from_stopping(outcome: Failed | Interrupted) -> bool:
     """A trainer that is interrupted while it starts up fails in odd ways."""
     return isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL
-
-
-def _loss_of(outcome: Interrupted) -> Loss:
-    counts_as: Literal["losses", "failures"]
-    counts_as = "failures" if outcome.retry is Retry.ONCE else "losses"
-    return Loss(outcome.code.value, counts_as=counts_as)
 
 
 def _disk_full(error: OSError) -> JobError:
