@@ -12,7 +12,7 @@ from tests.worker.workshop import Workshop, open_workshop
 from worker.jobs.job import JobError, model_id
 from worker.jobs.life import Status
 from worker.jobs.update import Succeeded
-from worker.launch import HELD_LOCKS, WORKER_PROCESS
+from worker.launch import HELD_LOCKS, TRAINER_MARK, WORKER_PROCESS
 from worker.result import read_result, write_result
 
 
@@ -83,7 +83,7 @@ def test_the_trainer_sees_no_secret_and_no_setting(
     seen = json.loads(path.read_text())
     assert not any("s3cret" in value for value in seen.values())
     ours = {name for name in seen if name.startswith("FLANT5_")}
-    assert ours == {WORKER_PROCESS, HELD_LOCKS}
+    assert ours == {WORKER_PROCESS, HELD_LOCKS, TRAINER_MARK}
     assert seen["NCCL_DEBUG"] == "WARN"
     assert seen["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
     assert seen["PYTHONUNBUFFERED"] == "1"
