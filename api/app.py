@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
@@ -13,6 +14,11 @@ from api.routes import files, health, history, jobs, models, outputs, recovery
 from api.schemas.errors import ErrorResponse
 from api.services import Services
 from api.settings import ApiSettings
+
+_MAX_THREADS = 96
+"""Requests served at a time. While Redis is frozen each waits two seconds: with the usual 40 the
+forty-first would wait for one of those first, and get its 503 too late. More threads than there are
+connections in the Redis client's pool (100) would be refused one, frozen or not."""
 
 _DESCRIPTION = """
 Fine-tunes Flan-T5 on conversations. The paths under `/v1` speak the contract of the `openai`
@@ -63,6 +69,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    to_thread.current_default_thread_limiter().total_tokens = _MAX_THREADS
     await run_in_threadpool(services.files.remove_abandoned)
     try:
         async with services.tail.running():

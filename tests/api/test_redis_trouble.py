@@ -54,7 +54,7 @@ class SlowServer(EmbeddedRedis):
     """Takes seconds to read its data, and counts as started when it answers that it does."""
 
     def _configuration(self) -> str:
-        return super()._configuration() + "key-load-delay 100\n"
+        return super()._configuration() + "key-load-delay 10\n"
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         with Redis.from_url(self.url.get_secret_value(), socket_timeout=2) as redis:
@@ -174,6 +174,9 @@ def test_a_frozen_redis_holds_no_caller_for_long(scene: Scene, server: EmbeddedR
     assert all(answer.status_code == 200 for answer in scene.ask_all(READS[:3]))
     with frozen(server):
         assert_all_unavailable(scene)
+        # More than wait at a time in a server with the usual number of threads.
+        for response in scene.ask_all([("GET", "/{job}")] * 90):
+            assert_unavailable(response)
     # What was on its way when the server froze may have been carried out, and may not.
     assert scene.ask("GET", "/{job}").json()["status"] == "running"
     assert scene.create() in [job["id"] for job in scene.ask("GET", "").json()["data"]]
@@ -199,7 +202,7 @@ def test_a_redis_that_still_reads_its_data_is_not_ready(
         url = serve(create_app(settings.model_copy(update={"redis_url": server.url})))
         scene = stack.enter_context(closing(Scene(JobStore(redis), url=url)))
         with redis.pipeline(transaction=False) as pipeline:
-            for number in range(40_000):
+            for number in range(80_000):
                 pipeline.set(f"ballast:{number}", number)
             pipeline.execute()
         server.kill()
