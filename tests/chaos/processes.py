@@ -1,5 +1,6 @@
 """The processes of trainers as the kernel shows them: which there are, and whose they are."""
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -101,9 +102,13 @@ def trainer_processes(home: Path) -> list[TrainerProcess]:
 
 
 def processes_of(home: Path) -> list[str]:
-    """Whatever runs for a HOME: all that has its path in the environment or on the command line."""
+    """Whatever runs for a HOME: all that has its path in the environment or on the command line,
+    but for whoever asks."""
     found = []
+    own = _own_line()
     for path in Path("/proc").glob("[0-9]*"):
+        if int(path.name) in own:
+            continue
         try:
             command = (path / "cmdline").read_bytes()
             is_ours = bytes(home) in command + (path / "environ").read_bytes()
@@ -112,6 +117,15 @@ def processes_of(home: Path) -> list[str]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return found
+
+
+def _own_line() -> set[int]:
+    """This process and all that it descends from."""
+    line, pid = set(), os.getpid()
+    while pid > 0:
+        line.add(pid)
+        pid = _stat(pid).parent
+    return line
 
 
 def _look(pid: int, job_id: str) -> TrainerProcess | None:

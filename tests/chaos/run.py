@@ -58,7 +58,9 @@ class Observed:
 
 
 def run_chaos(home: Path, *, seed: int, num_faults: int, say: Say) -> ChaosReport:
-    """Runs the service in `home`, which must be empty, and breaks it `num_faults` times."""
+    """Runs the service in `home`, which must not be there, and breaks it `num_faults` times, which
+    must be more than the `NUM_LAST` that nobody submits a job after."""
+    assert num_faults > NUM_LAST, f"{num_faults} faults; expected more than {NUM_LAST}"
     home.mkdir(parents=True)
     data = home / "conversations.json"
     write_training_file(data)
@@ -157,6 +159,8 @@ def _judge(
     home: Path, caller: Caller, observed: Observed, references: Mapping[str, Evidence]
 ) -> list[Violation]:
     violations = [Violation("no request is refused", "", text) for text in caller.refusals]
+    if not observed.statuses:
+        violations.append(Violation("jobs are acknowledged", "", "not one was"))
     violations += check_repeats(caller.acknowledged)
     violations += check_orphans(observed.looks, caller.ends)
     specs = {one.job_id: one.spec for one in caller.acknowledged}
