@@ -7,10 +7,10 @@ FAULTS ?= 50
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test chaos endurance lint check format lock clean
+.PHONY: help install demo up test test-stack chaos endurance lint check format lock clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(INSTALLED)  ## Create .venv and install the locked packages
 
@@ -28,6 +28,9 @@ up: $(INSTALLED)  ## Run the whole service in the foreground on port 8000
 
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
+
+test-stack: $(INSTALLED)  ## Run the slower tests: the whole service with the real trainer
+	$(BIN)/python -m pytest -m stack
 
 chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED=1 FAULTS=50
 	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS)

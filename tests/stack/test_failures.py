@@ -23,6 +23,8 @@ from tests.stack.parts import QUICK, Parts
 from tests.stack.programs.trainer_with_faults import FAULTS, GROUP_BYTES
 from tests.stack.service import FINAL, Service, wait_until
 
+pytestmark = pytest.mark.stack
+
 PROGRAM = Path(__file__).parent / "programs" / "worker_with_faults.py"
 SETTINGS = QUICK | {"FLANT5_MAX_LOSSES": "2"}
 HYPERPARAMETERS = {

@@ -8,6 +8,8 @@ import pytest
 
 from tests.stack.service import EXAMPLES, Process, Service, processes_with, wait_until
 
+pytestmark = pytest.mark.stack
+
 SETTINGS = {
     "max_steps": 24,
     "save_steps": 4,

@@ -6,10 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from tests.stack.conftest import running
 from tests.stack.service import EXAMPLES, FLANT5, Service, processes_with, wait_until
+
+pytestmark = pytest.mark.stack
 
 SETTINGS = {
     "per_device_train_batch_size": 2,

@@ -9,6 +9,8 @@ import pytest
 
 from tests.stack.service import EXAMPLES, Service
 
+pytestmark = pytest.mark.stack
+
 TALK = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes."}]}
 LONG = b'[{"conversations": [{"from": "human", "value": "' + b"x" * 50_000_000 + b'"}]}]'
 BAD_FILES = {
