@@ -3,7 +3,7 @@
 import string
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from api.recorder import Recorder
 from api.settings import ApiSettings
 from tests.api.scenes import make_job
+from tests.small_disk import fill, small_disk
 from worker.jobs.errors import InvalidRequestError, StoreUnavailableError
 from worker.jobs.job import Job
 from worker.jobs.ledger import JobRecord, Ledger, Wish
@@ -39,29 +40,33 @@ def next_ids(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ids
 
 
-class FullDisk:
-    """No room for the records of some jobs; all else can be written."""
+class FullDisks:
+    """No room for the records of some jobs: their run directories are small disks, and full."""
 
-    def __init__(self, settings: ApiSettings) -> None:
+    def __init__(self, settings: ApiSettings, mounts: ExitStack) -> None:
         self._home = settings.home_directories
-        self._drafts: list[Path] = []
+        self._mounts = mounts
+        self._ballast: list[Path] = []
 
     def refuse(self, *job_ids: str) -> None:
         for job_id in job_ids:
-            draft = self._home.run_directory(job_id).job_record.with_name("job.json.draft")
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            draft.symlink_to("/dev/full")
-            self._drafts.append(draft)
+            directory = self._home.run_directory(job_id).path
+            there = {path.name: path.read_bytes() for path in directory.glob("*")}
+            disk = self._mounts.enter_context(small_disk(directory, num_bytes=2**16))
+            for name, content in there.items():
+                (disk / name).write_bytes(content)
+            self._ballast.append(fill(disk, leaving_bytes=0))
 
     def has_room_again(self) -> None:
-        for draft in self._drafts:
-            draft.unlink()
-        self._drafts.clear()
+        for ballast in self._ballast:
+            ballast.unlink()
+        self._ballast.clear()
 
 
 @pytest.fixture
-def disk(settings: ApiSettings) -> FullDisk:
-    return FullDisk(settings)
+def disk(settings: ApiSettings) -> Iterator[FullDisks]:
+    with ExitStack() as mounts:
+        yield FullDisks(settings, mounts)
 
 
 @pytest.fixture
@@ -115,7 +120,7 @@ def test_a_wish_for_a_running_job_is_on_disk_before_its_worker_heard_of_it(
 
 
 def test_a_create_on_a_full_disk_is_refused_and_its_job_cancelled(
-    client: TestClient, store: JobStore, ledger: Ledger, disk: FullDisk, next_ids: list[str]
+    client: TestClient, store: JobStore, ledger: Ledger, disk: FullDisks, next_ids: list[str]
 ) -> None:
     disk.refuse(next_ids[0])
     response = create(client)
@@ -140,7 +145,11 @@ def test_a_create_on_a_broken_disk_says_when_to_try_again(
 
 @pytest.mark.parametrize("headers", [KEY, RETRY], ids=["idempotency key", "retry of the SDK"])
 def test_a_retry_of_what_was_given_up_makes_one_new_job(
-    client: TestClient, ledger: Ledger, disk: FullDisk, next_ids: list[str], headers: dict[str, str]
+    client: TestClient,
+    ledger: Ledger,
+    disk: FullDisks,
+    next_ids: list[str],
+    headers: dict[str, str],
 ) -> None:
     # The try at its first job fails, and so does the one at the job that follows it.
     disk.refuse(next_ids[0], next_ids[2])
@@ -155,7 +164,7 @@ def test_a_retry_of_what_was_given_up_makes_one_new_job(
 
 
 def test_a_retry_of_an_acknowledged_job_gets_it_on_a_full_disk_too(
-    client: TestClient, store: JobStore, disk: FullDisk
+    client: TestClient, store: JobStore, disk: FullDisks
 ) -> None:
     job_id = create(client, **KEY).json()["id"]
     disk.refuse(job_id)
@@ -185,7 +194,7 @@ def test_a_retry_records_a_job_whose_first_try_ended_before_it_could(
 
 
 def test_a_job_that_can_neither_be_recorded_nor_cancelled_is_named_and_its_retry_takes_it_up(
-    client: TestClient, disk: FullDisk, monkeypatch: pytest.MonkeyPatch, next_ids: list[str]
+    client: TestClient, disk: FullDisks, monkeypatch: pytest.MonkeyPatch, next_ids: list[str]
 ) -> None:
     def away(self: JobStore, job_id: str) -> Job:
         raise StoreUnavailableError("Redis is not available: gone")
@@ -200,7 +209,7 @@ def test_a_job_that_can_neither_be_recorded_nor_cancelled_is_named_and_its_retry
 
 
 def test_a_wish_on_a_full_disk_is_carried_out_but_not_acknowledged(
-    client: TestClient, store: JobStore, ledger: Ledger, disk: FullDisk
+    client: TestClient, store: JobStore, ledger: Ledger, disk: FullDisks
 ) -> None:
     job_id = create(client).json()["id"]
     disk.refuse(job_id)
@@ -217,7 +226,7 @@ def test_a_wish_on_a_full_disk_is_carried_out_but_not_acknowledged(
 
 
 def test_a_retried_wish_is_acknowledged_when_there_is_room(
-    client: TestClient, ledger: Ledger, disk: FullDisk, running_job: Claim
+    client: TestClient, ledger: Ledger, disk: FullDisks, running_job: Claim
 ) -> None:
     job_id = running_job.job.id
     disk.refuse(job_id)

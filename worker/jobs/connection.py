@@ -1,7 +1,8 @@
 """The connection to Redis, and the one place that turns its errors into ours."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 from redis import Redis, exceptions
@@ -9,6 +10,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.jobs.errors import StoreUnavailableError
+
+Answer = TypeVar("Answer")
 
 TIMEOUT_SECONDS = 2.0
 
@@ -20,6 +23,27 @@ _UNAVAILABLE = (
     exceptions.MasterDownError,
     exceptions.ClusterDownError,
 )
+
+
+class _OnceMore(Retry):
+    """Tries a lost connection once more; a server that is still loading its data says so for as
+    long as that takes, and each answer may come late."""
+
+    def __init__(self) -> None:
+        super().__init__(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,))
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Answer],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Answer:
+        def is_worth_it(error: Exception) -> bool:
+            is_loading = isinstance(error, exceptions.BusyLoadingError)
+            return not is_loading and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, is_worth_it, with_failure_count)
 
 
 def open_redis(url: SecretStr, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Redis:
@@ -35,7 +59,7 @@ def open_redis(url: SecretStr, *, timeout_seconds: float = TIMEOUT_SECONDS) -> R
         socket_connect_timeout=timeout_seconds,
         socket_keepalive=True,
         health_check_interval=15,
-        retry=Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,)),
+        retry=_OnceMore(),
     )
 
 

@@ -1,6 +1,7 @@
 """Writes that survive a power cut once they return."""
 
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,8 +25,9 @@ def write_chunks(path: Path, chunks: Iterable[bytes], *, max_bytes: int) -> int:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears under its name when it is whole."""
-    draft = path.with_name(path.name + ".draft")
+    """Write a file that appears under its name when it is whole; the last of several writers
+    wins."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     with draft.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
