@@ -47,6 +47,9 @@ KINDS: tuple[Kind, ...] = (
     "resume",
 )
 
+_WEIGHTS = [0.4 if kind.startswith("cancel") else 1.0 for kind in KINDS]
+"""Else most jobs would be cancelled before much has happened to them."""
+
 PAUSE_SECONDS = (1.5, 3.5)
 SHORT_SECONDS = (0.5, 5.0)
 LONG_SECONDS = (9.0, 13.0)
@@ -70,7 +73,7 @@ def plan(seed: int) -> Iterator[Fault]:
     """The faults of a seed, without end."""
     chance = random.Random(seed)
     while True:
-        kind = chance.choice(KINDS)
+        (kind,) = chance.choices(KINDS, weights=_WEIGHTS)
         is_long = kind.startswith("freeze worker") and chance.random() < 0.5
         yield Fault(
             kind=kind,
