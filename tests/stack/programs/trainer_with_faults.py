@@ -15,10 +15,19 @@ from flant5_train.train import main
 from tests.small_disk import fill
 from tests.stack.faults import fault_of_run
 
-RUN_CONFIG = Path(sys.argv[1])
 STEP = 2
 """Steps that go well before."""
 GROUP_BYTES = 64 * 2**20
+
+
+def run_config() -> Path:
+    return Path(sys.argv[1])
+
+
+def fault_of_this_run() -> Path:
+    """The file that names the fault; without it nothing is broken."""
+    config = json.loads(run_config().read_text(encoding="utf-8"))
+    return fault_of_run(run_config(), Path(config["data_path"]))
 
 
 def in_a_step(strike: Callable[[Any], object]) -> None:
@@ -47,7 +56,7 @@ def cuda_oom() -> None:
 
 
 def broken_gpu_once() -> None:
-    fault.unlink()
+    fault_of_this_run().unlink()
     in_a_step(
         lambda trainer: raise_error(RuntimeError("CUDA error: uncorrectable ECC error encountered"))
     )
@@ -63,14 +72,14 @@ def nan() -> None:
 
 def disk_full() -> None:
     """Before the first checkpoint."""
-    in_a_step(lambda trainer: fill(RUN_CONFIG.parents[1], leaving_bytes=100_000))
+    in_a_step(lambda trainer: fill(run_config().parents[1], leaving_bytes=100_000))
 
 
 def host_oom() -> None:
     """The kernel's own doing: this process moves into the memory group that the test made."""
 
     def eat(trainer: Any) -> None:
-        (RUN_CONFIG.parents[2] / "small-group").resolve().write_text(str(os.getpid()))
+        (run_config().parents[2] / "small-group").resolve().write_text(str(os.getpid()))
         eaten = [bytearray(os.urandom(2**20)) for _ in range(4 * GROUP_BYTES // 2**20)]
         assert not eaten, "the kernel let it pass"
 
@@ -78,7 +87,7 @@ def host_oom() -> None:
 
 
 def killed_once() -> None:
-    fault.unlink()
+    fault_of_this_run().unlink()
     in_a_step(lambda trainer: os.kill(os.getpid(), signal.SIGKILL))
 
 
@@ -120,8 +129,7 @@ FAULTS = {
 }
 
 if __name__ == "__main__":
-    config = json.loads(RUN_CONFIG.read_text(encoding="utf-8"))
-    fault = fault_of_run(RUN_CONFIG, Path(config["data_path"]))
+    fault = fault_of_this_run()
     is_last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
     if is_last and fault.exists():
         FAULTS[fault.read_text()]()
