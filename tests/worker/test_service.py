@@ -240,6 +240,7 @@ def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_fi
     workshop.hold_after(5)
     workshop.wait_for_step(running.id, 5)
     models = workshop.store.models.all()
+    (pid,) = workshop.pids(running.id)
 
     redis.flushall()
     desk = RecoveryDesk(redis)
@@ -248,6 +249,7 @@ def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_fi
     assert recovered(desk).num_found == 3
     assert workshop.store.get(ended.id).status is Status.SUCCEEDED
     assert workshop.store.models.all() == models
+    wait_until(lambda: not is_alive(pid), what="the end of the trainer of the old store")
     workshop.let_go()
     for job in (running, waiting):
         wait_for_status(workshop, job, Status.SUCCEEDED)

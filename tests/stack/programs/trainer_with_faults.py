@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flant5_train.train import main
 from tests.small_disk import fill
 from tests.stack.faults import fault_of_run
 
@@ -129,6 +128,8 @@ FAULTS = {
 }
 
 if __name__ == "__main__":
+    from flant5_train.train import main
+
     fault = fault_of_this_run()
     is_last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
     if is_last and fault.exists():
