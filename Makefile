@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 1
 FAULTS ?= 50
+SETTLE ?= 60
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,8 @@ test-stack: $(INSTALLED)  ## Run the slower tests: the whole service with the re
 	$(BIN)/python -m pytest -m stack
 
 chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED=1 FAULTS=50
-	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS) \
+		--settle-seconds $(SETTLE)
 
 endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 points, 100 cancels
 	$(BIN)/python -m pytest -m chaos -s

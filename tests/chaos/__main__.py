@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.chaos.report import read_reports, table
-from tests.chaos.run import run_chaos
+from tests.chaos.run import SETTLE_SECONDS, run_chaos
 from tests.stack.service import REPOSITORY
 
 OUTPUT = REPOSITORY / "build" / "chaos"
@@ -25,10 +25,17 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--settle-seconds", type=float, default=SETTLE_SECONDS)
     options = parser.parse_args(arguments)
     home = OUTPUT / f"home-{options.seed}"
     shutil.rmtree(home, ignore_errors=True)
-    report = run_chaos(home, seed=options.seed, num_faults=options.faults, say=_say)
+    report = run_chaos(
+        home,
+        seed=options.seed,
+        num_faults=options.faults,
+        settle_seconds=options.settle_seconds,
+        say=_say,
+    )
     path = OUTPUT / f"{options.seed}.json"
     path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     print(report.account())

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal[
     "kill api",
@@ -26,26 +26,7 @@ Kind = Literal[
     "resume",
 ]
 
-KINDS: tuple[Kind, ...] = (
-    "kill api",
-    "kill keeper",
-    "kill redis",
-    "kill worker",
-    "kill pool process",
-    "kill supervisor",
-    "kill torchrun",
-    "kill rank",
-    "freeze worker",
-    "freeze worker and trainer",
-    "freeze redis",
-    "reset connections",
-    "create while api dies",
-    "create while redis dies",
-    "cancel",
-    "cancel with checkpoint",
-    "pause",
-    "resume",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _WEIGHTS = [0.4 if kind.startswith("cancel") else 1.0 for kind in KINDS]
 """Else most jobs would be cancelled before much has happened to them."""

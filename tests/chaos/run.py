@@ -57,9 +57,12 @@ class Observed:
     has_settled: bool
 
 
-def run_chaos(home: Path, *, seed: int, num_faults: int, say: Say) -> ChaosReport:
+def run_chaos(
+    home: Path, *, seed: int, num_faults: int, say: Say, settle_seconds: float = SETTLE_SECONDS
+) -> ChaosReport:
     """Runs the service in `home`, which must not be there, and breaks it `num_faults` times, which
-    must be more than the `NUM_LAST` that nobody submits a job after."""
+    must be more than the `NUM_LAST` that nobody submits a job after. Within `settle_seconds` after
+    the last fault all jobs must have come to an end: a busy machine needs more."""
     assert num_faults > NUM_LAST, f"{num_faults} faults; expected more than {NUM_LAST}"
     home.mkdir(parents=True)
     data = home / "conversations.json"
@@ -73,7 +76,7 @@ def run_chaos(home: Path, *, seed: int, num_faults: int, say: Say) -> ChaosRepor
             with Watch(home, workers=lambda: _main_processes(parts)) as watch:
                 hits, misses = _inject(parts, caller, seed=seed, num_faults=num_faults, say=say)
                 started = time.monotonic()
-                has_settled = _settle(caller)
+                has_settled = _settle(caller, seconds=settle_seconds)
                 seconds = time.monotonic() - started
                 time.sleep(ORPHAN_SECONDS + 1)  # what is left now is left for good
             statuses = _statuses(parts, caller)
@@ -133,9 +136,9 @@ def _inject(
     return tuple(hits), misses
 
 
-def _settle(caller: Caller) -> bool:
+def _settle(caller: Caller, *, seconds: float) -> bool:
     """Whether all jobs came to an end in time; what is paused goes on."""
-    deadline = time.monotonic() + SETTLE_SECONDS
+    deadline = time.monotonic() + seconds
     while (waiting := caller.outstanding()) and time.monotonic() < deadline:
         for job_id in waiting:
             job = caller.job(job_id)
