@@ -50,6 +50,24 @@ class ConversationTrainer(Trainer):
             self._last_metrics = {"train_loss": logs["loss"]}
         super().log(logs, start_time)
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """The stock loop looks whether it is done after a step only: resumed from its last one, it
+        would train one more."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def mean_loss(self) -> float:
+        """Mean training loss over all steps, those before an interruption too."""
+        logged = [entry for entry in self.state.log_history if "loss" in entry]
+        steps = [0, *(entry["step"] for entry in logged)]
+        total = sum(
+            entry["loss"] * (step - before)
+            for entry, before, step in zip(logged, steps, steps[1:], strict=False)
+        )
+        return float(total / max(1, steps[-1]))
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Exact per token, where the stock evaluation averages the means of its batches."""
         assert isinstance(self.eval_dataset, SupervisedDataset)

@@ -171,7 +171,7 @@ def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
     checkpoint = newest_complete_checkpoint(output_dir)
     if trainer.args.should_save:
         remove_incomplete_checkpoints(output_dir)
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = trainer.state.global_step
     if step < trainer.state.max_steps:
         report(Stopped(step=step, path=str(output_dir / f"checkpoint-{step}")))
@@ -184,7 +184,7 @@ def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
         ModelSaved(
             path=str(output_dir),
             step=step,
-            train_loss=result.training_loss,
+            train_loss=trainer.mean_loss(),
             tokens_seen=int(trainer.state.num_input_tokens_seen),
         )
     )
