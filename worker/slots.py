@@ -8,7 +8,6 @@ A GPU is called by its UUID wherever nvidia-smi tells it: two workers must not k
 names, and CUDA numbers GPUs in another order than nvidia-smi does.
 """
 
-import logging
 import os
 import re
 import subprocess
@@ -19,13 +18,12 @@ _CPU = "cpu-"
 _MAX_NAME_BYTES = 200
 """A slot has a file of its name."""
 _SMI_SECONDS = 60.0
+_WAY_OUT = "expected a working driver, or FLANT5_SLOTS with CPU slots such as 'cpu-0'"
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,3}")
 _UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z-]+")
 _CPU_NAME = re.compile(rf"{_CPU}[\w.-]+")
 _LISTED = re.compile(r"^\s*(?:GPU|MIG) .*\(UUID: ((?:GPU|MIG)-[0-9A-Za-z-]+)\)\s*$", re.MULTILINE)
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,11 @@ class Slot:
 
 def list_gpus() -> tuple[str, ...]:
     """UUIDs of this machine's GPUs, in nvidia-smi's order; of a GPU that is divided, those of its
-    parts. Empty without nvidia-smi, and when it fails, which is logged."""
+    parts. Empty without nvidia-smi.
+
+    Raises ValueError when nvidia-smi is there and fails, or finds none: a machine whose GPUs or
+    driver are broken must not train on its CPU instead.
+    """
     command = ["nvidia-smi", "-L"]
     try:
         done = subprocess.run(
@@ -50,12 +52,12 @@ def list_gpus() -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, subprocess.TimeoutExpired) as error:
-        logger.error("no GPU can be listed: %s", error)
-        return ()
+        raise ValueError(f"the GPUs can't be listed: {error}; {_WAY_OUT}") from error
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[:1000]
-        logger.error("no GPU can be listed: nvidia-smi -L exits %d: %s", done.returncode, said)
-        return ()
+        raise ValueError(
+            f"the GPUs can't be listed: nvidia-smi -L exits {done.returncode}: {said}; {_WAY_OUT}"
+        )
     gpus: list[str] = []
     for uuid in _LISTED.findall(done.stdout):
         if uuid.startswith("MIG-") and gpus and gpus[-1].startswith("GPU-"):

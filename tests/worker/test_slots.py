@@ -1,6 +1,5 @@
 """Which slots a setting names. nvidia-smi is a function, or a small program of that name."""
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -134,12 +133,14 @@ def test_a_machine_without_nvidia_smi_has_no_gpus(
     assert caplog.records == []
 
 
-def test_an_nvidia_smi_that_fails_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("said", "code"), [("it could not reach the driver", 9), ("No devices were found", 6)]
+)
+def test_a_machine_whose_nvidia_smi_fails_gets_no_slots_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, code: int
 ) -> None:
-    put_nvidia_smi(tmp_path, "echo it could not reach the driver; exit 9")
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert list_gpus() == ()
-    (record,) = caplog.records
-    assert record.levelno == logging.ERROR
-    assert "nvidia-smi -L exits 9: it could not reach the driver" in record.message
+    put_nvidia_smi(tmp_path, f"echo {said}; exit {code}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(ValueError, match=f"nvidia-smi -L exits {code}: {said}; expected a working"):
+        slots_of("auto", worker_name="w", environment={})
+    assert slots_of("cpu-0", worker_name="w", environment={}) == (Slot("cpu-0"),)
