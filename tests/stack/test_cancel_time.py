@@ -21,7 +21,8 @@ from tests.stack.parts import Parts
 from tests.stack.service import REPOSITORY, Process, Service, wait_until
 
 NUM_CANCELS = 100
-NUM_REAL_CANCELS = 5
+NUM_SAVING_CANCELS = 20
+"""Each of them waits for a training that has begun."""
 MAX_SECONDS = 2.0
 GRACE_SECONDS = 60.0
 MARGIN_SECONDS = 5.0
@@ -94,7 +95,7 @@ def test_a_forced_cancel_kills_the_real_trainer_in_time(tmp_path: Path) -> None:
     with Parts(tmp_path / "home", settings=SETTINGS) as parts:
         service = parts.service
         file = service.upload(data)
-        jobs = [service.submit(file, max_steps=10_000, num_gpus=2) for _ in range(NUM_REAL_CANCELS)]
+        jobs = [service.submit(file, max_steps=10_000, num_gpus=2) for _ in range(NUM_CANCELS)]
         # The supervisor, torchrun and two ranks.
         assert show("the real trainer", cancel_all(service, jobs, size=4)) <= MAX_SECONDS
 
@@ -106,7 +107,7 @@ def test_a_cancel_with_a_checkpoint_is_over_within_the_grace(tmp_path: Path) -> 
     with Parts(tmp_path / "home", settings=SETTINGS, num_workers=1) as parts:
         service = parts.service
         file = service.upload(data)
-        for _ in range(NUM_REAL_CANCELS):
+        for _ in range(NUM_SAVING_CANCELS):
             job_id = service.submit(file, max_steps=10_000, num_gpus=2, model_max_length=64)
             wait_until(lambda job_id=job_id: service.is_beyond(job_id, 1))  # type: ignore[misc]
             (tree,) = trees(service, size=4)
