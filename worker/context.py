@@ -1,6 +1,5 @@
 """What an attempt works with: put together once per worker process, handed down from there."""
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ class WorkerContext:
     files: FileStore
     catalog: ModelCatalog
     registry: WorkerRegistry
-    host: str
     slots: tuple[Slot, ...]
     slot_locks: SlotLocks
     probe_argv: ProbeArgv
@@ -42,7 +40,6 @@ def open_context(
 ) -> WorkerContext:
     """Nothing is connected yet: that happens at the first call. Raises ValueError for slots or a
     probe command that can't be."""
-    host = socket.gethostname()
     home = settings.home_directories
     redis = open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     store = JobStore(redis, settings.rules)
@@ -52,7 +49,6 @@ def open_context(
         files=FileStore(home, settings.data_root),
         catalog=ModelCatalog(settings, store),
         registry=WorkerRegistry(redis),
-        host=host,
         slots=slots_of(
             settings.slots, worker_name=settings.worker_name, environment=inherited_environment()
         ),

@@ -23,7 +23,6 @@ def presence(context: WorkerContext) -> Iterator[None]:
     """
     state = WorkerState(
         name=context.settings.worker_name,
-        host=context.host,
         devices=tuple(slot.name for slot in context.slots),
     )
     settings = context.settings

@@ -18,9 +18,7 @@ _ENDED = frozenset({"succeeded", "failed", "cancelled"})
 def recover(
     patience: Annotated[
         float,
-        typer.Option(
-            "--patience", min=0, help="Seconds to wait for a worker that does it; it goes on then."
-        ),
+        typer.Option("--patience", min=0, help="Seconds to wait for the keeper to begin or go on."),
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +42,7 @@ def _followed_to_its_end(client: Client, recovery: Json, *, patience: float) -> 
         if time.monotonic() - since > patience:
             raise CommandError(
                 f"the recovery was asked for, and nothing has happened in {patience:g} s: it is "
-                "done by a worker; is one running? `flant5 recover` follows it again"
+                "done by the keeper; is it running? `flant5 recover` follows it again"
             )
         time.sleep(_POLL_SECONDS)
         recovery = _state(client, recovery)

@@ -11,7 +11,7 @@ router = APIRouter(prefix="/recover", tags=["recovery"])
 
 @router.post("", status_code=202)
 def start_recovery(services: Wired) -> RecoveryObject:
-    """Bring back all jobs that are on disk and not in the store; a worker does it.
+    """Bring back all jobs that are on disk and not in the store; the keeper does it.
 
     While one is under way, that one is answered.
     """

@@ -178,7 +178,7 @@ def test_watch_says_what_a_job_waits_for_and_how_a_paused_one_goes_on(
 
         assert next_line_with("waiting for") == "waiting for a worker: none is there\n"
         # Nothing happens to the job meanwhile.
-        state = WorkerState(name="gpu-0", host="h", devices=("0",), sick="CUDA is gone")
+        state = WorkerState(name="gpu-0", devices=("0",), sick="CUDA is gone")
         registry.appear(state, seconds=600)
         registry.set_health("gpu-0", state.sick)
         assert "gpu-0 takes no jobs (CUDA is gone)" in next_line_with("waiting for")

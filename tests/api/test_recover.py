@@ -89,4 +89,4 @@ def test_recover_names_the_jobs_that_are_not_back_and_fails(server_url: str, red
 def test_recover_without_a_worker_says_who_would_do_it(server_url: str) -> None:
     run = flant5("recover", "--patience", "1", url=server_url)
     assert (run.code, run.out) == (1, "")
-    assert "done by a worker; is one running?" in run.err
+    assert "done by the keeper; is it running?" in run.err

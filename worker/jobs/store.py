@@ -10,7 +10,7 @@
 |                           |        | number when none was rung)                                 |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
-| worker:{name}             | hash   | num_slots, devices, host, sick (why it takes no jobs)      |
+| worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs)            |
 | owner:{name}:waiting      | set    | ids of an owner's jobs that wait or are paused             |
 | owner:{name}:running      | set    | ids of an owner's jobs that run                            |
 | models                    | hash   | fine-tuned model id -> job id                              |
@@ -145,11 +145,6 @@ class JobStore:
             status = "is being cancelled" if job.is_cancelling else f"is {before}"
             raise InvalidRequestError(f"job {job_id} {status}; only {expected}")
         return job
-
-    def place(self, job_id: str) -> int | None:
-        """How many jobs stand before a queued one; None when it does not wait."""
-        with unavailable():
-            return cast(int | None, self._redis.zrank(keys.QUEUED, job_id))
 
     def unknown(self, job_ids: Sequence[str]) -> tuple[str, ...]:
         """Those of the ids that no job here has, in their order."""

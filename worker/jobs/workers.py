@@ -16,7 +16,6 @@ class WorkerState:
     """A worker as the others see it."""
 
     name: str
-    host: str
     devices: tuple[str, ...]
     """Its slots: GPUs by index or UUID, or CPU slots."""
     sick: str | None = None
@@ -40,7 +39,7 @@ class WorkerRegistry:
         """The worker is here, and counts as gone after so many seconds unless it says so again.
         Its health stays as it is."""
         devices = ",".join(worker.devices)
-        args = (worker.name, worker.num_slots, devices, worker.host, int(seconds * 1000))
+        args = (worker.name, worker.num_slots, devices, int(seconds * 1000))
         self._scripts.run("appear", *args)
 
     def set_health(self, name: str, sick: str | None) -> None:
@@ -73,11 +72,10 @@ class WorkerRegistry:
         return tuple(
             WorkerState(
                 name=name,
-                host=fields["host"],
                 devices=tuple(fields["devices"].split(",")),
                 sick=fields.get("sick"),
                 job_id=held.get(name),
             )
             for name, fields in sorted(found, key=lambda item: item[0])
-            if "host" in fields
+            if "devices" in fields
         )

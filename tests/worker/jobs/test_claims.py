@@ -25,7 +25,7 @@ def claim(store: JobStore, *, worker: str = "gpu-0", num_slots: int = 8) -> str 
 def appear(redis: Redis, name: str, *, num_slots: int) -> WorkerRegistry:
     registry = WorkerRegistry(redis)
     devices = tuple(f"cpu-{name}-{number}" for number in range(num_slots))
-    registry.appear(WorkerState(name=name, host="host", devices=devices), seconds=60)
+    registry.appear(WorkerState(name=name, devices=devices), seconds=60)
     return registry
 
 

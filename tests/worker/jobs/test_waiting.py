@@ -25,7 +25,7 @@ def worker(
     name: str, *, num_slots: int = 1, sick: str | None = None, job_id: str | None = None
 ) -> WorkerState:
     devices = tuple(map(str, range(num_slots)))
-    return WorkerState(name=name, host="h", devices=devices, sick=sick, job_id=job_id)
+    return WorkerState(name=name, devices=devices, sick=sick, job_id=job_id)
 
 
 def sentence(

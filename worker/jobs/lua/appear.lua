@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- ARGV: worker, slots, their names, host, ms until it counts as gone
+-- ARGV: worker, slots, their names, ms until it counts as gone
 local key = PREFIX .. 'worker:' .. ARGV[1]
-redis.call('HSET', key, 'num_slots', ARGV[2], 'devices', ARGV[3], 'host', ARGV[4])
-redis.call('PEXPIRE', key, ARGV[5])
+redis.call('HSET', key, 'num_slots', ARGV[2], 'devices', ARGV[3])
+redis.call('PEXPIRE', key, ARGV[4])
 redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', now() - 3600000)
-redis.call('ZADD', WORKERS, now() + ARGV[5], ARGV[1])
+redis.call('ZADD', WORKERS, now() + ARGV[4], ARGV[1])
 return 1
