@@ -7,7 +7,7 @@
 
 The key is made of the file's content, the tokenizer and the settings that change ids. Limits on
 length are not among them: pairs are cut when they are read. Whoever has a file mapped holds a
-shared lock on its `tokens.bin`, so that it is not cleaned up (`worker.cache_cleanup`).
+shared lock on its `tokens.bin`, so that it is not cleaned up (`worker.keeper.cache_cleanup`).
 """
 
 import fcntl

@@ -9,8 +9,8 @@ from celery.platforms import SecurityWarning
 
 from worker.app import run_worker
 from worker.context import open_context
-from worker.launch import TrainerArgv, torchrun_argv
 from worker.lock import LockedError, take_lock
+from worker.processes.launch import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings
 from worker.stop_flag import StopFlag
 

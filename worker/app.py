@@ -8,12 +8,12 @@ import logging
 
 from celery import Celery, signals
 
-from worker.claiming import run_job
+from worker.attempts.claiming import run_job
+from worker.attempts.result import keep_ends
 from worker.context import WorkerContext
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.queue import TASK, producer_settings
 from worker.presence import presence
-from worker.result import keep_ends
 from worker.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.causes.oom import OomCounter
 from worker.jobs.connection import open_redis
 from worker.jobs.files import FileStore
 from worker.jobs.models import ModelCatalog
 from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry
-from worker.launch import TrainerArgv
-from worker.oom import OomCounter
-from worker.probe import ProbeArgv, probe_argv_of
+from worker.processes.launch import TrainerArgv
 from worker.settings import WorkerSettings, inherited_environment
-from worker.slot_locks import SlotLocks
-from worker.slots import Slot, slots_of
+from worker.slots.probe import ProbeArgv, probe_argv_of
+from worker.slots.slot import Slot, slots_of
+from worker.slots.slot_locks import SlotLocks
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,3 +77,10 @@ def sdk(server_url: str) -> Iterator[OpenAI]:
 def running_job(store: JobStore) -> Claim:
     """A job that a worker has claimed."""
     return claim_new_job(store)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "my chats.json"
+    path.write_bytes(CONVERSATIONS)
+    return path

@@ -1,6 +1,5 @@
 """The unmodified `openai` SDK against a real server."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from fastapi import FastAPI
 from openai import (
     APIStatusError,
-    APITimeoutError,
     AuthenticationError,
     BadRequestError,
     DefaultHttpxClient,
@@ -17,13 +15,13 @@ from openai import (
     OpenAI,
     RateLimitError,
 )
-from openai.types.fine_tuning import FineTuningJob
 
 from api.app import create_app
 from api.keys import hash_of
 from api.settings import ApiSettings
-from tests.api.scenes import CONVERSATIONS, first_create_held_back
-from worker.jobs.job import Job, Progress
+from tests.api.scenes import CONVERSATIONS
+from tests.api.sdk_jobs import create, status_of
+from worker.jobs.job import Progress
 from worker.jobs.store import JobStore
 from worker.jobs.update import Beat, Claim, NewCheckpoint, NewEvent, Succeeded, Update
 
@@ -124,11 +122,6 @@ def test_a_job_is_cancelled(sdk: OpenAI) -> None:
         sdk.fine_tuning.jobs.cancel(job_id)
 
 
-def status_of(job: FineTuningJob) -> str:
-    """The SDK's own list of statuses lacks `paused`; it hands on what comes."""
-    return str(job.status)
-
-
 def test_a_job_is_paused_and_resumed(sdk: OpenAI, store: JobStore) -> None:
     jobs = sdk.fine_tuning.jobs
     job_id = create(sdk)
@@ -150,26 +143,6 @@ def test_a_job_is_paused_and_resumed(sdk: OpenAI, store: JobStore) -> None:
         jobs.resume(job_id)
     with pytest.raises(NotFoundError):
         jobs.pause("ftjob-none")
-
-
-def test_a_wish_slower_than_the_clients_patience_is_answered_by_its_retry(
-    sdk: OpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job_id = create(sdk)
-    pause, paused, answers = JobStore.pause, threading.Event(), threading.Event()
-
-    def pause_and_answer_late(store: JobStore, wanted: str) -> Job:
-        if paused.is_set():
-            return pause(store, wanted)
-        job = pause(store, wanted)
-        paused.set()
-        assert answers.wait(timeout=20)
-        return job
-
-    monkeypatch.setattr(JobStore, "pause", pause_and_answer_late)
-    patient = sdk.with_options(timeout=1, max_retries=2)
-    assert status_of(patient.fine_tuning.jobs.pause(job_id)) == "paused"
-    answers.set()
 
 
 def test_fields_beyond_the_sdk_go_out_and_come_back(sdk: OpenAI) -> None:
@@ -237,34 +210,3 @@ def test_a_key_is_asked_for_when_keys_are_configured(
         with pytest.raises(AuthenticationError):
             stranger.models.list()
         assert [model.id for model in alice.models.list()] == ["flant5-demo"]
-
-
-def test_a_create_slower_than_the_clients_patience_makes_one_job(
-    sdk: OpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with first_create_held_back(monkeypatch) as held:
-        job_id = create(sdk.with_options(timeout=0.5, max_retries=2))
-        held.finish()
-    assert [job.id for job in sdk.fine_tuning.jobs.list()] == [job_id]
-
-
-def test_a_client_that_gave_up_can_submit_again(
-    sdk: OpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with first_create_held_back(monkeypatch) as held:
-        with pytest.raises(APITimeoutError):
-            create(sdk.with_options(timeout=0.5, max_retries=0))
-        held.finish()
-    create(sdk)
-    assert len(list(sdk.fine_tuning.jobs.list())) == 2
-
-
-def test_two_deliberate_creates_make_two_jobs(sdk: OpenAI) -> None:
-    assert create(sdk) != create(sdk)
-    assert len(list(sdk.fine_tuning.jobs.list())) == 2
-
-
-def create(sdk: OpenAI, *, seed: int = 1) -> str:
-    return sdk.fine_tuning.jobs.create(
-        model="flant5-demo", training_file="chats.json", seed=seed
-    ).id

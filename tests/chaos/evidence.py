@@ -7,8 +7,8 @@ from pathlib import Path
 
 from flant5_train.progress import ModelSaved, Record, StepTrained, TrainingStarted, parse_record
 from tests.chaos.testimony import Witness, witnesses
+from worker.attempts.result import Result, read_result
 from worker.jobs.home import RunDirectory
-from worker.result import Result, read_result
 
 _WEIGHTS = "model.safetensors"
 

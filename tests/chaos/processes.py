@@ -30,7 +30,7 @@ class TrainerProcess:
 
     @property
     def kind(self) -> str:
-        if "worker.supervisor" in self.command:
+        if "worker.processes.supervisor" in self.command:
             return "supervisor"
         if "torch.distributed.run" in self.command:
             return "torchrun"

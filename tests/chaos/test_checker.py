@@ -16,7 +16,7 @@ from tests.chaos.checker import (
 from tests.chaos.evidence import Evidence, read_evidence
 from tests.chaos.processes import Look, TrainerProcess
 from tests.chaos.testimony import Witness, WitnessLog, launches, witnesses
-from worker.result import Result
+from worker.attempts.result import Result
 
 JOB = "ftjob-1"
 WORKER = 100

@@ -10,7 +10,7 @@ from flant5_train.config import OnBadRecord
 from flant5_train.encoder import encoder_for
 from flant5_train.tokenizer import LosslessTokenizer
 from tests.flant5_train.conftest import EXAMPLES
-from worker.cache_cleanup import remove_unused
+from worker.keeper.cache_cleanup import remove_unused
 
 
 @pytest.fixture

@@ -17,10 +17,15 @@ QUICK = {
     "FLANT5_SELF_FENCE_SECONDS": "2",
     "FLANT5_BEAT_SECONDS": "0.5",
     "FLANT5_REDIS_TIMEOUT_SECONDS": "0.5",
+    "FLANT5_TRAINER_GRACE_SECONDS": "20",
     "HF_HUB_OFFLINE": "1",
     # More threads than one are slower wherever other processes work as well.
     "OMP_NUM_THREADS": "1",
 }
+
+
+STOP_SECONDS = 50
+"""The trainer's grace, and what `flant5 up` waits for its worker on top of it."""
 
 
 @contextmanager
@@ -40,7 +45,7 @@ def running(home: Path) -> Iterator[Service]:
             yield Service(home, json.loads(ready.read_text())["url"])
         finally:
             process.terminate()
-            exit_code = process.wait(timeout=120)
+            exit_code = process.wait(timeout=STOP_SECONDS)
     assert exit_code == 0, (home / "up.log").read_text()
     assert not processes_with(str(home))
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.stack.service import REPOSITORY
-from worker.process_tree import descendants, end_with
+from worker.processes.process_tree import descendants, end_with
 
 PAUSE_SECONDS = 0.5
 """Time between the end of a part and its next start."""

@@ -18,7 +18,7 @@ SETTINGS = {
     "model_max_length": 128,
     "learning_rate": 1e-3,
 }
-SUPERVISOR = "worker.supervisor"
+SUPERVISOR = "worker.processes.supervisor"
 TORCHRUN = "torch.distributed.run"
 RANK = "flant5_train.train"
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from tests.worker.lost_store import LosableStore
+from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.workshop import Workshop, open_workshop
 
 

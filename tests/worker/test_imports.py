@@ -53,7 +53,7 @@ def test_neither_torch_nor_a_web_framework_is_loaded_by_any_module_of_the_worker
 
 def test_the_supervisor_lives_on_the_standard_library() -> None:
     code = (
-        "import sys, worker.supervisor\n"
+        "import sys, worker.processes.supervisor\n"
         "found = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
         "assert not found & {'pydantic', 'redis', 'celery', 'kombu'}, found"
     )

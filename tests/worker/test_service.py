@@ -14,6 +14,7 @@ from redis import Redis
 
 from tests.worker.scenes import environment, is_alive, spec, wait_until
 from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
+from worker.attempts.result import write_result
 from worker.jobs import keys
 from worker.jobs.job import Job, model_id
 from worker.jobs.ledger import Ledger
@@ -21,8 +22,7 @@ from worker.jobs.life import Status
 from worker.jobs.queue import Doorbell
 from worker.jobs.recovery import Recovery, RecoveryDesk
 from worker.jobs.update import Succeeded
-from worker.process_tree import descendants
-from worker.result import write_result
+from worker.processes.process_tree import descendants
 
 Process = subprocess.Popen[bytes]
 Start = Callable[..., Process]

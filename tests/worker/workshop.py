@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from tests.worker.scenes import queued_job, read_pids, wait_until
-from worker.claiming import run_job
+from worker.attempts.claiming import run_job
 from worker.context import open_context
 from worker.jobs.connection import open_redis
 from worker.jobs.history import JobHistory

@@ -26,7 +26,7 @@ class RunDirectory:
 
     @property
     def attempt(self) -> Path:
-        """The last attempt that began (`worker.attempt_record`)."""
+        """The last attempt that began (`worker.attempts.attempt_record`)."""
         return self.path / "attempt.json"
 
     @property
@@ -56,7 +56,7 @@ class RunDirectory:
 
     @property
     def result(self) -> Path:
-        """How the job ended, before that was said in Redis (`worker.result`)."""
+        """How the job ended, before that was said in Redis (`worker.attempts.result`)."""
         return self.path / "result.json"
 
     @property

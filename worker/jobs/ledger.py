@@ -1,6 +1,7 @@
 """`job.json`: what a caller asked for, on disk before it is acknowledged.
 
-Should the store be lost as a whole, jobs are restored from this (`worker.recovery`). Example:
+Should the store be lost as a whole, jobs are restored from this (`worker.keeper.recovery`).
+Example:
 
     {"id": "ftjob-...", "number": 7, "owner": "alice", "created_at": 1764000000.0,
      "spec": {"model": "flant5-demo", ...}, "wish": "go_on", "result_floor": -1,

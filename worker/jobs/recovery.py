@@ -1,7 +1,7 @@
 """The recovery of all jobs after the store was lost: asked for by a caller, done by a keeper.
 
-The keeper rebuilds the records of the jobs from their run directories (`worker.recovery`). What it
-finds and how far it is stands in one key of the store, `flant5:recovery`, as JSON.
+The keeper rebuilds the records of the jobs from their run directories (`worker.keeper.recovery`).
+What it finds and how far it is stands in one key of the store, `flant5:recovery`, as JSON.
 """
 
 import time

@@ -3,8 +3,8 @@
 import os
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from dataclasses import replace
+from typing import ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,99 +19,41 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
+from tests.worker.jobs.store_model import (
+    BEATS,
+    LOSSES,
+    OUTCOMES,
+    OWNERS,
+    RESUMABLE,
+    RULES,
+    SIZES,
+    WAITING,
+    Model,
+)
 from tests.worker.scenes import spec
 from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError, LimitReachedError
 from worker.jobs.history import JobHistory
 from worker.jobs.job import JobError
 from worker.jobs.life import NEXT, Status
-from worker.jobs.rules import Rules
 from worker.jobs.store import JobStore
 from worker.jobs.update import (
     Beat,
-    Cancelled,
     Claim,
-    Failed,
     Loss,
     Move,
     NewCheckpoint,
     NewEvent,
     Offsets,
     OffsetsMovedError,
-    Outcome,
-    Succeeded,
     Update,
 )
 
 Item = TypeVar("Item")
 
+
 NUM_EXAMPLES = int(os.environ.get("FLANT5_TEST_EXAMPLES", "60"))
 """1,500 check more than 50,000 transitions."""
-RULES = Rules(max_losses=2, retry_seconds=0, max_waiting=4, max_running=2, left_seconds=0)
-MAX_FAILURES = 2
-SIZES = (1, 2, 4)
-OWNERS = ("alice", "bob")
-OUTCOMES: dict[Status, Outcome] = {
-    Status.SUCCEEDED: Succeeded("ft:x"),
-    Status.FAILED: Failed(JobError(code="x", message="y")),
-    Status.CANCELLED: Cancelled(),
-}
-LOSSES = (None, Loss("worker_lost"), Loss("host_oom", counts_as="failures"))
-WAITING = (Status.VALIDATING_FILES, Status.QUEUED, Status.PAUSED)
-RESUMABLE = (Status.PAUSED, Status.FAILED, Status.CANCELLED)
-BEATS = {"force": Beat.CANCEL, "save": Beat.CANCEL_SAVE, None: Beat.GO_ON}
-
-
-@dataclass(frozen=True)
-class Model:
-    """What must be true of one job."""
-
-    number: int
-    owner: str
-    num_slots: int
-    priority: int
-    status: Status = Status.VALIDATING_FILES
-    is_accepted: bool = False
-    epoch: int = 0
-    attempt: int = 0
-    losses: int = 0
-    failures: int = 0
-    floor: int = -1
-    cancel: str | None = None
-    pause: bool = False
-    offset: int = 0
-    num_lines: int = 0
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        return (-self.priority, self.number)
-
-    def to(self, status: Status, **changes: Any) -> "Model":
-        if status.is_final or status is Status.PAUSED:
-            changes["pause"] = False
-        return replace(self, status=status, **changes)
-
-    def given_back(self, loss: Loss | None) -> "Model":
-        shut_out = replace(self, epoch=self.epoch + 1)
-        if self.cancel:
-            return shut_out.to(Status.CANCELLED)
-        if loss is None:
-            shut_out = replace(shut_out, attempt=self.attempt - 1)
-        elif loss.counts_as == "losses":
-            shut_out = replace(shut_out, losses=self.losses + 1)
-        else:
-            shut_out = replace(shut_out, failures=self.failures + 1)
-        is_too_many = shut_out.losses >= RULES.max_losses or shut_out.failures >= MAX_FAILURES
-        if loss is not None and is_too_many:
-            return shut_out.to(Status.FAILED)
-        return shut_out.to(Status.PAUSED if self.pause else Status.QUEUED)
-
-    def resumed(self) -> "Model":
-        to = Status.QUEUED if self.is_accepted else Status.VALIDATING_FILES
-        if self.status is Status.PAUSED:
-            return self.to(to)
-        epoch = self.epoch + 1
-        return self.to(to, epoch=epoch, floor=epoch, cancel=None, losses=0, failures=0)
 
 
 PICKS = st.integers(0, 2**16)

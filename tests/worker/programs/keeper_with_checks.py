@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from flant5_train.config import OnBadRecord
-from worker.keeper import main
+from worker.keeper.__main__ import main
 
 
 def argv(path: Path, on_bad_record: OnBadRecord) -> list[str]:

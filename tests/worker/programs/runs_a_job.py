@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from worker.claiming import run_job
+from worker.attempts.claiming import run_job
 from worker.context import open_context
 from worker.settings import WorkerSettings
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from worker.trainer_process import TrainerCommand, TrainerProcess
+from worker.processes.trainer_process import TrainerCommand, TrainerProcess
 
 command = TrainerCommand(
     argv=sys.argv[2:], environment=os.environ, log=Path(sys.argv[1]), grace_seconds=5

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from worker.slot_locks import SlotLocks
-from worker.slots import Slot
+from worker.slots.slot import Slot
+from worker.slots.slot_locks import SlotLocks
 
 here = Path(__file__).parent
 locks, pids, program, *names = sys.argv[1:]

@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from worker.slot_locks import SlotLocks
-from worker.slots import Slot
+from worker.slots.slot import Slot
+from worker.slots.slot_locks import SlotLocks
 
 locks = SlotLocks(Path(sys.argv[1]), worker_name=f"w{os.getpid()}")
 signs = Path(sys.argv[2])

@@ -20,7 +20,7 @@ from flant5_train.progress import (
     Stopped,
     TrainingStarted,
 )
-from worker.process_tree import end_with
+from worker.processes.process_tree import end_with
 
 
 class Trainer:

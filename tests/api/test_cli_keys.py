@@ -1,0 +1,58 @@
+"""`flant5 keys`, and an API that has none."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.keys import KeyRing
+from api.settings import ApiSettings
+from tests.api.cli_runs import environment, flant5
+
+
+def test_keys_are_made_listed_and_revoked(
+    settings: ApiSettings, serve: Callable[[FastAPI], str], tmp_path: Path
+) -> None:
+    file = tmp_path / "etc" / "keys"
+    key = flant5("keys", "create", "alice", api_keys_file=file).out.strip()
+    other = flant5("keys", "create", "bob", "--json", api_keys_file=file).document
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert key not in file.read_text()
+    assert KeyRing(file).owner_of(key) == "alice"
+    twice = flant5("keys", "create", "alice", api_keys_file=file)
+    assert (twice.code, "a key named 'alice'" in twice.err) == (1, True)
+    odd = flant5("keys", "create", "a b", api_keys_file=file)
+    assert (odd.code, "can't name a key" in odd.err) == (1, True)
+    listed = flant5("keys", "list", "--json", "--file", file).document
+    assert [each["name"] for each in listed] == ["alice", "bob"]
+
+    url = serve(create_app(settings.model_copy(update={"api_keys_file": file})))
+    assert flant5("models", url=url, api_key=key).code == 0
+    without = flant5("models", url=url)
+    assert (without.code, "FLANT5_API_KEY" in without.err) == (1, True)
+    assert flant5("keys", "revoke", "bob", api_keys_file=file).code == 0
+    assert flant5("models", url=url, api_key=other["key"]).code == 1
+    assert flant5("keys", "revoke", "bob", api_keys_file=file).code == 1
+
+
+def test_keys_without_a_file_ask_for_one() -> None:
+    run = flant5("keys", "list")
+    assert (run.code, "FLANT5_API_KEYS_FILE" in run.err) == (1, True)
+
+
+def test_an_api_that_may_not_start_says_why() -> None:
+    command = [sys.executable, "-m", "api"]
+    for settings, reason in (
+        ({"host": "0.0.0.0"}, "no API keys are configured"),
+        ({"port": "x"}, "FLANT5_PORT"),
+        ({"api_keys_file": "/nonexistent/keys"}, "can't be read"),
+    ):
+        done = subprocess.run(
+            command, env=environment(**settings), capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,26 @@
+import signal
+
+import pytest
+
+from flant5_train.failure import FailureCode
+from worker.causes.retry import Retry, retry_after
+
+LOSSES = {FailureCode.WORKER_LOST, FailureCode.KILLED}
+
+
+@pytest.mark.parametrize("code", FailureCode)
+def test_each_failure_has_its_answer(code: FailureCode) -> None:
+    expected = Retry.LOSS if code in LOSSES else Retry.NEVER
+    assert retry_after(code) is (Retry.ONCE if code is FailureCode.HOST_OOM else expected)
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"])
+def test_a_crash_is_tried_once_more(name: str) -> None:
+    killed_by = signal.Signals[name]
+    assert retry_after(FailureCode.KILLED, killed_by=killed_by) is Retry.ONCE
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGUSR1"])
+def test_a_signal_that_somebody_sent_is_a_loss(name: str) -> None:
+    killed_by = signal.Signals[name]
+    assert retry_after(FailureCode.KILLED, killed_by=killed_by) is Retry.LOSS

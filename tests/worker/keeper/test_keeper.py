@@ -1,0 +1,201 @@
+"""The keeper's rounds: files checked, doorbells rung, lost jobs brought back."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue, SecretStr
+from redis import Redis
+
+from flant5_train.failure import Failure, FailureCode
+from tests.worker.programs.keeper_with_checks import argv
+from tests.worker.scenes import claimed_job, is_alive, queued_job, spec, wait_until
+from tests.worker.workshop import Workshop, open_workshop
+from worker.jobs import keys
+from worker.jobs.files import FileStore
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+from worker.jobs.queue import num_doorbells
+from worker.keeper.keeper import Keeper
+
+
+@pytest.fixture
+def workshop(redis_url: SecretStr, tmp_path: Path) -> Workshop:
+    """A lease that has ended before the test begins to look."""
+    return open_workshop(
+        redis_url,
+        tmp_path,
+        lease_seconds=1.3,
+        self_fence_seconds=0.1,
+        redis_timeout_seconds=0.03,
+        doorbell_seconds=30,
+    )
+
+
+@pytest.fixture
+def keeper(workshop: Workshop, redis: Redis) -> Iterator[Keeper]:
+    keeper = Keeper(workshop.settings, redis, argv=argv)
+    yield keeper
+    keeper.close()
+
+
+def new_job(workshop: Workshop, **files: dict[str, JsonValue]) -> Job:
+    """A job whose files tell the check what to say."""
+    for param, script in files.items():
+        workshop.data.with_name(f"{param}.json").write_text(json.dumps(script))
+    return workshop.store.create(spec(**{param: f"{param}.json" for param in files}))
+
+
+def validated(workshop: Workshop, keeper: Keeper, job: Job) -> Job:
+    def is_validated() -> bool:
+        keeper.round()
+        return workshop.store.get(job.id).status is not Status.VALIDATING_FILES
+
+    wait_until(is_validated)
+    return workshop.store.get(job.id)
+
+
+def test_a_job_with_good_files_is_queued_and_its_doorbell_rung(
+    workshop: Workshop, keeper: Keeper, redis: Redis
+) -> None:
+    job = new_job(workshop, training_file={}, validation_file={})
+    assert validated(workshop, keeper, job).status is Status.QUEUED
+    assert num_doorbells(redis) == 1
+    keeper.round()
+    assert num_doorbells(redis) == 1
+
+
+@pytest.mark.parametrize("bad", ["training_file", "validation_file"])
+def test_a_job_with_a_bad_file_fails_with_the_place_and_the_reason(
+    workshop: Workshop, keeper: Keeper, bad: str
+) -> None:
+    failure = Failure(code=FailureCode.BAD_DATA, message="data.json, record 3, line 9: no value")
+    files: dict[str, dict[str, JsonValue]] = {"training_file": {}, "validation_file": {}}
+    files[bad] = {"exit_code": 2, "stdout": failure.model_dump_json()}
+    job = validated(workshop, keeper, new_job(workshop, **files))
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert (job.error.code, job.error.param) == ("bad_data", bad)
+    assert job.error.message == "data.json, record 3, line 9: no value"
+
+
+def test_an_uploaded_file_is_called_by_its_own_name(workshop: Workshop, keeper: Keeper) -> None:
+    failure = Failure(code=FailureCode.BAD_DATA, message="content: record 3: no value")
+    script = {"exit_code": 2, "stdout": failure.model_dump_json()}
+    files = FileStore(workshop.settings.home_directories, None)
+    stored = files.create(
+        [json.dumps(script).encode()], filename="math.json", purpose="fine-tune", max_bytes=9999
+    )
+    job = validated(workshop, keeper, workshop.store.create(spec(training_file=stored.id)))
+    assert job.error is not None
+    assert job.error.message == "math.json: record 3: no value"
+
+
+@pytest.mark.parametrize("exit_code", [1, 2, 137])
+def test_a_check_that_breaks_fails_the_job_with_its_last_words(
+    workshop: Workshop, keeper: Keeper, exit_code: int
+) -> None:
+    script: dict[str, JsonValue] = {"exit_code": exit_code, "stderr": "x" * 5000 + "MemoryError"}
+    job = validated(workshop, keeper, new_job(workshop, training_file=script))
+    assert job.error is not None
+    assert (job.error.code, job.error.param) == ("internal", "training_file")
+    assert f"exit code {exit_code}" in job.error.message
+    assert job.error.message.endswith("MemoryError")
+    assert len(job.error.message) < 1200
+
+
+def test_a_check_that_hangs_is_ended_and_the_keeper_goes_on(
+    redis_url: SecretStr, redis: Redis, tmp_path: Path
+) -> None:
+    workshop = open_workshop(redis_url, tmp_path, check_seconds=0.5, max_checks=1)
+    keeper = Keeper(workshop.settings, redis, argv=argv)
+    job = validated(workshop, keeper, new_job(workshop, training_file={"hangs": True}))
+    assert job.error is not None
+    assert job.error.code == "timeout"
+    after = validated(workshop, keeper, new_job(workshop, training_file={}))
+    assert after.status is Status.QUEUED
+    keeper.close()
+
+
+def test_checks_run_at_the_same_time_but_not_too_many(workshop: Workshop, keeper: Keeper) -> None:
+    jobs = [new_job(workshop, training_file={"hangs": True}) for _ in range(4)]
+    keeper.round()
+    assert len(keeper._validation._running) == 2
+    workshop.store.cancel(jobs[0].id)
+    keeper.round()
+    keeper.round()
+    assert set(keeper._validation._running) == {jobs[1].id, jobs[2].id}
+
+
+def test_a_keeper_that_ends_takes_its_checks_with_it(workshop: Workshop, keeper: Keeper) -> None:
+    new_job(workshop, training_file={"hangs": True})
+    keeper.round()
+    (running,) = keeper._validation._running.values()
+    pid = running.check._process.pid
+    assert is_alive(pid)
+    keeper.close()
+    assert not is_alive(pid)
+
+
+def test_a_file_that_is_gone_fails_the_job(workshop: Workshop, keeper: Keeper) -> None:
+    job = workshop.store.create(spec(training_file="gone.json"))
+    failed = validated(workshop, keeper, job)
+    assert failed.error is not None
+    assert failed.error.param == "training_file"
+    assert "gone.json" in failed.error.message
+
+
+def test_doorbells_do_not_pile_up_while_workers_are_busy(
+    workshop: Workshop, keeper: Keeper, redis: Redis
+) -> None:
+    job = queued_job(workshop.store)
+    for _ in range(3):
+        keeper.round()
+        redis.zadd(keys.BELLS, {job.id: (time.time() - 31) * 1000}, xx=True)
+    assert num_doorbells(redis) == 1
+    redis.zadd(keys.BELLS, {job.id: (time.time() - 601) * 1000}, xx=True)
+    keeper.round()
+    assert num_doorbells(redis) == 2
+
+
+def test_a_doorbell_that_was_lost_is_rung_again(
+    workshop: Workshop, keeper: Keeper, redis: Redis
+) -> None:
+    job = queued_job(workshop.store)
+    keeper.round()
+    redis.delete("flant5")
+    keeper.round()
+    assert num_doorbells(redis) == 0
+    redis.zadd(keys.BELLS, {job.id: (time.time() - 31) * 1000}, xx=True)
+    keeper.round()
+    assert num_doorbells(redis) == 1
+
+
+def test_a_job_whose_worker_vanished_is_brought_back(
+    workshop: Workshop, keeper: Keeper, redis: Redis
+) -> None:
+    claim = claimed_job(workshop.store)
+    redis.zadd(keys.RUNNING, {claim.job.id: 1})
+
+    def is_back() -> bool:
+        keeper.round()
+        return workshop.store.get(claim.job.id).status is Status.QUEUED
+
+    wait_until(is_back)
+
+
+def test_a_keeper_that_just_started_gives_workers_the_time_of_a_lease(
+    workshop: Workshop, keeper: Keeper, redis: Redis
+) -> None:
+    claim = claimed_job(workshop.store)
+    redis.zadd(keys.RUNNING, {claim.job.id: 1})
+    # The server has been up for a lease, the keeper has not.
+    wait_until(lambda: redis.info("server")["uptime_in_seconds"] > 2)
+    keeper._started_at = time.monotonic() + 60
+    keeper.round()
+    assert workshop.store.get(claim.job.id).status is Status.RUNNING
+    keeper._started_at = time.monotonic() - 60
+    keeper.round()
+    assert workshop.store.get(claim.job.id).status is Status.QUEUED

@@ -1,0 +1,65 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.processes.trainer_log import (
+    MAX_CHARACTERS,
+    LineSplitter,
+    TrainerLog,
+    format_line,
+    parse_line,
+)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"])))
+def test_a_line_is_read_as_it_was_written(text: str) -> None:
+    at = datetime(2026, 11, 24, 3, 52, 10, 317_000, tzinfo=UTC)
+    line = format_line(text, stream="stderr", at=at)
+    assert line.startswith(b"2026-11-24T03:52:10.317Z stderr ")
+    assert parse_line(line) == (at.timestamp(), "stderr", text)
+
+
+def test_a_line_without_its_head_is_read_as_text() -> None:
+    assert parse_line(b"Z stdout half a line\n") == (None, "stdout", "Z stdout half a line")
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200)))
+def test_the_lines_do_not_depend_on_how_the_bytes_arrive(data: bytes, cuts: list[int]) -> None:
+    whole = LineSplitter()
+    expected = whole.feed(data) + whole.feed(b"", is_last=True)
+    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    parts = LineSplitter()
+    lines = [
+        line
+        for start, end in zip(places, [*places[1:], len(data)], strict=True)
+        for line in parts.feed(data[start:end])
+    ]
+    assert lines + parts.feed(b"", is_last=True) == expected
+
+
+def test_a_line_that_never_ends_does_not_fill_the_memory() -> None:
+    splitter = LineSplitter()
+    lines = [line for _ in range(10) for line in splitter.feed(b"x" * 5000)]
+    assert [len(line) for line in lines] == [MAX_CHARACTERS] * 6
+    assert len(splitter.feed(b"", is_last=True)[0]) == 50_000 - 6 * MAX_CHARACTERS
+
+
+def test_a_line_that_a_killed_predecessor_cut_is_ended(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_bytes(b"2026-11-24T03:52:10.317Z stdout whole\n2026-11-24T03:52:1")
+    TrainerLog(path).append("stdout", ["next"])
+    texts = [parse_line(line)[2] for line in path.read_bytes().splitlines()]
+    assert texts == ["whole", "2026-11-24T03:52:1", "next"]
+
+
+def test_a_full_disk_costs_lines_and_is_told_when_there_is_room_again(tmp_path: Path) -> None:
+    full, log = Path("/dev/full"), TrainerLog(tmp_path / "train.log")
+    with full.open("ab") as disk:
+        room, log._descriptor = log._descriptor, disk.fileno()
+        log.append("stdout", ["lost", "lost too"])
+        log._descriptor = room
+    log.append("stdout", ["kept"])
+    texts = [parse_line(line)[2] for line in (tmp_path / "train.log").read_bytes().splitlines()]
+    assert texts == ["[2 lines before this one were lost: the disk was full]", "kept"]

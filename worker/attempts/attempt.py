@@ -1,0 +1,192 @@
+"""One attempt: the claim of a job, its trainer from start to end, and what is said about it.
+
+    claim -> run.json -> supervisor -> watch (pump, beat) -> result.json -> pump the rest -> finish
+
+An attempt that loses its lease, or Redis for too long, ends its trainer and writes nothing more:
+by then the job may be another worker's.
+"""
+
+import errno
+import logging
+import os
+import socket
+import time
+
+from flant5_train.config import RunConfig
+from flant5_train.failure import FailureCode
+from worker.attempts.attempt_record import AttemptRecord, write_attempt
+from worker.attempts.closing import LOST, Closing, loss_of
+from worker.attempts.lease import Lease
+from worker.attempts.pump import Pump
+from worker.attempts.result import valid_result
+from worker.attempts.run_config import MissingInputError, run_config_of
+from worker.attempts.watch import Ending, Watch
+from worker.causes.outcome import Interrupted, Start, judge
+from worker.causes.traces import End
+from worker.context import WorkerContext
+from worker.jobs.job import JobError
+from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
+from worker.lock import LockedError, holder_text, take_lock_to_share
+from worker.processes.launch import TRAINER_MARK, trainer_environment
+from worker.processes.process_tree import kill_marked
+from worker.processes.trainer_process import TrainerCommand, TrainerProcess
+from worker.settings import inherited_environment
+from worker.slots.slot_locks import HeldSlots
+
+LOCK_SECONDS = 5.0
+"""Time the processes of an attempt that was lost have to be gone; they need a tenth of a second."""
+SPARE_SECONDS = 2.0
+"""What the supervisor waits longer than torchrun does, so that torchrun says why it ends."""
+
+logger = logging.getLogger(__name__)
+
+
+class Attempt:
+    """One execution of the trainer for a job, under one lease."""
+
+    def __init__(self, claim: Claim, slots: HeldSlots, context: WorkerContext) -> None:
+        self._claim = claim
+        self._job = claim.job
+        self._slots = slots
+        self._context = context
+        self._run_directory = context.settings.home_directories.run_directory(claim.job.id)
+        self._lease = Lease(context.store, claim, context.settings)
+        self._pump = Pump(context.store, claim, self._run_directory)
+        self._closing = Closing(claim, context, lease=self._lease, pump=self._pump)
+
+    def run(self) -> None:
+        """Returns when the job is told its end, or is back in the queue.
+
+        Raises LostError and StoreUnavailableError; no process is left then either.
+        """
+        # First, because they share the lock.
+        self._kill_stray_processes()
+        holder = holder_text(self._context.settings.worker_name, job_id=self._job.id)
+        try:
+            lock = take_lock_to_share(
+                self._run_directory.lock, holder=holder, patience_seconds=LOCK_SECONDS
+            )
+        except LockedError as error:
+            self._closing.release(f"an earlier attempt still runs: {error}", LOST)
+            return
+        try:
+            self._run_locked(lock)
+        finally:
+            os.close(lock)
+
+    def _run_locked(self, lock: int) -> None:
+        if (outcome := self._earlier_outcome()) is not None:
+            logger.info("job %s has ended in an earlier attempt", self._job.id)
+            self._closing.finish(outcome)
+            return
+        try:
+            run_config = self._lease.insist(lambda: run_config_of(self._job, self._context))
+            start = self._prepare(run_config)
+        except MissingInputError as error:
+            self._closing.finish(Failed(error.error))
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._closing.finish(Failed(_disk_full(error)))
+            return
+        trainer = TrainerProcess(self._command(run_config), held=(lock, *self._slots.descriptors))
+        oom_kills = self._context.oom_counter.read()
+        watch = Watch(self._lease, self._pump, is_stopping=self._context.is_stopping)
+        try:
+            ending = watch.run(
+                trainer,
+                poll_seconds=self._context.settings.poll_seconds,
+                seconds_left=self._seconds_left(),
+            )
+        finally:
+            trainer.close()
+            self._kill_stray_processes()
+        end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
+        self._conclude(ending, judge(self._job, self._run_directory, start, end))
+
+    def _earlier_outcome(self) -> Outcome | None:
+        """The outcome of an attempt that was lost between its end and telling it."""
+        result = valid_result(self._run_directory, self._job.result_floor)
+        if result is not None:
+            return result.outcome
+        judged = judge(self._job, self._run_directory, Start(progress=0, log=0))
+        return judged if isinstance(judged, Succeeded) else None
+
+    def _seconds_left(self) -> float | None:
+        """None without a limit."""
+        limit = self._job.spec.max_run_seconds
+        return None if limit is None else limit - self._job.run_seconds
+
+    def _prepare(self, run_config: RunConfig) -> Start:
+        record = AttemptRecord(
+            epoch=self._claim.epoch,
+            attempt=self._claim.attempt,
+            worker=self._context.settings.worker_name,
+            host=socket.gethostname(),
+            started_at=self._job.started_at or time.time(),
+            run_seconds=self._job.run_seconds,
+        )
+        write_attempt(self._run_directory.attempt, record)
+        run_config.write(self._run_directory.run_config)
+        self._run_directory.failure.unlink(missing_ok=True)
+        self._run_directory.torch_error.unlink(missing_ok=True)
+        return Start.of(self._run_directory)
+
+    def _kill_stray_processes(self) -> None:
+        """Whoever outlived a supervisor that was killed; usually nobody."""
+        if strays := kill_marked(f"{TRAINER_MARK}={self._run_directory.path}"):
+            logger.warning("job %s: killed stray processes %s", self._job.id, strays)
+
+    def _command(self, run_config: RunConfig) -> TrainerCommand:
+        num_processes = run_config.hyperparameters.num_gpus
+        grace = self._context.settings.trainer_grace_seconds
+        return TrainerCommand(
+            argv=self._context.trainer_argv(self._run_directory.run_config, num_processes, grace),
+            environment=trainer_environment(
+                inherited_environment(),
+                num_processes=num_processes,
+                run_directory=self._run_directory,
+                held_locks=(self._run_directory.lock, *self._slots.paths),
+                visible_devices=self._slots.visible_devices,
+            ),
+            log=self._run_directory.log,
+            grace_seconds=grace + SPARE_SECONDS,
+        )
+
+    def _conclude(self, ending: Ending, outcome: Succeeded | Failed | Interrupted) -> None:
+        if isinstance(outcome, Succeeded):
+            self._closing.finish(outcome)
+        elif ending in (Ending.CANCELLED, Ending.SAVED):
+            self._closing.finish(Cancelled())
+        elif ending is Ending.TIMED_OUT:
+            self._closing.finish(Failed(self._out_of_time()))
+        elif ending in _REASONS and _is_from_stopping(outcome):
+            self._closing.release(_REASONS[ending])
+        elif isinstance(outcome, Interrupted):
+            self._closing.release(outcome.reason, loss_of(outcome))
+        else:
+            self._closing.finish(outcome)
+
+    def _out_of_time(self) -> JobError:
+        return JobError(
+            code=FailureCode.TIMEOUT.value,
+            message=f"the job was on a worker for {self._job.spec.max_run_seconds} s, its "
+            "max_run_seconds; resuming it goes on from its newest checkpoint for the same time",
+            param="max_run_seconds",
+        )
+
+
+_REASONS = {Ending.STOPPED: "the worker stops", Ending.PAUSED: "it is to pause"}
+
+
+def _is_from_stopping(outcome: Failed | Interrupted) -> bool:
+    """A trainer that is interrupted while it starts up fails in odd ways."""
+    return isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL
+
+
+def _disk_full(error: OSError) -> JobError:
+    return JobError(
+        code=FailureCode.DISK_FULL.value,
+        message=f"{error.filename or 'the run directory'} could not be written: {error.strerror}",
+    )

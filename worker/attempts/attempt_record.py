@@ -1,0 +1,46 @@
+"""`attempt.json`: the last attempt of a job that began, on disk before its trainer starts.
+
+Should the store be lost as a whole, this tells that the job has run, and what it was told (see
+`worker.keeper.recovery`). Example:
+
+    {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0,
+     "run_seconds": 0.0}
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worker.jobs.durable import write_whole
+from worker.jobs.ledger import Epoch, Instant
+from worker.jobs.malformed import MalformedFileError
+
+
+class AttemptRecord(BaseModel):
+    """The content of `attempt.json`; instants are Unix seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    epoch: Epoch
+    attempt: int = Field(ge=0, lt=2**53)
+    worker: str
+    host: str
+    started_at: Instant
+    """When the first attempt of the job began (`Job.started_at`), not this one."""
+    run_seconds: float = Field(0.0, ge=0, lt=1e11)
+    """Time that earlier attempts held a worker (`Job.run_seconds`)."""
+
+
+def write_attempt(path: Path, record: AttemptRecord) -> None:
+    """Returns when the record is on the disk, whole. Raises OSError."""
+    write_whole(path, record.model_dump_json(indent=2) + "\n")
+
+
+def read_attempt(path: Path) -> AttemptRecord | None:
+    """None when no attempt began. Raises MalformedFileError when the file is no such record."""
+    try:
+        return AttemptRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise MalformedFileError(path, error) from error

@@ -1,0 +1,62 @@
+"""What a worker does when the doorbell rings: look after its slots, claim a job, run it."""
+
+import logging
+
+from worker.attempts.attempt import Attempt
+from worker.attempts.pump import LostError
+from worker.context import WorkerContext
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.update import Claim
+from worker.slots.probe import probe
+from worker.slots.slot_locks import HeldSlots
+
+logger = logging.getLogger(__name__)
+
+
+def run_job(job_id: str, context: WorkerContext) -> None:
+    """Runs the best job that the free slots are enough for, if there is one. The job that the
+    doorbell was rung for is a hint: it may be late or double, and another one may come first."""
+    if context.is_stopping():
+        return  # the keeper rings again
+    with context.slot_locks.take_free(context.slots) as held:
+        for busy in held.busy:
+            logger.warning("%s", busy.reason)
+        if not held.slots:
+            return
+        try:
+            claim = _claim(held, context)
+        except StoreUnavailableError as error:
+            logger.warning("no job claimed: %s", error)
+            return
+        if claim is None:
+            logger.info("doorbell of job %s: nothing to claim", job_id)
+            return
+        held.keep(claim.job.spec.hyperparameters.num_gpus)
+        held.name_job(claim.job.id)
+        _run(claim, held, context)
+
+
+def _claim(held: HeldSlots, context: WorkerContext) -> Claim | None:
+    """A job, or none for slots that are sick: those must not take jobs to fail them all."""
+    settings = context.settings
+    sick = probe(held.slots, argv=context.probe_argv, timeout_seconds=settings.probe_seconds)
+    context.registry.set_health(settings.worker_name, sick)
+    if sick is not None:
+        logger.error("this worker takes no jobs: %s", sick)
+        return None
+    return context.store.leases.claim(
+        worker=settings.worker_name,
+        num_slots=len(held.slots),
+        lease_seconds=settings.lease_seconds,
+    )
+
+
+def _run(claim: Claim, held: HeldSlots, context: WorkerContext) -> None:
+    job_id = claim.job.id
+    logger.info("job %s: attempt %d begins", job_id, claim.attempt)
+    try:
+        Attempt(claim, held, context).run()
+    except LostError as error:
+        logger.warning("job %s: attempt %d ends: %s", job_id, claim.attempt, error)
+    except StoreUnavailableError as error:
+        logger.warning("job %s: its end could not be told: %s", job_id, error)

@@ -1,0 +1,1 @@
+"""Why an attempt failed, and what follows from that."""

@@ -1,0 +1,170 @@
+"""What is old goes, by the policy of the settings: checkpoints, failed and cancelled jobs, cache.
+
+The keeper does it every few minutes, a small portion per round. For jobs the store decides: it
+refuses unless a job has ended so long ago, in the same step that takes the job, or the list of
+its checkpoints, away. Only then are files removed, under the lock of the run directory, which
+every attempt holds. A keeper that is killed in between leaves the job among `forgotten`, or the
+checkpoints under another name, and the next round finishes that.
+"""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from worker.jobs.errors import InvalidRequestError
+from worker.jobs.job import Job, model_id
+from worker.jobs.ledger import Ledger
+from worker.jobs.life import Status
+from worker.jobs.store import JobStore
+from worker.keeper.cache_cleanup import remove_unused
+from worker.lock import LockedError, take_lock
+from worker.settings import WorkerSettings
+
+PAUSE_SECONDS = 600.0
+"""Time between two looks at all jobs."""
+DAY_SECONDS = 24 * 3600.0
+_PAGE = 100
+
+logger = logging.getLogger(__name__)
+
+
+class Cleanup:
+    """Does nothing unless the settings ask for it."""
+
+    def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
+        self._store = store
+        self._home = settings.home_directories
+        self._ledger = Ledger(self._home)
+        self._jobs_seconds = settings.keep_jobs_days * DAY_SECONDS
+        self._checkpoints_seconds = settings.keep_checkpoints_days * DAY_SECONDS
+        self._cache_seconds = settings.keep_cache_days * DAY_SECONDS
+        self._portions: Iterator[None] | None = None
+        self._due_at = 0.0
+
+    def step(self) -> None:
+        """One portion. Raises StoreUnavailableError: all begins again after the next pause."""
+        if self._portions is None:
+            if time.monotonic() < self._due_at:
+                return
+            self._due_at = time.monotonic() + PAUSE_SECONDS
+            self._portions = self._work()
+        try:
+            next(self._portions)
+        except StopIteration:
+            self._portions = None
+        except BaseException:
+            self._portions = None
+            raise
+
+    def _work(self) -> Iterator[None]:
+        for job_id in self._store.ended.forgotten():
+            self._finish_forgetting(job_id)
+            yield
+        if self._jobs_seconds or self._checkpoints_seconds:
+            ended: list[Job] = []
+            in_use: set[str] = set()
+            for job in self._all_jobs():
+                if job is None:
+                    yield
+                elif job.status.is_final:
+                    ended.append(job)
+                else:
+                    in_use.add(job.spec.model.partition(":ckpt-step-")[0])
+            for job in ended:
+                if model_id(job.id, job.spec) not in in_use and self._clean(job):
+                    yield
+        if self._cache_seconds:
+            yield from remove_unused(self._home.cache, seconds=self._cache_seconds)
+
+    def _all_jobs(self) -> Iterator[Job | None]:
+        """None after each page."""
+        after: str | None = None
+        while True:
+            try:
+                page = self._store.list(after=after, limit=_PAGE)
+            except InvalidRequestError:
+                return  # another keeper has just removed the job `after`
+            yield from page.items
+            yield None
+            if not page.has_more:
+                return
+            after = page.items[-1].id
+
+    def _clean(self, job: Job) -> bool:
+        """Whether there was something to do."""
+        may_go = job.status in (Status.FAILED, Status.CANCELLED)
+        if may_go and _has_ended_for(job, self._jobs_seconds):
+            self._forget(job)
+        elif _has_ended_for(job, self._checkpoints_seconds) and self._has_checkpoints(job):
+            self._remove_checkpoints(job)
+        else:
+            return False
+        return True
+
+    def _forget(self, job: Job) -> None:
+        with self._locked(job.id) as is_mine:
+            if is_mine and self._store.ended.forget(job, min_age_seconds=self._jobs_seconds):
+                days = self._jobs_seconds / DAY_SECONDS
+                logger.info("job %s %s more than %g days ago: removed", job.id, job.status, days)
+                self._remove_files(job.id)
+
+    def _finish_forgetting(self, job_id: str) -> None:
+        if not self._store.unknown((job_id,)):
+            self._store.ended.files_are_gone(job_id)  # restored since: its time comes again
+            return
+        with self._locked(job_id) as is_mine:
+            if is_mine:
+                self._remove_files(job_id)
+
+    def _remove_files(self, job_id: str) -> None:
+        # Without its record no recovery brings the job back, whatever else is left.
+        self._ledger.forget(job_id)
+        shutil.rmtree(self._home.run_directory(job_id).path)
+        self._store.ended.files_are_gone(job_id)
+
+    def _remove_checkpoints(self, job: Job) -> None:
+        output = self._home.run_directory(job.id).output
+        days = self._checkpoints_seconds / DAY_SECONDS
+        with self._locked(job.id) as is_mine:
+            if not is_mine or not self._store.ended.forget_checkpoints(
+                job.id,
+                min_age_seconds=self._checkpoints_seconds,
+                reason=f"the job ended more than {days:g} days ago",
+            ):
+                return
+            # Under another name a half-deleted checkpoint is none, to trainers and to callers.
+            for checkpoint in sorted(output.glob("checkpoint-*")):
+                checkpoint.rename(output / f"removed-{checkpoint.name}")
+            for removed in sorted(output.glob("removed-checkpoint-*")):
+                shutil.rmtree(removed)
+            logger.info("job %s: checkpoints removed", job.id)
+
+    def _has_checkpoints(self, job: Job) -> bool:
+        output = self._home.run_directory(job.id).output
+        return any(output.glob("*checkpoint-*"))
+
+    @contextmanager
+    def _locked(self, job_id: str) -> Iterator[bool]:
+        """False when a process of an attempt is still alive. Files that can't be removed are
+        logged: the next round tries again."""
+        run_directory = self._home.run_directory(job_id)
+        try:
+            lock = take_lock(run_directory.lock, patience_seconds=0)
+        except (LockedError, OSError) as error:
+            logger.warning("job %s not cleaned up: %s", job_id, error)
+            yield False
+            return
+        try:
+            yield True
+        except OSError:
+            logger.exception("job %s not cleaned up as a whole", job_id)
+        finally:
+            os.close(lock)
+
+
+def _has_ended_for(job: Job, seconds: float) -> bool:
+    """By our own clock, to save the store a question; it decides by its own. 0 is for ever."""
+    return bool(seconds) and job.finished_at is not None and time.time() - job.finished_at > seconds

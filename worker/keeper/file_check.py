@@ -1,0 +1,123 @@
+"""The check of one file in a process of its own, so that a bad file can't harm the keeper.
+
+    python -m flant5_train.check FILE --on-bad-record fail|skip
+
+exit code 0: the file is good; 2: it is not, and standard output is the Failure as JSON.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flant5_train.config import OnBadRecord
+from flant5_train.failure import Failure, FailureCode
+from worker.jobs.job import JobError
+from worker.processes.launch import allowed_environment
+from worker.processes.process_tree import end_with
+from worker.settings import inherited_environment
+
+BAD_FILE = 2
+
+_NUM_TAIL_CHARACTERS = 1000
+
+CheckArgv = Callable[[Path, OnBadRecord], list[str]]
+
+
+def check_argv(path: Path, on_bad_record: OnBadRecord) -> list[str]:
+    """The command that checks a file."""
+    return [
+        sys.executable,
+        *("-m", "flant5_train.check"),
+        str(path),
+        *("--on-bad-record", on_bad_record.value),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file of a job, and how its owner knows it."""
+
+    param: str
+    """The field of the job that names it."""
+    name: str
+    path: Path
+
+
+class FileCheck:
+    """A running check; it ends with this process."""
+
+    def __init__(self, argv: list[str], file: NamedFile, *, max_seconds: float) -> None:
+        self._file = file
+        self._param = file.param
+        self._max_seconds = max_seconds
+        self._deadline = time.monotonic() + max_seconds
+        # Files, not pipes: a check that writes much must not wait for somebody to read it.
+        self._stdout = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=self._stdout,
+            stderr=self._stderr,
+            env=allowed_environment(inherited_environment()),
+            preexec_fn=partial(end_with, os.getpid()),
+        )
+
+    def has_ended(self) -> bool:
+        """True also when it took too long."""
+        return self._process.poll() is not None or time.monotonic() >= self._deadline
+
+    def error(self) -> JobError | None:
+        """What is wrong with the file; None when it is good. The check must have ended."""
+        code = self._process.returncode
+        if code is None:
+            message = f"the check of {self._param} took longer than {self._max_seconds:g} s"
+            return JobError(code=FailureCode.TIMEOUT.value, message=message, param=self._param)
+        if code == 0:
+            return None
+        if code == BAD_FILE:
+            try:
+                failure = Failure.model_validate_json(self._read_all())
+            except ValidationError:
+                pass  # argparse too exits with 2
+            else:
+                return JobError(
+                    code=failure.code.value,
+                    message=self._with_its_name(failure.message),
+                    param=self._param,
+                )
+        return JobError(
+            code=FailureCode.INTERNAL.value,
+            message=f"the check of {self._param} ended with exit code {code}: {self._last_words()}",
+            param=self._param,
+        )
+
+    def close(self) -> None:
+        """Ends the check if it still runs."""
+        self._process.kill()
+        self._process.wait()
+        self._stdout.close()
+        self._stderr.close()
+
+    def _with_its_name(self, message: str) -> str:
+        """On our disk every uploaded file is called `content`."""
+        head = f"{self._file.path.name}: "
+        if not message.startswith(head):
+            return message
+        return f"{self._file.name}: {message.removeprefix(head)}"
+
+    def _read_all(self) -> bytes:
+        self._stdout.seek(0)
+        return self._stdout.read()
+
+    def _last_words(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read().decode("utf-8", "replace").strip()[-_NUM_TAIL_CHARACTERS:]

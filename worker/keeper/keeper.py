@@ -1,0 +1,112 @@
+"""The keeper: brings back what was lost and checks the files of new jobs.
+
+Each round: jobs whose lease ran out go back into the queue, jobs that wait get their doorbell rung,
+new jobs get their files checked; jobs that only the disk knows are restored when that was asked
+for, and what is old is removed. Every step is atomic in Redis, so a keeper may be killed at any
+time and several may run.
+"""
+
+import logging
+import os
+import select
+import signal
+import time
+from typing import cast
+
+from redis import Redis
+
+from worker.attempts.result import keep_ends
+from worker.jobs.connection import open_redis, unavailable
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.files import FileStore
+from worker.jobs.queue import Doorbell, num_doorbells
+from worker.jobs.recovery import RecoveryDesk
+from worker.jobs.store import JobStore
+from worker.keeper.cleanup import Cleanup
+from worker.keeper.file_check import CheckArgv, check_argv
+from worker.keeper.recovery import Recoverer
+from worker.keeper.validation import Validation
+from worker.processes.wakeup import readable_on
+from worker.settings import WorkerSettings
+
+MAX_JOBS = 100
+"""Jobs moved per round and kind."""
+STALE_DOORBELL_SECONDS = 600.0
+"""Age at which a doorbell is rung again although others are waiting: it may have been lost, and
+the queue need not ever be empty."""
+IDLE_DOORBELL_SECONDS = 2.0
+"""Age at which it is rung again while a worker that could take the job is idle."""
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """One round after the other; see the module's docstring."""
+
+    def __init__(
+        self, settings: WorkerSettings, redis: Redis, *, argv: CheckArgv = check_argv
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._store = JobStore(redis, settings.rules)
+        self._doorbell = Doorbell(settings.redis_url)
+        files = FileStore(settings.home_directories, settings.data_root)
+        self._validation = Validation(self._store, files, settings, argv=argv)
+        self._recoverer = Recoverer(self._store, RecoveryDesk(redis), settings)
+        self._cleanup = Cleanup(self._store, settings)
+        self._started_at = time.monotonic()
+
+    def round(self) -> None:
+        """Raises StoreUnavailableError: the next round does what this one could not."""
+        self._reap()
+        self._validation.step()
+        self._ring()
+        self._recoverer.step()
+        self._cleanup.step()
+
+    def close(self) -> None:
+        self._recoverer.close()
+        self._validation.close()
+        self._doorbell.close()
+
+    def _reap(self) -> None:
+        """Not before Redis and the keeper have been up for one lease: workers that could not
+        beat while Redis was away are given the time to."""
+        if time.monotonic() - self._started_at < self._settings.lease_seconds:
+            return
+        with unavailable():
+            server = cast(dict[str, int], self._redis.info("server"))
+        if server["uptime_in_seconds"] < self._settings.lease_seconds:
+            return
+        reaped = self._store.leases.reap(MAX_JOBS)
+        for job_id in reaped:
+            logger.warning("job %s: its lease ran out", job_id)
+        keep_ends(self._store, self._settings.home_directories, reaped)
+
+    def _ring(self) -> None:
+        """A doorbell can be lost only after it left the queue; while others wait there, ringing
+        again would pile them up."""
+        is_silent = num_doorbells(self._redis) == 0
+        age = self._settings.doorbell_seconds if is_silent else STALE_DOORBELL_SECONDS
+        # A bell that is in nobody's ear while a worker is idle has been lost, or was taken by a
+        # worker that is too small.
+        idle_seconds = IDLE_DOORBELL_SECONDS if is_silent else age
+        for job_id in self._store.leases.bells(age, MAX_JOBS, idle_seconds=idle_seconds):
+            self._doorbell.ring(job_id)
+
+
+def run_keeper(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> None:
+    """Returns on SIGTERM or SIGINT."""
+    stop = readable_on(signal.SIGTERM, signal.SIGINT)
+    timeout = settings.redis_timeout_seconds
+    with open_redis(settings.redis_url, timeout_seconds=timeout) as redis:
+        keeper = Keeper(settings, redis, argv=argv)
+        try:
+            while not select.select([stop], [], [], settings.keeper_seconds)[0]:
+                try:
+                    keeper.round()
+                except StoreUnavailableError as error:
+                    logger.warning("round not finished: %s", error)
+        finally:
+            keeper.close()
+            os.close(stop)

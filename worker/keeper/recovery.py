@@ -1,0 +1,203 @@
+"""What the keeper does when a recovery is asked for: every job that only the disk knows comes back.
+
+In portions, so that the keeper's other work goes on. A lock on a file makes it one keeper at a
+time; when that one is killed another takes over and finds the jobs that are back already.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from redis.exceptions import ResponseError
+
+from worker.attempts.pump import LostError
+from worker.jobs.errors import NotFoundError
+from worker.jobs.ledger import Ledger
+from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.store import JobStore
+from worker.keeper.restoration import Restoration
+from worker.lock import LockedError, take_lock
+from worker.settings import WorkerSettings
+
+SLICE_SECONDS = 0.25
+"""Time that one round of the keeper gives to a recovery."""
+_BATCH = 50
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A recovery under way, as this keeper knows it."""
+
+    lock: int
+    recovery: Recovery
+    """As it stands in the store."""
+    to_look_at: deque[str]
+    numbers: dict[str, int] = field(default_factory=dict)
+    """The jobs to restore, with their numbers."""
+    to_restore: deque[str] = field(default_factory=deque)
+    """The same, oldest first, once all are looked at."""
+    highest_number: int = 0
+    current: Restoration | None = None
+    """The restoration of the first of them, once its files were read."""
+    num_known: int = 0
+    restored: list[RestoredJob] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def report(self, **changes: object) -> Recovery:
+        found = {
+            "num_known": self.num_known,
+            "restored": tuple(self.restored),
+            "problems": tuple(self.problems),
+        }
+        return self.recovery.model_copy(update=found | changes)
+
+
+class Recoverer:
+    """Does what the desk was asked for."""
+
+    def __init__(self, store: JobStore, desk: RecoveryDesk, settings: WorkerSettings) -> None:
+        self._store = store
+        self._desk = desk
+        self._settings = settings
+        self._ledger = Ledger(settings.home_directories)
+        self._holder = f"keeper-{socket.gethostname()}-{os.getpid()}"
+        self._run: _Run | None = None
+        self._has_warned = False
+
+    def step(self) -> None:
+        """A slice of the work, if there is any. Raises StoreUnavailableError; the next call goes
+        on where this one stood."""
+        recovery = self._desk.state()
+        if recovery is None:
+            self._warn_of_a_lost_store()
+        if recovery is None or recovery.status == "done":
+            self.close()
+            return
+        run = self._run or self._begin(recovery)
+        deadline = time.monotonic() + SLICE_SECONDS
+        while run is not None and time.monotonic() < deadline:
+            if not self._go_on(run):
+                self._save(run, run.report(status="done", finished_at=time.time()))
+                self.close()
+                return
+        if run is not None:
+            self._save(run, run.report())
+
+    def close(self) -> None:
+        """Lets another keeper go on."""
+        if self._run is not None:
+            os.close(self._run.lock)
+            self._run = None
+
+    def _begin(self, recovery: Recovery) -> _Run | None:
+        """None when another keeper is at it."""
+        lock_file = self._settings.home_directories.workers / "recovery.lock"
+        try:
+            lock = take_lock(lock_file, patience_seconds=0)
+        except LockedError:
+            return None
+        except OSError:
+            logger.exception("recovery: can't begin")
+            return None
+        job_ids = self._ledger.job_ids()
+        self._run = _Run(
+            lock=lock,
+            recovery=recovery,
+            to_look_at=deque(sorted(job_ids)),
+            restored=list(recovery.restored),  # by a keeper that was killed
+        )
+        logger.info("recovery: %d jobs on disk", len(job_ids))
+        self._save(self._run, self._run.report(status="running", num_found=len(job_ids)))
+        return self._run
+
+    def _save(self, run: _Run, report: Recovery) -> None:
+        if self._desk.replace(run.recovery, report):
+            run.recovery = report
+            if report.status == "done":
+                counts = (len(run.restored), len(run.problems), run.num_known)
+                logger.info("recovery: %d jobs restored, %d problems, %d were there", *counts)
+        else:
+            logger.error("recovery: given up, because the store was lost once more; ask again")
+            self.close()
+
+    def _go_on(self, run: _Run) -> bool:
+        """One portion; False when nothing is left to do."""
+        if run.to_look_at:
+            self._look_at_some(run)
+        elif not run.to_restore:
+            return False
+        elif run.current is None:
+            self._read_next(run, run.to_restore[0])
+        else:
+            self._restore_on(run, run.to_restore[0], run.current)
+        return True
+
+    def _look_at_some(self, run: _Run) -> None:
+        batch = tuple(run.to_look_at)[:_BATCH]
+        forgotten = self._store.ended.forgotten()
+        unknown = [each for each in self._store.unknown(batch) if each not in forgotten]
+        before = {each.id for each in run.restored}
+        run.num_known += len(set(batch) - set(unknown) - before)
+        for job_id in unknown:
+            try:
+                run.numbers[job_id] = self._ledger.read(job_id).number
+            except (OSError, ValueError) as error:
+                self._note(run, job_id, f"not restored: {error}")
+        for _ in batch:
+            run.to_look_at.popleft()
+        if not run.to_look_at:
+            run.to_restore.extend(sorted(run.numbers, key=run.numbers.__getitem__))
+            run.highest_number = max(run.numbers.values(), default=0)
+
+    def _read_next(self, run: _Run, job_id: str) -> None:
+        try:
+            run.current = Restoration(
+                job_id, self._store, self._settings, highest_number=run.highest_number
+            )
+        except (OSError, ValueError) as error:
+            run.to_restore.popleft()
+            self._note(run, job_id, f"not restored: {error}")
+
+    def _restore_on(self, run: _Run, job_id: str, restoration: Restoration) -> None:
+        try:
+            if not restoration.step(self._holder):
+                return
+        except (LostError, NotFoundError) as error:
+            # This keeper stood still until the lease ran out: who claims the job does the rest.
+            logger.warning("recovery: job %s went on without the keeper: %s", job_id, error)
+        except (OSError, ValueError, ResponseError) as error:
+            # Whatever is odd about one job must not keep the others from coming back.
+            logger.exception("recovery: job %s", job_id)
+            self._note(run, job_id, f"not restored as a whole: {error}")
+        try:
+            restored = RestoredJob(id=job_id, status=self._store.get(job_id).status)
+        except NotFoundError:
+            self._note(run, job_id, "lost again, together with the store; ask once more")
+        else:
+            run.restored.append(restored)
+        if restoration.problem is not None:
+            self._note(run, job_id, restoration.problem)
+        run.to_restore.popleft()
+        run.current = None
+
+    def _note(self, run: _Run, job_id: str, message: str) -> None:
+        logger.warning("recovery: job %s: %s", job_id, message)
+        run.problems.append(Problem(id=job_id, message=message))
+
+    def _warn_of_a_lost_store(self) -> None:
+        """Once, until there is a job again."""
+        is_empty = self._store.is_empty()
+        if is_empty and not self._has_warned and not self._ledger.is_empty():
+            self._has_warned = True
+            logger.critical(
+                "THE STORE IS EMPTY, but there are jobs on disk under %s: Redis has lost its "
+                "data. Run `flant5 recover` to bring the jobs back.",
+                self._settings.home_directories.jobs,
+            )
+        elif not is_empty:
+            self._has_warned = False

@@ -1,0 +1,132 @@
+"""One job, brought back from its run directory into a store that was lost.
+
+    read what is on disk -> restore the record -> replay progress.jsonl and train.log -> the end
+
+A job that has begun, or that has an end already, is held by the keeper while its files are
+replayed. Should the keeper be killed meanwhile, the lease runs out and the job goes into the
+queue: the worker that claims it finds the same files and says the same end.
+"""
+
+import logging
+import time
+
+from flant5_train.progress import ModelSaved
+from worker.attempts.attempt_record import AttemptRecord, read_attempt
+from worker.attempts.lease import Lease
+from worker.attempts.pump import LostError, Pump
+from worker.attempts.result import keep_end, valid_result
+from worker.causes.outcome import last_record
+from worker.jobs.job import model_id
+from worker.jobs.known import Known, next_epoch
+from worker.jobs.ledger import Ledger, Wish
+from worker.jobs.store import JobStore
+from worker.jobs.update import Cancelled, Claim, Outcome, Succeeded
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Restoration:
+    """Done in portions; one that raised StoreUnavailableError can be tried again."""
+
+    def __init__(
+        self, job_id: str, store: JobStore, settings: WorkerSettings, *, highest_number: int
+    ) -> None:
+        """Reads what the run directory says. Raises OSError, and ValueError for a file that is not
+        what it should be."""
+        self._store = store
+        self._settings = settings
+        self._run_directory = settings.home_directories.run_directory(job_id)
+        self._record = Ledger(settings.home_directories).read(job_id)
+        attempt = read_attempt(self._run_directory.attempt)
+        self._result = valid_result(self._run_directory, self._record.result_floor)
+        epochs = [each.epoch for each in (attempt, self._result) if each is not None]
+        self._known = Known(
+            record=self._record,
+            epoch=next_epoch(self._record.result_floor, *epochs),
+            has_begun=attempt is not None or self._run_directory.progress.exists(),
+            attempt=attempt.attempt if attempt else 0,
+            started_at=attempt.started_at if attempt else None,
+            run_seconds=self._run_seconds(attempt),
+            highest_number=highest_number,
+        )
+        self._claim: Claim | None = None
+        self.problem: str | None = None
+        """What of the job's history could not be read."""
+
+    def step(self, holder: str) -> bool:
+        """One portion; True when the job is back.
+
+        Raises StoreUnavailableError, and LostError when another process has the job by now.
+        """
+        if self._claim is None:
+            return not self._restore(holder)
+        self._lease.keep()
+        if self._pump_one():
+            return False
+        self._end(self._claim)
+        return True
+
+    def _run_seconds(self, attempt: AttemptRecord | None) -> float:
+        """What counts towards max_run_seconds. How long the last attempt took is told by when its
+        record and its last line were written."""
+        if attempt is None or attempt.epoch <= self._record.result_floor:
+            return 0.0
+        try:
+            last_sign = self._run_directory.log.stat().st_mtime
+        except FileNotFoundError:
+            return attempt.run_seconds
+        began = self._run_directory.attempt.stat().st_mtime
+        return attempt.run_seconds + max(0.0, last_sign - began)
+
+    def _restore(self, holder: str) -> bool:
+        """False when there is nothing to add to the record."""
+        is_plain = self._record.wish is Wish.GO_ON and self._result is None
+        self._claim = self._store.leases.restore(
+            self._known,
+            holder=None if is_plain and not self._known.has_begun else holder,
+            lease_seconds=self._settings.lease_seconds,
+        )
+        if self._claim is None:
+            return False
+        self._lease = Lease(self._store, self._claim, self._settings)
+        self._pump = Pump(self._store, self._claim, self._run_directory)
+        return True
+
+    def _pump_one(self) -> bool:
+        try:
+            return self._pump.pump()
+        except OSError as error:
+            self.problem = f"its history is not complete: {error}"
+            return False
+
+    def _end(self, claim: Claim) -> None:
+        end = self._known_end()
+        if end is None:
+            self._store.leases.release(claim, reason="it was restored from its run directory")
+            return
+        outcome, finished_at = end
+        if not self._store.leases.finish_restored(claim, outcome, finished_at=finished_at):
+            raise LostError(f"job {claim.job.id} is no longer ours")
+        if self._result is None:
+            # The next time that the store is lost, the job shall have ended at the same time.
+            try:
+                keep_end(self._store.get(claim.job.id), self._run_directory)
+            except OSError as error:
+                self.problem = f"its end is not on disk: {error}"
+
+    def _known_end(self) -> tuple[Outcome, float] | None:
+        """How and when the job ended; None when it did not."""
+        record, result = self._record, self._result
+        if result is not None:
+            written_at = result.finished_at or self._run_directory.result.stat().st_mtime
+            return result.outcome, written_at
+        try:
+            last = last_record(self._run_directory.progress, 0)
+        except OSError:
+            last = None  # the pump has said so
+        if isinstance(last, ModelSaved):
+            return Succeeded(model_id(record.id, record.spec)), last.at
+        if record.wish is Wish.CANCEL:
+            return Cancelled(), record.finished_at or time.time()
+        return None

@@ -1,0 +1,106 @@
+"""The checks of the files of new jobs: a few at a time, oldest job first."""
+
+import logging
+from dataclasses import dataclass
+
+from flant5_train.failure import FailureCode
+from worker.attempts.result import keep_ends
+from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.files import FileStore
+from worker.jobs.job import Job, JobError
+from worker.jobs.store import JobStore
+from worker.keeper.file_check import CheckArgv, FileCheck, NamedFile
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    job: Job
+    check: FileCheck
+    remaining: tuple[NamedFile, ...]
+    """The files that are checked after this one."""
+
+
+class Validation:
+    """Moves jobs out of validating_files: into the queue, or to failed."""
+
+    def __init__(
+        self, store: JobStore, files: FileStore, settings: WorkerSettings, *, argv: CheckArgv
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._settings = settings
+        self._argv = argv
+        self._running: dict[str, _Running] = {}
+
+    def step(self) -> None:
+        """Starts and ends what can be; doesn't wait. Raises StoreUnavailableError."""
+        waiting = {job.id: job for job in self._store.to_validate(self._settings.max_checks)}
+        for job_id, running in tuple(self._running.items()):
+            if job_id not in waiting:  # cancelled
+                self._forget(job_id)
+            elif running.check.has_ended():
+                self._end(running)
+        for job_id, job in waiting.items():
+            if job_id not in self._running and len(self._running) < self._settings.max_checks:
+                self._begin(job)
+
+    def close(self) -> None:
+        """Ends all checks; the next keeper starts them again."""
+        for job_id in tuple(self._running):
+            self._forget(job_id)
+
+    def _begin(self, job: Job) -> None:
+        named = {
+            "training_file": job.spec.training_file,
+            "validation_file": job.spec.validation_file,
+        }
+        files: list[NamedFile] = []
+        for param, reference in named.items():
+            try:
+                if reference is not None:
+                    path = self._files.resolve(reference)
+                    files.append(NamedFile(param=param, name=self._name(reference), path=path))
+            except (NotFoundError, InvalidRequestError) as error:
+                code = FailureCode.BAD_DATA.value
+                self._reject(job, JobError(code=code, message=str(error), param=param))
+                return
+        self._check(job, tuple(files))
+
+    def _name(self, reference: str) -> str:
+        """An uploaded file's own name; any other file is known by its path."""
+        try:
+            return self._files.get(reference).filename
+        except NotFoundError:
+            return reference
+
+    def _check(self, job: Job, files: tuple[NamedFile, ...]) -> None:
+        first, *remaining = files
+        check = FileCheck(
+            self._argv(first.path, job.spec.hyperparameters.on_bad_record),
+            first,
+            max_seconds=self._settings.check_seconds,
+        )
+        self._running[job.id] = _Running(job=job, check=check, remaining=tuple(remaining))
+
+    def _end(self, running: _Running) -> None:
+        error = running.check.error()
+        if error is not None:
+            self._reject(running.job, error)
+        elif not running.remaining:
+            self._store.accept(running.job.id)
+            logger.info("job %s accepted", running.job.id)
+        # After the store, so that a check whose end could not be told is looked at again.
+        self._forget(running.job.id)
+        if error is None and running.remaining:
+            self._check(running.job, running.remaining)
+
+    def _reject(self, job: Job, error: JobError) -> None:
+        self._store.reject(job.id, error)
+        keep_ends(self._store, self._settings.home_directories, (job.id,))
+        logger.info("job %s rejected: %s", job.id, error.message)
+
+    def _forget(self, job_id: str) -> None:
+        self._running.pop(job_id).check.close()

@@ -1,0 +1,1 @@
+"""The trainer's process tree: started, supervised, logged, ended."""

@@ -1,0 +1,1 @@
+"""What a worker trains on: GPUs or CPU processes, locked and tested."""
