@@ -11,9 +11,11 @@ from celery import Celery, signals
 from worker.attempts.claiming import run_job
 from worker.attempts.result import keep_ends
 from worker.context import WorkerContext
+from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.queue import TASK, producer_settings
-from worker.presence import presence
+from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.presence import Presence, presence_step
 from worker.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
@@ -64,16 +66,24 @@ def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
     """Returns when the worker was told to stop and its job is saved and given back."""
     _release_own_jobs(context)
     app = create_app(context, stop_flag)
-    with presence(context):
-        app.worker_main(
-            [
-                "--quiet",  # no banner
-                "worker",
-                *("--hostname", f"{context.settings.worker_name}@flant5"),
-                *("--loglevel", "INFO"),
-                *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-            ]
-        )
+    settings = context.settings
+    with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
+        devices = tuple(slot.name for slot in context.slots)
+        state = WorkerState(name=settings.worker_name, devices=devices)
+        presence = Presence(WorkerRegistry(redis), state, seconds=settings.presence_seconds)
+        app.steps["consumer"].add(presence_step(presence.beat, seconds=presence.beat_seconds))
+        try:
+            app.worker_main(
+                [
+                    "--quiet",  # no banner
+                    "worker",
+                    *("--hostname", f"{settings.worker_name}@flant5"),
+                    *("--loglevel", "INFO"),
+                    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+                ]
+            )
+        finally:
+            presence.leave()
 
 
 def _release_own_jobs(context: WorkerContext) -> None:

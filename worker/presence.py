@@ -1,63 +1,61 @@
-"""The sign of life of a worker, busy or idle: others can see what it has and count on it."""
+"""The sign of life of a worker, busy or idle: others can see what it has and count on it.
+
+It is told by the loop that takes the doorbells, so that a worker that takes none counts as gone.
+"""
 
 import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
 
-from worker.context import WorkerContext
-from worker.jobs.connection import open_redis
+from celery import bootsteps
+
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.workers import WorkerRegistry, WorkerState
 
 logger = logging.getLogger(__name__)
 
-_BEATS_PER_PRESENCE = 4
+BEATS_PER_PRESENCE = 4
 
 
-@contextmanager
-def presence(context: WorkerContext) -> Iterator[None]:
-    """The worker is in the registry until the block ends.
+class Presence:
+    """A worker in the registry. Its registry has a connection of its own: the process forks."""
 
-    A thread of the main process tells it, over a connection of its own: the process forks.
-    """
-    state = WorkerState(
-        name=context.settings.worker_name,
-        devices=tuple(slot.name for slot in context.slots),
-    )
-    settings = context.settings
-    is_over = threading.Event()
-    with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
-        registry = WorkerRegistry(redis)
-        args = (registry, state, settings.presence_seconds, is_over)
-        thread = threading.Thread(target=_appear, args=args, name="presence", daemon=True)
-        thread.start()
+    def __init__(self, registry: WorkerRegistry, state: WorkerState, *, seconds: float) -> None:
+        self._registry = registry
+        self._state = state
+        self._seconds = seconds
+        self._is_told = True
+
+    @property
+    def beat_seconds(self) -> float:
+        return self._seconds / BEATS_PER_PRESENCE
+
+    def beat(self) -> None:
+        """Says that the worker is here; nothing else depends on whether that could be said."""
         try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
-            _leave(registry, state.name)
-
-
-def _appear(
-    registry: WorkerRegistry, state: WorkerState, seconds: float, is_over: threading.Event
-) -> None:
-    is_told = True
-    while True:
-        try:
-            registry.appear(state, seconds=seconds)
-            is_told = True
+            self._registry.appear(self._state, seconds=self._seconds)
+            self._is_told = True
         except StoreUnavailableError as error:
-            if is_told:
+            if self._is_told:
                 logger.warning("this worker can't say that it is here: %s", error)
-            is_told = False
-        if is_over.wait(seconds / _BEATS_PER_PRESENCE):
-            return
+            self._is_told = False
+
+    def leave(self) -> None:
+        try:
+            self._registry.leave(self._state.name)
+        except StoreUnavailableError as error:
+            logger.warning("this worker can't say that it leaves: %s", error)
 
 
-def _leave(registry: WorkerRegistry, name: str) -> None:
-    try:
-        registry.leave(name)
-    except StoreUnavailableError as error:
-        logger.warning("this worker can't say that it leaves: %s", error)
+def presence_step(beat: Callable[[], None], *, seconds: float) -> type[bootsteps.StartStopStep]:
+    """The part of Celery's consumer that calls `beat` every so often, in the consumer's own loop;
+    started again with the consumer, whose timer forgets everything when its connection is lost."""
+
+    class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            beat()
+            consumer.timer.call_repeatedly(seconds, beat)
+
+    return PresenceStep

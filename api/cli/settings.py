@@ -13,7 +13,11 @@ class ClientSettings(BaseSettings):
     """What the client commands need; built by each of them."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FLANT5_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FLANT5_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
     )
 
     url: str = DEFAULT_URL
@@ -26,7 +30,11 @@ class UpSettings(BaseSettings):
     """What `flant5 up` needs; its options come before the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FLANT5_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FLANT5_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
     )
 
     home: Path = Path(".flant5")
@@ -45,7 +53,11 @@ class KeysSettings(BaseSettings):
     """Where `flant5 keys` finds the keys file."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FLANT5_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FLANT5_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
     )
 
     api_keys_file: Path | None = None

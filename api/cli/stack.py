@@ -127,14 +127,14 @@ class Stack:
         )
 
     def _program(self, name: str, module: str, *, stop_seconds: float) -> Program:
-        redis_url = self._redis.url if self._redis is not None else self._settings.redis_url
-        assert redis_url is not None
         environment = inherited_environment() | {
             "FLANT5_HOME": str(self._home),
             "FLANT5_HOST": self._settings.host,
             "FLANT5_PORT": str(self._settings.port),
-            "FLANT5_REDIS_URL": redis_url.get_secret_value(),
         }
+        if self._redis is not None:
+            environment["FLANT5_REDIS_URL"] = self._redis.url.get_secret_value()
+            environment.pop("FLANT5_REDIS_PASSWORD_FILE", None)
         return Program(
             name=name,
             argv=(sys.executable, "-m", module),

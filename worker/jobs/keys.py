@@ -36,6 +36,10 @@ def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
 
 
+def keeper(name: str) -> str:
+    return f"{PREFIX}keeper:{name}"
+
+
 def waiting_of(owner: str) -> str:
     return f"{PREFIX}owner:{owner}:waiting"
 

@@ -1,8 +1,10 @@
 """The environment variables that every process of the service shares."""
 
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.jobs.home import Home
@@ -13,13 +15,21 @@ class SharedSettings(BaseSettings):
     """Read once, where a process is put together; handed down from there."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FLANT5_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FLANT5_",
+        # As `.env.example` writes what is unset.
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
     )
 
     home: Path = Path(".flant5")
     """Directory of everything the service keeps: files, jobs, models, cache."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """The Redis or Valkey server that holds jobs and the queue."""
+    redis_password_file: Path | None = None
+    """File with the password of that server, for those who keep it out of the environment; it is
+    put into `redis_url`."""
     data_root: Path | None = None
     """Directory of host data sets that a job may name by relative path; unset means none."""
     max_queued_per_key: int = Field(0, ge=0)
@@ -29,6 +39,16 @@ class SharedSettings(BaseSettings):
     hub_models: str = "google/flan-t5-*,lmsys/fastchat-t5-*"
     """Hub names a job may start from: comma-separated patterns."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _password_into_url(cls, values: dict[str, Any]) -> dict[str, Any]:
+        file = values.get("redis_password_file")
+        if file is None:
+            return values
+        url = values.get("redis_url", cls.model_fields["redis_url"].default)
+        text = url.get_secret_value() if isinstance(url, SecretStr) else str(url)
+        return values | {"redis_url": SecretStr(_with_password(text, Path(file)))}
+
     @property
     def rules(self) -> Rules:
         """What the life of a job depends on, as far as every process knows it."""
@@ -37,3 +57,23 @@ class SharedSettings(BaseSettings):
     @property
     def home_directories(self) -> Home:
         return Home(self.home.resolve())
+
+
+def _with_password(url: str, file: Path) -> str:
+    """Raises ValueError; no message has a password in it."""
+    try:
+        password = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"FLANT5_REDIS_PASSWORD_FILE {file} can't be read: {error}") from error
+    if not password or "\n" in password:
+        raise ValueError(
+            f"FLANT5_REDIS_PASSWORD_FILE {file} is empty or has more than one line; expected the "
+            "password alone"
+        )
+    parts = urlsplit(url)
+    if parts.password is not None:
+        raise ValueError(
+            "FLANT5_REDIS_URL has a password, and so has FLANT5_REDIS_PASSWORD_FILE; expected one"
+        )
+    user, _, server = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}").geturl()

@@ -24,6 +24,7 @@ from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.store import JobStore
 from worker.keeper.cleanup import Cleanup
 from worker.keeper.file_check import CheckArgv, check_argv
+from worker.keeper.presence import KeeperPresence
 from worker.keeper.recovery import Recoverer
 from worker.keeper.validation import Validation
 from worker.processes.wakeup import readable_on
@@ -54,6 +55,7 @@ class Keeper:
         self._validation = Validation(self._store, files, settings, argv=argv)
         self._recoverer = Recoverer(self._store, RecoveryDesk(redis), settings)
         self._cleanup = Cleanup(self._store, settings)
+        self._presence = KeeperPresence(redis)
         self._started_at = time.monotonic()
 
     def round(self) -> None:
@@ -63,6 +65,7 @@ class Keeper:
         self._ring()
         self._recoverer.step()
         self._cleanup.step()
+        self._presence.appear()
 
     def close(self) -> None:
         self._recoverer.close()

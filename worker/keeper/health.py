@@ -1,0 +1,35 @@
+"""`python -m worker.keeper.health`: whether the keeper of this container does its rounds."""
+
+import sys
+
+from pydantic import ValidationError
+
+from worker.jobs.connection import open_redis
+from worker.jobs.errors import StoreUnavailableError
+from worker.keeper.presence import PRESENCE_SECONDS, KeeperPresence
+from worker.settings import WorkerSettings
+
+
+def keeper_trouble(settings: WorkerSettings) -> str | None:
+    """Why the keeper of this host name does not keep; None when it does."""
+    with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
+        try:
+            if KeeperPresence(redis).is_here():
+                return None
+        except StoreUnavailableError as error:
+            return str(error)
+    return f"no keeper of this host has finished a round within {PRESENCE_SECONDS:g} s"
+
+
+def main() -> int:
+    try:
+        trouble = keeper_trouble(WorkerSettings())
+    except ValidationError as error:
+        trouble = f"the keeper's settings are wrong: {error}"
+    if trouble is not None:
+        print(trouble, file=sys.stderr)  # noqa: T201
+    return 0 if trouble is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
