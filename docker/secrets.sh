@@ -25,6 +25,8 @@ if [ ! -s secrets/api/keys ]; then
 fi
 chmod 755 secrets/api
 chmod 644 secrets/redis_password secrets/metrics_key secrets/grafana_password secrets/api/keys
+# Made by whoever calls this: what the engine makes belongs to root.
+mkdir -p data models
 if [ ! -e .env ]; then
     cp .env.example .env
     echo "the settings are in .env"
