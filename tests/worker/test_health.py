@@ -71,13 +71,13 @@ def test_a_keeper_is_healthy_after_a_round(settings: WorkerSettings, redis: Redi
 
 
 class _Refuses(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - the name the library calls
+    def do_GET(self) -> None:
         self.send_response(503)
         self.end_headers()
         error = {"message": "Redis is not available"} if self.path == "/readyz" else None
         self.wfile.write(json.dumps({"error": error}).encode())
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Not to standard error."""
 
 

@@ -1,0 +1,69 @@
+"""Stand-ins for the images that can't be pulled where no image registry is reached: a minimal
+Debian as the base of ours, and a Redis server on it.
+
+They are made by debootstrap. The host's certificates go in, so that packages can be installed
+wherever the host can install them.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.docker.engine import run
+
+BASE = "flant5-test-base"
+REDIS = "flant5-test-redis"
+SUITE = "bookworm"
+PYTHON = "3.11"
+"""Of that suite."""
+
+_TRUST = "/etc/ssl/certs/ca-certificates.crt"
+_BASE = f"""
+FROM {BASE}:bare
+COPY certificates {_TRUST}
+ENV PIP_CERT={_TRUST} SSL_CERT_FILE={_TRUST}
+"""
+_REDIS = f"""
+FROM {BASE}
+RUN apt-get update -qq \\
+    && apt-get install --yes -qq --no-install-recommends redis-server \\
+    && ln -s /usr/bin/redis-server /usr/bin/valkey-server \\
+    && ln -s /usr/bin/redis-cli /usr/bin/valkey-cli \\
+    && install --directory --owner=999 --group=999 /data
+VOLUME /data
+"""
+
+
+def build_standins() -> None:
+    """Makes those that are not there."""
+    if not has_image(f"{BASE}:bare"):
+        _bootstrap()
+    if not has_image(BASE):
+        with tempfile.TemporaryDirectory() as context:
+            certificates = Path(os.environ.get("SSL_CERT_FILE", _TRUST))
+            shutil.copy(certificates, Path(context, "certificates"))
+            Path(context, "Dockerfile").write_text(_BASE)
+            run("docker", "build", "--quiet", "--tag", BASE, context)
+    if not has_image(REDIS):
+        run("docker", "build", "--quiet", "--tag", REDIS, "-", input=_REDIS)
+
+
+def has_image(name: str) -> bool:
+    command = ["docker", "image", "inspect", name]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def _bootstrap() -> None:
+    if shutil.which("debootstrap") is None:
+        run("apt-get", "update", "-qq")
+        run("apt-get", "install", "--yes", "-qq", "--no-install-recommends", "debootstrap")
+    include = "--include=ca-certificates,python3,python3-venv"
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory, "root")
+        run("debootstrap", "--variant=minbase", include, SUITE, str(root))
+        with tempfile.TemporaryFile() as archive:
+            subprocess.run(["tar", "-C", str(root), "-c", "."], stdout=archive, check=True)
+            archive.seek(0)
+            run("docker", "import", "-", f"{BASE}:bare", stdin=archive)
