@@ -14,11 +14,11 @@ PARTS = ("redis", "api", "keeper", "worker")
 
 def check_containers(directory: Path) -> Finding:
     """Every part of the service runs and is healthy."""
-    if not (directory / COMPOSE_FILE).is_file():
-        return not_applicable(f"no {COMPOSE_FILE} in {directory.resolve()}")
     try:
+        if not (directory / COMPOSE_FILE).is_file():
+            return not_applicable(f"no {COMPOSE_FILE} in {directory.absolute()}")
         answer = ask("docker", "compose", "ps", "--all", "--format", "json", directory=directory)
-    except (ProgramMissingError, ProgramError) as error:
+    except (ProgramMissingError, ProgramError, PermissionError) as error:
         return not_applicable(f"compose can't be asked: {error}")
     if answer.code != 0:
         return not_applicable(f"compose can't be asked: {answer.said}")

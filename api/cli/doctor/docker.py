@@ -68,7 +68,9 @@ def check_compose(*, in_container: bool) -> Finding:
     version = version_in(answer.out)
     remedy = "sudo apt-get install docker-compose-plugin"
     if answer.code != 0 or version is None:
-        found = f"`docker compose` does not work: {answer.said}"
+        # What `docker` says when it has no such plugin: it takes the words for its own.
+        is_missing = "unknown flag" in answer.err or "not a docker command" in answer.err
+        found = "Docker has no compose" if is_missing else f"compose does not work: {answer.said}"
         return failed(found, expected=expected, remedy=remedy)
     if version < MIN_COMPOSE:
         return failed(f"compose {answer.out.strip()}", expected=expected, remedy=remedy)

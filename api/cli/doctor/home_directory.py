@@ -17,8 +17,9 @@ _WRITABLE = "a directory in which the service may write and lock files"
 
 def check_home(home: Path) -> Finding:
     """Really writes and locks a file; in the nearest directory above while there is no HOME yet."""
-    place = _nearest(home)
+    place = home.absolute()
     try:
+        place = _nearest(place)
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as directory:
             probe = Path(directory, "probe")
             probe.write_bytes(b"flant5")
@@ -31,9 +32,9 @@ def check_home(home: Path) -> Finding:
         )
     except OSError as error:
         return failed(
-            f"{place} can't be written: {error.strerror} (this is user {os.getuid()})",
+            f"{place} can't be written: {error.strerror} (this is user {os.geteuid()})",
             expected=_WRITABLE,
-            remedy=f"sudo chown {os.getuid()}:{os.getgid()} {place}, or set FLANT5_HOME",
+            remedy=f"sudo chown {os.geteuid()}:{os.getegid()} {place}, or set FLANT5_HOME",
         )
     return _room(home, place)
 
@@ -53,7 +54,7 @@ def _lock(path: Path) -> None:
 def _room(home: Path, place: Path) -> Finding:
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
-    where = str(home) if place == home else f"{place}, where {home.name} will be made"
+    where = str(place) if place == home.absolute() else f"{place}, where {home.name} will be made"
     found = f"{size(free)} free in {where}; it can be written and locked"
     if free >= WISHED_BYTES:
         return fine(found)
@@ -66,8 +67,7 @@ def _room(home: Path, place: Path) -> Finding:
 
 
 def _nearest(path: Path) -> Path:
-    """The path itself, or the directory above that is there."""
-    path = path.absolute()
+    """The path itself, or the directory above that is there. Raises PermissionError on the way."""
     while not path.exists():
         path = path.parent
     return path

@@ -20,7 +20,7 @@ def check_keys(path: Path | None, *, in_container: bool) -> Finding:
     except (KeysFileError, OSError) as error:
         return failed(
             str(error),
-            expected=f"lines of `name:sha256` that user {os.getuid()} can read",
+            expected=f"lines of `name:sha256` that user {os.geteuid()} can read",
             remedy=f"{create}, or mend what it says",
         )
     if not known:

@@ -16,11 +16,10 @@ _MAKE = "make secrets"
 
 def check_secrets(directory: Path) -> Finding:
     """They are there, for the containers and for nobody else on this host."""
-    if not (directory / COMPOSE_FILE).is_file():
-        return not_applicable(f"no {COMPOSE_FILE} in {directory.resolve()}")
-    secrets = directory / "secrets"
     try:
-        return _looked_at(secrets)
+        if not (directory / COMPOSE_FILE).is_file():
+            return not_applicable(f"no {COMPOSE_FILE} in {directory.absolute()}")
+        return _looked_at(directory / "secrets")
     except FileNotFoundError as error:
         missing = Path(str(error.filename))
         return failed(f"no {missing}", expected="what containers start with", remedy=_MAKE)
