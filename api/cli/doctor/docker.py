@@ -14,6 +14,7 @@ from api.cli.doctor.program import (
     dotted,
     version_in,
 )
+from api.cli.doctor.surroundings import Host
 from api.cli.printing import size
 
 MIN_ENGINE = (20, 10)
@@ -37,10 +38,10 @@ class EngineError(Exception):
         self.finding = finding
 
 
-def check_engine(*, in_container: bool) -> Finding:
+def check_engine(host: Host) -> Finding:
     """Docker answers to this user."""
     try:
-        answer = _asked("docker", "version", "--format", "{{json .}}", in_container=in_container)
+        answer = _asked("docker", "version", "--format", "{{json .}}", host=host)
     except EngineError as error:
         return error.finding
     text = str((_document(answer.out).get("Server") or {}).get("Version", ""))
@@ -56,13 +57,13 @@ def check_engine(*, in_container: bool) -> Finding:
     return fine(f"Docker engine {text}")
 
 
-def check_compose(*, in_container: bool) -> Finding:
+def check_compose(host: Host) -> Finding:
     """Compose understands our files."""
     expected = f"compose {dotted(MIN_COMPOSE)} or newer, which knows !override"
     try:
         answer = ask("docker", "compose", "version", "--short")
     except ProgramMissingError:
-        return _no_program(in_container=in_container)
+        return _no_program(host)
     except ProgramError as error:
         return failed(str(error), expected=expected, remedy=_START)
     version = version_in(answer.out)
@@ -77,10 +78,10 @@ def check_compose(*, in_container: bool) -> Finding:
     return fine(f"compose {answer.out.strip()}")
 
 
-def check_data_root(*, in_container: bool) -> Finding:
+def check_data_root(host: Host) -> Finding:
     """The disk with images, containers and volumes has room."""
     try:
-        root = Path(engine_info(in_container=in_container)["DockerRootDir"])
+        root = Path(engine_info(host)["DockerRootDir"])
     except EngineError as error:
         return not_applicable(f"the engine can't be asked: {error}")
     try:
@@ -101,20 +102,20 @@ def check_data_root(*, in_container: bool) -> Finding:
     )
 
 
-def engine_info(*, in_container: bool) -> dict[str, Any]:
+def engine_info(host: Host) -> dict[str, Any]:
     """`docker info` as it is. Raises EngineError."""
-    answer = _asked("docker", "info", "--format", "{{json .}}", in_container=in_container)
+    answer = _asked("docker", "info", "--format", "{{json .}}", host=host)
     info = _document(answer.out)
     if not info.get("ServerVersion"):
         raise EngineError(_silent(answer))
     return info
 
 
-def _asked(*argv: str, in_container: bool) -> Answer:
+def _asked(*argv: str, host: Host) -> Answer:
     try:
         return ask(*argv)
     except ProgramMissingError as error:
-        raise EngineError(_no_program(in_container=in_container)) from error
+        raise EngineError(_no_program(host)) from error
     except ProgramError as error:
         finding = failed(str(error), expected="an engine that answers", remedy=_RESTART)
         raise EngineError(finding) from error
@@ -123,8 +124,8 @@ def _asked(*argv: str, in_container: bool) -> Answer:
 _RESTART = "sudo systemctl restart docker; `journalctl -u docker` says more"
 
 
-def _no_program(*, in_container: bool) -> Finding:
-    if in_container:
+def _no_program(host: Host) -> Finding:
+    if host.in_container:
         return not_applicable("inside a container there is no engine to ask")
     return failed(
         "no program `docker` on PATH",

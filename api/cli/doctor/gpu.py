@@ -10,6 +10,7 @@ from typing import Any
 from api.cli.doctor.docker import EngineError, engine_info
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
 from api.cli.doctor.program import ProgramError, ProgramMissingError, ask, version_in
+from api.cli.doctor.surroundings import Host
 
 MIN_DRIVER = {12: 525, 13: 580}
 """By CUDA's major version, for all of its minor ones
@@ -17,9 +18,6 @@ MIN_DRIVER = {12: 525, 13: 580}
 LOCKED_CUDA = 13
 """Of the torch that the lock file names, as PyPI serves it for Linux."""
 
-_NO_GPU = "no NVIDIA GPU: training runs on the CPU"
-_NVIDIA = "0x10de"
-_DISPLAY = "0x03"
 _CDI = ("/etc/cdi", "/var/run/cdi")
 _INSTALL_DRIVER = (
     "sudo ubuntu-drivers install --gpgpu nvidia:580-server && "
@@ -68,19 +66,6 @@ def list_gpus() -> tuple[Gpu, ...]:
     return tuple(Gpu(driver=row[0], memory=row[1], name=row[2]) for row in rows)
 
 
-def has_nvidia_card(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
-    """Whether one is plugged in, with or without a driver."""
-    for device in devices.glob("*"):
-        try:
-            vendor = (device / "vendor").read_text().strip()
-            kind = (device / "class").read_text()
-        except OSError:
-            continue  # unplugged meanwhile
-        if vendor == _NVIDIA and kind.startswith(_DISPLAY):
-            return True
-    return False
-
-
 def installed_torch() -> Torch | None:
     """From its metadata: importing it takes seconds. None without one.
 
@@ -103,7 +88,7 @@ def installed_torch() -> Torch | None:
     return Torch(torch.version, cuda=int(runtime[1] or runtime[2]) if runtime else LOCKED_CUDA)
 
 
-def check_gpus(*, has_card: bool) -> Finding:
+def check_gpus(host: Host) -> Finding:
     """nvidia-smi lists them."""
     try:
         gpus = list_gpus()
@@ -112,23 +97,23 @@ def check_gpus(*, has_card: bool) -> Finding:
         return failed(str(error), expected="the GPUs of this host", remedy=remedy)
     if gpus:
         return fine(", ".join(f"{gpu.name} ({gpu.memory})" for gpu in gpus))
-    if has_card:
+    if host.has_card:
         return failed(
             "an NVIDIA card is plugged in, and there is no nvidia-smi",
             expected="NVIDIA's driver",
             remedy=_INSTALL_DRIVER,
         )
-    return not_applicable(_NO_GPU)
+    return not_applicable(host.without_gpu)
 
 
-def check_driver(torch: Torch | None) -> Finding:
+def check_driver(host: Host, *, torch: Torch | None) -> Finding:
     """The driver runs the CUDA that torch brings."""
     try:
         gpus = list_gpus()
     except DriverError as error:
         return not_applicable(f"the GPUs can't be listed: {error}")
     if not gpus:
-        return not_applicable(_NO_GPU)
+        return not_applicable(host.without_gpu)
     driver = gpus[0].driver
     version = version_in(driver)
     cuda = torch.cuda if torch and torch.cuda else LOCKED_CUDA
@@ -148,12 +133,12 @@ def check_driver(torch: Torch | None) -> Finding:
     return fine(f"driver {driver}, for CUDA {cuda}.x from {minimum} on")
 
 
-def check_toolkit(*, in_container: bool, has_card: bool) -> Finding:
+def check_toolkit(host: Host) -> Finding:
     """Docker can hand GPUs to a container."""
-    if not has_card and shutil.which("nvidia-smi") is None:
-        return not_applicable(_NO_GPU)
+    if not host.has_card and shutil.which("nvidia-smi") is None:
+        return not_applicable(host.without_gpu)
     try:
-        info = engine_info(in_container=in_container)
+        info = engine_info(host)
     except EngineError as error:
         return not_applicable(f"the engine can't be asked: {error}")
     if "nvidia" in (info.get("Runtimes") or {}):

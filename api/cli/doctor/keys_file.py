@@ -5,10 +5,11 @@ import stat
 from pathlib import Path
 
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
+from api.cli.doctor.surroundings import Host
 from api.keys import KeysFileError, read_keys
 
 
-def check_keys(path: Path | None, *, in_container: bool) -> Finding:
+def check_keys(path: Path | None, *, host: Host) -> Finding:
     """In a container the file comes from outside and nobody else is there: who may read it is
     settled by the directory it lies in out there."""
     if path is None:
@@ -27,13 +28,13 @@ def check_keys(path: Path | None, *, in_container: bool) -> Finding:
         expected = "one key at least; nobody can call"
         return failed(f"{path} has no keys", expected=expected, remedy=create)
     names = ", ".join(key.name for key in known)
-    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not in_container:
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not host.in_container:
         return failed(
             f"others may write {path}",
             expected="a file that its owner alone can write: a line in it lets somebody in",
             remedy=f"chmod 600 {path}",
         )
-    if not in_container and is_open_to_all(path):
+    if not host.in_container and is_open_to_all(path):
         return warning(
             f"everybody on this machine can read {path}",
             expected="a private file, although it holds only hashes",

@@ -123,8 +123,8 @@ def _not_yet(address: str) -> Finding:
 
 def _nobody(address: str) -> Finding:
     return not_applicable(
-        f"FLANT5_REDIS_URL is not set and nobody answers at {address}: compose and `flant5 up` "
-        "bring a server; `docker compose exec api flant5 doctor` looks at the one of compose"
+        f"FLANT5_REDIS_URL is not set and nobody answers at {address}; "
+        "`docker compose exec api flant5 doctor` asks the server of compose"
     )
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
+from api.cli.doctor.surroundings import Host
 from api.cli.printing import size
 
 MIN_BYTES = 2**30
@@ -11,7 +12,7 @@ MIN_BYTES = 2**30
 on their way from the processes that load them."""
 
 
-def check_shared_memory(directory: Path, *, in_container: bool, trains_here: bool) -> Finding:
+def check_shared_memory(directory: Path, *, host: Host, trains_here: bool) -> Finding:
     """`/dev/shm` is large enough where a trainer runs."""
     if not trains_here:
         return not_applicable("no torch here, so no trainer; compose gives its container enough")
@@ -28,7 +29,7 @@ def check_shared_memory(directory: Path, *, in_container: bool, trains_here: boo
     if total >= MIN_BYTES:
         return fine(found)
     expected = f"at least {size(MIN_BYTES)}: NCCL and the loading of data pass through it"
-    if in_container:
+    if host.in_container:
         return failed(found, expected=expected, remedy="FLANT5_SHM_SIZE=8g in .env (--shm-size)")
     remedy = f"sudo mount -o remount,size=8g {directory}"
     return warning(found, expected=expected, remedy=remedy)

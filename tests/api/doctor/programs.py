@@ -4,6 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from api.cli.doctor.surroundings import Host
+
+PLAIN = Host(in_container=False, has_card=False)
+WITH_GPU = Host(in_container=False, has_card=True)
+CONTAINER = Host(in_container=True, has_card=False)
+
 DOCKER = """
 case "$1 $2" in
   "version "*) echo '{"Client": {}, "Server": {"Version": "28.2.2"}}' ;;

@@ -7,7 +7,6 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from api.cli.doctor.surroundings import is_container
 from api.keys import hash_of
 from tests.api.cli_runs import flant5, free_port
 from tests.api.doctor.programs import SMI, container, put, put_docker
@@ -96,9 +95,3 @@ def test_a_setting_that_can_not_be_is_named(host: dict[str, str], tmp_path: Path
     run = flant5("doctor", "--json", "--directory", tmp_path, **host | {"port": "http"})
     found = {check["name"]: check["found"] for check in run.document["checks"]}["settings"]
     assert found.startswith("FLANT5_PORT Input should be a valid integer")
-
-
-def test_a_container_is_known_by_the_file_its_engine_leaves(tmp_path: Path) -> None:
-    assert not is_container(tmp_path)
-    (tmp_path / ".dockerenv").touch()
-    assert is_container(tmp_path)

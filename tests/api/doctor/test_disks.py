@@ -10,6 +10,7 @@ import pytest
 from api.cli.doctor.finding import State
 from api.cli.doctor.home_directory import LOW_BYTES, check_home
 from api.cli.doctor.shared_memory import MIN_BYTES, check_shared_memory
+from tests.api.doctor.programs import CONTAINER, PLAIN
 from tests.small_disk import small_disk
 
 
@@ -73,17 +74,17 @@ def test_a_home_with_little_room_is_told(tmp_path: Path) -> None:
 
 def test_shared_memory_matters_where_a_trainer_runs(tmp_path: Path) -> None:
     with small_disk(tmp_path / "shm", num_bytes=64 * 2**20) as shm:
-        elsewhere = check_shared_memory(shm, in_container=True, trains_here=False)
-        container = check_shared_memory(shm, in_container=True, trains_here=True)
-        host = check_shared_memory(shm, in_container=False, trains_here=True)
+        elsewhere = check_shared_memory(shm, host=CONTAINER, trains_here=False)
+        container = check_shared_memory(shm, host=CONTAINER, trains_here=True)
+        host = check_shared_memory(shm, host=PLAIN, trains_here=True)
     assert elsewhere.state is State.NOT_APPLICABLE
     assert (container.state, "FLANT5_SHM_SIZE" in container.remedy) == (State.FAILED, True)
     assert (host.state, "remount" in host.remedy) == (State.WARNING, True)
     assert "64.0 MiB" in host.found
     with small_disk(tmp_path / "shm", num_bytes=MIN_BYTES) as shm:
-        assert check_shared_memory(shm, in_container=True, trains_here=True).state is State.OK
+        assert check_shared_memory(shm, host=CONTAINER, trains_here=True).state is State.OK
 
 
 def test_a_host_without_shared_memory_has_failed(tmp_path: Path) -> None:
-    finding = check_shared_memory(tmp_path / "none", in_container=False, trains_here=True)
+    finding = check_shared_memory(tmp_path / "none", host=PLAIN, trains_here=True)
     assert finding.state is State.FAILED

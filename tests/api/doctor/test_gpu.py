@@ -10,25 +10,39 @@ from api.cli.doctor.gpu import (
     check_driver,
     check_gpus,
     check_toolkit,
-    has_nvidia_card,
     installed_torch,
 )
-from tests.api.doctor.programs import FINDS_NO_ENGINE, SMI, put, put_docker
+from tests.api.doctor.programs import (
+    CONTAINER,
+    FINDS_NO_ENGINE,
+    PLAIN,
+    SMI,
+    WITH_GPU,
+    put,
+    put_docker,
+)
 
 CUDA_13 = Torch("2.13.0+cu130", cuda=13)
 MISMATCH = "echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18"
 
 
 def test_a_host_without_a_gpu_trains_on_its_cpu(programs: Path) -> None:
-    toolkit = check_toolkit(in_container=False, has_card=False)
-    for finding in (check_gpus(has_card=False), check_driver(CUDA_13), toolkit):
+    toolkit = check_toolkit(PLAIN)
+    for finding in (check_gpus(PLAIN), check_driver(PLAIN, torch=CUDA_13), toolkit):
         assert finding.state is State.NOT_APPLICABLE
         assert "training runs on the CPU" in finding.found
 
 
+def test_a_container_need_not_be_given_a_gpu(programs: Path) -> None:
+    driver = check_driver(CONTAINER, torch=None)
+    for finding in (check_gpus(CONTAINER), driver, check_toolkit(CONTAINER)):
+        assert finding.state is State.NOT_APPLICABLE
+        assert finding.found == "no GPU is given to this container"
+
+
 def test_gpus_are_listed(programs: Path) -> None:
     put(programs, "nvidia-smi", f"{SMI}\n{SMI}")
-    finding = check_gpus(has_card=True)
+    finding = check_gpus(WITH_GPU)
     assert finding.state is State.OK
     assert finding.found == ", ".join(["NVIDIA H100 80GB HBM3 (81559 MiB)"] * 2)
 
@@ -46,7 +60,7 @@ def test_a_card_without_a_working_driver_has_failed(
 ) -> None:
     if script is not None:
         put(programs, "nvidia-smi", script)
-    finding = check_gpus(has_card=True)
+    finding = check_gpus(WITH_GPU)
     assert finding.state is State.FAILED
     assert found in finding.found
     assert remedy in finding.remedy
@@ -67,7 +81,7 @@ def test_the_driver_has_to_run_the_cuda_of_torch(
     programs: Path, driver: str, torch: Torch | None, state: State, said: str
 ) -> None:
     put(programs, "nvidia-smi", SMI.replace("580.95.05", driver))
-    finding = check_driver(torch)
+    finding = check_driver(WITH_GPU, torch=torch)
     assert finding.state is state
     assert said in finding.found + finding.expected
     assert driver in finding.found
@@ -101,9 +115,9 @@ def test_the_cuda_of_an_installed_torch_is_read_from_its_metadata(
 def test_docker_knows_the_runtime_or_cdi_devices(programs: Path) -> None:
     put(programs, "nvidia-smi", SMI)
     put_docker(programs, Runtimes={"runc": {}, "nvidia": {}})
-    assert check_toolkit(in_container=False, has_card=True).state is State.OK
+    assert check_toolkit(WITH_GPU).state is State.OK
     put_docker(programs, DiscoveredDevices=[{"Source": "cdi", "ID": "nvidia.com/gpu=all"}])
-    finding = check_toolkit(in_container=False, has_card=True)
+    finding = check_toolkit(WITH_GPU)
     assert (finding.state, "nvidia.com/gpu=all" in finding.found) == (State.OK, True)
 
 
@@ -112,10 +126,10 @@ def test_a_missing_toolkit_has_failed_and_so_has_one_that_docker_does_not_know(
 ) -> None:
     put(programs, "nvidia-smi", SMI)
     put_docker(programs)
-    missing = check_toolkit(in_container=False, has_card=True)
+    missing = check_toolkit(WITH_GPU)
     assert (missing.state, "install nvidia-container" in missing.remedy) == (State.FAILED, True)
     put(programs, "nvidia-ctk", "")
-    unknown = check_toolkit(in_container=False, has_card=True)
+    unknown = check_toolkit(WITH_GPU)
     assert unknown.state is State.FAILED
     assert unknown.remedy.startswith("sudo nvidia-ctk runtime configure --runtime=docker")
 
@@ -123,16 +137,5 @@ def test_a_missing_toolkit_has_failed_and_so_has_one_that_docker_does_not_know(
 def test_without_an_engine_the_toolkit_is_not_judged(programs: Path) -> None:
     put(programs, "nvidia-smi", SMI)
     put(programs, "docker", FINDS_NO_ENGINE)
-    finding = check_toolkit(in_container=False, has_card=True)
+    finding = check_toolkit(WITH_GPU)
     assert finding.state is State.NOT_APPLICABLE
-
-
-def test_a_card_is_seen_without_its_driver(tmp_path: Path) -> None:
-    for name, vendor, kind in (("0", "0x8086", "0x030000"), ("1", "0x10de", "0x040300")):
-        device = tmp_path / name
-        device.mkdir()
-        (device / "vendor").write_text(f"{vendor}\n")
-        (device / "class").write_text(f"{kind}\n")
-    assert not has_nvidia_card(tmp_path)
-    (tmp_path / "1" / "class").write_text("0x030200\n")
-    assert has_nvidia_card(tmp_path)

@@ -88,7 +88,8 @@ def test_a_server_that_takes_no_writes_has_failed(server: EmbeddedRedis, admin: 
 
 
 def test_a_server_that_is_nearly_full_is_told(server: EmbeddedRedis, admin: Redis) -> None:
-    admin.set("ballast", bytes(20 * 2**20))
+    for number in range(40):
+        admin.set(f"ballast-{number}", bytes(2**20))
     used = int(admin.info("memory")["used_memory"])
     admin.config_set("maxmemory", int(used * 1.05))
     finding = seen(server.url)

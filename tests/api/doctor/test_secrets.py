@@ -8,6 +8,7 @@ from api.cli.doctor.finding import State
 from api.cli.doctor.keys_file import check_keys, is_open_to_all
 from api.cli.doctor.secret_files import check_secrets
 from api.keys import hash_of
+from tests.api.doctor.programs import CONTAINER, PLAIN
 
 LINE = f"alice:{hash_of('f5-key')}\n"
 
@@ -35,9 +36,9 @@ def deployment(tmp_path: Path) -> Path:
 
 
 def test_a_private_file_with_a_key_is_fine(keys: Path) -> None:
-    finding = check_keys(keys, in_container=False)
+    finding = check_keys(keys, host=PLAIN)
     assert (finding.state, finding.found) == (State.OK, f"{keys}: alice")
-    assert check_keys(None, in_container=False).state is State.NOT_APPLICABLE
+    assert check_keys(None, host=PLAIN).state is State.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize(
@@ -47,29 +48,29 @@ def test_a_file_without_keys_or_with_a_wrong_line_has_failed(
     keys: Path, text: str, found: str
 ) -> None:
     keys.write_text(text)
-    finding = check_keys(keys, in_container=False)
+    finding = check_keys(keys, host=PLAIN)
     assert finding.state is State.FAILED
     assert found in finding.found
     assert f"flant5 keys create NAME --file {keys}" in finding.remedy
 
 
 def test_a_file_that_is_missing_has_failed(tmp_path: Path) -> None:
-    finding = check_keys(tmp_path / "none", in_container=False)
+    finding = check_keys(tmp_path / "none", host=PLAIN)
     assert (finding.state, "can't be read" in finding.found) == (State.FAILED, True)
 
 
 def test_a_file_that_others_may_write_has_failed(keys: Path) -> None:
     keys.chmod(0o620)
-    finding = check_keys(keys, in_container=False)
+    finding = check_keys(keys, host=PLAIN)
     assert (finding.state, finding.remedy) == (State.FAILED, f"chmod 600 {keys}")
-    assert check_keys(keys, in_container=True).state is State.OK
+    assert check_keys(keys, host=CONTAINER).state is State.OK
 
 
 def test_a_file_is_private_too_when_nobody_can_get_to_it(keys: Path) -> None:
     keys.chmod(0o644)
     keys.parent.chmod(0o700)
     assert not is_open_to_all(keys)
-    assert check_keys(keys, in_container=False).state is State.OK
+    assert check_keys(keys, host=PLAIN).state is State.OK
 
 
 def test_a_file_that_everybody_can_read_is_told(
@@ -81,7 +82,7 @@ def test_a_file_that_everybody_can_read_is_told(
     for parent, mode in modes:
         parent.chmod(mode | 0o001)
     try:
-        finding = check_keys(keys, in_container=False)
+        finding = check_keys(keys, host=PLAIN)
     finally:
         for parent, mode in modes:
             parent.chmod(mode)
