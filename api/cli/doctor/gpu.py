@@ -20,8 +20,7 @@ LOCKED_CUDA = 13
 
 _CDI = ("/etc/cdi", "/var/run/cdi")
 _INSTALL_DRIVER = (
-    "sudo ubuntu-drivers install --gpgpu nvidia:580-server && "
-    "sudo apt-get install nvidia-utils-580-server, then reboot"
+    "sudo apt-get install nvidia-headless-580-server-open nvidia-utils-580-server, then reboot"
 )
 _REBOOT = "sudo reboot: the kernel still has the module of another version of the driver"
 _CONFIGURE = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"

@@ -50,9 +50,13 @@ def test_gpus_are_listed(programs: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "found", "remedy"),
     [
-        (None, "there is no nvidia-smi", "nvidia:580-server"),
+        (None, "there is no nvidia-smi", "nvidia-headless-580-server-open"),
         (MISMATCH, "exits 18: Failed to initialize NVML", "sudo reboot"),
-        ("echo 'No devices were found'", "lists no GPU: No devices", "nvidia:580-server"),
+        (
+            "echo 'No devices were found'",
+            "lists no GPU: No devices",
+            "nvidia-headless-580-server-open",
+        ),
     ],
 )
 def test_a_card_without_a_working_driver_has_failed(
