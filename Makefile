@@ -8,7 +8,7 @@ SETTLE ?= 60
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-stack chaos endurance lint check format lock clean
+.PHONY: help install demo up secrets test test-stack test-docker chaos endurance lint check format lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -27,11 +27,17 @@ demo: $(INSTALLED)  ## Fine-tune a tiny model through the whole service, from fi
 up: $(INSTALLED)  ## Run the whole service in the foreground on port 8000
 	$(BIN)/flant5 up
 
+secrets:  ## Make the password, the first API key and the .env that docker compose needs
+	docker/secrets.sh
+
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
 
 test-stack: $(INSTALLED)  ## Run the slower tests: the whole service with the real trainer
 	$(BIN)/python -m pytest -m stack
+
+test-docker: $(INSTALLED)  ## Build the images and try the containers, on an engine of their own if need be
+	$(BIN)/python -m pytest -m docker
 
 chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED=1 FAULTS=50
 	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS) \

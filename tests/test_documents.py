@@ -3,6 +3,10 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic_settings import BaseSettings
 
 from api.cli.main import app
 from api.cli.settings import ClientSettings, KeysSettings, UpSettings
@@ -23,11 +27,41 @@ def test_each_record_in_the_progress_format_is_one() -> None:
 
 
 def test_each_setting_is_in_the_example_environment() -> None:
-    text = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^(FLANT5_\w+)=", text, re.MULTILINE))
+    listed = set(example_environment())
     groups = (ApiSettings, WorkerSettings, ClientSettings, UpSettings, KeysSettings)
     known = {f"FLANT5_{name.upper()}" for group in groups for name in group.model_fields}
-    assert listed == known
+    assert {name for name in listed if name not in compose_variables()} == known
+
+
+def test_what_the_compose_file_takes_is_in_the_example_environment_with_its_default() -> None:
+    listed = example_environment()
+    taken = compose_variables()
+    assert len(taken) > 10
+    assert {name: listed.get(name) for name in taken} == taken
+
+
+def test_each_setting_of_a_process_reaches_its_container() -> None:
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text("utf-8"))["services"]
+    # Its own among all: the host name of a container is.
+    assert missing(WorkerSettings, services["worker"], services["keeper"]) == {"WORKER_NAME"}
+    assert missing(ApiSettings, services["api"]) == set()
+
+
+def missing(settings: type[BaseSettings], *services: dict[str, Any]) -> set[str]:
+    """Settings that no service gets, without their prefix."""
+    given = {name for service in services for name in service["environment"]}
+    return {name.upper() for name in settings.model_fields if f"FLANT5_{name.upper()}" not in given}
+
+
+def example_environment() -> dict[str, str]:
+    text = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(FLANT5_\w+)=(.*)$", text, re.MULTILINE))
+
+
+def compose_variables() -> dict[str, str]:
+    """What the compose file takes from the environment, with the defaults."""
+    text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+    return dict(re.findall(r"\$\{(FLANT5_\w+):-([^}]*)\}", text))
 
 
 def test_each_folder_of_the_readme_exists() -> None:

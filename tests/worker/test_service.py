@@ -22,6 +22,7 @@ from worker.jobs.life import Status
 from worker.jobs.queue import Doorbell
 from worker.jobs.recovery import Recovery, RecoveryDesk
 from worker.jobs.update import Succeeded
+from worker.jobs.workers import WorkerRegistry
 from worker.processes.process_tree import descendants
 
 Process = subprocess.Popen[bytes]
@@ -289,3 +290,15 @@ def test_a_keeper_that_is_killed_while_it_recovers_is_followed_by_the_next(
         wait_for_status(workshop, job, Status.SUCCEEDED)
         assert workshop.history.logs(job.id, tail=1).items[0].seq == 3000
     assert len(workshop.store.models.all()) == 100
+
+
+def test_a_worker_whose_loop_is_stuck_counts_as_gone(
+    workshop: Workshop, redis: Redis, start: Start
+) -> None:
+    registry = WorkerRegistry(redis)
+    worker = start("worker_with_trains.py", FLANT5_PRESENCE_SECONDS="1")
+    wait_until(registry.all)
+    worker.send_signal(signal.SIGSTOP)
+    wait_until(lambda: not registry.all())
+    worker.send_signal(signal.SIGCONT)
+    wait_until(registry.all)

@@ -1,7 +1,8 @@
 """The models a job can start from, and the ones jobs made.
 
 flant5-demo                                the built-in demo model
-my-t5                                      a directory of that name under HOME/models
+my-t5                                      a directory of that name under HOME/models, or else
+                                           under settings.models_root
 google/flan-t5-base                        a hub name that settings.hub_models allows
 ft:flant5-demo:flant5:math:7d6c5b4a        the model a job made
 ft:flant5-demo:flant5:math:7d6c5b4a:ckpt-step-40      its checkpoint at step 40
@@ -40,6 +41,8 @@ class ModelCatalog:
 
     def __init__(self, settings: SharedSettings, store: JobStore) -> None:
         self._home = settings.home_directories
+        root = settings.models_root
+        self._roots = (self._home.models, *([] if root is None else [root.resolve()]))
         self._patterns = tuple(
             pattern.strip() for pattern in settings.hub_models.split(",") if pattern.strip()
         )
@@ -54,7 +57,7 @@ class ModelCatalog:
             return model
         if model.startswith("ft:"):
             return str(self._fine_tuned_directory(model))
-        if _DIRECTORY_NAME.fullmatch(model) and self._is_model(directory := self._named(model)):
+        if directory := self._named(model):
             return str(directory)
         if _HUB_NAME.fullmatch(model) and any(
             fnmatchcase(model, pattern) for pattern in self._patterns
@@ -121,16 +124,20 @@ class ModelCatalog:
 
     def _local(self) -> tuple[Model, ...]:
         demo = Model(id=DEMO_MODEL, created_at=0, owned_by=OWNER)
-        directories = (path for path in self._home.models.glob("*") if self._is_model(path))
+        names = {path.name for root in self._roots for path in root.glob("*")}
         named = (
-            Model(id=path.name, created_at=path.stat().st_mtime, owned_by=OWNER)
-            for path in sorted(directories)
-            if _DIRECTORY_NAME.fullmatch(path.name) and path.name != DEMO_MODEL
+            Model(id=name, created_at=directory.stat().st_mtime, owned_by=OWNER)
+            for name in sorted(names - {DEMO_MODEL})
+            if (directory := self._named(name))
         )
         return (demo, *named)
 
-    def _named(self, name: str) -> Path:
-        return self._home.models / name
+    def _named(self, name: str) -> Path | None:
+        """The directory of a base model of this name."""
+        if not _DIRECTORY_NAME.fullmatch(name):
+            return None
+        found = (root / name for root in self._roots if self._is_model(root / name))
+        return next(found, None)
 
     @staticmethod
     def _is_model(directory: Path) -> bool:

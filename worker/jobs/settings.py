@@ -32,6 +32,9 @@ class SharedSettings(BaseSettings):
     put into `redis_url`."""
     data_root: Path | None = None
     """Directory of host data sets that a job may name by relative path; unset means none."""
+    models_root: Path | None = None
+    """Directory of base models that a job may name, besides those in the service's own directory:
+    a folder each, read only. Unset means none."""
     max_queued_per_key: int = Field(0, ge=0)
     """Jobs of one API key that may wait at the same time; 0 means any number."""
     max_running_per_key: int = Field(0, ge=0)

@@ -49,6 +49,17 @@ def test_a_directory_under_models_is_loaded_from_there(
     assert [model.id for model in catalog.list()] == ["flant5-demo", "my-t5"]
 
 
+def test_a_directory_under_the_models_root_comes_after_one_of_our_own(
+    settings: SharedSettings, store: JobStore, tmp_path: Path
+) -> None:
+    mounted = [make_model(tmp_path / "models" / name) for name in ("my-t5", "other-t5")]
+    own = make_model(settings.home_directories.models / "my-t5")
+    rooted = settings.model_copy(update={"models_root": tmp_path / "models"})
+    catalog = ModelCatalog(rooted, store)
+    assert (catalog.resolve("my-t5"), catalog.resolve("other-t5")) == (own, mounted[1])
+    assert [model.id for model in catalog.list()] == ["flant5-demo", "my-t5", "other-t5"]
+
+
 @pytest.mark.parametrize(
     "name",
     [

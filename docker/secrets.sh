@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes what docker-compose.yml needs once: a password for Redis, a first API key and its hash.
+#
+# Containers run as another user, so the files are readable for all; the directory they are in is
+# not.
+set -eu
+cd "$(dirname "$0")/.."
+
+random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
+hash_of() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
+
+mkdir -p secrets
+chmod 700 secrets
+mkdir -p secrets/api
+for name in redis_password metrics_key grafana_password; do
+    [ -s "secrets/$name" ] || random > "secrets/$name"
+done
+if [ ! -s secrets/api/keys ]; then
+    key="f5-$(random)"
+    {
+        printf 'first:%s\n' "$(hash_of "$key")"
+        printf 'prometheus:%s\n' "$(hash_of "$(cat secrets/metrics_key)")"
+    } > secrets/api/keys
+    echo "the API key named 'first' (only its hash is kept): $key"
+fi
+chmod 755 secrets/api
+chmod 644 secrets/redis_password secrets/metrics_key secrets/grafana_password secrets/api/keys
+# Made by whoever calls this: what the engine makes belongs to root.
+mkdir -p data models
+if [ ! -e .env ]; then
+    cp .env.example .env
+    echo "the settings are in .env"
+fi
