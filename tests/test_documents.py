@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic_settings import BaseSettings
 
+from api.cli.main import app
 from api.cli.settings import ClientSettings, KeysSettings, UpSettings
 from api.settings import ApiSettings
 from flant5_train.progress import parse_record
@@ -71,3 +72,14 @@ def test_each_folder_of_the_readme_exists() -> None:
         assert (REPOSITORY / path).exists(), path
     for path in re.findall(r"`(flant5_train/\w+\.py)`", text):
         assert (REPOSITORY / path).exists(), path
+
+
+def test_each_command_in_the_documents_is_one() -> None:
+    known = {command.name for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    files = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:`|^    )flant5 ([a-z]+)", text, re.MULTILINE))
+        named |= set(re.findall(r"exec api flant5 ([a-z]+)", text))
+        assert named <= known, file

@@ -93,6 +93,9 @@ def _write(path: Path, keys: Sequence[KeyHash]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch(mode=0o600)
         draft.write_text("".join(f"{key.name}:{key.digest}\n" for key in keys), encoding="utf-8")
+        if path.exists():
+            # The server may be another user, who could read it so far.
+            draft.chmod(path.stat().st_mode & 0o777)
         os.replace(draft, path)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror}") from error

@@ -3,6 +3,7 @@
 import typer
 
 from api.cli import jobs, keys, outputs, recover, up, watch, wishes
+from api.cli.doctor import command
 
 app = typer.Typer(
     name="flant5",
@@ -24,4 +25,5 @@ app.command("resume")(wishes.resume)
 app.command("models")(outputs.models)
 app.command("download")(outputs.download)
 app.command("recover")(recover.recover)
+app.command("doctor")(command.doctor)
 app.add_typer(keys.app, name="keys")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import httpx
 from pydantic import SecretStr
 
+from api.cli.address import local_url
 from api.cli.child import Child, Program
 from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from api.cli.errors import CommandError
@@ -46,10 +47,7 @@ class Stack:
     @property
     def url(self) -> str:
         """Where the API is for callers on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104
-            self._settings.host, self._settings.host
-        )
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.port}"
+        return local_url(self._settings.host, self._settings.port)
 
     def request_stop(self) -> None:
         """May be called from a signal handler."""

@@ -38,6 +38,14 @@ def test_keys_are_made_listed_and_revoked(
     assert flant5("keys", "revoke", "bob", api_keys_file=file).code == 1
 
 
+def test_a_file_that_another_user_could_read_stays_so(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.touch()
+    file.chmod(0o644)
+    assert flant5("keys", "create", "alice", "--file", file).code == 0
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
 def test_keys_without_a_file_ask_for_one() -> None:
     run = flant5("keys", "list")
     assert (run.code, "FLANT5_API_KEYS_FILE" in run.err) == (1, True)

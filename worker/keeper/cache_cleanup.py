@@ -60,7 +60,8 @@ def _is_unused(entry: Path, seconds: float) -> bool:
 def _no_readers(entry: Path) -> Iterator[bool]:
     """Whether nobody reads the entry; nobody begins to meanwhile."""
     try:
-        descriptor = os.open(entry / "tokens.bin", os.O_RDONLY | os.O_CLOEXEC)
+        # For writing: NFS gives an exclusive lock on no other descriptor.
+        descriptor = os.open(entry / "tokens.bin", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         yield True
         return

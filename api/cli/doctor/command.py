@@ -1,0 +1,46 @@
+"""`flant5 doctor` as it is called."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.doctor.check import Check, examine
+from api.cli.doctor.examination import all_checks
+from api.cli.doctor.finding import Finding, State
+from api.cli.jobs import AsJson
+from api.cli.printing import print_json, print_table
+
+Seen = tuple[Check, Finding]
+
+
+def doctor(
+    directory: Annotated[
+        Path, typer.Option(help="Where docker-compose.yml is, with secrets/ beside it.")
+    ] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Check whether this host can run the service; what is wrong comes with what to do.
+
+    Exit code 0 when nothing failed; warnings are none of that.
+    """
+    seen = tuple(examine(all_checks(directory)))
+    has_failed = any(finding.state is State.FAILED for _, finding in seen)
+    if as_json:
+        checks = [{"name": check.name, **finding.as_document()} for check, finding in seen]
+        print_json({"status": "failed" if has_failed else "ok", "checks": checks})
+    else:
+        _show(seen)
+    raise typer.Exit(1 if has_failed else 0)
+
+
+def _show(seen: Sequence[Seen]) -> None:
+    rows = [(check.name, finding.state, finding.found) for check, finding in seen]
+    print_table(("CHECK", "STATE", "FOUND"), rows)
+    for check, finding in seen:
+        if finding.is_problem:
+            typer.echo(f"\n{check.name}: {finding.state}")
+            typer.echo(f"  found     {finding.found}")
+            typer.echo(f"  expected  {finding.expected}")
+            typer.echo(f"  do        {finding.remedy}")

@@ -1,0 +1,86 @@
+"""All checks of one host, in the order in which they are shown."""
+
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from api.cli.doctor.check import Check
+from api.cli.doctor.containers import check_containers
+from api.cli.doctor.docker import check_compose, check_data_root, check_engine
+from api.cli.doctor.finding import Finding, failed, fine
+from api.cli.doctor.gpu import check_driver, check_gpus, check_toolkit, installed_torch
+from api.cli.doctor.home_directory import check_home
+from api.cli.doctor.keys_file import check_keys
+from api.cli.doctor.members import check_keeper, check_workers
+from api.cli.doctor.port import check_port
+from api.cli.doctor.redis_server import check_redis
+from api.cli.doctor.secret_files import check_secrets
+from api.cli.doctor.shared_memory import check_shared_memory
+from api.cli.doctor.surroundings import Host
+from api.settings import ApiSettings
+
+
+def all_checks(directory: Path) -> tuple[Check, ...]:
+    """Of this host, and of the deployment whose compose file is in `directory`. What decides which
+    of them apply is looked at here, and nothing that could hang."""
+    host = Host.look()
+    try:
+        settings = ApiSettings()
+    except ValidationError as error:
+        wrong = partial(_wrong_settings, error)
+        return (*_of_host(host, directory), Check("settings", wrong))
+    return (
+        *_of_host(host, directory),
+        Check("settings", partial(fine, f"FLANT5_HOME is {settings.home.resolve()}")),
+        *_of_service(host, settings),
+    )
+
+
+def _of_host(host: Host, directory: Path) -> tuple[Check, ...]:
+    torch = installed_torch()
+    memory = partial(
+        check_shared_memory,
+        Path("/dev/shm"),  # noqa: S108
+        host=host,
+        trains_here=torch is not None,
+    )
+    return (
+        Check("docker engine", partial(check_engine, host)),
+        Check("docker compose", partial(check_compose, host)),
+        Check("docker disk", partial(check_data_root, host)),
+        Check("GPUs", partial(check_gpus, host)),
+        Check("GPU driver", partial(check_driver, host, torch=torch)),
+        Check("container toolkit", partial(check_toolkit, host)),
+        Check("shared memory", memory),
+        Check("secrets", partial(check_secrets, directory)),
+        Check("containers", partial(check_containers, directory)),
+    )
+
+
+def _of_service(host: Host, settings: ApiSettings) -> tuple[Check, ...]:
+    url = settings.redis_url
+    is_chosen = "redis_url" in settings.model_fields_set
+    return (
+        Check("home", partial(check_home, settings.home)),
+        Check("port", partial(check_port, settings.host, settings.port)),
+        Check("API keys", partial(check_keys, settings.api_keys_file, host=host)),
+        Check("redis", partial(check_redis, url, is_chosen=is_chosen)),
+        Check("workers", partial(check_workers, url)),
+        Check("keeper", partial(check_keeper, url)),
+    )
+
+
+def _wrong_settings(error: ValidationError) -> Finding:
+    """No message has a value in it: one may be a password."""
+    faults = error.errors(include_input=False, include_url=False)
+    said = "; ".join(
+        f"{''.join(f'FLANT5_{part} '.upper() for part in fault['loc'])}"
+        f"{fault['msg'].removeprefix('Value error, ')}"
+        for fault in faults
+    )
+    return failed(
+        said,
+        expected="settings as .env.example describes them; Redis, HOME and keys are not looked at",
+        remedy="mend them in .env or in the environment",
+    )

@@ -1,0 +1,169 @@
+"""The GPUs: the driver is there and new enough for our CUDA, and containers may use them."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from api.cli.doctor.docker import EngineError, engine_info
+from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
+from api.cli.doctor.program import ProgramError, ProgramMissingError, ask, version_in
+from api.cli.doctor.surroundings import Host
+
+MIN_DRIVER = {12: 525, 13: 580}
+"""By CUDA's major version, for all of its minor ones
+(docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html)."""
+LOCKED_CUDA = 13
+"""Of the torch that the lock file names, as PyPI serves it for Linux."""
+
+_CDI = ("/etc/cdi", "/var/run/cdi")
+_INSTALL_DRIVER = (
+    "sudo apt-get install nvidia-headless-580-server-open nvidia-utils-580-server, then reboot"
+)
+_REBOOT = "sudo reboot: the kernel still has the module of another version of the driver"
+_CONFIGURE = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+
+
+class DriverError(Exception):
+    """The GPUs can't be listed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One line of nvidia-smi."""
+
+    name: str
+    driver: str
+    memory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """The torch that is installed beside the command line."""
+
+    version: str
+    cuda: int | None
+    """None for one without CUDA."""
+
+
+def list_gpus() -> tuple[Gpu, ...]:
+    """Empty without nvidia-smi. Raises DriverError."""
+    query = "--query-gpu=driver_version,memory.total,name"
+    try:
+        answer = ask("nvidia-smi", query, "--format=csv,noheader")
+    except ProgramMissingError:
+        return ()
+    except ProgramError as error:
+        raise DriverError(str(error)) from error
+    if answer.code != 0:
+        raise DriverError(f"nvidia-smi exits {answer.code}: {answer.said}")
+    rows = [line.split(", ", 2) for line in answer.out.splitlines() if line.count(", ") >= 2]
+    if not rows:
+        raise DriverError(f"nvidia-smi lists no GPU: {answer.said}")
+    return tuple(Gpu(driver=row[0], memory=row[1], name=row[2]) for row in rows)
+
+
+def installed_torch() -> Torch | None:
+    """From its metadata: importing it takes seconds. None without one.
+
+    The local part of its version tells CUDA, else the packages that it requires:
+    `2.13.0+cu130` and `nvidia-cuda-runtime==13.0.96` -> 13.
+    """
+    try:
+        torch = metadata.distribution("torch")
+    except metadata.PackageNotFoundError:
+        return None
+    if tag := re.search(r"\+(?:cu(\d\d)\d|\w+)", torch.version):
+        return Torch(torch.version, cuda=int(tag[1]) if tag[1] else None)
+    required = "\n".join(torch.requires or ())
+    runtime = re.search(
+        r"^nvidia-cuda-runtime-cu(\d+)|^(?:nvidia-cuda-runtime|cuda-toolkit)\b"
+        r"[^=\n]*==(\d+)",
+        required,
+        re.MULTILINE,
+    )
+    return Torch(torch.version, cuda=int(runtime[1] or runtime[2]) if runtime else LOCKED_CUDA)
+
+
+def check_gpus(host: Host) -> Finding:
+    """nvidia-smi lists them."""
+    try:
+        gpus = list_gpus()
+    except DriverError as error:
+        remedy = _REBOOT if "mismatch" in str(error) else _INSTALL_DRIVER
+        return failed(str(error), expected="the GPUs of this host", remedy=remedy)
+    if gpus:
+        return fine(", ".join(f"{gpu.name} ({gpu.memory})" for gpu in gpus))
+    if host.has_card:
+        return failed(
+            "an NVIDIA card is plugged in, and there is no nvidia-smi",
+            expected="NVIDIA's driver",
+            remedy=_INSTALL_DRIVER,
+        )
+    return not_applicable(host.without_gpu)
+
+
+def check_driver(host: Host, *, torch: Torch | None) -> Finding:
+    """The driver runs the CUDA that torch brings."""
+    try:
+        gpus = list_gpus()
+    except DriverError as error:
+        return not_applicable(f"the GPUs can't be listed: {error}")
+    if not gpus:
+        return not_applicable(host.without_gpu)
+    driver = gpus[0].driver
+    version = version_in(driver)
+    cuda = torch.cuda if torch and torch.cuda else LOCKED_CUDA
+    minimum = MIN_DRIVER.get(cuda, max(MIN_DRIVER.values()))
+    if version is None or version[0] < minimum:
+        return failed(
+            f"driver {driver}",
+            expected=f"{minimum} or newer, for CUDA {cuda}.x",
+            remedy=_INSTALL_DRIVER,
+        )
+    if torch is not None and torch.cuda is None:
+        return warning(
+            f"driver {driver}; torch {torch.version} here has no CUDA",
+            expected="a torch with CUDA, unless only containers train (the images have their own)",
+            remedy="pip install --force-reinstall torch==2.13.0",
+        )
+    return fine(f"driver {driver}, for CUDA {cuda}.x from {minimum} on")
+
+
+def check_toolkit(host: Host) -> Finding:
+    """Docker can hand GPUs to a container."""
+    if not host.has_card and shutil.which("nvidia-smi") is None:
+        return not_applicable(host.without_gpu)
+    try:
+        info = engine_info(host)
+    except EngineError as error:
+        return not_applicable(f"the engine can't be asked: {error}")
+    if "nvidia" in (info.get("Runtimes") or {}):
+        return fine("Docker knows the runtime nvidia")
+    if devices := _cdi_devices(info):
+        return fine(f"Docker knows CDI devices: {devices}")
+    expected = "the runtime nvidia or CDI devices among what `docker info` shows"
+    if shutil.which("nvidia-ctk") is None:
+        return failed(
+            "no NVIDIA container toolkit",
+            expected=expected,
+            remedy=f"install nvidia-container-toolkit (docs/deploy.md), then {_CONFIGURE}",
+        )
+    found = "the NVIDIA container toolkit is installed, and Docker does not know of it"
+    return failed(found, expected=expected, remedy=_CONFIGURE)
+
+
+def _cdi_devices(info: dict[str, Any]) -> str:
+    """What the engine says (28.2 and newer), else the files it reads."""
+    discovered = [str(device.get("ID", "")) for device in info.get("DiscoveredDevices") or ()]
+    if named := [name for name in discovered if name.startswith("nvidia.com/")]:
+        return ", ".join(named)
+    files = [
+        str(file)
+        for directory in info.get("CDISpecDirs") or ()
+        if directory in _CDI
+        for file in Path(directory).glob("*nvidia*")
+    ]
+    return ", ".join(sorted(files))
