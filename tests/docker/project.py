@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +27,8 @@ class Project:
 
     directory: Path
     key: str
-    environment: Mapping[str, str]
+    environment: dict[str, str]
+    name: str = NAME
     files: tuple[str, ...] = ("docker-compose.yml",)
     url: str = field(init=False)
 
@@ -37,8 +37,9 @@ class Project:
 
     def compose(self, *args: str, timeout: float = 120) -> str:
         files = [part for name in self.files for part in ("--file", name)]
-        command = ("docker", "compose", "--project-name", NAME, *files, "--profile", "cpu", *args)
+        command = ("docker", "compose", "--project-name", self.name, *files)
         environment = os.environ | self.environment
+        command = (*command, "--profile", "cpu", *args)
         return run(*command, cwd=self.directory, env=environment, timeout=timeout)
 
     def build(self) -> None:
@@ -95,11 +96,8 @@ def new_project(directory: Path) -> Project:
     """Not yet built."""
     copy_repository(directory)
     key = run("docker/secrets.sh", cwd=directory).splitlines()[0].rpartition(" ")[2]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     environment = QUICK | {
-        "FLANT5_PUBLISH": f"127.0.0.1:{port}",
+        "FLANT5_PUBLISH": f"127.0.0.1:{free_port()}",
         "FLANT5_REDIS_IMAGE": standin.REDIS,
         "FLANT5_API_IMAGE": API_IMAGE,
         "FLANT5_WORKER_IMAGE": WORKER_IMAGE,
@@ -109,3 +107,10 @@ def new_project(directory: Path) -> Project:
         "FLANT5_SHM_SIZE": "1g",
     }
     return Project(directory, key, environment)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

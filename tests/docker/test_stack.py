@@ -58,9 +58,8 @@ def _answer(model: Path) -> list[int]:
 
     tokenizer = T5Tokenizer.from_pretrained(model)
     question = tokenizer("Hello", return_tensors="pt")
-    loaded = T5ForConditionalGeneration.from_pretrained(model)
-    generate: Any = loaded.generate
-    return list(generate(**question, max_new_tokens=4)[0].tolist())
+    loaded: Any = T5ForConditionalGeneration.from_pretrained(model)
+    return list(loaded.generate(**question, max_new_tokens=4)[0].tolist())
 
 
 def test_a_job_outlives_a_kill_of_each_container(stack: Project, sdk: openai.OpenAI) -> None:
@@ -142,8 +141,8 @@ def test_a_worker_that_is_stopped_saves_and_goes_on_there(
     stack.up()
     job = ended(sdk, job_id)
     assert job.status == "succeeded", job.error
-    messages = [event.message for event in sdk.fine_tuning.jobs.list_events(job_id)]
-    assert any(f"from step {newest.step_number}" in message for message in messages), messages
+    messages = [event["message"] for event in follow(stack, job_id)]
+    assert any(f"goes on after step {newest.step_number} of" in message for message in messages)
 
 
 def test_what_the_compose_file_says_raises_no_warning(stack: Project) -> None:

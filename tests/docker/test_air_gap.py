@@ -1,0 +1,68 @@
+"""Hosts without a network: images from a file, a model from a directory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import openai
+import pytest
+
+from flant5_train.demo_model import save_random_model, train_vocabulary
+from flant5_train.tokenizer import SENTENCEPIECE_FILE
+from tests.docker.engine import run
+from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project
+from tests.docker.standin import REDIS
+from tests.docker.work import create, ended
+from tests.flant5_train.conftest import TINY
+from tests.stack.service import EXAMPLES
+
+pytestmark = pytest.mark.docker
+
+ISOLATED = """
+services:
+  worker-cpu:
+    networks: !override [backend]
+"""
+
+
+@pytest.fixture
+def moved_images(project: Project, tmp_path: Path) -> None:
+    """The images were saved to a file and loaded from it."""
+    images = (API_IMAGE, WORKER_IMAGE, REDIS)
+    archive = tmp_path / "images.tar"
+    run("docker", "save", "--output", str(archive), *images)
+    run("docker", "image", "rm", "--force", *images)
+    run("docker", "load", "--input", str(archive))
+    archive.unlink()
+
+
+@pytest.fixture
+def air_gapped(moved_images: None, project: Project, tmp_path: Path) -> Iterator[Project]:
+    """The worker is on the network without a way out only, and the hub is not to be asked."""
+    (project.directory / "isolated.yml").write_text(ISOLATED)
+    model = tmp_path / "models" / "small-t5"
+    model.mkdir(parents=True)
+    lines = EXAMPLES.read_text("utf-8").splitlines()
+    (model / SENTENCEPIECE_FILE).write_bytes(train_vocabulary(lines, num_pieces=500))
+    save_random_model(model, sizes=TINY)
+    environment = project.environment | {
+        "FLANT5_MODELS_DIR": str(tmp_path / "models"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    gapped = replace(project, environment=environment, files=("docker-compose.yml", "isolated.yml"))
+    gapped.up("--pull", "never")
+    yield gapped
+    gapped.down()
+
+
+def test_a_model_from_a_mounted_directory_is_trained_without_a_network(
+    air_gapped: Project,
+) -> None:
+    fetch = "import socket; socket.create_connection(('1.1.1.1', 443), timeout=3)"
+    assert air_gapped.inside("worker-cpu", "python", "-c", fetch).returncode != 0
+    with air_gapped.sdk() as sdk:
+        assert "small-t5" in [model.id for model in sdk.models.list()]
+        job = ended(sdk, create(sdk, model="small-t5", max_steps=3, model_max_length=64))
+        assert job.status == "succeeded", job.error
+        with pytest.raises(openai.BadRequestError, match="no model 'absent-t5'"):
+            create(sdk, model="absent-t5")
