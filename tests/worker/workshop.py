@@ -16,6 +16,7 @@ from worker.jobs.history import JobHistory
 from worker.jobs.home import RunDirectory
 from worker.jobs.job import Job
 from worker.jobs.store import JobStore
+from worker.processes.node import Node
 from worker.settings import WorkerSettings
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -42,7 +43,7 @@ class Workshop:
     def run(self, job_id: str, program: str = "trains.py") -> Job:
         """The job after one attempt."""
 
-        def argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
+        def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
             return [sys.executable, str(PROGRAMS / program), str(run_config)]
 
         context = open_context(self.settings, trainer_argv=argv, is_stopping=self.stopping.is_set)

@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 
 class Ending(Enum):
-    """Why the watch over a trainer ended; from SAVED on it was asked to save, and has ended."""
+    """Why the watch over a trainer ended; from SAVED to MEMBER_STOPPED it was asked to save,
+    and has ended."""
 
     ENDED = auto()
     CANCELLED = auto()
@@ -29,9 +30,18 @@ class Ending(Enum):
     """The job's own limit of time is used up."""
     STOPPED = auto()
     """The worker stops."""
+    MEMBER_STOPPED = auto()
+    """The worker of another node stops."""
+    MEMBER_OVER = auto()
+    """Another node has failed or is lost; the trainer was killed."""
 
 
-_WISHES = {Beat.PAUSE: Ending.PAUSED, Beat.CANCEL_SAVE: Ending.SAVED}
+_WISHES = {
+    Beat.PAUSE: Ending.PAUSED,
+    Beat.CANCEL_SAVE: Ending.SAVED,
+    Beat.MEMBER_STOPS: Ending.MEMBER_STOPPED,
+}
+_KILLS = {Beat.CANCEL: Ending.CANCELLED, Beat.MEMBER_OVER: Ending.MEMBER_OVER}
 
 
 class Watch:
@@ -54,9 +64,9 @@ class Watch:
         while not trainer.has_ended_within(poll_seconds):
             self._try_pump()
             beat = self._lease.keep()
-            if beat is Beat.CANCEL:
+            if beat in _KILLS:
                 trainer.kill()
-                return Ending.CANCELLED
+                return _KILLS[beat]
             if ending is Ending.ENDED:
                 ending = self._wished(beat, is_over=ends_at is not None and _is_past(ends_at))
                 if ending is not Ending.ENDED:
