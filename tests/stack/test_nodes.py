@@ -1,16 +1,13 @@
 """Jobs that need two workers, with the real trainer; the parts of the service are killed."""
 
 import hashlib
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flant5_train.progress import StepTrained
-from tests.stack.part import Part
 from tests.stack.parts import QUICK, Parts
-from tests.stack.service import EXAMPLES, Service, processes_with, wait_until
+from tests.stack.service import EXAMPLES, Service, processes_with
 
 pytestmark = pytest.mark.stack
 

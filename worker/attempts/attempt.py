@@ -29,7 +29,7 @@ from worker.gang.leader import Gang
 from worker.jobs.job import JobError
 from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
 from worker.lock import LockedError, holder_text, take_lock_to_share
-from worker.processes.launch import TRAINER_MARK
+from worker.processes.launch import TRAINER_MARK, mark_of
 from worker.processes.process_tree import kill_marked
 from worker.processes.trainer_process import TrainerProcess
 from worker.slots.slot_locks import HeldSlots
@@ -60,7 +60,7 @@ class Attempt:
         Raises LostError and StoreUnavailableError; no process is left then either.
         """
         # First, because they share the lock.
-        self._kill_stray_processes()
+        self._kill_strays(f"{TRAINER_MARK}={self._run_directory.path}")
         holder = holder_text(self._context.settings.worker_name, job_id=self._job.id)
         try:
             lock = take_lock_to_share(
@@ -106,7 +106,7 @@ class Attempt:
                 ending = self._gang.hear(ending)
         finally:
             trainer.close()
-            self._kill_stray_processes()
+            self._kill_strays(mark_of(command.environment))
         end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
         judged = judge(self._job, self._run_directory, start, end)
         self._gang.tell_words(self._run_directory.log)
@@ -140,9 +140,9 @@ class Attempt:
         self._run_directory.torch_error.unlink(missing_ok=True)
         return Start.of(self._run_directory)
 
-    def _kill_stray_processes(self) -> None:
+    def _kill_strays(self, mark: str) -> None:
         """Whoever outlived a supervisor that was killed; usually nobody."""
-        if strays := kill_marked(f"{TRAINER_MARK}={self._run_directory.path}"):
+        if strays := kill_marked(mark):
             logger.warning("job %s: killed stray processes %s", self._job.id, strays)
 
     def _conclude(self, ending: Ending, outcome: Succeeded | Failed | Interrupted) -> None:

@@ -2,7 +2,7 @@
 
 from worker.context import WorkerContext
 from worker.jobs.home import RunDirectory
-from worker.processes.launch import node_mark, trainer_environment
+from worker.processes.launch import NODE_MARK, node_mark, trainer_environment
 from worker.processes.node import Node
 from worker.processes.trainer_process import TrainerCommand
 from worker.settings import inherited_environment
@@ -25,8 +25,7 @@ def trainer_command(
         visible_devices=slots.visible_devices,
     )
     if node.rendezvous is not None:
-        name, _, value = node_mark(run_directory, context.settings.worker_name).partition("=")
-        environment[name] = value
+        environment[NODE_MARK] = node_mark(run_directory, context.settings.worker_name)
     return TrainerCommand(
         argv=context.trainer_argv(run_directory.run_config, node, grace),
         environment=environment,

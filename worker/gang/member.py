@@ -20,7 +20,7 @@ from worker.gang.leader import run_id
 from worker.jobs.gang import MemberEnd, Membership, Rendezvous
 from worker.jobs.update import Beat
 from worker.lock import LockedError, share_lock
-from worker.processes.launch import node_mark
+from worker.processes.launch import NODE_MARK, mark_of, node_mark
 from worker.processes.lines import whole_size
 from worker.processes.node import Node
 from worker.processes.process_tree import kill_marked
@@ -53,7 +53,8 @@ class Member:
         Raises LostError when the attempt is over, and StoreUnavailableError; no process is left
         then either.
         """
-        self._kill_stray_processes()
+        name = self._context.settings.worker_name
+        self._kill_strays(f"{NODE_MARK}={node_mark(self._run_directory, name)}")
         while self._rendezvous is None:
             if self._context.is_stopping():
                 self._tell(MemberEnd(kind="left", message="its worker stops"))
@@ -73,21 +74,15 @@ class Member:
     def _train(self, lock: int, rendezvous: Rendezvous) -> None:
         self._run_directory.torch_error.unlink(missing_ok=True)
         log_start = whole_size(self._run_directory.log)
-        trainer = TrainerProcess(
-            trainer_command(
-                self._node(rendezvous),
-                self._slots,
-                self._context,
-                run_directory=self._run_directory,
-            ),
-            held=(lock, *self._slots.descriptors),
-        )
+        node, run_directory = self._node(rendezvous), self._run_directory
+        command = trainer_command(node, self._slots, self._context, run_directory=run_directory)
+        trainer = TrainerProcess(command, held=(lock, *self._slots.descriptors))
         oom_kills = self._context.oom_counter.read()
         try:
             has_ended = self._watch(trainer)
         finally:
             trainer.close()
-            self._kill_stray_processes()
+            self._kill_strays(mark_of(command.environment))
         end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
         self._tell(self._end(end, log_start) if has_ended else MemberEnd(kind="left"))
 
@@ -143,8 +138,7 @@ class Member:
         heard = "" if is_heard else "; the attempt is over"
         logger.info("job %s, node %d: %s%s", self._job.id, self._membership.node, end.kind, heard)
 
-    def _kill_stray_processes(self) -> None:
+    def _kill_strays(self, mark: str) -> None:
         """This worker's own only: the leader may be on this machine as well."""
-        mark = node_mark(self._run_directory, self._context.settings.worker_name)
         if strays := kill_marked(mark):
             logger.warning("job %s: killed stray processes %s", self._job.id, strays)

@@ -67,8 +67,15 @@ def _meeting(node: Node) -> list[str]:
 
 
 def node_mark(run_directory: RunDirectory, worker_name: str) -> str:
-    """NAME=value of the variable that marks this worker's processes of a run."""
-    return f"{NODE_MARK}={run_directory.path}@{worker_name}"
+    """The value that marks this worker's processes of a run."""
+    return f"{run_directory.path}@{worker_name}"
+
+
+def mark_of(environment: Mapping[str, str]) -> str:
+    """NAME=value by which the processes that were started with this environment are found, and no
+    other worker's."""
+    name = NODE_MARK if NODE_MARK in environment else TRAINER_MARK
+    return f"{name}={environment[name]}"
 
 
 def allowed_environment(inherited: Mapping[str, str]) -> dict[str, str]:
