@@ -92,6 +92,9 @@ class Workshop:
     def wait_for_step(self, job_id: str, step: int) -> None:
         wait_until(lambda: step in self.steps(job_id), what=f"step {step} of {job_id}")
 
+    def wait_for_message(self, job_id: str, message: str) -> None:
+        wait_until(lambda: message in self.messages(job_id), what=message)
+
     def num_events(self, job_id: str) -> int:
         return self.history.events(job_id, limit=1).items[0].seq
 

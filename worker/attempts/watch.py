@@ -13,6 +13,8 @@ from worker.processes.trainer_process import TrainerProcess
 
 MAX_PORTIONS = 16
 """Portions pumped between two looks at the trainer and the lease."""
+OWN_END_SECONDS = 2.0
+"""Time a trainer gets to end by itself when another node has."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class Ending(Enum):
     MEMBER_STOPPED = auto()
     """The worker of another node stops."""
     MEMBER_OVER = auto()
-    """Another node has failed or is lost; the trainer was killed."""
+    """Another node has failed or is lost, and so this one has ended or was killed."""
 
 
 _WISHES = {
@@ -41,7 +43,6 @@ _WISHES = {
     Beat.CANCEL_SAVE: Ending.SAVED,
     Beat.MEMBER_STOPS: Ending.MEMBER_STOPPED,
 }
-_KILLS = {Beat.CANCEL: Ending.CANCELLED, Beat.MEMBER_OVER: Ending.MEMBER_OVER}
 
 
 class Watch:
@@ -64,9 +65,15 @@ class Watch:
         while not trainer.has_ended_within(poll_seconds):
             self._try_pump()
             beat = self._lease.keep()
-            if beat in _KILLS:
+            if beat is Beat.CANCEL:
                 trainer.kill()
-                return _KILLS[beat]
+                return Ending.CANCELLED
+            if beat is Beat.MEMBER_OVER:
+                # The other node may have failed because this one did, and torchrun needs a moment
+                # to say so.
+                if not trainer.has_ended_within(OWN_END_SECONDS):
+                    trainer.kill()
+                return Ending.MEMBER_OVER
             if ending is Ending.ENDED:
                 ending = self._wished(beat, is_over=ends_at is not None and _is_past(ends_at))
                 if ending is not Ending.ENDED:
