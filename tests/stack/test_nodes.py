@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from flant5_train.progress import StepTrained
+from tests.stack.faults import fault_file
 from tests.stack.part import Part
 from tests.stack.parts import QUICK, Parts
 from tests.stack.service import EXAMPLES, Service, processes_with, wait_until
@@ -24,13 +26,16 @@ SETTINGS = {
     "model_max_length": 128,
     "learning_rate": 1e-3,
 }
+WORKER = (sys.executable, "-m", "tests.stack.programs.worker_with_faults")
+"""The usual one, but for jobs on a file that a fault is named for."""
 TWO_NODES = {**SETTINGS, "num_nodes": 2}
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     home = tmp_path_factory.mktemp("home")
-    with Parts(home, settings={**QUICK, "FLANT5_NODE_ADDRESS": "127.0.0.1"}) as parts:
+    settings = {**QUICK, "FLANT5_NODE_ADDRESS": "127.0.0.1"}
+    with Parts(home, settings=settings, worker=WORKER) as parts:
         yield parts
     assert not processes_with(str(home))
 
@@ -148,7 +153,7 @@ def test_a_killed_rank_is_told_as_that_and_the_job_resumes(
     service = parts.service
     job_id, leader, member = running_gang(parts, training_file)
     worker = (leader, member)[node]
-    rank = processes_below(worker.pid, "flant5_train.train")[-1]
+    rank = processes_below(worker.pid, f"{job_id}/run.json")[-1]
     os.kill(rank, signal.SIGKILL)
     job = service.ended(job_id)
     assert (job["status"], job["attempt"]) == ("succeeded", 2), job["error"]
@@ -167,6 +172,30 @@ def test_a_cancelled_job_leaves_no_process_on_any_node(parts: Parts, training_fi
     httpx.post(f"{service.url}/fine_tuning/jobs/{job_id}/cancel").raise_for_status()
     wait_until(lambda: not any(process.is_running for process in before), seconds=5)
     assert service.ended(job_id)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("cuda_oom", "cuda_oom", "CUDA out of memory. Tried to allocate 2.00 GiB"),
+        ("nan", "nan_loss", "is nan at step 3 of 24"),
+        ("sys_exit", "internal", "a training process ended with exit code 3"),
+        ("os_exit", "internal", "a training process ended with exit code 5"),
+    ],
+)
+def test_a_failure_of_a_rank_on_the_other_node_is_named(
+    parts: Parts, fault: str, code: str, words: str
+) -> None:
+    """The faults strike in the last rank, which is the member's."""
+    service = parts.service
+    file_id = service.upload(EXAMPLES)
+    path = fault_file(service.home, file_id)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(fault)
+    job = service.ended(service.submit(file_id, **TWO_NODES))
+    assert (job["status"], job["attempt"]) == ("failed", 1)
+    assert job["error"]["code"] == code, job["error"]
+    assert words in job["error"]["message"]
 
 
 def test_with_one_worker_the_job_waits_and_says_why(parts: Parts, training_file: str) -> None:
