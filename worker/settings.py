@@ -47,7 +47,7 @@ class WorkerSettings(SharedSettings):
     gang_seconds: float = Field(5.0, ge=0)
     """Time a worker waits for others at a job of several nodes; after that it looks for another
     job."""
-    node_address: str | None = None
+    node_address: str | None = Field(None, pattern=r"^\S*$")
     """Address at which other workers reach this one when it leads a job of several nodes; default:
     that of the host's name."""
     node_port: int = Field(0, ge=0, le=65535)

@@ -12,7 +12,8 @@ for _, id in ipairs(redis.call('ZRANGE', INDEX.running, 0, -1)) do
   local membership = membership_of(worker, id)
   if membership then return membership end
 end
-local former = redis.call('HGET', worker_key(worker), 'sits_at')
+local seat = redis.call('HMGET', worker_key(worker), 'sits_at', 'sits_until')
+local former = seat[1] and tonumber(seat[2]) > at and seat[1]
 leave_seat(worker)
 local idle, seated = free_workers(at)
 
