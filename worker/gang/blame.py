@@ -19,14 +19,20 @@ def blame(
 ) -> Failed | Interrupted:
     """The outcome of the attempt: the leader's `own`, or what a member makes of it. A member that
     said nothing for `silent_seconds` is lost."""
-    candidates = [(_weight(own), own)]
+    candidates: list[tuple[int, Failed | Interrupted]] = []
     for member in members:
         if member.end is not None and member.end.kind == "failed":
-            outcome = outcome_of(_cause(member.worker, member.end))
-            candidates.append((_weight(outcome), outcome))
+            # They read the same error.json, which says nothing of them then.
+            if member.end.message != _message(own):
+                outcome = outcome_of(_cause(member.worker, member.end))
+                candidates.append((_weight(outcome), outcome))
         elif is_lost(member, silent_seconds):
             reason = f"no sign of life from worker {member.worker}"
             candidates.append((_LOST, Interrupted(reason)))
+    ours = _weight(own), own
+    # Of nodes that only lost another one, ours may have been ended by ourselves.
+    is_vaguest = ours[0] == max(_WEIGHTS.values())
+    candidates = [*candidates, ours] if is_vaguest else [ours, *candidates]
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
@@ -38,6 +44,10 @@ def is_lost(member: MemberNews, silent_seconds: float) -> bool:
 def _cause(worker: str, end: MemberEnd) -> Cause:
     message = f"on worker {worker}: {end.message}"
     return Cause(end.code, message, param=end.param, killed_by=end.killed_by)
+
+
+def _message(outcome: Failed | Interrupted) -> str:
+    return outcome.error.message if isinstance(outcome, Failed) else outcome.reason
 
 
 def _weight(outcome: Failed | Interrupted) -> int:

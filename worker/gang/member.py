@@ -17,6 +17,7 @@ from worker.causes.cause import cause_of
 from worker.causes.traces import End, Traces
 from worker.context import WorkerContext
 from worker.gang.leader import run_id
+from worker.gang.obstacle import obstacle_to
 from worker.jobs.gang import MemberEnd, Membership, Rendezvous
 from worker.jobs.update import Beat
 from worker.lock import LockedError, share_lock
@@ -61,6 +62,9 @@ class Member:
                 return
             self._lease.keep()
             time.sleep(self._context.settings.poll_seconds)
+        if (obstacle := obstacle_to(self._run_directory, self._rendezvous)) is not None:
+            self._tell(MemberEnd(kind="failed", message=obstacle))
+            return
         try:
             lock = share_lock(self._run_directory.lock, patience_seconds=LOCK_SECONDS)
         except LockedError as error:

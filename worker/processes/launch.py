@@ -33,6 +33,10 @@ NODE_MARK = "FLANT5_RUN_NODE"
 """The variable that marks the processes of one worker among those of a run on several nodes: two of
 its workers may be on one machine."""
 
+MEET_SECONDS = 180
+"""Time in which all nodes have to come to the rendezvous; they start within seconds, but a network
+may not let them through."""
+
 TrainerArgv = Callable[[Path, Node, float], list[str]]
 """(run.json, what of the run is on this machine, grace seconds) -> the command that trains."""
 
@@ -59,6 +63,7 @@ def _meeting(node: Node) -> list[str]:
     return [
         *("--rdzv-backend", "static"),
         *("--rdzv-id", node.run_id),
+        *("--rdzv-conf", f"timeout={MEET_SECONDS}"),
         *("--nnodes", str(node.num_nodes)),
         *("--node-rank", str(node.number)),
         *("--master-addr", node.rendezvous.address),

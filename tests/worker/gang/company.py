@@ -50,7 +50,9 @@ class Company:
         """Waits for the workshop's worker to sit, then claims the job and tells where to meet."""
         wait_until(lambda: self.redis.hget("flant5:worker:gpu-0", "sits_at") == job.id)
         claim = self.comes(Claim)
-        self.workshop.run_directory(job.id).path.mkdir(parents=True, exist_ok=True)
+        directory = self.workshop.run_directory(job.id)
+        directory.path.mkdir(parents=True, exist_ok=True)
+        directory.run_config.write_text("{}")
         assert self.workshop.store.gangs.meet(claim, HERE)
         return claim
 
