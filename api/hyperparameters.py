@@ -46,7 +46,8 @@ def echo(hyperparameters: Hyperparameters) -> EchoedHyperparameters:
         n_epochs=int(epochs) if epochs.is_integer() else epochs,
         batch_size=hyperparameters.per_device_train_batch_size
         * hyperparameters.gradient_accumulation_steps
-        * hyperparameters.num_gpus,
+        * hyperparameters.num_gpus
+        * hyperparameters.num_nodes,
         learning_rate_multiplier=_rounded(hyperparameters.learning_rate / _DEFAULTS.learning_rate),
     )
 
@@ -70,8 +71,9 @@ def _shape_of_batch(
     requested: RequestedHyperparameters, *, given: set[str], place: str
 ) -> dict[str, int]:
     """Pairs per forward pass and passes per step that make `batch_size` pairs per step."""
-    batch_size, num_gpus = requested.batch_size or 0, requested.num_gpus
-    per_gpu = batch_size // num_gpus
+    batch_size = requested.batch_size or 0
+    num_processes = requested.num_gpus * requested.num_nodes
+    per_gpu = batch_size // num_processes
     num_passes = requested.gradient_accumulation_steps
     if "per_device_train_batch_size" in given:
         per_pass = requested.per_device_train_batch_size
@@ -81,12 +83,13 @@ def _shape_of_batch(
         per_pass = _largest_divisor(per_gpu, at_most=_DEFAULTS.per_device_train_batch_size)
     if "gradient_accumulation_steps" not in given:
         num_passes = per_gpu // per_pass
-    if per_pass * num_passes * num_gpus != batch_size:
+    if per_pass * num_passes * num_processes != batch_size:
         named = sorted(given & {"per_device_train_batch_size", "gradient_accumulation_steps"})
-        parts = ", ".join(f"{name} {getattr(requested, name)}" for name in [*named, "num_gpus"])
+        named += ["num_gpus"] if requested.num_nodes == 1 else ["num_gpus", "num_nodes"]
+        parts = ", ".join(f"{name} {getattr(requested, name)}" for name in named)
         raise InvalidRequestError(
             f"{place}.batch_size: {batch_size} can't be made with {parts}; it is "
-            "per_device_train_batch_size x gradient_accumulation_steps x num_gpus",
+            "per_device_train_batch_size x gradient_accumulation_steps x num_gpus x num_nodes",
             param=f"{place}.batch_size",
         )
     return {"per_device_train_batch_size": per_pass, "gradient_accumulation_steps": num_passes}

@@ -88,7 +88,9 @@ class Hyperparameters(BaseModel):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     num_gpus: int = Field(1, ge=1, le=64)
-    """Training processes, one per GPU; on a machine without GPUs, CPU processes."""
+    """Training processes per node, one per GPU; on a machine without GPUs, CPU processes."""
+    num_nodes: int = Field(1, ge=1, le=64)
+    """Workers that train together, each with `num_gpus` processes."""
 
     @model_validator(mode="after")
     def _has_steps(self) -> Self:
@@ -126,9 +128,9 @@ class RunConfig(BaseModel):
     def write(self, path: Path) -> None:
         """Write the flat JSON file that `python -m flant5_train.train run.json` reads.
 
-        `num_gpus` is left out: it is torchrun's argument, not the trainer's.
+        `num_gpus` and `num_nodes` are left out: they are torchrun's arguments, not the trainer's.
         """
         flat: dict[str, object] = self.model_dump(mode="json", exclude={"hyperparameters"})
-        flat |= self.hyperparameters.model_dump(mode="json", exclude={"num_gpus"})
+        flat |= self.hyperparameters.model_dump(mode="json", exclude={"num_gpus", "num_nodes"})
         flat["output_dir"] = str(self.output_dir)
         path.write_text(json.dumps(flat, indent=2) + "\n", encoding="utf-8")

@@ -70,7 +70,8 @@ class Failure(BaseModel):
         """Write `path` unless another process was first."""
         path.parent.mkdir(parents=True, exist_ok=True)
         _room(path).unlink(missing_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        # With the rank, because processes of two nodes may have the same id.
+        draft = path.with_name(f"{path.name}.{self.rank}-{os.getpid()}")
         try:
             draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
             os.link(draft, path)

@@ -8,6 +8,7 @@ from worker.causes.oom import OomCounter
 from worker.jobs.connection import open_redis
 from worker.jobs.files import FileStore
 from worker.jobs.models import ModelCatalog
+from worker.jobs.queue import Doorbell
 from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry
 from worker.processes.launch import TrainerArgv
@@ -31,6 +32,7 @@ class WorkerContext:
     probe_argv: ProbeArgv
     oom_counter: OomCounter
     trainer_argv: TrainerArgv
+    doorbell: Doorbell
     is_stopping: Callable[[], bool]
     """Whether the worker was told to stop."""
 
@@ -56,6 +58,7 @@ def open_context(
         probe_argv=probe_argv_of(settings.probe_command),
         oom_counter=OomCounter(),
         trainer_argv=trainer_argv,
+        doorbell=Doorbell(settings.redis_url),
         is_stopping=is_stopping,
     )
 

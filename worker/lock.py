@@ -38,6 +38,14 @@ def take_lock_to_share(path: Path, *, holder: str, patience_seconds: float) -> i
     return descriptor
 
 
+def share_lock(path: Path, *, patience_seconds: float) -> int:
+    """A descriptor that holds a lock together with those who share it already.
+
+    Raises LockedError when somebody holds it alone for longer than `patience_seconds`.
+    """
+    return _take(path, (fcntl.LOCK_SH,), patience_seconds=patience_seconds)
+
+
 def holder_text(worker_name: str, *, job_id: str = "") -> str:
     """How this process is named in the locks that it takes."""
     job = f", job {job_id}" if job_id else ""

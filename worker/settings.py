@@ -44,6 +44,14 @@ class WorkerSettings(SharedSettings):
     names as arguments and ends with 0 when they are; unset means a short test by CUDA."""
     probe_seconds: float = Field(30.0, gt=0)
     """Time the test of the GPUs may take."""
+    gang_seconds: float = Field(5.0, ge=0)
+    """Time a worker waits for others at a job of several nodes; after that it looks for another
+    job."""
+    node_address: str | None = Field(None, pattern=r"^\S*$")
+    """Address at which other workers reach this one when it leads a job of several nodes; default:
+    that of the host's name."""
+    node_port: int = Field(0, ge=0, le=65535)
+    """Port for that; 0 means a free one."""
     presence_seconds: float = Field(20.0, gt=0)
     """Time after which a worker that says nothing counts as gone."""
     keeper_seconds: float = Field(0.5, gt=0)

@@ -14,7 +14,8 @@ class RequestedHyperparameters(Hyperparameters):
     """Another name of `num_train_epochs`."""
     batch_size: int | None = Field(None, ge=1, le=2**22)
     """Pairs per optimizer step, over all processes: `per_device_train_batch_size` x
-    `gradient_accumulation_steps` x `num_gpus`, which are chosen to give it."""
+    `gradient_accumulation_steps` x `num_gpus` x `num_nodes`; the first two are chosen to give
+    it."""
     learning_rate_multiplier: float | None = Field(None, gt=0, le=1e6)
     """Factor on the default of `learning_rate`."""
 

@@ -88,6 +88,8 @@ class JobObject(Identified):
     estimated_finish: int | None
     attempt: int
     """Executions of the trainer begun so far."""
+    workers: tuple[str, ...]
+    """The workers that run it, the one that leads first; more than one for `num_nodes` above 1."""
     retry_at: int | None
     """When a queued job that lost attempts may run again."""
     run_seconds: float
@@ -136,6 +138,7 @@ class JobObject(Identified):
             progress=JobProgress.of(job),
             estimated_finish=_estimated_finish(job, now),
             attempt=job.attempt,
+            workers=job.workers,
             retry_at=_seconds(job.retry_at),
             run_seconds=job.run_seconds,
             max_run_seconds=job.spec.max_run_seconds,

@@ -78,6 +78,13 @@ def test_hyperparameters_of_the_sdk_become_ours(
         ({"batch_size": 10, "num_gpus": 4}, "batch_size", "can't be made with num_gpus 4"),
         ({"batch_size": 2, "num_gpus": 4}, "batch_size", "can't be made"),
         (
+            {"batch_size": 6, "num_gpus": 2, "num_nodes": 2},
+            "batch_size",
+            "can't be made with num_gpus 2, num_nodes 2",
+        ),
+        ({"num_nodes": 0}, "num_nodes", "greater than or equal to 1"),
+        ({"num_nodes": 65}, "num_nodes", "less than or equal to 64"),
+        (
             {"batch_size": 10, "per_device_train_batch_size": 4},
             "batch_size",
             "can't be made with per_device_train_batch_size 4, num_gpus 1",

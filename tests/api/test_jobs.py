@@ -44,6 +44,7 @@ def test_a_new_job_has_every_key_of_the_sdk_also_those_that_are_null(client: Tes
         "progress": None,
         "estimated_finish": None,
         "attempt": 0,
+        "workers": [],
         "retry_at": None,
         "run_seconds": 0.0,
         "max_run_seconds": None,

@@ -18,6 +18,7 @@ _SMALL: Mapping[str, object] = {
 SPECS: Mapping[str, Mapping[str, object]] = {
     "one rank": {**_SMALL, "max_steps": 40, "num_gpus": 1},
     "two ranks": {**_SMALL, "max_steps": 24, "num_gpus": 2},
+    "two nodes": {**_SMALL, "max_steps": 24, "num_nodes": 2},
 }
 
 

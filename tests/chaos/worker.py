@@ -5,13 +5,14 @@ from pathlib import Path
 
 from worker.__main__ import main
 from worker.processes.launch import torchrun_argv
+from worker.processes.node import Node
 
 TRAINER = "flant5_train.train"
 WITNESS = "tests.chaos.witness"
 
 
-def argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
-    real = torchrun_argv(run_config, num_processes, grace_seconds)
+def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+    real = torchrun_argv(run_config, node, grace_seconds)
     assert TRAINER in real, f"nothing to replace in {real}"
     return [WITNESS if argument == TRAINER else argument for argument in real]
 

@@ -13,7 +13,7 @@ from flant5_train.arguments import (
 )
 from flant5_train.config import Hyperparameters, OnBadRecord, RunConfig
 
-TORCHRUNS_OWN = {"num_gpus"}
+TORCHRUNS_OWN = {"num_gpus", "num_nodes"}
 
 
 def test_each_hyperparameter_is_an_argument_of_the_trainer() -> None:

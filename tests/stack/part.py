@@ -91,6 +91,11 @@ class Part:
         for pid in frozen:
             _signal(pid, signal.SIGCONT)
 
+    def start(self) -> None:
+        """Takes a `stop` back."""
+        with self._lock:
+            self._is_wanted = True
+
     def stop(self) -> None:
         """SIGTERM, SIGKILL when that takes too long; it stays away."""
         with self._lock:

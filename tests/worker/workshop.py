@@ -16,6 +16,7 @@ from worker.jobs.history import JobHistory
 from worker.jobs.home import RunDirectory
 from worker.jobs.job import Job
 from worker.jobs.store import JobStore
+from worker.processes.node import Node
 from worker.settings import WorkerSettings
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -42,7 +43,7 @@ class Workshop:
     def run(self, job_id: str, program: str = "trains.py") -> Job:
         """The job after one attempt."""
 
-        def argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
+        def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
             return [sys.executable, str(PROGRAMS / program), str(run_config)]
 
         context = open_context(self.settings, trainer_argv=argv, is_stopping=self.stopping.is_set)
@@ -90,6 +91,9 @@ class Workshop:
 
     def wait_for_step(self, job_id: str, step: int) -> None:
         wait_until(lambda: step in self.steps(job_id), what=f"step {step} of {job_id}")
+
+    def wait_for_message(self, job_id: str, message: str) -> None:
+        wait_until(lambda: message in self.messages(job_id), what=message)
 
     def num_events(self, job_id: str) -> int:
         return self.history.events(job_id, limit=1).items[0].seq

@@ -16,6 +16,7 @@ from flant5_train.config import RunConfig
 from flant5_train.failure import FailureCode
 from worker.attempts.attempt_record import AttemptRecord, write_attempt
 from worker.attempts.closing import LOST, Closing, loss_of
+from worker.attempts.command import trainer_command
 from worker.attempts.lease import Lease
 from worker.attempts.pump import Pump
 from worker.attempts.result import valid_result
@@ -24,19 +25,17 @@ from worker.attempts.watch import Ending, Watch
 from worker.causes.outcome import Interrupted, Start, judge
 from worker.causes.traces import End
 from worker.context import WorkerContext
+from worker.gang.leader import Gang
 from worker.jobs.job import JobError
 from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
 from worker.lock import LockedError, holder_text, take_lock_to_share
-from worker.processes.launch import TRAINER_MARK, trainer_environment
+from worker.processes.launch import TRAINER_MARK, mark_of
 from worker.processes.process_tree import kill_marked
-from worker.processes.trainer_process import TrainerCommand, TrainerProcess
-from worker.settings import inherited_environment
+from worker.processes.trainer_process import TrainerProcess
 from worker.slots.slot_locks import HeldSlots
 
 LOCK_SECONDS = 5.0
 """Time the processes of an attempt that was lost have to be gone; they need a tenth of a second."""
-SPARE_SECONDS = 2.0
-"""What the supervisor waits longer than torchrun does, so that torchrun says why it ends."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +49,10 @@ class Attempt:
         self._slots = slots
         self._context = context
         self._run_directory = context.settings.home_directories.run_directory(claim.job.id)
-        self._lease = Lease(context.store, claim, context.settings)
+        self._lease = Lease.of(claim, context.store, context.settings)
         self._pump = Pump(context.store, claim, self._run_directory)
         self._closing = Closing(claim, context, lease=self._lease, pump=self._pump)
+        self._gang = Gang(claim, context, lease=self._lease)
 
     def run(self) -> None:
         """Returns when the job is told its end, or is back in the queue.
@@ -60,7 +60,7 @@ class Attempt:
         Raises LostError and StoreUnavailableError; no process is left then either.
         """
         # First, because they share the lock.
-        self._kill_stray_processes()
+        self._kill_strays(f"{TRAINER_MARK}={self._run_directory.path}")
         holder = holder_text(self._context.settings.worker_name, job_id=self._job.id)
         try:
             lock = take_lock_to_share(
@@ -90,7 +90,10 @@ class Attempt:
                 raise
             self._closing.finish(Failed(_disk_full(error)))
             return
-        trainer = TrainerProcess(self._command(run_config), held=(lock, *self._slots.descriptors))
+        command = trainer_command(
+            self._gang.call(), self._slots, self._context, run_directory=self._run_directory
+        )
+        trainer = TrainerProcess(command, held=(lock, *self._slots.descriptors))
         oom_kills = self._context.oom_counter.read()
         watch = Watch(self._lease, self._pump, is_stopping=self._context.is_stopping)
         try:
@@ -99,11 +102,15 @@ class Attempt:
                 poll_seconds=self._context.settings.poll_seconds,
                 seconds_left=self._seconds_left(),
             )
+            if trainer.exit_code != 0:
+                ending = self._gang.hear(ending)
         finally:
             trainer.close()
-            self._kill_stray_processes()
+            self._kill_strays(mark_of(command.environment))
         end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
-        self._conclude(ending, judge(self._job, self._run_directory, start, end))
+        judged = judge(self._job, self._run_directory, start, end)
+        self._gang.tell_words(self._run_directory.log)
+        self._conclude(ending, self._gang.judge(judged))
 
     def _earlier_outcome(self) -> Outcome | None:
         """The outcome of an attempt that was lost between its end and telling it."""
@@ -133,26 +140,10 @@ class Attempt:
         self._run_directory.torch_error.unlink(missing_ok=True)
         return Start.of(self._run_directory)
 
-    def _kill_stray_processes(self) -> None:
+    def _kill_strays(self, mark: str) -> None:
         """Whoever outlived a supervisor that was killed; usually nobody."""
-        if strays := kill_marked(f"{TRAINER_MARK}={self._run_directory.path}"):
+        if strays := kill_marked(mark):
             logger.warning("job %s: killed stray processes %s", self._job.id, strays)
-
-    def _command(self, run_config: RunConfig) -> TrainerCommand:
-        num_processes = run_config.hyperparameters.num_gpus
-        grace = self._context.settings.trainer_grace_seconds
-        return TrainerCommand(
-            argv=self._context.trainer_argv(self._run_directory.run_config, num_processes, grace),
-            environment=trainer_environment(
-                inherited_environment(),
-                num_processes=num_processes,
-                run_directory=self._run_directory,
-                held_locks=(self._run_directory.lock, *self._slots.paths),
-                visible_devices=self._slots.visible_devices,
-            ),
-            log=self._run_directory.log,
-            grace_seconds=grace + SPARE_SECONDS,
-        )
 
     def _conclude(self, ending: Ending, outcome: Succeeded | Failed | Interrupted) -> None:
         if isinstance(outcome, Succeeded):
@@ -177,7 +168,11 @@ class Attempt:
         )
 
 
-_REASONS = {Ending.STOPPED: "the worker stops", Ending.PAUSED: "it is to pause"}
+_REASONS = {
+    Ending.STOPPED: "the worker stops",
+    Ending.MEMBER_STOPPED: "one of its workers stops",
+    Ending.PAUSED: "it is to pause",
+}
 
 
 def _is_from_stopping(outcome: Failed | Interrupted) -> bool:

@@ -5,7 +5,10 @@ import logging
 from worker.attempts.attempt import Attempt
 from worker.attempts.pump import LostError
 from worker.context import WorkerContext
+from worker.gang.member import Member
+from worker.gang.seat import find_work
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.gang import Membership
 from worker.jobs.update import Claim
 from worker.slots.probe import probe
 from worker.slots.slot_locks import HeldSlots
@@ -36,7 +39,7 @@ def run_job(job_id: str, context: WorkerContext) -> None:
         _run(claim, held, context)
 
 
-def _claim(held: HeldSlots, context: WorkerContext) -> Claim | None:
+def _claim(held: HeldSlots, context: WorkerContext) -> Claim | Membership | None:
     """A job, or none for slots that are sick: those must not take jobs to fail them all."""
     settings = context.settings
     sick = probe(held.slots, argv=context.probe_argv, timeout_seconds=settings.probe_seconds)
@@ -44,19 +47,19 @@ def _claim(held: HeldSlots, context: WorkerContext) -> Claim | None:
     if sick is not None:
         logger.error("this worker takes no jobs: %s", sick)
         return None
-    return context.store.leases.claim(
-        worker=settings.worker_name,
-        num_slots=len(held.slots),
-        lease_seconds=settings.lease_seconds,
-    )
+    return find_work(context, num_slots=len(held.slots))
 
 
-def _run(claim: Claim, held: HeldSlots, context: WorkerContext) -> None:
-    job_id = claim.job.id
-    logger.info("job %s: attempt %d begins", job_id, claim.attempt)
+def _run(claim: Claim | Membership, held: HeldSlots, context: WorkerContext) -> None:
+    job_id, attempt = claim.job.id, claim.job.attempt
     try:
-        Attempt(claim, held, context).run()
+        if isinstance(claim, Membership):
+            logger.info("job %s: node %d of attempt %d begins", job_id, claim.node, attempt)
+            Member(claim, held, context).run()
+        else:
+            logger.info("job %s: attempt %d begins", job_id, attempt)
+            Attempt(claim, held, context).run()
     except LostError as error:
-        logger.warning("job %s: attempt %d ends: %s", job_id, claim.attempt, error)
+        logger.warning("job %s: attempt %d ends: %s", job_id, attempt, error)
     except StoreUnavailableError as error:
         logger.warning("job %s: its end could not be told: %s", job_id, error)

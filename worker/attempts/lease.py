@@ -20,26 +20,35 @@ class Lease:
     """Beats when it is time to. Its clock runs from before a beat is sent, so that the worker
     gives up before the server does."""
 
-    def __init__(self, store: JobStore, claim: Claim, settings: WorkerSettings) -> None:
-        self._store = store
-        self._claim = claim
+    def __init__(self, beat: Callable[[], Beat], *, job_id: str, settings: WorkerSettings) -> None:
+        self._beat = beat
+        self._job_id = job_id
         self._settings = settings
         self._kept_at = time.monotonic()
         self._tried_at = self._kept_at
 
+    @classmethod
+    def of(cls, claim: Claim, store: JobStore, settings: WorkerSettings) -> "Lease":
+        """The one that a claim gave."""
+        return cls(
+            lambda: store.leases.beat(claim, settings.lease_seconds),
+            job_id=claim.job.id,
+            settings=settings,
+        )
+
     def keep(self) -> Beat:
-        """GO_ON or CANCEL. Raises LostError when the job is another's, or may be soon."""
+        """What the store answers. Raises LostError when the job is another's, or may be soon."""
         now = time.monotonic()
         if now - self._tried_at >= self._settings.beat_seconds:
             self._tried_at = now
             try:
-                beat = self._store.leases.beat(self._claim, self._settings.lease_seconds)
+                beat = self._beat()
             except StoreUnavailableError as error:
-                logger.warning("job %s: no beat: %s", self._claim.job.id, error)
+                logger.warning("job %s: no beat: %s", self._job_id, error)
             else:
                 self._kept_at = now
                 if beat is Beat.LOST:
-                    raise LostError("another worker has the job")
+                    raise LostError("the job is no longer this worker's")
                 return beat
         if now - self._kept_at > self._settings.self_fence_seconds:
             raise LostError(f"no answer from Redis for {now - self._kept_at:.0f} s")
@@ -58,6 +67,6 @@ class Lease:
             except StoreUnavailableError as error:
                 if time.monotonic() > give_up_at:
                     raise
-                logger.warning("job %s: trying again: %s", self._claim.job.id, error)
+                logger.warning("job %s: trying again: %s", self._job_id, error)
             self.keep()
             time.sleep(self._settings.poll_seconds)

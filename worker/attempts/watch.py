@@ -13,12 +13,15 @@ from worker.processes.trainer_process import TrainerProcess
 
 MAX_PORTIONS = 16
 """Portions pumped between two looks at the trainer and the lease."""
+OWN_END_SECONDS = 2.0
+"""Time a trainer gets to end by itself when another node has."""
 
 logger = logging.getLogger(__name__)
 
 
 class Ending(Enum):
-    """Why the watch over a trainer ended; from SAVED on it was asked to save, and has ended."""
+    """Why the watch over a trainer ended; from SAVED to MEMBER_STOPPED it was asked to save,
+    and has ended."""
 
     ENDED = auto()
     CANCELLED = auto()
@@ -29,9 +32,17 @@ class Ending(Enum):
     """The job's own limit of time is used up."""
     STOPPED = auto()
     """The worker stops."""
+    MEMBER_STOPPED = auto()
+    """The worker of another node stops."""
+    MEMBER_OVER = auto()
+    """Another node has failed or is lost, and so this one has ended or was killed."""
 
 
-_WISHES = {Beat.PAUSE: Ending.PAUSED, Beat.CANCEL_SAVE: Ending.SAVED}
+_WISHES = {
+    Beat.PAUSE: Ending.PAUSED,
+    Beat.CANCEL_SAVE: Ending.SAVED,
+    Beat.MEMBER_STOPS: Ending.MEMBER_STOPPED,
+}
 
 
 class Watch:
@@ -57,6 +68,12 @@ class Watch:
             if beat is Beat.CANCEL:
                 trainer.kill()
                 return Ending.CANCELLED
+            if beat is Beat.MEMBER_OVER:
+                # The other node may have failed because this one did, and torchrun needs a moment
+                # to say so.
+                if not trainer.has_ended_within(OWN_END_SECONDS):
+                    trainer.kill()
+                return Ending.MEMBER_OVER
             if ending is Ending.ENDED:
                 ending = self._wished(beat, is_over=ends_at is not None and _is_past(ends_at))
                 if ending is not Ending.ENDED:

@@ -15,7 +15,7 @@ from worker.causes.torchrun_summary import Summary, signal_name
 from worker.causes.traces import Traces
 from worker.processes.supervisor import LIFELINE_CUT
 
-_VAGUE = {FailureCode.INTERNAL, FailureCode.WORKER_LOST, FailureCode.KILLED}
+VAGUE = {FailureCode.INTERNAL, FailureCode.WORKER_LOST, FailureCode.KILLED}
 """What a process may also say that only suffers from the end of another one."""
 
 
@@ -32,7 +32,7 @@ class Cause:
 def cause_of(traces: Traces, *, stopped_at: int | None) -> Cause:
     """`stopped_at` is the step at which the trainer ended in good order, on SIGTERM."""
     failure = traces.failure
-    if failure is not None and failure.code not in _VAGUE:
+    if failure is not None and failure.code not in VAGUE:
         return Cause(failure.code, failure.message, failure.param)
     if traces.summary is not None and (found := _of_rank(traces.summary, traces)):
         return found

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from flant5_train.failure import FailureCode
 from flant5_train.progress import ModelSaved, Record, Stopped, parse_record
-from worker.causes.cause import cause_of
+from worker.causes.cause import Cause, cause_of
 from worker.causes.retry import Retry, retry_after
 from worker.causes.traces import End, Traces
 from worker.jobs.home import RunDirectory
@@ -62,6 +62,11 @@ def judge(
         Traces.of(run_directory, log_start=start.log, end=end),
         stopped_at=last.step if isinstance(last, Stopped) else None,
     )
+    return outcome_of(cause)
+
+
+def outcome_of(cause: Cause) -> Failed | Interrupted:
+    """What follows for the job from why its attempt failed."""
     retry = retry_after(cause.code, killed_by=cause.killed_by)
     if retry is Retry.NEVER:
         return Failed(JobError(code=cause.code.value, message=cause.message, param=cause.param))

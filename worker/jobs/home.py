@@ -9,7 +9,7 @@ slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
 redis/                 data of the embedded server (`flant5 up`)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -18,6 +18,12 @@ class RunDirectory:
     """The files of one job, shared by the worker that writes and the API that reads."""
 
     path: Path
+    node: int = 0
+    """Whose log it is about: 0 is the node of the worker that leads the attempt."""
+
+    def on_node(self, node: int) -> "RunDirectory":
+        """The same directory with that node's own log."""
+        return replace(self, node=node)
 
     @property
     def job_record(self) -> Path:
@@ -42,7 +48,7 @@ class RunDirectory:
     @property
     def log(self) -> Path:
         """Standard output and standard error of the trainer."""
-        return self.path / "train.log"
+        return self.path / ("train.log" if self.node == 0 else f"node-{self.node}.log")
 
     @property
     def failure(self) -> Path:
@@ -52,7 +58,8 @@ class RunDirectory:
     @property
     def torch_error(self) -> Path:
         """What torchrun knows about a failure (TORCHELASTIC_ERROR_FILE)."""
-        return self.path / "torch_error.json"
+        of_node = "" if self.node == 0 else f"-node-{self.node}"
+        return self.path / f"torch_error{of_node}.json"
 
     @property
     def result(self) -> Path:

@@ -59,6 +59,8 @@ class Job(BaseModel):
     """Executions of the trainer begun so far."""
     worker: str | None = None
     """The worker that holds the lease."""
+    workers: tuple[str, ...] = ()
+    """All workers of the running attempt, the one that holds the lease first."""
     last_heartbeat_at: float | None = None
     cancel_requested: Literal["force", "save"] | None = None
     """`save`: with a checkpoint first."""

@@ -32,6 +32,10 @@ def checkpoints(job_id: str) -> str:
     return f"{job(job_id)}:checkpoints"
 
 
+def members(job_id: str) -> str:
+    return f"{job(job_id)}:members"
+
+
 def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
 

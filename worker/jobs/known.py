@@ -41,6 +41,7 @@ def encode_known(known: Known) -> str:
         "metadata": json.dumps(record.spec.metadata),
         "owner": record.owner,
         "num_slots": record.spec.hyperparameters.num_gpus,
+        "num_nodes": record.spec.hyperparameters.num_nodes,
         "priority": record.spec.priority,
         "created_at": round(record.created_at * 1000),
         "epoch": str(known.epoch),

@@ -8,6 +8,8 @@ from redis import Redis
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
 from worker.jobs.errors import NotFoundError
+from worker.jobs.gang import Membership, Seat
+from worker.jobs.gangs import Gangs
 from worker.jobs.known import Known, encode_known
 from worker.jobs.life import Status
 from worker.jobs.records import encode_update, read_job
@@ -33,11 +35,35 @@ class Leases:
         self._redis = redis
         self._scripts = scripts
         self._rules = rules
+        self._gangs = Gangs(redis, scripts)
 
     def claim(self, *, worker: str, num_slots: int, lease_seconds: float) -> Claim | None:
         """queued -> running under a new epoch, for the best job that `num_slots` are enough for;
-        None when there is nothing to claim."""
-        job_id = self._scripts.run(
+        None when there is nothing to claim. The worker waits for no others: it leads a job of
+        several nodes only if enough of them sit there."""
+        found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
+        return found if isinstance(found, Claim) else None
+
+    def claim_or_sit(
+        self, *, worker: str, num_slots: int, lease_seconds: float
+    ) -> Claim | Membership | Seat | None:
+        """As `claim`; and at a job of several nodes, if there are workers enough, a seat for
+        `Rules.seat_seconds`, or the worker's part in the attempt that others have begun
+        meanwhile."""
+        return self._look(worker, num_slots, lease_seconds, seat_seconds=self._rules.seat_seconds)
+
+    def claim_or_join(
+        self, *, worker: str, num_slots: int, lease_seconds: float
+    ) -> Claim | Membership | None:
+        """As `claim_or_sit`, but the worker gives its seat back and takes no other."""
+        found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
+        assert not isinstance(found, Seat), "no seat was asked for"
+        return found
+
+    def _look(
+        self, worker: str, num_slots: int, lease_seconds: float, *, seat_seconds: float
+    ) -> Claim | Membership | Seat | None:
+        answer = self._scripts.run(
             "claim",
             worker,
             num_slots,
@@ -45,8 +71,15 @@ class Leases:
             secrets.token_hex(16),
             self._rules.max_running,
             int(self._rules.left_seconds * 1000),
+            int(seat_seconds * 1000),
         )
-        return None if job_id is None else self._claim_of(job_id)
+        if answer is None:
+            return None
+        if answer[0] == "claimed":
+            return self._claim_of(answer[1])
+        if answer[0] == "member":
+            return self._gangs.membership(worker, answer)
+        return Seat(job_id=answer[1], is_new=bool(answer[2]))
 
     def restore(self, known: Known, *, holder: str | None, lease_seconds: float) -> Claim | None:
         """A job that the store does not know, as its run directory tells it: held by `holder`, who
@@ -106,8 +139,8 @@ class Leases:
     def release_worker(
         self, worker: str, *, reason: str = "its worker was restarted", only: str | None = None
     ) -> tuple[str, ...]:
-        """What this worker holds goes back, as lost; with `only`, just that job. Ids of the
-        jobs."""
+        """What this worker holds or takes part in goes back, as lost; with `only`, just that job.
+        Ids of the jobs."""
         return tuple(self._scripts.run("release_worker", worker, reason, only or ""))
 
     def reap(self, limit: int) -> tuple[str, ...]:

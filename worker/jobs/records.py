@@ -19,7 +19,7 @@ _INSTANTS = (
     *("created_at", "started_at", "finished_at", "queued_at"),
     *("retry_at", "last_heartbeat_at"),
 )
-_DOCUMENTS = ("spec", "progress", "error", "trained_tokens")
+_DOCUMENTS = ("spec", "progress", "error", "trained_tokens", "workers")
 
 
 def read_job(job_id: str, fields: Fields) -> Job:

@@ -17,3 +17,6 @@ class Rules:
     """Jobs of one owner that may run at the same time; 0: any number."""
     left_seconds: float = 2.0
     """Time for which a job is left to an idle worker that is smaller and yet large enough."""
+    seat_seconds: float = 2.0
+    """Time for which a worker that waits for others, at a job of several nodes, counts as there
+    unless it says so again."""

@@ -10,7 +10,8 @@
 |                           |        | number when none was rung)                                 |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
-| worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs)            |
+| worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs), sits_at,  |
+|                           |        | sits_until (the job at which it waits for other workers)   |
 | owner:{name}:waiting      | set    | ids of an owner's jobs that wait or are paused             |
 | owner:{name}:running      | set    | ids of an owner's jobs that run                            |
 | models                    | hash   | fine-tuned model id -> job id                              |
@@ -26,7 +27,11 @@
 |                           |        | pause_requested, phase, progress, trained_tokens, error,   |
 |                           |        | fine_tuned_model, progress_offset, log_offset, events,     |
 |                           |        | log_lines (counts), is_model_deleted (of a restored job),  |
-|                           |        | cleaned_at (finished_at when its checkpoints were removed) |
+|                           |        | cleaned_at (finished_at when its checkpoints were removed),|
+|                           |        | num_nodes; while it runs: workers (its leader first),      |
+|                           |        | rendezvous (where they meet)                               |
+| job:{id}:members          | zset   | the workers beside the leader, by their last sign of life  |
+| job:{id}:ends             | hash   | worker -> how its part of the attempt ended, as JSON       |
 | job:{id}:events           | stream | seq, at, level, type, message, data                        |
 | job:{id}:logs             | stream | seq, at, stream, line                                      |
 | job:{id}:checkpoints      | stream | step, at, path, metrics                                    |
@@ -47,6 +52,7 @@ from worker.jobs.connection import unavailable
 from worker.jobs.ended import EndedJobs
 from worker.jobs.errors import InvalidRequestError, LimitReachedError, NotFoundError
 from worker.jobs.events import Page
+from worker.jobs.gangs import Gangs
 from worker.jobs.job import Job, JobError, model_id
 from worker.jobs.leases import Leases
 from worker.jobs.life import Status
@@ -69,6 +75,7 @@ class JobStore:
         self._rules = rules
         self._scripts = Scripts(redis, rules)
         self.leases = Leases(redis, self._scripts, rules)
+        self.gangs = Gangs(redis, self._scripts)
         self.models = ModelIndex(redis)
         self.ended = EndedJobs(redis, self._scripts)
 
@@ -90,6 +97,7 @@ class JobStore:
             self._rules.max_waiting,
             spec.hyperparameters.num_gpus,
             spec.priority,
+            spec.hyperparameters.num_nodes,
         )
         if job_id is None:
             raise LimitReachedError(

@@ -19,6 +19,10 @@ class Beat(Enum):
     CANCEL = auto()
     CANCEL_SAVE = auto()
     """Cancel after a checkpoint."""
+    MEMBER_OVER = auto()
+    """A node of the attempt is lost or has failed, so that the others can't go on."""
+    MEMBER_STOPS = auto()
+    """The worker of one of its nodes stops: save, then give the job back."""
     LOST = auto()
     """The job is no longer this worker's: stop at once, write nothing."""
 

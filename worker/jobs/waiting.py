@@ -1,6 +1,7 @@
 """What a queued job waits for, in one plain sentence."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from redis import Redis
@@ -36,6 +37,13 @@ def waiting_for(
         left = int(-(-(job.retry_at - now) // 1))
         return f"the pause after a lost attempt: {left} s left"
     num_slots = job.spec.hyperparameters.num_gpus
+    num_nodes = job.spec.hyperparameters.num_nodes
+    if num_nodes > 1:
+        needed = _Nodes(num_nodes, num_slots)
+        is_limited = 0 < rules.max_running <= num_running
+        return needed.missing(workers) or (
+            _limit(rules, num_running) if is_limited else needed.turn(workers, num_ahead=num_ahead)
+        )
     if not workers:
         return "a worker: none is there"
     fitting = [worker for worker in workers if worker.num_slots >= num_slots]
@@ -49,8 +57,53 @@ def waiting_for(
     if not healthy:
         return f"a healthy worker{_with_slots(num_slots)}: {_complaints(fitting)}"
     if 0 < rules.max_running <= num_running:
-        return f"another job of its owner to end: {num_running} run, and {rules.max_running} may"
+        return _limit(rules, num_running)
     return _turn(healthy, num_slots=num_slots, num_ahead=num_ahead)
+
+
+def _limit(rules: Rules, num_running: int) -> str:
+    return f"another job of its owner to end: {num_running} run, and {rules.max_running} may"
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """So many workers, each with so many slots, at the same time."""
+
+    num_nodes: int
+    num_slots: int
+
+    def missing(self, workers: Sequence[WorkerState]) -> str | None:
+        """What stays missing even when all jobs before it have ended; None when nothing is."""
+        fitting = self._fitting(workers)
+        if len(fitting) < self.num_nodes:
+            return f"{self.num_nodes} workers{self._each()}: {_count(len(fitting))} there"
+        sick = [worker for worker in fitting if worker.sick is not None]
+        if len(fitting) - len(sick) < self.num_nodes:
+            return f"{self.num_nodes} healthy workers{self._each()}: {_complaints(sick)}"
+        return None
+
+    def turn(self, workers: Sequence[WorkerState], *, num_ahead: int) -> str:
+        """After `missing`: enough are there."""
+        healthy = [worker for worker in self._fitting(workers) if worker.sick is None]
+        idle = [worker.name for worker in healthy if worker.job_id is None]
+        ahead = "it is the next" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
+        if len(idle) < self.num_nodes:
+            here = f"{len(idle)} of {len(healthy)} {'is' if len(idle) == 1 else 'are'} idle"
+            return f"{self.num_nodes} free workers{self._each()}: {here}; {ahead}"
+        if num_ahead:
+            return f"its turn: {ahead}"
+        names = ", ".join(idle[: self.num_nodes])
+        return f"workers {names}, which are about to take it"
+
+    def _fitting(self, workers: Sequence[WorkerState]) -> list[WorkerState]:
+        return [worker for worker in workers if worker.num_slots >= self.num_slots]
+
+    def _each(self) -> str:
+        return f" with {self.num_slots} slot{'s' if self.num_slots > 1 else ''} each"
+
+
+def _count(number: int) -> str:
+    return {0: "none is", 1: "1 is"}.get(number, f"{number} are")
 
 
 def _turn(healthy: Sequence[WorkerState], *, num_slots: int, num_ahead: int) -> str:

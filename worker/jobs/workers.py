@@ -63,11 +63,16 @@ class WorkerRegistry:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for job_id in running:
                     pipeline.hget(keys.job(job_id), "worker")
+                    pipeline.zrange(keys.members(job_id), 0, -1)
                 for name in names:
                     pipeline.hgetall(keys.worker(name))
                 answers = pipeline.execute()
-        held = dict(zip(answers[: len(running)], running, strict=True))
-        found = zip(names, answers[len(running) :], strict=True)
+        num_held = 2 * len(running)
+        leaders, members = answers[:num_held:2], answers[1:num_held:2]
+        held = dict(zip(leaders, running, strict=True))
+        for job_id, others in zip(running, members, strict=True):
+            held |= dict.fromkeys(others, job_id)
+        found = zip(names, answers[num_held:], strict=True)
         # The hash of a worker that is gone has expired; a sick one's may hold that alone.
         return tuple(
             WorkerState(

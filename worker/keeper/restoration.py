@@ -89,7 +89,7 @@ class Restoration:
         )
         if self._claim is None:
             return False
-        self._lease = Lease(self._store, self._claim, self._settings)
+        self._lease = Lease.of(self._claim, self._store, self._settings)
         self._pump = Pump(self._store, self._claim, self._run_directory)
         return True
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from worker.jobs.home import RunDirectory
+from worker.processes.node import Node
 
 _INHERITED = re.compile(
     r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV"
@@ -28,22 +29,58 @@ WORKER_PROCESS = "FLANT5_WORKER_PROCESS"
 HELD_LOCKS = "FLANT5_HELD_LOCKS"
 """The variable that tells a rank which lock files it has to share."""
 
-TrainerArgv = Callable[[Path, int, float], list[str]]
-"""(run.json, number of processes, grace seconds) -> the command that trains."""
+NODE_MARK = "FLANT5_RUN_NODE"
+"""The variable that marks the processes of one worker among those of a run on several nodes: two of
+its workers may be on one machine."""
+
+MEET_SECONDS = 180
+"""Time in which all nodes have to come to the rendezvous; they start within seconds, but a network
+may not let them through."""
+
+TrainerArgv = Callable[[Path, Node, float], list[str]]
+"""(run.json, what of the run is on this machine, grace seconds) -> the command that trains."""
 
 
-def torchrun_argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
-    """torchrun for one machine. Restarts are ours to make, where they are counted and seen."""
+def torchrun_argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+    """torchrun for one node. Restarts are ours to make, where they are counted and seen."""
     return [
         sys.executable,
         *("-m", "torch.distributed.run"),
-        "--standalone",
+        *_meeting(node),
         *("--max-restarts", "0"),
-        *("--nproc-per-node", str(num_processes)),
+        *("--nproc-per-node", str(node.num_processes)),
         *("--shutdown-timeout", f"{max(1, int(grace_seconds))}"),
         *("-m", "flant5_train.train"),
         str(run_config),
     ]
+
+
+def _meeting(node: Node) -> list[str]:
+    """How the nodes find each other. By torchrun's static rendezvous, which numbers the nodes as
+    they are told; the dynamic ones number them by address, and rank 0 would be anywhere."""
+    if node.rendezvous is None:
+        return ["--standalone"]
+    return [
+        *("--rdzv-backend", "static"),
+        *("--rdzv-id", node.run_id),
+        *("--rdzv-conf", f"timeout={MEET_SECONDS}"),
+        *("--nnodes", str(node.num_nodes)),
+        *("--node-rank", str(node.number)),
+        *("--master-addr", node.rendezvous.address),
+        *("--master-port", str(node.rendezvous.port)),
+    ]
+
+
+def node_mark(run_directory: RunDirectory, worker_name: str) -> str:
+    """The value that marks this worker's processes of a run."""
+    return f"{run_directory.path}@{worker_name}"
+
+
+def mark_of(environment: Mapping[str, str]) -> str:
+    """NAME=value by which the processes that were started with this environment are found, and no
+    other worker's."""
+    name = NODE_MARK if NODE_MARK in environment else TRAINER_MARK
+    return f"{name}={environment[name]}"
 
 
 def allowed_environment(inherited: Mapping[str, str]) -> dict[str, str]:

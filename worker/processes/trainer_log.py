@@ -72,6 +72,9 @@ class TrainerLog:
         else:
             self._num_lost = 0
 
+    def close(self) -> None:
+        os.close(self._descriptor)
+
 
 def format_line(line: str, *, stream: Stream, at: datetime) -> bytes:
     """

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from worker.__main__ import main
 from worker.processes.launch import torchrun_argv
+from worker.processes.node import Node
 
 USUAL, OURS = "flant5_train.train", "tests.stack.programs.trainer_with_faults"
 
 
-def argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
-    usual = torchrun_argv(run_config, num_processes, grace_seconds)
+def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+    usual = torchrun_argv(run_config, node, grace_seconds)
     assert USUAL in usual
     return [OURS if word == USUAL else word for word in usual]
 

@@ -16,8 +16,8 @@ NOW = 1_000_000.0
 AT_MOST_TWO = Rules(max_running=2)
 
 
-def queued(*, num_gpus: int = 1, retry_at: float | None = None) -> Job:
-    asked = spec(hyperparameters={"num_gpus": num_gpus})
+def queued(*, num_gpus: int = 1, num_nodes: int = 1, retry_at: float | None = None) -> Job:
+    asked = spec(hyperparameters={"num_gpus": num_gpus, "num_nodes": num_nodes})
     return Job(id="ftjob-1", spec=asked, status=Status.QUEUED, created_at=1.0, retry_at=retry_at)
 
 
@@ -105,6 +105,32 @@ def test_when_all_that_fit_are_busy_the_jobs_ahead_are_counted() -> None:
 def test_an_idle_worker_takes_the_first_in_the_queue() -> None:
     assert sentence(queued(), BUSY, IDLE) == "worker gpu-0, which is about to take it"
     assert sentence(queued(), BUSY, IDLE, num_ahead=1) == "its turn: 1 job is ahead of it"
+
+
+def test_a_job_of_several_nodes_counts_the_workers_that_fit() -> None:
+    two = queued(num_nodes=2)
+    assert sentence(two) == "2 workers with 1 slot each: none is there"
+    assert sentence(two, IDLE) == "2 workers with 1 slot each: 1 is there"
+    larger = queued(num_nodes=3, num_gpus=2)
+    fitting = [worker(f"gpu-{number}", num_slots=2) for number in (5, 6)]
+    assert sentence(larger, IDLE, *fitting) == "3 workers with 2 slots each: 2 are there"
+    assert sentence(two, IDLE, SICK) == (
+        "2 healthy workers with 1 slot each: gpu-2 takes no jobs (CUDA is not available)"
+    )
+
+
+def test_a_job_of_several_nodes_waits_until_enough_are_idle_at_the_same_time() -> None:
+    two, other = queued(num_nodes=2), worker("gpu-3")
+    assert sentence(two, IDLE, BUSY) == (
+        "2 free workers with 1 slot each: 1 of 2 is idle; it is the next"
+    )
+    assert sentence(two, BUSY, BUSY, BUSY, num_ahead=2) == (
+        "2 free workers with 1 slot each: 0 of 3 are idle; 2 jobs are ahead of it"
+    )
+    assert sentence(two, IDLE, BUSY, other) == "workers gpu-0, gpu-3, which are about to take it"
+    assert sentence(two, IDLE, other, num_ahead=1) == "its turn: 1 job is ahead of it"
+    expected = "another job of its owner to end: 2 run, and 2 may"
+    assert sentence(two, IDLE, other, num_running=2) == expected
 
 
 def test_a_list_of_jobs_is_explained_from_what_the_store_says(

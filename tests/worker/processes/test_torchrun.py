@@ -17,6 +17,7 @@ from worker.jobs.life import Status
 from worker.jobs.update import Failed, Succeeded
 from worker.lock import take_lock, take_lock_to_share
 from worker.processes.launch import TRAINER_MARK, torchrun_argv, trainer_environment
+from worker.processes.node import Node
 from worker.processes.trainer_process import TrainerCommand, TrainerProcess
 from worker.settings import inherited_environment
 from worker.slots.slot import Slot
@@ -30,7 +31,7 @@ def outcome_of(
     directory: RunDirectory, *program: str, num_processes: int = 2, oom_kills: int = 0
 ) -> Succeeded | Failed | Interrupted:
     """The judgement over a program that took the trainer's place under torchrun."""
-    argv = torchrun_argv(directory.run_config, num_processes, grace_seconds=600)
+    argv = torchrun_argv(directory.run_config, Node(num_processes), 600)
     lock = take_lock(directory.lock, patience_seconds=0)
     trainer = TrainerProcess(
         TrainerCommand(
@@ -94,7 +95,7 @@ def test_the_ranks_are_marked_and_hold_the_slots_until_they_are_dead(tmp_path: P
     slots = (Slot("cpu-0"), Slot("cpu-1"))
     held = locks.take_free(slots)
     lock = take_lock_to_share(directory.lock, holder="gpu-0", patience_seconds=0)
-    argv = torchrun_argv(directory.run_config, 2, grace_seconds=600)
+    argv = torchrun_argv(directory.run_config, Node(2), 600)
     program = [str(PROGRAMS / "holds_locks.py"), str(tmp_path)]
     command = TrainerCommand(
         argv=[*argv[: argv.index("flant5_train.train") - 1], *program],

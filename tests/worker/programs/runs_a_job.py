@@ -5,10 +5,11 @@ from pathlib import Path
 
 from worker.attempts.claiming import run_job
 from worker.context import open_context
+from worker.processes.node import Node
 from worker.settings import WorkerSettings
 
 
-def argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
+def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("trains.py")), str(run_config)]
 
 

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from worker.__main__ import main
+from worker.processes.node import Node
 
 
-def argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
+def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
     launcher = Path(__file__).with_name("spawns_session_children.py")
     return [sys.executable, str(launcher), str(run_config.parent), "ignores_sigterm.py"]
 

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from worker.__main__ import main
+from worker.processes.node import Node
 
 
-def argv(run_config: Path, num_processes: int, grace_seconds: float) -> list[str]:
+def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("trains.py")), str(run_config)]
 
 

@@ -11,18 +11,16 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', BELLS, '-inf', at - ARGV[1], 'LI
   ring(id)
 end
 
-local idle, num_idle = {}, 0
-for _, size in pairs(idle_workers(at)) do
-  num_idle = num_idle + 1
-  idle[num_idle] = size
-end
+local idle, seated = free_workers(at)
+local num_idle, num_rung = #fitting(idle, 0), 0
 if num_idle == 0 then return ids end
-table.sort(idle)
-local largest, num_rung = idle[num_idle], 0
 for _, id in ipairs(redis.call('ZRANGE', INDEX.queued, 0, 99)) do
-  local job = redis.call('HMGET', job_key(id), 'num_slots', 'retry_at')
+  local job = redis.call('HMGET', job_key(id), 'num_slots', 'retry_at', 'num_nodes')
   local rung_at = tonumber(redis.call('ZSCORE', BELLS, id))
-  local fits = tonumber(job[1]) <= largest and tonumber(job[2] or 0) <= at
+  local num_fitting = #fitting(idle, tonumber(job[1]))
+  local num_here = num_fitting + #fitting(seated[id], tonumber(job[1]))
+  local fits = num_fitting > 0 and num_here >= tonumber(job[3] or 1)
+    and tonumber(job[2] or 0) <= at
   local is_due = at - rung_at >= tonumber(ARGV[3]) or rung_at == tonumber(job[2] or -1)
   if fits and is_due then
     ring(id)

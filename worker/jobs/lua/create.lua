@@ -1,6 +1,6 @@
 #!lua
 -- ARGV: id, model id, spec, submission key or '', seconds to remember it, metadata, owner,
--- most jobs of an owner that may wait or 0, slots, priority -> {id of the job} | {false, waiting}
+-- most jobs of an owner that may wait or 0, slots, priority, nodes -> {id of the job} | {false, waiting}
 local id, key, owner = ARGV[1], job_key(ARGV[1]), ARGV[7]
 if redis.call('EXISTS', key) == 1 then return { id } end
 if ARGV[4] ~= '' then
@@ -14,7 +14,7 @@ if ARGV[4] ~= '' then redis.call('SET', ARGV[4], id, 'EX', ARGV[5]) end
 local number = redis.call('INCR', PREFIX .. 'counter')
 redis.call('HSET', key, 'status', 'validating_files', 'spec', ARGV[3], 'metadata', ARGV[6],
   'created_at', now(), 'number', number, 'epoch', 0, 'attempt', 0, 'owner', owner,
-  'num_slots', ARGV[9], 'priority', ARGV[10])
+  'num_slots', ARGV[9], 'priority', ARGV[10], 'num_nodes', ARGV[11])
 redis.call('HSET', PREFIX .. 'names', ARGV[2], id)
 redis.call('ZADD', PREFIX .. 'jobs', number, id)
 redis.call('ZADD', INDEX.validating_files, number, id)

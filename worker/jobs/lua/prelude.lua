@@ -39,7 +39,8 @@ end
 local function leave_worker(key)
   local held = redis.call('HMGET', key, 'claimed_at', 'last_heartbeat_at')
   if held[1] then redis.call('HINCRBY', key, 'run_ms', math.max(0, held[2] - held[1])) end
-  redis.call('HDEL', key, 'worker', 'claim_token', 'claimed_at')
+  redis.call('HDEL', key, 'worker', 'claim_token', 'claimed_at', 'workers', 'rendezvous')
+  redis.call('DEL', key .. ':members', key .. ':ends')
 end
 
 local function enter_index(id, to, score)
@@ -141,21 +142,56 @@ end
 
 local LOST = { counter = 'losses', code = 'worker_lost' }
 
--- Names of the workers that hold a job, as a set.
+local function worker_key(name) return PREFIX .. 'worker:' .. name end
+
+local function leave_seat(name) redis.call('HDEL', worker_key(name), 'sits_at', 'sits_until') end
+
+-- Names of the workers that lead a job or take part in one, as a set.
 local function busy_workers()
   local busy = {}
   for _, id in ipairs(redis.call('ZRANGE', INDEX.running, 0, -1)) do
     busy[redis.call('HGET', job_key(id), 'worker') or ''] = true
+    for _, name in ipairs(redis.call('ZRANGE', job_key(id) .. ':members', 0, -1)) do
+      busy[name] = true
+    end
   end
   return busy
 end
 
--- Numbers of slots of the workers that could take a job now, by name.
-local function idle_workers(at)
-  local idle, busy = {}, busy_workers()
+-- Numbers of slots by name, of the workers that could take a job now, and of those that sit at one
+-- and wait for others: { [job] = { [name] = slots } }.
+local function free_workers(at)
+  local idle, seated, busy = {}, {}, busy_workers()
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, at, '+inf')) do
-    local state = redis.call('HMGET', PREFIX .. 'worker:' .. name, 'num_slots', 'sick')
-    if state[1] and not state[2] and not busy[name] then idle[name] = tonumber(state[1]) end
+    local state = redis.call('HMGET', worker_key(name), 'num_slots', 'sick', 'sits_at', 'sits_until')
+    if state[1] and not state[2] and not busy[name] then
+      local group, job = idle, state[3]
+      if job and tonumber(state[4]) > at then
+        seated[job] = seated[job] or {}
+        group = seated[job]
+      end
+      group[name] = tonumber(state[1])
+    end
   end
-  return idle
+  return idle, seated
+end
+
+-- The part that a worker has in a running job it does not lead; nothing when it has none.
+local function membership_of(name, id)
+  local key = job_key(id)
+  if not redis.call('ZSCORE', key .. ':members', name) then return nil end
+  local job = redis.call('HMGET', key, 'epoch', 'workers')
+  for number, other in ipairs(cjson.decode(job[2])) do
+    if other == name then return { 'member', id, job[1], number - 1 } end
+  end
+end
+
+-- Names of the workers of a group, but one, that have so many slots, in order.
+local function fitting(group, num_wanted, except)
+  local names = {}
+  for name, size in pairs(group or {}) do
+    if name ~= except and size >= num_wanted then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
 end

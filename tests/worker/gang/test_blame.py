@@ -1,0 +1,68 @@
+"""Which node is blamed for an attempt that failed on all of them."""
+
+import pytest
+
+from flant5_train.failure import FailureCode
+from worker.causes.outcome import Interrupted
+from worker.causes.retry import Retry
+from worker.gang.blame import blame
+from worker.jobs.gang import MemberEnd, MemberNews
+from worker.jobs.job import JobError
+from worker.jobs.update import Failed
+
+CLOSED = "connection closed by peer"
+LOST_OTHER = Interrupted(CLOSED)
+BUG = Failed(JobError(code="internal", message="KeyError: 'x'"))
+NAN = Failed(JobError(code="nan_loss", message="loss is nan"))
+KILLED = Interrupted("killed by signal 9", FailureCode.KILLED)
+
+SILENT = MemberNews("w1", 1, silent_seconds=9.0, end=None)
+ALIVE = MemberNews("w1", 1, silent_seconds=0.1, end=None)
+
+
+def said(code: FailureCode, message: str) -> MemberNews:
+    end = MemberEnd(kind="failed", code=code, message=message)
+    return MemberNews("w1", 1, silent_seconds=None, end=end)
+
+
+ALSO_LOST = said(FailureCode.WORKER_LOST, "connection reset by peer")
+SAW_THE_SAME = said(FailureCode.WORKER_LOST, CLOSED)
+DIED = said(FailureCode.KILLED, "killed by signal 9")
+CRASHED = said(FailureCode.INTERNAL, "exit code 3")
+NO_MEMORY = said(FailureCode.HOST_OOM, "out of memory")
+
+GONE = Interrupted("no sign of life from worker w1")
+
+
+@pytest.mark.parametrize(
+    ("own", "members", "outcome"),
+    [
+        (NAN, [SILENT], NAN),
+        (NAN, [DIED, NO_MEMORY], NAN),
+        (
+            BUG,
+            [NO_MEMORY],
+            Interrupted("on worker w1: out of memory", FailureCode.HOST_OOM, Retry.ONCE),
+        ),
+        (BUG, [SILENT], GONE),
+        (LOST_OTHER, [SILENT], GONE),
+        (KILLED, [SILENT], GONE),
+        (BUG, [ALIVE], BUG),
+        (BUG, [ALSO_LOST], BUG),
+        (BUG, [DIED], Interrupted("on worker w1: killed by signal 9", FailureCode.KILLED)),
+        (KILLED, [CRASHED, ALSO_LOST], KILLED),
+        (
+            LOST_OTHER,
+            [CRASHED],
+            Failed(JobError(code="internal", message="on worker w1: exit code 3")),
+        ),
+        (LOST_OTHER, [ALSO_LOST], Interrupted("on worker w1: connection reset by peer")),
+        (LOST_OTHER, [SAW_THE_SAME], LOST_OTHER),
+        (LOST_OTHER, [ALIVE, ALSO_LOST, DIED, SILENT], GONE),
+        (BUG, [], BUG),
+    ],
+)
+def test_the_cause_that_explains_the_others_is_blamed(
+    own: Failed | Interrupted, members: list[MemberNews], outcome: Failed | Interrupted
+) -> None:
+    assert blame(own, members, silent_seconds=5.0) == outcome

@@ -1,0 +1,311 @@
+"""Jobs that need several workers at the same time: seats, members, and the attempt as a whole."""
+
+import time
+
+import pytest
+from redis import Redis
+
+from flant5_train.failure import FailureCode
+from tests.worker.scenes import LEASE_SECONDS, queued_job
+from worker.jobs import keys
+from worker.jobs.gang import MemberEnd, Membership, Rendezvous, Seat
+from worker.jobs.history import JobHistory
+from worker.jobs.life import Status
+from worker.jobs.rules import Rules
+from worker.jobs.store import JobStore
+from worker.jobs.update import Beat, Claim, Loss, Succeeded
+from worker.jobs.workers import WorkerRegistry, WorkerState
+
+FAILED = MemberEnd(kind="failed", code=FailureCode.KILLED, message="m", words=("a", "b"))
+
+
+def appear(redis: Redis, *names: str, num_slots: int = 1) -> WorkerRegistry:
+    registry = WorkerRegistry(redis)
+    for name in names:
+        devices = tuple(f"cpu-{name}-{number}" for number in range(num_slots))
+        registry.appear(WorkerState(name=name, devices=devices), seconds=60)
+    return registry
+
+
+def gang_job(
+    store: JobStore, *, num_nodes: int = 2, num_gpus: int = 1, owner: str = "", priority: int = 0
+) -> str:
+    from tests.worker.scenes import spec
+
+    asked = spec(priority=priority, hyperparameters={"num_nodes": num_nodes, "num_gpus": num_gpus})
+    job = store.create(asked, owner=owner)
+    store.accept(job.id)
+    return job.id
+
+
+def look(store: JobStore, worker: str, *, num_slots: int = 1) -> Claim | Membership | Seat | None:
+    return store.leases.claim_or_sit(
+        worker=worker, num_slots=num_slots, lease_seconds=LEASE_SECONDS
+    )
+
+
+def formed(store: JobStore, *workers: str) -> tuple[Claim, list[Membership]]:
+    """The last of the workers leads, the others are members."""
+    *others, leader = workers
+    for name in others:
+        assert isinstance(look(store, name), Seat)
+    claim = look(store, leader)
+    assert isinstance(claim, Claim)
+    members = [look(store, name) for name in others]
+    return claim, [member for member in members if isinstance(member, Membership)]
+
+
+def test_the_last_worker_to_come_leads_and_the_seated_ones_are_members(
+    redis: Redis, store: JobStore
+) -> None:
+    appear(redis, "a", "b", "c")
+    job_id = gang_job(store, num_nodes=3)
+    assert look(store, "a") == Seat(job_id, is_new=True)
+    assert look(store, "a") == Seat(job_id, is_new=False)
+    assert look(store, "b") == Seat(job_id, is_new=True)
+    assert store.get(job_id).status is Status.QUEUED
+    claim = look(store, "c")
+    assert isinstance(claim, Claim)
+    assert (claim.job.id, claim.epoch, claim.attempt) == (job_id, 1, 1)
+    assert (claim.job.worker, claim.job.workers) == ("c", ("c", "a", "b"))
+    for name, node in (("a", 1), ("b", 2)):
+        member = look(store, name)
+        assert isinstance(member, Membership)
+        assert (member.job.id, member.epoch, member.node) == (job_id, 1, node)
+    event = JobHistory(redis).events(job_id, limit=1).items[0]
+    assert event.message == "Attempt 1 started on workers c, a, b"
+    assert event.data["workers"] == ["c", "a", "b"]
+    states = WorkerRegistry(redis).all()
+    assert [state.job_id for state in states] == [job_id] * 3
+
+
+def test_no_seat_is_taken_where_too_few_workers_could_come(redis: Redis, store: JobStore) -> None:
+    registry = appear(redis, "a")
+    job_id, small = gang_job(store), queued_job(store).id
+    taken = look(store, "a")
+    assert isinstance(taken, Claim)
+    assert taken.job.id == small, "the job behind it"
+    appear(redis, "b")
+    assert look(store, "b") is None, "the other one is busy"
+    store.leases.finish(taken, Succeeded("ft:x"))
+    registry.set_health("a", "GPU 0 is lost")
+    assert look(store, "b") is None
+    registry.set_health("a", None)
+    assert look(store, "b") == Seat(job_id, is_new=True)
+
+
+def test_a_worker_with_too_few_slots_does_not_count(redis: Redis, store: JobStore) -> None:
+    appear(redis, "a", "b", num_slots=2)
+    appear(redis, "small", num_slots=1)
+    job_id = gang_job(store, num_nodes=3, num_gpus=2)
+    assert look(store, "a", num_slots=2) is None
+    appear(redis, "c", num_slots=2)
+    assert look(store, "small") is None
+    assert look(store, "a", num_slots=2) == Seat(job_id, is_new=True)
+
+
+def test_a_worker_that_nobody_sees_takes_no_seat(redis: Redis, store: JobStore) -> None:
+    appear(redis, "a", "b")
+    gang_job(store)
+    assert look(store, "unseen") is None
+
+
+@pytest.mark.parametrize("end", ["expired", "gone", "restarted", "stood up", "sick"])
+def test_a_worker_that_is_not_there_any_more_keeps_no_seat(
+    redis: Redis, store: JobStore, end: str
+) -> None:
+    registry = appear(redis, "a", "b", "c")
+    job_id = gang_job(store)
+    assert isinstance(look(store, "a"), Seat)
+    if end == "expired":
+        redis.hset(keys.worker("a"), "sits_until", int(time.time() * 1000) - 1)
+    elif end == "gone":
+        registry.leave("a")
+    elif end == "restarted":
+        store.leases.release_worker("a")
+    elif end == "stood up":
+        assert store.gangs.stand_up("a") is None
+    else:
+        registry.set_health("a", "GPU 0 is lost")
+    assert look(store, "b") == Seat(job_id, is_new=True)
+    claim = look(store, "c")
+    assert isinstance(claim, Claim)
+    assert claim.job.workers == ("c", "b")
+
+
+def test_a_claim_of_a_gang_whose_answer_was_lost_is_given_again(
+    redis: Redis, store: JobStore
+) -> None:
+    appear(redis, "a", "b")
+    job_id = gang_job(store)
+    script = store._scripts._scripts["claim"]
+
+    def raw(worker: str, token: str) -> list[object]:
+        answer: list[object] = script(args=[worker, 1, 60_000, token, 0, 0, 2_000])
+        return answer
+
+    assert raw("a", "t1") == ["seated", job_id, 1]
+    assert raw("a", "t1") == ["seated", job_id, 0]
+    assert [raw("b", "t2"), raw("b", "t2")] == [["claimed", job_id]] * 2
+    assert [raw("a", "t1"), raw("a", "t3")] == [["member", job_id, "1", 1]] * 2
+    assert store.get(job_id).attempt == 1
+
+
+def test_two_gang_jobs_do_not_share_out_the_workers_between_them(
+    redis: Redis, store: JobStore
+) -> None:
+    appear(redis, "a", "b", "c", "d")
+    first, second = gang_job(store, num_nodes=4), gang_job(store, num_nodes=4)
+    for name in ("a", "b", "c"):
+        assert look(store, name) == Seat(first, is_new=True)
+    claim = look(store, "d")
+    assert isinstance(claim, Claim)
+    assert claim.job.id == first
+    store.leases.finish(claim, Succeeded("ft:x"))
+    assert isinstance(look(store, "a"), Seat)
+    assert store.get(second).status is Status.QUEUED
+
+
+def test_a_worker_moves_to_a_job_that_comes_before_the_one_it_waits_at(
+    redis: Redis, store: JobStore
+) -> None:
+    appear(redis, "a", "b", "c")
+    waited_at = gang_job(store, num_nodes=3)
+    assert look(store, "a") == Seat(waited_at, is_new=True)
+    urgent = gang_job(store, num_nodes=2, priority=5)
+    assert look(store, "a") == Seat(urgent, is_new=True)
+    claim = look(store, "b")
+    assert isinstance(claim, Claim)
+    assert claim.job.workers == ("b", "a")
+
+
+def test_a_job_of_one_node_is_taken_before_a_gang_behind_it(redis: Redis, store: JobStore) -> None:
+    appear(redis, "a", "b")
+    gang = gang_job(store)
+    urgent = queued_job(store, priority=1).id
+    taken = look(store, "a")
+    assert isinstance(taken, Claim)
+    assert taken.job.id == urgent
+    assert look(store, "b") is None
+    assert store.get(gang).status is Status.QUEUED
+
+
+def test_a_gang_is_one_job_of_its_owner(redis: Redis) -> None:
+    store = JobStore(redis, Rules(max_running=1))
+    appear(redis, "a", "b", "c", "d")
+    first = gang_job(store, owner="alice")
+    gang_job(store, owner="alice")
+    claim, _ = formed(store, "a", "b")
+    assert claim.job.id == first
+    assert look(store, "c") is None, "the second one is over the limit"
+    store.leases.finish(claim, Succeeded("ft:x"))
+    assert isinstance(look(store, "c"), Seat)
+
+
+def test_a_gang_of_small_nodes_is_left_to_small_workers_for_a_moment(redis: Redis) -> None:
+    store = JobStore(redis)
+    appear(redis, "large", num_slots=4)
+    appear(redis, "a", "b")
+    job_id = gang_job(store)
+    assert look(store, "large", num_slots=4) is None
+    redis.hset(keys.job(job_id), "queued_at", int(time.time() * 1000) - 2_500)
+    assert isinstance(look(store, "large", num_slots=4), Seat)
+
+
+def test_the_doorbell_of_a_gang_is_rung_only_when_enough_could_come(
+    redis: Redis, store: JobStore
+) -> None:
+    appear(redis, "a")
+    job_id = gang_job(store)
+    redis.zadd(keys.BELLS, {job_id: (time.time() - 3) * 1000})
+    assert store.leases.bells(30, 10, idle_seconds=2) == ()
+    appear(redis, "b")
+    assert store.leases.bells(30, 10, idle_seconds=2) == (job_id,)
+    assert isinstance(look(store, "a"), Seat)
+    redis.zadd(keys.BELLS, {job_id: (time.time() - 3) * 1000})
+    assert store.leases.bells(30, 10, idle_seconds=2) == (job_id,), "one is seated, one idle"
+    assert isinstance(look(store, "b"), Claim)
+    assert store.leases.bells(30, 10, idle_seconds=2) == ()
+
+
+def test_members_are_told_where_to_meet_and_when_it_is_over(redis: Redis, store: JobStore) -> None:
+    appear(redis, "a", "b")
+    gang_job(store)
+    claim, (member,) = formed(store, "a", "b")
+    assert store.gangs.beat(member) == (Beat.GO_ON, None)
+    assert store.gangs.meet(claim, Rendezvous("10.0.0.7", 29_500))
+    assert store.gangs.beat(member) == (Beat.GO_ON, Rendezvous("10.0.0.7", 29_500))
+    store.leases.release(claim, reason="x", loss=Loss("worker_lost"))
+    assert store.gangs.beat(member) == (Beat.LOST, None)
+    assert not store.gangs.meet(claim, Rendezvous("10.0.0.7", 29_500))
+    again, (other,) = formed(store, "a", "b")
+    assert again.epoch > claim.epoch
+    assert store.gangs.beat(member) == (Beat.LOST, None), "of an older epoch"
+    assert store.gangs.beat(other) == (Beat.GO_ON, None), "the old place is forgotten"
+
+
+def test_the_leader_hears_how_the_nodes_of_the_others_end(redis: Redis, store: JobStore) -> None:
+    appear(redis, "a", "b", "c")
+    gang_job(store, num_nodes=3)
+    claim, (first, second) = formed(store, "a", "b", "c")
+
+    def beat() -> Beat:
+        return store.leases.beat(claim, LEASE_SECONDS)
+
+    assert beat() is Beat.GO_ON
+    assert store.gangs.end(first, MemberEnd(kind="done"))
+    assert beat() is Beat.GO_ON, "the leader may still be saving"
+    assert store.gangs.end(second, MemberEnd(kind="stops"))
+    assert beat() is Beat.MEMBER_STOPS
+    store.pause(claim.job.id)
+    assert beat() is Beat.PAUSE, "a wish of the caller's comes first"
+    assert store.gangs.end(second, FAILED)
+    assert beat() is Beat.MEMBER_OVER
+    news = store.gangs.members(claim)
+    assert [(each.worker, each.node) for each in news] == [("a", 1), ("b", 2)]
+    assert news[1].end == FAILED
+    assert news[1].silent_seconds is None
+    store.cancel(claim.job.id)
+    assert beat() is Beat.CANCEL
+    assert not store.gangs.end(second, FAILED), "it takes part no longer"
+
+
+def test_a_member_without_a_sign_of_life_is_over(redis: Redis, store: JobStore) -> None:
+    appear(redis, "a", "b")
+    gang_job(store)
+    claim, (member,) = formed(store, "a", "b")
+    long_ago = (time.time() - LEASE_SECONDS - 1) * 1000
+    redis.zadd(keys.members(claim.job.id), {"a": long_ago})
+    assert store.leases.beat(claim, LEASE_SECONDS) is Beat.MEMBER_OVER
+    (news,) = store.gangs.members(claim)
+    assert news.silent_seconds == pytest.approx(LEASE_SECONDS + 1, abs=2)
+    assert store.gangs.beat(member) == (Beat.GO_ON, None)
+    assert store.leases.beat(claim, LEASE_SECONDS) is Beat.GO_ON
+
+
+@pytest.mark.parametrize("worker", ["a", "b"])
+def test_a_gang_whose_worker_was_restarted_is_lost_as_a_whole(
+    redis: Redis, store: JobStore, worker: str
+) -> None:
+    appear(redis, "a", "b")
+    gang_job(store)
+    claim, (member,) = formed(store, "a", "b")
+    assert store.leases.release_worker(worker) == (claim.job.id,)
+    job = store.get(claim.job.id)
+    assert (job.status, job.losses, job.workers) == (Status.QUEUED, 1, ())
+    assert store.leases.beat(claim, LEASE_SECONDS) is Beat.LOST
+    assert store.gangs.beat(member) == (Beat.LOST, None)
+    assert not redis.exists(keys.members(claim.job.id), f"{keys.job(claim.job.id)}:ends")
+
+
+def test_a_member_whose_node_has_ended_is_free_again(redis: Redis, store: JobStore) -> None:
+    appear(redis, "a", "b")
+    gang_job(store)
+    claim, (member,) = formed(store, "a", "b")
+    store.gangs.end(member, FAILED)
+    small = queued_job(store).id
+    taken = look(store, "a")
+    assert isinstance(taken, Claim)
+    assert taken.job.id == small
+    assert store.leases.release_worker("a") == (small,)
+    assert store.get(claim.job.id).status is Status.RUNNING

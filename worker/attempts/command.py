@@ -1,0 +1,34 @@
+"""What a worker starts to run its node of an attempt."""
+
+from worker.context import WorkerContext
+from worker.jobs.home import RunDirectory
+from worker.processes.launch import NODE_MARK, node_mark, trainer_environment
+from worker.processes.node import Node
+from worker.processes.trainer_process import TrainerCommand
+from worker.settings import inherited_environment
+from worker.slots.slot_locks import HeldSlots
+
+SPARE_SECONDS = 2.0
+"""What the supervisor waits longer than torchrun does, so that torchrun says why it ends."""
+
+
+def trainer_command(
+    node: Node, slots: HeldSlots, context: WorkerContext, *, run_directory: RunDirectory
+) -> TrainerCommand:
+    """The trainer of this node; its ranks share the lock of the run and those of the slots."""
+    grace = context.settings.trainer_grace_seconds
+    environment = trainer_environment(
+        inherited_environment(),
+        num_processes=node.num_processes,
+        run_directory=run_directory,
+        held_locks=(run_directory.lock, *slots.paths),
+        visible_devices=slots.visible_devices,
+    )
+    if node.rendezvous is not None:
+        environment[NODE_MARK] = node_mark(run_directory, context.settings.worker_name)
+    return TrainerCommand(
+        argv=context.trainer_argv(run_directory.run_config, node, grace),
+        environment=environment,
+        log=run_directory.log,
+        grace_seconds=grace + SPARE_SECONDS,
+    )

@@ -1,0 +1,125 @@
+"""The other nodes of an attempt, as the worker that leads it sees them."""
+
+import logging
+import socket
+import time
+from contextlib import closing
+from pathlib import Path
+
+from worker.attempts.lease import Lease
+from worker.attempts.pump import LostError
+from worker.attempts.watch import Ending
+from worker.causes.outcome import Interrupted
+from worker.context import WorkerContext
+from worker.gang.blame import blame, is_lost
+from worker.jobs.gang import MemberNews, Rendezvous
+from worker.jobs.update import Claim, Failed, Succeeded
+from worker.processes.node import Node
+from worker.processes.trainer_log import TrainerLog
+from worker.settings import WorkerSettings
+
+MORE_SECONDS = 1.0
+"""What a member that lives gets on top of the time after which it would count as lost."""
+
+logger = logging.getLogger(__name__)
+
+
+class Gang:
+    """The members of an attempt; a job on one node has none, and then nothing happens here."""
+
+    def __init__(self, claim: Claim, context: WorkerContext, *, lease: Lease) -> None:
+        self._claim = claim
+        self._context = context
+        self._lease = lease
+        self._members: tuple[MemberNews, ...] = ()
+        hyperparameters = claim.job.spec.hyperparameters
+        self._num_nodes = hyperparameters.num_nodes
+        self._num_processes = hyperparameters.num_gpus
+        settings = context.settings
+        self._silent_seconds = 3 * settings.beat_seconds + settings.redis_timeout_seconds
+
+    def call(self) -> Node:
+        """The leader's own node, after the members are told where to meet it. They start their
+        trainers then: what these read has to be there.
+
+        Raises LostError when the job is another's.
+        """
+        if self._num_nodes == 1:
+            return Node(self._num_processes)
+        here = rendezvous_of(self._context.settings)
+        logger.info("job %s: %d nodes meet at %s", self._claim.job.id, self._num_nodes, here)
+        meet = self._context.store.gangs.meet
+        if not self._lease.insist(lambda: meet(self._claim, here)):
+            raise LostError(f"job {self._claim.job.id} is no longer ours")
+        return Node(
+            self._num_processes,
+            num_nodes=self._num_nodes,
+            rendezvous=here,
+            run_id=run_id(self._claim.job.id, self._claim.epoch),
+        )
+
+    def hear(self, ending: Ending) -> Ending:
+        """Waits a moment for what the members say of a failed attempt: what failed on one node
+        breaks the connections of all, and the leader's may be the first to end.
+
+        Raises LostError.
+        """
+        if self._num_nodes == 1 or ending not in (Ending.ENDED, Ending.MEMBER_OVER):
+            return ending
+        give_up_at = time.monotonic() + self._silent_seconds + MORE_SECONDS
+        members = self._context.store.gangs.members
+        while True:
+            self._members = self._lease.insist(lambda: members(self._claim))
+            if all(map(self._is_known, self._members)) or time.monotonic() > give_up_at:
+                break
+            self._lease.keep()
+            time.sleep(self._context.settings.poll_seconds)
+        ends = [member.end.kind for member in self._members if member.end is not None]
+        return Ending.MEMBER_STOPPED if "left" in ends or "stops" in ends else ending
+
+    def judge(self, own: Succeeded | Failed | Interrupted) -> Succeeded | Failed | Interrupted:
+        """The outcome of the attempt, after `hear`; `own` is what the leader's node tells."""
+        if isinstance(own, Succeeded):
+            return own
+        return blame(own, self._members, silent_seconds=self._silent_seconds)
+
+    def tell_words(self, log: Path) -> None:
+        """Adds the last lines of the nodes that failed to the job's log, once it was judged."""
+        for member in self._members:
+            if member.end is not None and member.end.words:
+                head = f"[node {member.node}, worker {member.worker}] its last lines:"
+                with closing(TrainerLog(log)) as lines:
+                    lines.append("stderr", [head, *member.end.words])
+
+    def _is_known(self, member: MemberNews) -> bool:
+        has_told = member.end is not None and member.end.is_last
+        return has_told or is_lost(member, self._silent_seconds)
+
+
+def run_id(job_id: str, epoch: int) -> str:
+    """What the nodes of one attempt have in common, and no other attempt."""
+    return f"{job_id}-{epoch}"
+
+
+def rendezvous_of(settings: WorkerSettings) -> Rendezvous:
+    """Where the other nodes reach this worker."""
+    return Rendezvous(
+        address=settings.node_address or _own_address(),
+        port=settings.node_port or _free_port(),
+    )
+
+
+def _own_address() -> str:
+    """By name where the name has no address here: the others may know it."""
+    name = socket.gethostname()
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return name
+
+
+def _free_port() -> int:
+    """Should it be taken before torchrun listens, the attempt is lost and made again."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])

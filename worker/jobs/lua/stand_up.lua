@@ -1,0 +1,9 @@
+#!lua flags=allow-oom
+-- ARGV: worker -> {'member', id, epoch, rank} when the others came meanwhile, or nothing
+-- The worker waits for no others any more.
+leave_seat(ARGV[1])
+for _, id in ipairs(redis.call('ZRANGE', INDEX.running, 0, -1)) do
+  local membership = membership_of(ARGV[1], id)
+  if membership then return membership end
+end
+return false
