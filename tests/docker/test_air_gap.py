@@ -42,7 +42,7 @@ def air_gapped(moved_images: None, project: Project, tmp_path: Path) -> Iterator
     (project.directory / "isolated.yml").write_text(ISOLATED)
     model = tmp_path / "models" / "small-t5"
     model.mkdir(parents=True)
-    lines = EXAMPLES.read_text("utf-8").splitlines()
+    lines = iter(EXAMPLES.read_text("utf-8").splitlines())
     (model / SENTENCEPIECE_FILE).write_bytes(train_vocabulary(lines, num_pieces=500))
     save_random_model(model, sizes=TINY)
     environment = project.environment | {
