@@ -32,7 +32,7 @@ def worker_of(sdk: openai.OpenAI, job_id: str) -> str:
 
 
 def test_two_workers_run_two_jobs_at_once(stack: Project, sdk: openai.OpenAI) -> None:
-    stack.up("--scale", "worker-cpu=2")
+    stack.start("--scale", "worker-cpu=2")
     jobs = [create(sdk, **LONG) for _ in range(2)]
     wait_until(lambda: all(is_beyond(sdk, job_id, 0) for job_id in jobs), seconds=180)
     assert len({worker_of(sdk, job_id) for job_id in jobs}) == 2
@@ -43,7 +43,7 @@ def test_two_workers_run_two_jobs_at_once(stack: Project, sdk: openai.OpenAI) ->
 def test_with_one_worker_the_second_job_waits_and_says_for_what(
     stack: Project, sdk: openai.OpenAI
 ) -> None:
-    stack.up("--scale", "worker-cpu=1")
+    stack.start("--scale", "worker-cpu=1")
     first, second = (create(sdk, **LONG) for _ in range(2))
     wait_until(lambda: is_beyond(sdk, first, 0), seconds=180)
     waiting = sdk.fine_tuning.jobs.retrieve(second)
@@ -59,10 +59,10 @@ def test_a_job_of_two_nodes_trains_as_one_of_two_ranks_does(
     both: dict[str, Any] = {"max_steps": 6, "model_max_length": 64, "logging_steps": 1}
     alone = create(sdk, num_nodes=2, **both)
     wait_until(
-        lambda: "is here" in str(extra(sdk.fine_tuning.jobs.retrieve(alone), "waiting_for")),
+        lambda: "1 is there" in str(extra(sdk.fine_tuning.jobs.retrieve(alone), "waiting_for")),
         seconds=60,
     )
-    stack.up("--scale", "worker-cpu=2")
+    stack.start("--scale", "worker-cpu=2")
     jobs = [alone, create(sdk, num_gpus=2, **both)]
     on_two_nodes, on_one = (ended(sdk, job_id) for job_id in jobs)
     assert on_two_nodes.status == on_one.status == "succeeded", (on_two_nodes.error, on_one.error)
@@ -72,13 +72,13 @@ def test_a_job_of_two_nodes_trains_as_one_of_two_ranks_does(
 
 
 def test_a_job_of_two_nodes_outlives_a_kill_of_one(stack: Project, sdk: openai.OpenAI) -> None:
-    stack.up("--scale", "worker-cpu=2")
+    stack.start("--scale", "worker-cpu=2")
     job_id = create(sdk, num_nodes=2, max_steps=60, save_steps=3, model_max_length=64)
     wait_until(lambda: is_beyond(sdk, job_id, 4), seconds=180)
     leader = worker_of(sdk, job_id)
     members = [name for name in stack.containers("worker-cpu") if not name.startswith(leader)]
     run("docker", "kill", *members)
-    stack.up("--scale", "worker-cpu=2")
+    stack.start("--scale", "worker-cpu=2")
     job = ended(sdk, job_id)
     assert job.status == "succeeded", job.error
     assert extra(job, "attempt") >= 2
