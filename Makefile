@@ -50,6 +50,8 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/shellcheck docker/*.sh docker/redis/*.sh .ci/run
 
 check: lint test  ## Everything that has to pass before a commit
 
