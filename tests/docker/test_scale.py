@@ -11,7 +11,7 @@ import pytest
 
 from tests.docker.engine import run
 from tests.docker.project import NAME, Project, free_port
-from tests.docker.work import create, ended, extra, get, is_beyond, losses
+from tests.docker.work import create, ended, extra, follow, get, is_beyond, losses
 from tests.stack.service import wait_until
 
 pytestmark = pytest.mark.docker
@@ -66,7 +66,9 @@ def test_a_job_of_two_nodes_trains_as_one_of_two_ranks_does(
     jobs = [alone, create(sdk, num_gpus=2, **both)]
     on_two_nodes, on_one = (ended(sdk, job_id) for job_id in jobs)
     assert on_two_nodes.status == on_one.status == "succeeded", (on_two_nodes.error, on_one.error)
-    assert len(extra(on_two_nodes, "workers")) == 2
+    names = {name[:12] for name in stack.containers("worker-cpu")}
+    starts = (event["message"] for event in follow(stack, alone))
+    assert any(all(name in start for name in names) for start in starts)
     assert len(losses(stack, alone)) == 6
     assert losses(stack, jobs[0]) == losses(stack, jobs[1])
 
