@@ -1,5 +1,6 @@
 """What Prometheus is told: true figures, few labels, and an answer whatever Redis does."""
 
+import re
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -164,3 +165,16 @@ def test_applications_in_one_process_do_not_share_figures(
 
 def test_the_contract_does_not_name_it(app: FastAPI) -> None:
     assert "/metrics" not in app.openapi()["paths"]
+
+
+def test_alerts_and_dashboard_ask_for_what_is_told(client: TestClient, store: JobStore) -> None:
+    progress = Progress(
+        step=3, max_steps=9, percent=33.3, loss=2.5, tokens_per_second=70.0, eta_seconds=1.0
+    )
+    store.leases.record(claim_new_job(store), Update(progress=progress))
+    told = {name for name, _ in Scrape(client).samples}
+    folder = Path(__file__).parents[2] / "docker" / "monitoring"
+    for file in ("alerts.yml", "grafana/dashboards/flant5.json"):
+        asked = set(re.findall(r"flant5_\w+", (folder / file).read_text("utf-8")))
+        assert len(asked) > 3
+        assert asked <= told

@@ -14,7 +14,7 @@ from tests.docker import standin
 from tests.docker.engine import docker_engine, run
 from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project, new_project
 
-IMAGES = (API_IMAGE, WORKER_IMAGE, standin.REDIS, standin.BASE, f"{standin.BASE}:bare")
+STANDINS = (standin.REDIS, standin.PROMETHEUS, standin.BASE, f"{standin.BASE}:bare")
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def engine() -> Iterator[None]:
         yield
         if os.environ.get("FLANT5_TEST_KEEP_IMAGES") == "1":
             return
-        run("docker", "image", "rm", "--force", *IMAGES)
+        run("docker", "image", "rm", "--force", API_IMAGE, WORKER_IMAGE, *STANDINS)
         if is_ours:
             run("docker", "builder", "prune", "--all", "--force")
 

@@ -103,6 +103,7 @@ def new_project(directory: Path) -> Project:
     environment = QUICK | {
         "FLANT5_PUBLISH": f"127.0.0.1:{free_port()}",
         "FLANT5_REDIS_IMAGE": standin.REDIS,
+        "FLANT5_PROMETHEUS_IMAGE": standin.PROMETHEUS,
         "FLANT5_API_IMAGE": API_IMAGE,
         "FLANT5_WORKER_IMAGE": WORKER_IMAGE,
         "FLANT5_API_BASE_IMAGE": standin.BASE,

@@ -1,5 +1,5 @@
 """Stand-ins for the images that can't be pulled where no image registry is reached: a minimal
-Debian as the base of ours, and a Redis server on it.
+Debian as the base of ours, and on it a Redis server and Prometheus.
 
 They are made by debootstrap. The host's certificates go in, so that packages can be installed
 wherever the host can install them.
@@ -15,6 +15,7 @@ from tests.docker.engine import run
 
 BASE = "flant5-test-base"
 REDIS = "flant5-test-redis"
+PROMETHEUS = "flant5-test-prometheus"
 SUITE = "bookworm"
 PYTHON = "3.11"
 """Of that suite."""
@@ -34,6 +35,14 @@ RUN apt-get update -qq \\
     && install --directory --owner=999 --group=999 /data
 VOLUME /data
 """
+_PROMETHEUS = f"""
+FROM {BASE}
+RUN apt-get update -qq \\
+    && apt-get install --yes -qq --no-install-recommends prometheus \\
+    && install --directory --owner=65534 --group=65534 /prometheus
+VOLUME /prometheus
+ENTRYPOINT ["prometheus"]
+"""
 
 
 def build_standins() -> None:
@@ -46,8 +55,9 @@ def build_standins() -> None:
             shutil.copy(certificates, Path(context, "certificates"))
             Path(context, "Dockerfile").write_text(_BASE)
             run("docker", "build", "--quiet", "--tag", BASE, context)
-    if not has_image(REDIS):
-        run("docker", "build", "--quiet", "--tag", REDIS, "-", input=_REDIS)
+    for name, dockerfile in ((REDIS, _REDIS), (PROMETHEUS, _PROMETHEUS)):
+        if not has_image(name):
+            run("docker", "build", "--quiet", "--tag", name, "-", input=dockerfile)
 
 
 def has_image(name: str) -> bool:
