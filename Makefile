@@ -50,6 +50,8 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/shellcheck docker/*.sh docker/redis/*.sh .ci/run
 
 check: lint test  ## Everything that has to pass before a commit
 
@@ -63,6 +65,8 @@ lock:  ## Resolve all packages anew into requirements.lock
 	build/lock/bin/pip install --quiet torch==2.13.0
 	build/lock/bin/pip install --quiet --editable '.[dev]'
 	build/lock/bin/pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+cpu$$/\1/' > requirements.lock
+	# What redis asks for on a Python older than the one that resolves.
+	echo 'async-timeout==5.0.1; python_full_version < "3.11.3"' >> requirements.lock
 
 clean:  ## Remove what make created
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-home

@@ -10,7 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from api import errors
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
-from api.routes import files, health, history, jobs, models, outputs, recovery
+from api.request_meter import RequestMeter
+from api.routes import files, health, history, jobs, metrics, models, outputs, recovery
 from api.schemas.errors import ErrorResponse
 from api.services import Services
 from api.settings import ApiSettings
@@ -58,9 +59,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
     if settings.api_keys_file is not None:
         read_keys(settings.api_keys_file)
         app.add_middleware(Gate, keys=KeyRing(settings.api_keys_file))
-    # Added last, so that it is the outermost: refusals carry a request id too.
+    # Added after the gate, so that it is around it: refusals carry a request id too. They are
+    # counted as well, and so are the answers to failures that the frame gives.
     app.add_middleware(RequestFrame)
-    app.include_router(health.router)
+    app.add_middleware(RequestMeter, metrics=services.metrics)
+    for routes in (health, metrics):
+        app.include_router(routes.router)
     for routes in (files, jobs, history, outputs, models, recovery):
         app.include_router(routes.router, prefix="/v1")
     return app

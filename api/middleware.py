@@ -13,7 +13,8 @@ from api.errors import BodyTooLargeError, UnauthorizedError, answer
 from api.keys import KeyRing
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
-_PROBES = frozenset({"/healthz", "/readyz"})
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_GUARDED = ("/v1", "/metrics")
 _MULTIPART_BYTES = 2**16
 """Room for the form around an uploaded file."""
 _DISCARDED_BYTES = 2**26
@@ -56,14 +57,15 @@ class RequestFrame:
 
 
 class Gate:
-    """Lets nobody into /v1 without a key, and says whose request it is."""
+    """Lets nobody into /v1 and /metrics (which names jobs) without a key, and says whose request it
+    is."""
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
         self._app = app
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+        if scope["type"] != "http" or not scope["path"].startswith(_GUARDED):
             await self._app(scope, receive, send)
             return
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 from redis import Redis
 
+from api.metrics import Metrics
 from api.recorder import Recorder
 from api.settings import ApiSettings
 from api.tail import Tail
@@ -36,12 +37,14 @@ class Services:
     submissions: Submissions
     recovery: RecoveryDesk
     tail: Tail
+    metrics: Metrics
 
     @classmethod
     def build(cls, settings: ApiSettings) -> Self:
         """Connects to nothing yet."""
         redis = open_redis(settings.redis_url)
         store = JobStore(redis, settings.rules)
+        tail = Tail(settings.redis_url)
         return cls(
             settings=settings,
             home=settings.home_directories,
@@ -54,7 +57,8 @@ class Services:
             models=ModelCatalog(settings, store),
             submissions=Submissions(redis),
             recovery=RecoveryDesk(redis),
-            tail=Tail(settings.redis_url),
+            tail=tail,
+            metrics=Metrics(redis, num_stream_clients=lambda: tail.num_clients),
         )
 
 

@@ -10,7 +10,8 @@ ARG BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
 
 FROM ${BASE_IMAGE} AS base
 # The compiler and Python's headers are for torch.compile: Triton builds its launchers with them.
-# hadolint ignore=DL3008 -- the base image's own security updates are wanted, not one version
+# No versions: what the base image's distribution has mended is wanted.
+# hadolint ignore=DL3008
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
     rm -f /etc/apt/apt.conf.d/docker-clean \

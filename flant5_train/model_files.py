@@ -1,5 +1,6 @@
 """A look at a model's directory before it is loaded, for an error that says what was found."""
 
+import os
 from pathlib import Path
 
 from flant5_train.failure import FailureCode, TrainingError
@@ -31,6 +32,14 @@ def refuse_directory_without_model(name_or_path: str | Path) -> None:
         raise bad_model(
             name_or_path, f"found no weights in it, but {_content(path)}; expected {expected}"
         )
+    for file in path.iterdir():
+        if not os.access(file, os.R_OK):
+            # The loader of safetensors calls it "no such file".
+            raise bad_model(
+                name_or_path,
+                f"{file.name} may not be read by user {os.geteuid()}; expected a directory that "
+                "may be (chmod -R a+rX)",
+            )
 
 
 def bad_model(name_or_path: str | Path, found: str) -> TrainingError:

@@ -35,6 +35,7 @@ def create_file(
         purpose=purpose,
         max_bytes=services.settings.max_file_bytes,
     )
+    services.metrics.count_upload(stored.num_bytes)
     return FileObject.of(stored)
 
 

@@ -37,16 +37,22 @@ def moved_images(project: Project, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def air_gapped(moved_images: None, project: Project, tmp_path: Path) -> Iterator[Project]:
-    """The worker is on the network without a way out only, and the hub is not to be asked."""
-    (project.directory / "isolated.yml").write_text(ISOLATED)
+def mounted_model(tmp_path: Path) -> Path:
+    """`small-t5`, in the directory that will be mounted."""
     model = tmp_path / "models" / "small-t5"
     model.mkdir(parents=True)
-    lines = EXAMPLES.read_text("utf-8").splitlines()
+    lines = iter(EXAMPLES.read_text("utf-8").splitlines())
     (model / SENTENCEPIECE_FILE).write_bytes(train_vocabulary(lines, num_pieces=500))
     save_random_model(model, sizes=TINY)
+    return model
+
+
+@pytest.fixture
+def air_gapped(moved_images: None, mounted_model: Path, project: Project) -> Iterator[Project]:
+    """The worker is on the network without a way out only, and the hub is not to be asked."""
+    (project.directory / "isolated.yml").write_text(ISOLATED)
     environment = project.environment | {
-        "FLANT5_MODELS_DIR": str(tmp_path / "models"),
+        "FLANT5_MODELS_DIR": str(mounted_model.parent),
         "HF_HUB_OFFLINE": "1",
     }
     gapped = replace(project, environment=environment, files=("docker-compose.yml", "isolated.yml"))
@@ -56,12 +62,17 @@ def air_gapped(moved_images: None, project: Project, tmp_path: Path) -> Iterator
 
 
 def test_a_model_from_a_mounted_directory_is_trained_without_a_network(
-    air_gapped: Project,
+    air_gapped: Project, mounted_model: Path
 ) -> None:
     fetch = "import socket; socket.create_connection(('1.1.1.1', 443), timeout=3)"
     assert air_gapped.inside("worker-cpu", "python", "-c", fetch).returncode != 0
     with air_gapped.sdk() as sdk:
         assert "small-t5" in [model.id for model in sdk.models.list()]
+        # As safetensors writes it: for its owner alone.
+        refused = ended(sdk, create(sdk, model="small-t5", max_steps=3, model_max_length=64))
+        assert refused.error is not None
+        assert "model.safetensors may not be read by user 10001" in refused.error.message
+        (mounted_model / "model.safetensors").chmod(0o644)
         job = ended(sdk, create(sdk, model="small-t5", max_steps=3, model_max_length=64))
         assert job.status == "succeeded", job.error
         with pytest.raises(openai.BadRequestError, match="no model 'absent-t5'"):

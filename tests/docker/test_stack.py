@@ -67,7 +67,7 @@ def test_a_job_outlives_a_kill_of_each_container(stack: Project, sdk: openai.Ope
     for number, service in enumerate(("worker-cpu", "api", "redis"), start=1):
         wait_until(lambda: is_beyond(sdk, job_id, 4 * number), seconds=180)  # noqa: B023
         stack.kill(service)
-        stack.up()
+        stack.start()
     job = ended(sdk, job_id)
     assert job.status == "succeeded", job.error
     assert extra(job, "attempt") >= 2
@@ -138,7 +138,7 @@ def test_a_worker_that_is_stopped_saves_and_goes_on_there(
     job = sdk.fine_tuning.jobs.retrieve(job_id)
     assert job.status == "queued"
     (newest, *_) = sdk.fine_tuning.jobs.checkpoints.list(job_id)
-    stack.up()
+    stack.start()
     job = ended(sdk, job_id)
     assert job.status == "succeeded", job.error
     messages = [event["message"] for event in follow(stack, job_id)]

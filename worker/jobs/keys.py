@@ -14,6 +14,7 @@ MODELS = f"{PREFIX}models"
 NAMES = f"{PREFIX}names"
 RECOVERY = f"{PREFIX}recovery"
 FORGOTTEN = f"{PREFIX}forgotten"
+COUNTS = f"{PREFIX}counts"
 
 
 def job(job_id: str) -> str:

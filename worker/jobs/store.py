@@ -18,6 +18,8 @@
 | names                     | hash   | the model id that a job has or will have -> job id         |
 | recovery                  | string | the last `flant5 recover`, as JSON                         |
 | forgotten                 | set    | ids of deleted jobs whose files are not yet all gone       |
+| counts                    | hash   | jobs by status; file checks that ended, by verdict:        |
+|                           |        | accepted, rejected                                         |
 | submission:{key}          | string | id of the job that a submission key made; 24 h             |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -322,6 +322,13 @@ class StoreMachine(RuleBasedStateMachine):
             (keys.running_of(model.owner), model.status is Status.RUNNING),
         ):
             assert bool(self.redis.sismember(key, job_id)) is is_counted
+
+    @invariant()
+    def the_counts_of_jobs_are_right(self) -> None:
+        statuses = Counter(model.status.value for model in getattr(self, "models", {}).values())
+        counts = cast(dict[str, str], self.redis.hgetall(keys.COUNTS))
+        kept = {status.value: int(counts.get(status.value, 0)) for status in Status}
+        assert Counter(kept) == statuses
 
 
 def test_the_store_behaves_like_its_model(redis: Redis) -> None:

@@ -15,6 +15,7 @@ local number = redis.call('INCR', PREFIX .. 'counter')
 redis.call('HSET', key, 'status', 'validating_files', 'spec', ARGV[3], 'metadata', ARGV[6],
   'created_at', now(), 'number', number, 'epoch', 0, 'attempt', 0, 'owner', owner,
   'num_slots', ARGV[9], 'priority', ARGV[10], 'num_nodes', ARGV[11])
+redis.call('HINCRBY', COUNTS, 'validating_files', 1)
 redis.call('HSET', PREFIX .. 'names', ARGV[2], id)
 redis.call('ZADD', PREFIX .. 'jobs', number, id)
 redis.call('ZADD', INDEX.validating_files, number, id)

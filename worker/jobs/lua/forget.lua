@@ -7,5 +7,6 @@ if now() - state[2] < tonumber(ARGV[3]) then return 0 end
 redis.call('SADD', PREFIX .. 'forgotten', id)
 redis.call('DEL', key, key .. ':events', key .. ':logs', key .. ':checkpoints')
 redis.call('ZREM', PREFIX .. 'jobs', id)
+redis.call('HINCRBY', COUNTS, state[1], -1)
 redis.call('HDEL', PREFIX .. 'names', ARGV[2])
 return 1

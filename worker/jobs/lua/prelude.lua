@@ -9,6 +9,7 @@ local INDEX = {
 }
 local BELLS = PREFIX .. 'bells'
 local WORKERS = PREFIX .. 'workers'
+local COUNTS = PREFIX .. 'counts'
 local MAX_RETRY_MS, MAX_FAILURES = 60000, 2
 local IS_WAITING = { validating_files = true, queued = true, paused = true }
 
@@ -69,6 +70,8 @@ local function move(id, to, step)
     redis.call('HDEL', key, 'retry_at')
   end
   redis.call('HSET', key, 'status', to)
+  redis.call('HINCRBY', COUNTS, from, -1)
+  redis.call('HINCRBY', COUNTS, to, 1)
   redis.call('HDEL', key, 'phase')
   if from == 'running' then leave_worker(key) end
   if INDEX[to] then enter_index(id, to, step.score) end

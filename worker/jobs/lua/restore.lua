@@ -17,6 +17,7 @@ if highest > tonumber(redis.call('GET', counter) or 0) then redis.call('SET', co
 if redis.call('ZCOUNT', jobs, number, number) > 0 then number = redis.call('INCR', counter) end
 local at, status = now(), holder ~= '' and 'running' or 'validating_files'
 redis.call('HSET', key, 'status', status, 'number', number)
+redis.call('HINCRBY', COUNTS, status, 1)
 for field, value in pairs(record.fields) do redis.call('HSET', key, field, value) end
 redis.call('HSET', PREFIX .. 'names', record.model, id)
 redis.call('ZADD', jobs, number, id)

@@ -1,0 +1,125 @@
+"""What Prometheus is told at `/metrics`: counters of this process, and the service as the store
+has it at the moment of the scrape.
+
+Every label has few values: routes by their template, statuses of jobs, workers that are here and
+jobs that run. Names and units: docs/monitoring.md.
+"""
+
+import logging
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from redis import Redis
+
+from api.overview_metrics import overview_families
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.overview import look
+
+_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_LABELS = ("method", "route", "status")
+
+_log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """The figures of one application, in a registry of its own."""
+
+    def __init__(self, redis: Redis, *, num_stream_clients: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._requests = Counter(
+            "flant5_http_requests", "Requests answered.", _LABELS, registry=self._registry
+        )
+        self._durations = Histogram(
+            "flant5_http_request_duration_seconds",
+            "Time from a request's arrival to the first byte of its answer.",
+            _LABELS,
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._uploaded = Counter(
+            "flant5_upload_bytes", "Bytes of uploaded files kept.", registry=self._registry
+        )
+        self._registry.register(_Process(num_stream_clients))
+        self._registry.register(_Service(redis))
+
+    def count_request(self, method: str, *, route: str, status: int, seconds: float) -> None:
+        """`route` is a template (`/v1/files/{file_id}`), never a path: anybody can make up paths,
+        each of which would be a time series for ever. So can anybody methods."""
+        labels = (method if method in _METHODS else "other", route, str(status))
+        self._requests.labels(*labels).inc()
+        self._durations.labels(*labels).observe(seconds)
+
+    def count_upload(self, num_bytes: int) -> None:
+        self._uploaded.inc(num_bytes)
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format; ends within a few seconds whatever Redis does."""
+        return generate_latest(self._registry)
+
+
+class _Process(Collector):
+    def __init__(self, num_stream_clients: Callable[[], int]) -> None:
+        self._num_stream_clients = num_stream_clients
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "flant5_stream_clients", "Live streams held.", value=self._num_stream_clients()
+        )
+        build = {"version": _version(), "python": platform.python_version()}
+        yield InfoMetricFamily("flant5_build", "What runs here.", value=build)
+
+
+class _Service(Collector):
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def describe(self) -> Iterator[Metric]:
+        """No names before the first scrape: the registry would else collect, and so ask Redis,
+        when it is built."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            overview = look(self._redis)
+        except StoreUnavailableError as error:
+            _log.warning("metrics without those of the store: %s", error)
+            yield _up(0)
+            return
+        yield _up(1)
+        yield from overview_families(overview)
+        checks = CounterMetricFamily(
+            "flant5_file_checks", "Checks of jobs' files that ended.", labels=["verdict"]
+        )
+        for verdict, number in overview.num_checks.items():
+            checks.add_metric([verdict], number)
+        yield checks
+
+
+def _up(value: int) -> Metric:
+    return GaugeMetricFamily("flant5_redis_up", "Whether Redis answered this scrape.", value=value)
+
+
+def _version() -> str:
+    try:
+        return version("flant5")
+    except PackageNotFoundError:
+        return "unknown"

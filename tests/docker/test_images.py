@@ -1,0 +1,52 @@
+"""What is in the images, as docs/images.md and the lock file say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docker.engine import run
+from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project
+
+pytestmark = pytest.mark.docker
+
+TOOLS = {"pip", "setuptools"}
+"""Of every virtual environment; torch asks for the second."""
+NAMES = {API_IMAGE: "flant5-api", WORKER_IMAGE: "flant5-worker"}
+
+
+def packages(image: str) -> dict[str, str]:
+    """Of Python, by name; ours is not among them."""
+    command = ("docker", "run", "--rm", image, "pip", "list", "--format", "json")
+    found = {entry["name"]: entry["version"] for entry in json.loads(run(*command))}
+    return {name: found[name] for name in found.keys() - TOOLS - {"flant5"}}
+
+
+def locked(directory: Path) -> dict[str, str]:
+    text = (directory / "requirements.lock").read_text()
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("image", NAMES)
+def test_an_image_holds_what_is_locked_and_documented(project: Project, image: str) -> None:
+    found = {name: version.partition("+")[0] for name, version in packages(image).items()}
+    assert found.items() <= locked(project.directory).items()
+    text = (project.directory / "docs" / "images.md").read_text()
+    listed = re.search(rf"^\*\*{NAMES[image]}\*\*: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert listed is not None
+    assert set(re.split(r",\s+", listed[1])) == set(found)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("image", NAMES)
+def test_an_image_says_what_it_is(image: str) -> None:
+    (found,) = json.loads(run("docker", "inspect", image))
+    labels = found["Config"]["Labels"]
+    assert labels["org.opencontainers.image.title"].startswith("flant5")
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert found["Config"]["User"] == "10001:10001"
+
+
+def test_the_api_image_has_no_torch(project: Project) -> None:
+    assert "torch" not in packages(API_IMAGE)

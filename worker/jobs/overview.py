@@ -1,0 +1,80 @@
+"""Figures of the whole service at one moment, at a cost that does not grow with ended jobs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+from worker.jobs.records import read_job
+from worker.jobs.workers import WorkerRegistry, WorkerState
+
+_INDEXES = {
+    Status.VALIDATING_FILES: keys.VALIDATING,
+    Status.QUEUED: keys.QUEUED,
+    Status.RUNNING: keys.RUNNING,
+}
+_VERDICTS = ("accepted", "rejected")
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What is going on."""
+
+    num_jobs: Mapping[Status, int]
+    longest_wait_seconds: float
+    """How long the job that has waited longest is in the queue by now; 0 when none waits."""
+    num_checks: Mapping[str, int]
+    """File checks that ended, by verdict, since the store began."""
+    running: tuple[Job, ...]
+    workers: tuple[WorkerState, ...]
+
+
+def look(redis: Redis) -> Overview:
+    """Raises StoreUnavailableError."""
+    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+        pipeline.time()
+        pipeline.hgetall(keys.COUNTS)
+        for index in _INDEXES.values():
+            pipeline.zcard(index)
+        pipeline.zrange(keys.RUNNING, 0, -1)
+        (seconds, microseconds), counts, *sizes, running_ids = pipeline.execute()
+    # An index is what its jobs are found by, so its size is right even where counting began late.
+    indexed = dict(zip(_INDEXES, sizes, strict=True))
+    counted = {status: max(0, int(counts.get(status, 0))) for status in Status}
+    return Overview(
+        num_jobs=counted | indexed,
+        longest_wait_seconds=_longest_wait(redis, now=seconds + microseconds / 1e6),
+        num_checks={verdict: int(counts.get(verdict, 0)) for verdict in _VERDICTS},
+        running=_running(redis, running_ids),
+        workers=WorkerRegistry(redis).all(),
+    )
+
+
+def _longest_wait(redis: Redis, *, now: float) -> float:
+    """The queue is in order of priority, so each waiting job is asked."""
+    with unavailable():
+        ids = cast(list[str], redis.zrange(keys.QUEUED, 0, -1))
+    waits = [0.0]
+    for first in range(0, len(ids), _BATCH):
+        with unavailable(), redis.pipeline(transaction=False) as pipeline:
+            for job_id in ids[first : first + _BATCH]:
+                pipeline.hget(keys.job(job_id), "queued_at")
+            since = cast(list[str | None], pipeline.execute())
+        waits += [now - int(instant) / 1000 for instant in since if instant is not None]
+    return max(waits)
+
+
+def _running(redis: Redis, job_ids: list[str]) -> tuple[Job, ...]:
+    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+        for job_id in job_ids:
+            pipeline.hgetall(keys.job(job_id))
+        hashes = cast(list[dict[str, str]], pipeline.execute())
+    jobs = (read_job(*each) for each in zip(job_ids, hashes, strict=True) if each[1])
+    # One that ended meanwhile does not run any more.
+    return tuple(job for job in jobs if job.status is Status.RUNNING)
