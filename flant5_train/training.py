@@ -18,18 +18,12 @@ from flant5_train.config import DEMO_MODEL
 from flant5_train.dataset import DataModule, make_supervised_data_module
 from flant5_train.demo_model import demo_model
 from flant5_train.disk import writing
+from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.model import load_model
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
-from flant5_train.progress import (
-    DataRead,
-    ModelSaved,
-    PhaseChange,
-    ProgressLog,
-    Record,
-    Stopped,
-)
+from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Record, Stopped
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -52,23 +46,27 @@ def train(argv: Sequence[str] | None = None) -> None:
         _run(arguments, discard, stop)
         return
     with room_for_failure(directory / "error.json"):
-        _run(arguments, _ProgressFile(directory / "progress.jsonl"), stop)
+        _run(arguments, _RunFiles(directory), stop)
 
 
-class _ProgressFile:
-    """The report of rank 0. Raises TrainingError when the disk is full."""
+class _RunFiles:
+    """The report of rank 0: `progress.jsonl` and the curves for TensorBoard. Raises TrainingError
+    when the disk is full: a run that can't tell what it does would not save a checkpoint either."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._writing():
-            self._log = ProgressLog(path)
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with self._writing("progress.jsonl"):
+            self._log = ProgressLog(directory / "progress.jsonl")
+        self._event_files = EventFiles(directory / "tensorboard")
 
     def __call__(self, record: Record, /) -> None:
-        with self._writing():
+        with self._writing("progress.jsonl"):
             self._log.append(record)
+        with self._writing("the curves for TensorBoard"):
+            self._event_files.append(record)
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return writing(self._path.name, self._path.parent)
+    def _writing(self, what: str) -> AbstractContextManager[None]:
+        return writing(what, self._directory)
 
 
 def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:

@@ -172,6 +172,7 @@ def test_alerts_and_dashboard_ask_for_what_is_told(client: TestClient, store: Jo
         step=3, max_steps=9, percent=33.3, loss=2.5, tokens_per_second=70.0, eta_seconds=1.0
     )
     store.leases.record(claim_new_job(store), Update(progress=progress))
+    client.get("http://testserver/healthz")
     told = {name for name, _ in Scrape(client).samples}
     folder = Path(__file__).parents[2] / "docker" / "monitoring"
     for file in ("alerts.yml", "grafana/dashboards/flant5.json"):

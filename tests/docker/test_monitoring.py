@@ -3,7 +3,6 @@ image registry is reached; each query of its dashboard is asked here."""
 
 import json
 import urllib.parse
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +13,15 @@ from tests.stack.service import wait_until
 
 pytestmark = pytest.mark.docker
 
-ASK = "import sys, urllib.request as r; print(r.urlopen('http://prometheus:9090' + sys.argv[1]).read().decode())"
+ASK = """
+import sys, urllib.request
+with urllib.request.urlopen("http://prometheus:9090" + sys.argv[1]) as answer:
+    print(answer.read().decode())
+"""
 
 
 @pytest.fixture(scope="module")
-def monitored(stack: Project) -> Iterator[Project]:
+def monitored(stack: Project) -> Project:
     stack.compose("--profile", "monitoring", "up", "--detach", "--wait", "--no-build", "prometheus")
     return stack
 

@@ -87,7 +87,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before_it(
     failure = disk_full_failure(stopped)
     assert f"checkpoint-8 could not be written to {disk / 'out'}, where" in failure.message
     left = sorted(path.name for path in (disk / "out").iterdir())
-    assert left == ["checkpoint-4", "error.json", "progress.jsonl"]
+    assert left == ["checkpoint-4", "error.json", "progress.jsonl", "tensorboard"]
     assert complete_checkpoints(disk / "out") == [disk / "out" / "checkpoint-4"]
     ballast.unlink()
     resumed = run(disk / "out", processes=processes, **settings)
@@ -114,11 +114,17 @@ def test_a_final_model_that_finds_no_room_is_written_by_the_next_run(
     assert resumed.weights() == uninterrupted.run.weights()
 
 
-def test_a_report_that_finds_no_room_ends_the_run(uninterrupted: Uninterrupted, disk: Path) -> None:
-    fill(disk, leaving_bytes=ROOM_BYTES + 16_384)
+@pytest.mark.parametrize(
+    ("room", "what"), [(8192, "progress.jsonl"), (16_384, "the curves for TensorBoard")]
+)
+def test_a_report_that_finds_no_room_ends_the_run(
+    uninterrupted: Uninterrupted, disk: Path, room: int, what: str
+) -> None:
+    """`room` is what two files that grow in turn, page by page, find; `what` comes too late."""
+    fill(disk, leaving_bytes=ROOM_BYTES + room)
     stopped = run(disk / "out", **uninterrupted.settings | {"max_steps": 100, "save_steps": 1000})
     failure = disk_full_failure(stopped)
-    assert f"progress.jsonl could not be written to {disk / 'out'}" in failure.message
+    assert f"{what} could not be written to {disk / 'out'}" in failure.message
     assert stopped.steps(), "every line of it is whole"
 
 

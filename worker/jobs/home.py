@@ -46,6 +46,11 @@ class RunDirectory:
         return self.path / "progress.jsonl"
 
     @property
+    def tensorboard(self) -> Path:
+        """The same as curves (`flant5_train.event_files`)."""
+        return self.path / "tensorboard"
+
+    @property
     def log(self) -> Path:
         """Standard output and standard error of the trainer."""
         return self.path / ("train.log" if self.node == 0 else f"node-{self.node}.log")
