@@ -1,0 +1,65 @@
+"""Preprocessing, ours beside FastChat's: `python -m benchmarks.preprocessing`.
+
+Each runs in a process of its own, one after the other, on the same synthetic conversations and the
+same vocabulary. Seconds are those of preprocessing alone; memory is that of all processes together,
+the interpreter, torch and transformers included.
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.memory import measure
+from benchmarks.row import Row
+from benchmarks.table import table
+from benchmarks.talks import write_array
+from benchmarks.vocabulary import vocabulary
+
+TITLE = "Preprocessing"
+NUM_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    seconds: float
+    peak_bytes: int
+    data_bytes: int
+
+
+def run() -> list[Row]:
+    """Throughput, peak memory, and what each rank keeps in memory."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "talks.json"
+        write_array(file, num_bytes=NUM_BYTES)
+        words = str(vocabulary(Path(scratch)))
+        ours = _way("encode", str(file), words, str(Path(scratch) / "cache"))
+        theirs = _way("fastchat", str(file), words)
+        megabytes = file.stat().st_size / 1e6
+    return [
+        Row(
+            name=f"throughput, {megabytes:.0f} MB array",
+            ours=megabytes / ours.seconds,
+            theirs=megabytes / theirs.seconds,
+            ratio=theirs.seconds / ours.seconds,
+            unit="MB/s",
+            goal=">= 40",
+        ),
+        _memory("peak memory, all processes", ours.peak_bytes, theirs.peak_bytes, goal="<= 0.25"),
+        _memory("memory of each rank for it", ours.data_bytes, theirs.data_bytes, goal="<= 0.05"),
+    ]
+
+
+def _way(module: str, *arguments: str) -> _Way:
+    measured = measure([sys.executable, "-m", f"benchmarks.{module}", *arguments])
+    told = json.loads(measured.output)
+    return _Way(told["seconds"], measured.peak_bytes, told["data_bytes"])
+
+
+def _memory(name: str, ours: int, theirs: int, *, goal: str) -> Row:
+    return Row(name, ours / 1e6, theirs / 1e6, ours / theirs, unit="MB", goal=goal)
+
+
+if __name__ == "__main__":
+    print(table(run()))
