@@ -41,14 +41,16 @@ def measure(command: Sequence[str]) -> Measured:
 
 def memory_of_tree(root: int) -> int:
     """The bytes of a process and its descendants at this moment."""
+    return sum(_memory_of(pid) for pid in [root, *descendants(root)])
+
+
+def descendants(root: int) -> list[int]:
+    """The children of a process, theirs, and so on."""
     children = _children()
-    total = 0
-    tree = [root]
-    while tree:
-        pid = tree.pop()
-        total += _memory_of(pid)
-        tree += children.get(pid, [])
-    return total
+    found = list(children.get(root, []))
+    for pid in found:  # which grows meanwhile
+        found += children.get(pid, [])
+    return found
 
 
 def private_memory() -> int:

@@ -14,11 +14,11 @@ from flant5_train.records import RecordBlock, read_blocks
 _SMALL_BYTES = 8 << 20
 """Encoded sooner than processes have started."""
 _MAX_PROCESSES = 8
-"""This process, which reads the JSON, can't feed more."""
+"""This process reads the JSON, at about six times the speed at which another encodes it."""
 
 
 def num_processes_for(path: Path) -> int:
-    """How many processes to start for a file; 1 is this one, which is never alone with another."""
+    """How many processes are to encode a file; 1 is this one, which then starts no other."""
     if path.stat().st_size < _SMALL_BYTES:
         return 1
     return min(len(os.sched_getaffinity(0)), _MAX_PROCESSES)

@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.memory import measure
+from benchmarks.memory import descendants, measure
 from benchmarks.talks import write_array
 from flant5_train.cache import DataCache
 from flant5_train.config import OnBadRecord
 from flant5_train.encoded_file import EncodedFileWriter, complete
 from flant5_train.encoder import Ids, LosslessEncoder, encoder_for
 from flant5_train.encoding import BlockEncoder
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.failure import FailureCode, TrainingError, read_failure
 from flant5_train.parallel_encoding import encode_file, num_processes_for
 from flant5_train.place import DataError
 from flant5_train.progress import FileEncoding
-from flant5_train.tokenizer import LosslessTokenizer
+from flant5_train.tokenizer import LosslessTokenizer, load_tokenizer
+from tests.flant5_train.runs import command, environment
+from tests.worker.scenes import wait_until
 
 MEGABYTE = 1 << 20
 PROGRAMS = Path(__file__).parent / "programs"
@@ -70,8 +72,6 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(
 def test_fastchats_ids_do_not_depend_on_the_number_of_processes_either(
     vocabulary: Path, tmp_path: Path
 ) -> None:
-    from flant5_train.tokenizer import load_tokenizer
-
     path = tmp_path / "talks.json"
     write_array(path, num_bytes=MEGABYTE * 3 // 2)
     tokenizer = load_tokenizer(vocabulary, tokenization="fastchat")
@@ -162,6 +162,51 @@ def test_a_process_that_is_killed_fails_the_run_with_the_records_it_was_at(
     assert int(told[0]) <= len(records) // 2 + 1 <= int(told[2])
 
 
+def test_records_that_are_all_left_out_make_an_empty_block(
+    encode: BlockEncoder, tmp_path: Path
+) -> None:
+    path = tmp_path / "talks.jsonl"
+    path.write_text('{"x": 1}\n' * 3, encoding="utf-8")
+    skip = BlockEncoder(encode.encoder, OnBadRecord.SKIP)
+    (block,) = encode_file(path, skip, num_processes=1)
+    assert (block.batch.num_conversations, len(block.batch.tokens)) == (0, 0)
+    assert block.batch.left_out == {"record: no conversation field": 3}
+
+
+def test_a_run_whose_preprocessing_process_is_killed_says_so(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "talks.json"
+    write_array(path, num_bytes=40 * MEGABYTE)
+    out = tmp_path / "out"
+    launcher = subprocess.Popen(
+        command(out, processes=2, data_path=path, model_name_or_path=tiny_model),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: encoding_processes(launcher.pid), what="processes encode")
+    os.kill(encoding_processes(launcher.pid)[0], signal.SIGKILL)
+    assert launcher.wait(timeout=60) != 0
+    failure = read_failure(out / "error.json")
+    assert failure is not None
+    assert failure.code is FailureCode.HOST_OOM
+    assert "a preprocessing process was killed by signal 9 (SIGKILL)" in failure.message
+    assert [entry.suffix for entry in (out / "cache").iterdir()] == [".lock"]
+
+
+def encoding_processes(launcher: int) -> list[int]:
+    """The processes of the pool in one of a launcher's ranks."""
+    return [pid for pid in descendants(launcher) if b"pool_process" in command_line(pid)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def test_it_says_how_far_it_is(
     talks: Path, lossless: LosslessTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,8 +279,8 @@ def test_a_run_that_is_stopped_while_it_encodes_leaves_no_half_of_a_cache(
     write_array(path, num_bytes=40 * MEGABYTE)
     cache = tmp_path / "cache"
     program = str(PROGRAMS / "encodes_a_file.py")
-    command = [sys.executable, program, str(path), str(vocabulary), str(cache)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    arguments = [sys.executable, program, str(path), str(vocabulary), str(cache)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("encoded ")
         process.send_signal(signal.SIGTERM)
