@@ -18,7 +18,7 @@ from benchmarks.talks import write_array
 from benchmarks.vocabulary import vocabulary
 
 TITLE = "Preprocessing"
-NUM_BYTES = 40 << 20
+NUM_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
