@@ -12,9 +12,8 @@ tokenization, as a test shows.
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from transformers import AddedToken
 from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
 from benchmarks.memory import private_memory
+from benchmarks.stopwatch import Stopwatch
 from flant5_train.prompt import SYSTEM
 from flant5_train.tokenizer import FASTCHAT_PAD, FASTCHAT_TOKENS, SENTENCEPIECE_FILE
 
@@ -96,12 +96,12 @@ def _turns_with_markers(turns: Sequence[Mapping[str, str]]) -> list[str]:
 def main(file: str, vocabulary: str) -> None:
     tokenizer = slow_tokenizer(Path(vocabulary), max_tokens=2048)
     before = private_memory()
-    began = time.monotonic()
+    watch = Stopwatch()
     pairs = preprocess(Path(file), tokenizer)
-    seconds = time.monotonic() - began
+    spent = watch.lap()
     used = private_memory() - before
     num_tokens = sum(len(answer) for answer in pairs.answers)
-    print(json.dumps({"seconds": seconds, "data_bytes": used, "target_tokens": num_tokens}))
+    print(json.dumps({**asdict(spent), "data_bytes": used, "target_tokens": num_tokens}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Preprocessing, ours beside FastChat's: `python -m benchmarks.preprocessing`.
 
 Each runs in a process of its own, one after the other, on the same synthetic conversations and the
-same vocabulary. Seconds are those of preprocessing alone; memory is that of all processes together,
-the interpreter, torch and transformers included.
+same vocabulary; ours, which takes seconds, before and after theirs, which takes minutes, so that
+another load of the machine meets both. Seconds are those of preprocessing alone; memory is that of
+all processes together, the interpreter, torch and transformers included.
 """
 
 import json
@@ -23,7 +24,8 @@ NUM_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    seconds: float
+    wall_seconds: float
+    processor_seconds: float
     peak_bytes: int
     data_bytes: int
 
@@ -34,27 +36,46 @@ def run() -> list[Row]:
         file = Path(scratch) / "talks.json"
         write_array(file, num_bytes=NUM_BYTES)
         words = str(vocabulary(Path(scratch)))
-        ours = _way("encode", str(file), words, str(Path(scratch) / "cache"))
+        before = _ours(file, words, cache=Path(scratch) / "before")
         theirs = _way("fastchat", str(file), words)
+        after = _ours(file, words, cache=Path(scratch) / "after")
+        ours = _Way(
+            wall_seconds=(before.wall_seconds + after.wall_seconds) / 2,
+            processor_seconds=(before.processor_seconds + after.processor_seconds) / 2,
+            peak_bytes=max(before.peak_bytes, after.peak_bytes),
+            data_bytes=max(before.data_bytes, after.data_bytes),
+        )
         megabytes = file.stat().st_size / 1e6
     return [
         Row(
             name=f"throughput, {megabytes:.0f} MB array",
-            ours=megabytes / ours.seconds,
-            theirs=megabytes / theirs.seconds,
-            ratio=theirs.seconds / ours.seconds,
+            ours=megabytes / ours.wall_seconds,
+            theirs=megabytes / theirs.wall_seconds,
+            ratio=theirs.wall_seconds / ours.wall_seconds,
             unit="MB/s",
             goal=">= 40",
+        ),
+        Row(
+            name="the same per second of processor time",
+            ours=megabytes / ours.processor_seconds,
+            theirs=megabytes / theirs.processor_seconds,
+            ratio=theirs.processor_seconds / ours.processor_seconds,
+            unit="MB/s",
+            goal="",
         ),
         _memory("peak memory, all processes", ours.peak_bytes, theirs.peak_bytes, goal="<= 0.25"),
         _memory("memory of each rank for it", ours.data_bytes, theirs.data_bytes, goal="<= 0.05"),
     ]
 
 
+def _ours(file: Path, words: str, *, cache: Path) -> _Way:
+    return _way("encode", str(file), words, str(cache))
+
+
 def _way(module: str, *arguments: str) -> _Way:
     measured = measure([sys.executable, "-m", f"benchmarks.{module}", *arguments])
     told = json.loads(measured.output)
-    return _Way(told["seconds"], measured.peak_bytes, told["data_bytes"])
+    return _Way(told["wall"], told["processor"], measured.peak_bytes, told["data_bytes"])
 
 
 def _memory(name: str, ours: int, theirs: int, *, goal: str) -> Row:
