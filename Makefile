@@ -8,7 +8,7 @@ SETTLE ?= 60
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up secrets test test-stack test-docker chaos endurance lint check format lock clean
+.PHONY: help install demo up secrets test test-stack test-docker chaos endurance bench lint check format lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED
 
 endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 points, 100 cancels
 	$(BIN)/python -m pytest -m chaos -s
+
+bench: $(INSTALLED)  ## Measure our ways beside the usual ones; adds to docs/benchmarks.md
+	$(BIN)/python -m benchmarks
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

@@ -1,67 +1,53 @@
 """Encoded conversations on disk, kept between runs and shared by all processes of a run.
 
-    <cache>/<key>/tokens.bin       every id of the file, flat, uint16 (uint32 for big vocabularies)
-                  spans.npy        int64 [N, 5]: PairSpan and the number of its conversation
-                  manifest.json    counts; written last, so that its existence means complete;
-                                   its age is the time since the last use
+    <cache>/<key>/       an encoded file (`flant5_train.encoded_file`); the age of its
+                         manifest.json is the time since the last use
+    <cache>/<key>.lock   held by whoever writes it
 
 The key is made of the file's content, the tokenizer and the settings that change ids. Limits on
 length are not among them: pairs are cut when they are read. Whoever has a file mapped holds a
 shared lock on its `tokens.bin`, so that it is not cleaned up (`worker.keeper.cache_cleanup`).
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from flant5_train.check import nothing_to_train_on
 from flant5_train.config import OnBadRecord
-from flant5_train.conversations import Conversation, ConversationFile
 from flant5_train.disk import writing
-from flant5_train.encoder import Ids, TextEncoder
-from flant5_train.encoding import encode_batch
+from flant5_train.encoded_file import (
+    MANIFEST,
+    EncodedFile,
+    EncodedFileWriter,
+    complete,
+    open_encoded,
+)
+from flant5_train.encoder import TextEncoder
+from flant5_train.encoding import BlockEncoder
+from flant5_train.parallel_encoding import encode_file, num_processes_for
 from flant5_train.place import DataError
+from flant5_train.progress import FileEncoding
 from flant5_train.prompt import SYSTEM
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same file would be encoded differently."""
-_BATCH = 512
+SECONDS_BETWEEN_REPORTS = 2.0
+_CONTENT = "the encoded conversations"
 _POLL_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What is known of an encoded file."""
-
-    num_conversations: int
-    num_pairs: int
-    num_tokens: int
-    token_type: str
-    left_out: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedFile:
-    """A conversation file, encoded; the arrays are memory-mapped."""
-
-    manifest: Manifest
-    tokens: Ids
-    """[num_tokens]"""
-    spans: NDArray[np.int64]
-    """[num_pairs, 5]: start, header_end, answer_start, answer_end, conversation"""
+def unheard(record: FileEncoding, /) -> None:
+    """The report of those who don't want to know how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +57,19 @@ class DataCache:
     directory: Path
     encoder: TextEncoder
     on_bad_record: OnBadRecord
+    report: Callable[[FileEncoding], object] = unheard
 
     def build(self, path: Path) -> EncodedFile:
         """Encode `path` unless that was done before. Raises DataError for an unusable file."""
         target = self._directory_of(path)
-        clear = partial(shutil.rmtree, target, ignore_errors=True)
-        with writing("the encoded conversations", self.directory, undo=clear):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{target}.lock"):
-                if not (target / "manifest.json").exists():
-                    self._encode(path, target)
-                os.utime(target / "manifest.json")
-        return self._open(target)
+        with writing(_CONTENT, self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{target}.lock").acquire()
+        with lock, _whole_or_gone(target), writing(_CONTENT, self.directory):
+            if not (target / MANIFEST).exists():
+                self._encode(path, target)
+            os.utime(target / MANIFEST)
+        return open_encoded(target)
 
     def wait(self, path: Path) -> EncodedFile:
         """What another process builds. Waits without a limit: when that process fails, torchrun
@@ -90,7 +77,7 @@ class DataCache:
         target = self._directory_of(path)
         while True:
             try:
-                return self._open(target)
+                return open_encoded(target)
             except FileNotFoundError:  # not complete yet, or an old one that is being removed
                 time.sleep(_POLL_SECONDS)
 
@@ -104,53 +91,51 @@ class DataCache:
         return self.directory / hashlib.sha256(f"{content}{settings}".encode()).hexdigest()[:32]
 
     def _encode(self, path: Path, target: Path) -> None:
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        file = ConversationFile(path, self.on_bad_record)
-        token_type = np.uint16 if self.encoder.num_tokens <= 1 << 16 else np.uint32
-        spans: list[NDArray[np.int64]] = []
-        left_out: Counter[str] = Counter()
-        num_conversations = num_tokens = 0
-        with (target / "tokens.bin").open("wb") as tokens_file:
-            for conversations in _batches(file, _BATCH):
-                batch = encode_batch(conversations, self.encoder)
-                numbers = np.repeat(np.arange(len(conversations)), batch.num_pairs_of)
-                rows = np.array(batch.spans, dtype=np.int64).reshape(-1, 4) + num_tokens
-                spans.append(np.column_stack([rows, numbers + num_conversations]))
-                tokens_file.write(batch.tokens.astype(token_type).tobytes())
-                left_out += batch.left_out
-                num_conversations += len(conversations)
-                num_tokens += len(batch.tokens)
-        table = np.concatenate([np.empty((0, 5), np.int64), *spans])
-        left_out += file.left_out()
-        if not len(table):
-            raise nothing_to_train_on(path.name, num_conversations, left_out)
-        np.save(target / "spans.npy", table)
-        _write_last(
-            target / "manifest.json",
-            Manifest(
-                num_conversations, len(table), num_tokens, token_type.__name__, dict(left_out)
-            ),
+        shutil.rmtree(target, ignore_errors=True)  # of a process that was killed
+        encode = BlockEncoder(self.encoder, self.on_bad_record)
+        blocks = encode_file(path, encode, num_processes=num_processes_for(path))
+        progress = _Progress(path, self.report)
+        with EncodedFileWriter(target, token_type=encode.token_type) as writer:
+            for block in blocks:
+                writer.append(block.batch)
+                progress.tell(writer.num_conversations, bytes_done=block.num_bytes_read)
+        manifest = writer.manifest
+        if not manifest.num_pairs:
+            left_out = Counter(manifest.left_out)
+            raise nothing_to_train_on(path.name, manifest.num_conversations, left_out)
+        complete(target, manifest)
+
+
+@contextmanager
+def _whole_or_gone(target: Path) -> Iterator[None]:
+    """Around code that writes an encoded file: of one that did not get complete nothing is left,
+    also when this process is told to stop."""
+    try:
+        yield
+    finally:
+        if not (target / MANIFEST).exists():
+            shutil.rmtree(target, ignore_errors=True)
+
+
+class _Progress:
+    """Tells how far a file is encoded, but not more often than anybody wants to read it."""
+
+    def __init__(self, path: Path, report: Callable[[FileEncoding], object]) -> None:
+        self._name = path.name
+        self._num_bytes = path.stat().st_size
+        self._report = report
+        self._told_at = time.monotonic()
+
+    def tell(self, num_conversations: int, *, bytes_done: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at < SECONDS_BETWEEN_REPORTS:
+            return
+        self._told_at = now
+        self._report(
+            FileEncoding(
+                file=self._name,
+                conversations=num_conversations,
+                bytes_done=bytes_done,
+                bytes_total=self._num_bytes,
+            )
         )
-
-    def _open(self, target: Path) -> EncodedFile:
-        with (target / "tokens.bin").open("rb") as file:
-            # The map has a descriptor of its own of the same open file: it keeps the lock.
-            fcntl.flock(file, fcntl.LOCK_SH)
-            text = (target / "manifest.json").read_text(encoding="utf-8")
-            manifest = Manifest(**json.loads(text))
-            tokens = np.memmap(file, dtype=manifest.token_type, mode="r")
-        spans = np.load(target / "spans.npy", mmap_mode="r")
-        return EncodedFile(manifest, tokens, spans)
-
-
-def _batches(file: Iterable[Conversation], size: int) -> Iterator[list[Conversation]]:
-    conversations = iter(file)
-    while batch := list(islice(conversations, size)):
-        yield batch
-
-
-def _write_last(path: Path, manifest: Manifest) -> None:
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-    os.replace(draft, path)

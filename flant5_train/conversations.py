@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flant5_train.config import OnBadRecord
 from flant5_train.place import DataError, Place
-from flant5_train.records import read_records
+from flant5_train.records import RawRecord, read_records
 
 
 class Role(StrEnum):
@@ -68,14 +68,13 @@ _CHAT = _Form("messages", "role", "content")
 
 
 @dataclass
-class ConversationFile:
-    """Iterates over a file's conversations; `skipped` counts the records left out, by reason.
+class Conversations:
+    """Iterates over what records mean; `skipped` counts the records left out, by reason.
 
-    Raises DataError for a file that can't be read and, under `OnBadRecord.FAIL`, for the first
-    malformed record.
+    Raises DataError for the first malformed record under `OnBadRecord.FAIL`.
     """
 
-    path: Path
+    records: Iterable[RawRecord]
     on_bad_record: OnBadRecord = OnBadRecord.FAIL
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -85,7 +84,7 @@ class ConversationFile:
 
     def __iter__(self) -> Iterator[Conversation]:
         self.skipped.clear()
-        for record in read_records(self.path):
+        for record in self.records:
             try:
                 if record.error is not None:
                     raise record.error
@@ -96,6 +95,21 @@ class ConversationFile:
                 self.skipped[error.reason] += 1
             else:
                 yield conversation
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordsOf:
+    path: Path
+
+    def __iter__(self) -> Iterator[RawRecord]:
+        return read_records(self.path)
+
+
+class ConversationFile(Conversations):
+    """The conversations of a file. Raises DataError also for a file that can't be read."""
+
+    def __init__(self, path: Path, on_bad_record: OnBadRecord = OnBadRecord.FAIL) -> None:
+        super().__init__(_RecordsOf(path), on_bad_record)
 
 
 def parse_conversation(record: object, *, place: Place) -> Conversation:

@@ -1,5 +1,6 @@
 """Training and validation pairs as a torch data set over memory-mapped ids."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from flant5_train.arguments import DataArguments
-from flant5_train.cache import DataCache, EncodedFile
+from flant5_train.cache import DataCache, unheard
 from flant5_train.collator import DataCollatorForSupervisedDataset
+from flant5_train.encoded_file import EncodedFile
 from flant5_train.encoder import Lengths, PairSpan, TextEncoder, encoder_for
 from flant5_train.place import DataError
+from flant5_train.progress import FileEncoding
 from flant5_train.report import DataReport, report_of
 from flant5_train.tokenizer import AnyTokenizer
 
@@ -94,16 +97,23 @@ class DataModule(TypedDict):
 
 
 def make_supervised_data_module(
-    tokenizer: AnyTokenizer, data_args: DataArguments, *, builds: bool = True, seed: int = 42
+    tokenizer: AnyTokenizer,
+    data_args: DataArguments,
+    *,
+    builds: bool = True,
+    seed: int = 42,
+    report: Callable[[FileEncoding], object] = unheard,
 ) -> DataModule:
     """The data sets and the collator of a run.
 
-    One process `builds` the encoded files, the others wait for it. Raises DataError for unusable
-    files.
+    One process `builds` the encoded files, and says how far it is; the others wait for it. Raises
+    DataError for unusable files.
     """
     encoder = encoder_for(tokenizer)
     assert data_args.cache_directory is not None, "parse_arguments fills it in"
-    cache = DataCache(Path(data_args.cache_directory), encoder, data_args.on_bad_record)
+    cache = DataCache(
+        Path(data_args.cache_directory), encoder, data_args.on_bad_record, report=report
+    )
     read = cache.build if builds else cache.wait
     lengths = Lengths(
         data_args.max_source_length or tokenizer.model_max_length,

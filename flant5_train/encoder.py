@@ -1,16 +1,24 @@
-"""Text segments to ids, and spans of ids to examples: what differs between the tokenizations."""
+"""Text segments to ids, and spans of ids to examples: what differs between the tokenizations.
+
+Neither torch nor transformers is imported here: processes that only encode are to start fast and
+stay small.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import T5Tokenizer
+from tokenizers import Tokenizer
 
 from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.lossless import WORD_START, LosslessPieces
-from flant5_train.tokenizer import AnyTokenizer, LosslessTokenizer
+
+if TYPE_CHECKING:
+    from transformers import T5Tokenizer
+
+    from flant5_train.tokenizer import AnyTokenizer, LosslessTokenizer
 
 Ids = NDArray[np.integer]
 
@@ -42,7 +50,7 @@ class Example:
 
 
 class TextEncoder(Protocol):
-    """How segments become ids and how a pair's ids are cut to length."""
+    """How segments become ids and how a pair's ids are cut to length. Can be pickled."""
 
     @property
     def fingerprint(self) -> str:
@@ -52,7 +60,7 @@ class TextEncoder(Protocol):
     def num_tokens(self) -> int:
         """Size of the vocabulary."""
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> Sequence[Ids]:
         """The ids of each segment, without EOS."""
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -69,14 +77,14 @@ class LosslessEncoder:
     where the question ends does it stand for itself, before EOS.
     """
 
-    def __init__(self, tokenizer: LosslessTokenizer) -> None:
+    def __init__(self, tokenizer: "LosslessTokenizer") -> None:
         self._pieces: LosslessPieces = tokenizer.pieces
         self._eos = self._pieces.id_of("</s>")
         self._question_end = np.array([self._pieces.id_of(WORD_START), self._eos])
         self.fingerprint = f"lossless:{tokenizer.fingerprint}"
         self.num_tokens = len(self._pieces)
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> Sequence[Ids]:
         return self._pieces.encode([text.removesuffix(" ") for text in texts])
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -104,17 +112,17 @@ class FastChatEncoder:
     """FastChat's ids and cuts: the last tokens of a question whatever they are, and EOS behind
     every answer, so that both sides can be one token longer than the limit."""
 
-    def __init__(self, tokenizer: T5Tokenizer) -> None:
+    def __init__(self, tokenizer: "T5Tokenizer") -> None:
         assert isinstance(tokenizer.eos_token_id, int)
-        self._tokenizer = tokenizer
+        # The Rust part of the tokenizer, which is all that is needed, and can be pickled.
+        self._tokenizer: Tokenizer = tokenizer.backend_tokenizer
         self._eos = tokenizer.eos_token_id
-        self.fingerprint = f"fastchat:{tokenizer.backend_tokenizer.to_str()}"
+        self.fingerprint = f"fastchat:{self._tokenizer.to_str()}"
         self.num_tokens = len(tokenizer)
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        encoded = self._tokenizer([*texts], add_special_tokens=False, verbose=False)
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+    def encode(self, texts: Sequence[str]) -> Sequence[Ids]:
+        encoded = self._tokenizer.encode_batch_fast([*texts], add_special_tokens=False)
+        return [np.array(one.ids, dtype=np.int32) for one in encoded]
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.ones(is_bare.shape, np.int64)
@@ -128,12 +136,16 @@ class FastChatEncoder:
         )
 
 
-def encoder_for(tokenizer: AnyTokenizer) -> TextEncoder:
+def encoder_for(tokenizer: "AnyTokenizer") -> TextEncoder:
     """The encoder of a tokenizer that `load_tokenizer` made.
 
     A `T5Tokenizer` that `smart_tokenizer_and_embedding_resize` gave FastChat's tokens will do as
     well. Raises TrainingError for any other tokenizer.
     """
+    from transformers import T5Tokenizer
+
+    from flant5_train.tokenizer import LosslessTokenizer
+
     if isinstance(tokenizer, LosslessTokenizer):
         return LosslessEncoder(tokenizer)
     if isinstance(tokenizer, T5Tokenizer):

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from flant5_train.conversations import Conversation
+from flant5_train.config import OnBadRecord
+from flant5_train.conversations import Conversation, Conversations
 from flant5_train.encoder import Ids, PairSpan, TextEncoder
 from flant5_train.prompt import Script, write_script
+from flant5_train.records import RecordBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +24,64 @@ class EncodedBatch:
     num_pairs_of: list[int]
     """The number of pairs of each conversation."""
     left_out: Counter[str]
-    """Turns that make no pair, by reason."""
+    """Turns and records that make no pair, by reason."""
+
+    @property
+    def num_conversations(self) -> int:
+        return len(self.num_pairs_of)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """The conversations of a block of records."""
+
+    batch: EncodedBatch
+    num_bytes_read: int
+    """How much of the file was read up to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEncoder:
+    """Encodes records; can be pickled, and so given to another process."""
+
+    encoder: TextEncoder
+    on_bad_record: OnBadRecord
+
+    @property
+    def token_type(self) -> str:
+        """The numpy type that holds any id in the fewest bytes."""
+        return "uint16" if self.encoder.num_tokens <= 1 << 16 else "uint32"
+
+    def __call__(self, block: RecordBlock) -> EncodedBlock:
+        """Raises DataError for a malformed record under `OnBadRecord.FAIL`."""
+        conversations = Conversations(block.records, self.on_bad_record)
+        batch = encode_batch([*conversations], self.encoder)
+        batch = replace(
+            batch,
+            tokens=batch.tokens.astype(self.token_type),
+            left_out=batch.left_out + conversations.left_out(),
+        )
+        return EncodedBlock(batch, block.num_bytes_read)
 
 
 def encode_batch(conversations: Sequence[Conversation], encoder: TextEncoder) -> EncodedBatch:
     """All segments go through the encoder in one call, which is what makes it fast."""
     scripts = [write_script(conversation) for conversation in conversations]
     texts = [segment.text for script in scripts for segment in script.segments]
-    encoded = iter(encoder.encode(texts))
-    tokens: list[list[int]] = []
+    encoded = encoder.encode(texts)
+    lengths = [len(ids) for ids in encoded]
     spans: list[PairSpan] = []
     num_pairs_of: list[int] = []
-    offset = 0
+    at = offset = 0
     for script in scripts:
-        segments = [next(encoded) for _ in script.segments]
-        own = _spans(script, [len(ids) for ids in segments], offset=offset)
-        tokens += segments
+        own_lengths = lengths[at : at + len(script.segments)]
+        own = _spans(script, own_lengths, offset=offset)
         spans += own
         num_pairs_of.append(len(own))
-        offset += sum(len(ids) for ids in segments)
+        at += len(own_lengths)
+        offset += sum(own_lengths)
     return EncodedBatch(
-        tokens=np.fromiter(chain.from_iterable(tokens), dtype=np.int32, count=offset),
+        tokens=np.concatenate([np.empty(0, np.int32), *encoded]),
         spans=spans,
         num_pairs_of=num_pairs_of,
         left_out=sum((script.left_out for script in scripts), Counter()),

@@ -2,12 +2,14 @@
 
 import codecs
 import json
+import re
 from typing import BinaryIO
 
 from flant5_train.place import MAX_RECORD_BYTES, DataError, Place, not_utf8, too_long
 
 _CHUNK_BYTES = 1 << 20
 _DECODER = json.JSONDecoder()
+_WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class ArrayText:
@@ -26,10 +28,11 @@ class ArrayText:
     def peek(self) -> str:
         """The next character that is not white space; empty at the end of the file."""
         while True:
-            rest = self._text[self._at :].lstrip(" \t\r\n")
-            self._advance(len(self._text) - len(rest))
-            if rest or not self._read(_CHUNK_BYTES):
-                return rest[:1]
+            space = _WHITE_SPACE.match(self._text, self._at)
+            assert space is not None, "no white space matches too"
+            self._advance(space.end())
+            if self._at < len(self._text) or not self._read(_CHUNK_BYTES):
+                return self._text[self._at : self._at + 1]
 
     def take(self, expected: str) -> None:
         found = self.peek()
@@ -58,6 +61,11 @@ class ArrayText:
                 raise self._malformed(place, error) from error
             self._advance(end)
             return place, value
+
+    @property
+    def num_bytes_read(self) -> int:
+        """How much of the file was read, the part that nobody asked for yet included."""
+        return self._file.tell()
 
     def _malformed(self, place: Place, error: ValueError | RecursionError) -> DataError:
         if not isinstance(error, json.JSONDecodeError):

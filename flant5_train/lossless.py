@@ -15,9 +15,12 @@ characters can stand for runs because NFKC, applied first, leaves none in any te
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import sentencepiece
+from numpy.typing import NDArray
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import normalizers
 
@@ -43,7 +46,7 @@ LINE_START = r"\n(?=[^\n])"
 NUM_EXTRA_IDS = 100
 
 _LINE_START = re.compile(LINE_START)
-_RUN_PATTERNS = [(run, re.compile(f" {{{run.num_spaces}}}(?= )")) for run in RUNS]
+_RUN = re.compile(" {2,}(?= )")
 _NFKC = normalizers.NFKC()
 
 
@@ -63,10 +66,16 @@ def to_written(text: str) -> str:
     if not text:
         return text
     written = " " + _LINE_START.sub("\n ", normalize(text).replace(WORD_START, WRITTEN_BAR))
-    if "   " in written:
-        for run, pattern in _RUN_PATTERNS:
-            written = pattern.sub(run.written, written)
-    return written
+    return _RUN.sub(_written_run, written) if "   " in written else written
+
+
+def _written_run(spaces: re.Match[str]) -> str:
+    """The longest runs first: 15 spaces are "８４２ "."""
+    written, rest = "", len(spaces[0])
+    for run in RUNS:
+        count, rest = divmod(rest, run.num_spaces)
+        written += run.written * count
+    return written + " " * rest
 
 
 def from_written(written: str) -> str:
@@ -120,7 +129,10 @@ def _refuse_overlapping_pieces(proto: sentencepiece_model_pb2.ModelProto) -> Non
 
 
 class LosslessPieces:
-    """The extended vocabulary at work in sentencepiece: 8 to 10 times faster than the Rust one."""
+    """The extended vocabulary at work in sentencepiece: 8 to 10 times faster than the Rust one.
+
+    It can be pickled, and so given to another process.
+    """
 
     def __init__(self, model: bytes) -> None:
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -128,14 +140,18 @@ class LosslessPieces:
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """The ids of each text, without EOS."""
-        ids: list[list[int]] = self._processor.encode([to_written(text) for text in texts])
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """The ids of each text, without EOS, as arrays that can't be written to."""
+        written = [to_written(text) for text in texts]
+        # In this thread: what is to run at once runs in processes, which do the rest as well.
+        ids: list[NDArray[np.int32]] = self._processor.encode(
+            written, return_type="numpy", num_threads=1
+        )
         return ids
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """The text of ids as `encode` gives them."""
-        return from_written(self._processor.decode(ids))
+        return from_written(self._processor.decode([*ids]))
 
     def id_of(self, piece: str) -> int:
         return int(self._processor.piece_to_id(piece))

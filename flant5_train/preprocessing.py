@@ -32,4 +32,4 @@ def preprocess(
 
 def _tokenize_fn(strings: Sequence[str], tokenizer: AnyTokenizer) -> list[list[int]]:
     """The ids of each string, without EOS, each encoded once."""
-    return encoder_for(tokenizer).encode(strings)
+    return [ids.tolist() for ids in encoder_for(tokenizer).encode(strings)]

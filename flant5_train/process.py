@@ -62,6 +62,11 @@ def hold_locks(paths: tuple[Path, ...]) -> None:
             ) from error
 
 
+def leave_the_cores_to_others() -> None:
+    """Tokenize in one thread, for a process that is one of as many as there are cores."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read at each call
+
+
 def worker_process() -> int | None:
     """The worker that this trainer was started by; None when a person started it."""
     pid = os.environ.get("FLANT5_WORKER_PROCESS")

@@ -33,6 +33,16 @@ class PhaseChange(_Record):
     phase: Phase
 
 
+class FileEncoding(_Record):
+    """How far the encoding of a file is; told every few seconds."""
+
+    type: Literal["encoding"] = "encoding"
+    file: str
+    conversations: int
+    bytes_done: int
+    bytes_total: int
+
+
 class DataRead(_Record):
     """The files were encoded: what they hold, what is cut and what is left out, by reason."""
 
@@ -109,6 +119,7 @@ class Stopped(_Record):
 
 Record = (
     PhaseChange
+    | FileEncoding
     | DataRead
     | TrainingStarted
     | StepTrained

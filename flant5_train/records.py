@@ -27,8 +27,21 @@ class RawRecord:
     """One JSON value of the file, or the error that stands in its place."""
 
     place: Place
+    num_bytes_read: int
+    """How much of the file was read when it was found, in whole chunks."""
     value: object = None
     error: DataError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBlock:
+    """Some records that follow each other, about as many as fit into one chunk of the file."""
+
+    records: tuple[RawRecord, ...]
+
+    @property
+    def num_bytes_read(self) -> int:
+        return self.records[-1].num_bytes_read
 
 
 def read_records(path: Path) -> Iterator[RawRecord]:
@@ -47,6 +60,29 @@ def read_records(path: Path) -> Iterator[RawRecord]:
             yield from _read_array(file, name=path.name)
         else:
             yield from _read_lines(file, name=path.name)
+
+
+def read_blocks(path: Path) -> Iterator[RecordBlock]:
+    """The records of `path` as `read_records` gives them, in blocks that depend on the file only.
+
+    Raises DataError as `read_records` does, after the records before the fault.
+    """
+    records: list[RawRecord] = []
+    begins_at = 0
+    try:
+        for record in read_records(path):
+            if records and record.num_bytes_read >= begins_at + _CHUNK_BYTES:
+                yield RecordBlock(tuple(records))
+                records = []
+            if not records:
+                begins_at = record.num_bytes_read
+            records.append(record)
+    except DataError:
+        if records:
+            yield RecordBlock(tuple(records))
+        raise
+    if records:
+        yield RecordBlock(tuple(records))
 
 
 def _first_character(file: BinaryIO, *, name: str) -> bytes:
@@ -68,8 +104,7 @@ def _first_character(file: BinaryIO, *, name: str) -> bytes:
 
 
 def _read_lines(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
-    record = 0
-    line = 0
+    record = line = 0
     while raw := file.readline(MAX_RECORD_BYTES + 1):
         line += 1
         if not raw.strip():
@@ -78,9 +113,9 @@ def _read_lines(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
         place = Place(name, record, line)
         if len(raw) > MAX_RECORD_BYTES:
             _skip_line(file, begun=raw)
-            yield RawRecord(place, error=too_long(place))
+            yield RawRecord(place, file.tell(), error=too_long(place))
             continue
-        yield _parse_line(raw, place)
+        yield _parse_line(raw, place, num_bytes_read=file.tell())
 
 
 def _skip_line(file: BinaryIO, *, begun: bytes) -> None:
@@ -88,19 +123,19 @@ def _skip_line(file: BinaryIO, *, begun: bytes) -> None:
         begun = file.readline(_CHUNK_BYTES)
 
 
-def _parse_line(raw: bytes, place: Place) -> RawRecord:
+def _parse_line(raw: bytes, place: Place, *, num_bytes_read: int) -> RawRecord:
     try:
-        return RawRecord(place, value=json.loads(raw.decode("utf-8")))
+        return RawRecord(place, num_bytes_read, value=json.loads(raw.decode("utf-8")))
     except UnicodeDecodeError as error:
         message = not_utf8(place, byte=raw[error.start], offset=error.start)
-        return RawRecord(place, error=DataError(message, reason="not UTF-8"))
+        return RawRecord(place, num_bytes_read, error=DataError(message, reason="not UTF-8"))
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         message = (
             f"{place}: not valid JSON ({what}); expected a JSON array of conversations, or one"
             " whole JSON object in each line"
         )
-        return RawRecord(place, error=DataError(message, reason="not valid JSON"))
+        return RawRecord(place, num_bytes_read, error=DataError(message, reason="not valid JSON"))
 
 
 def _read_array(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
@@ -112,7 +147,7 @@ def _read_array(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
             text.take(",")
         record += 1
         place, value = text.read_value(record)
-        yield RawRecord(place, value=value)
+        yield RawRecord(place, text.num_bytes_read, value=value)
     text.take("]")
     if text.peek():
         raise DataError(f"{name}: line {text.line}: more text after the array's closing ']'")

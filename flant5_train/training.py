@@ -115,7 +115,7 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         model_max_length=training.model_max_length,
     )
     data = make_supervised_data_module(
-        tokenizer, arguments.data, builds=rank() == 0, seed=training.seed
+        tokenizer, arguments.data, builds=rank() == 0, seed=training.seed, report=report
     )
     _report_data(data, report)
     report(PhaseChange(phase="loading_model"))

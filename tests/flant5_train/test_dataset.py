@@ -27,7 +27,7 @@ def arguments(tmp_path: Path, **settings: object) -> DataArguments:
 
 def test_an_encoded_file_is_found_again(cache: DataCache, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cache.build(EXAMPLES)
-    monkeypatch.setattr("flant5_train.cache.encode_batch", None)
+    monkeypatch.setattr("flant5_train.cache.encode_file", None)
     again = cache.build(EXAMPLES)
     assert again.manifest == first.manifest
     assert (again.tokens == first.tokens).all()

@@ -10,6 +10,7 @@ from flant5_train.progress import (
     CheckpointSaved,
     DataRead,
     Evaluated,
+    FileEncoding,
     ModelSaved,
     PhaseChange,
     Record,
@@ -99,6 +100,12 @@ def _message(record: Record) -> str:
 @_message.register
 def _(record: PhaseChange) -> str:
     return _PHASES[record.phase]
+
+
+@_message.register
+def _(record: FileEncoding) -> str:
+    share = record.bytes_done / max(1, record.bytes_total)
+    return f"Encoded {record.conversations} conversations, {share:.0%} of {record.file}"
 
 
 @_message.register

@@ -1,0 +1,35 @@
+"""`python -m benchmarks [NAME ...]`: run the benchmarks, print their tables, and add them to
+docs/benchmarks.md. Exits 1 when a goal is missed.
+
+A benchmark is a module of this package with `TITLE` and `run() -> list[Row]`.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.row import Row
+from benchmarks.table import heading, table
+
+BENCHMARKS = ("preprocessing", "large_file")
+RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[*BENCHMARKS, []], help="default: all of them")
+    all_rows: list[Row] = []
+    for name in parser.parse_args().name or BENCHMARKS:
+        module = import_module(f"benchmarks.{name}")
+        rows = module.run()
+        all_rows += rows
+        section = f"{heading(module.TITLE)}\n{table(rows)}"
+        print(section, flush=True)
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(f"\n{section}")
+    return 0 if all(row.is_good for row in all_rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""The vocabulary that benchmarks tokenize with: T5's own where it is at hand."""
+
+import os
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.talks import talks
+from flant5_train.demo_model import train_vocabulary
+from flant5_train.tokenizer import SENTENCEPIECE_FILE
+
+_REPOSITORY = Path(__file__).parents[1]
+_TEST_DATA = Path(os.environ.get("FLANT5_TEST_DATA", _REPOSITORY.parent / "shared"))
+
+
+def vocabulary(scratch: Path) -> Path:
+    """A directory with T5's vocabulary, found as the tests find it, or else with one of 4,000
+    pieces that is trained on made-up conversations."""
+    if (_TEST_DATA / "t5-tokenizer").exists():
+        return _TEST_DATA / "t5-tokenizer"
+    directory = scratch / "vocabulary"
+    directory.mkdir()
+    texts = (str(talk["conversations"]) for talk in islice(talks(seed=1), 500))
+    (directory / SENTENCEPIECE_FILE).write_bytes(train_vocabulary(texts))
+    return directory

@@ -1,0 +1,41 @@
+"""What a process of a `ProcessPool` does: it takes a function, then items, and sends results back.
+
+Started by `flant5_train.pool` with the descriptor of its connection as the only argument.
+"""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from flant5_train.process import die_with_parent, leave_the_cores_to_others
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What stands in for a result: the function raised this."""
+
+    error: Exception
+
+
+def main(descriptor: int) -> None:
+    die_with_parent()
+    leave_the_cores_to_others()
+    with Connection(descriptor) as connection:
+        function = connection.recv()
+        while True:
+            try:
+                item = connection.recv()
+            except EOFError:
+                return
+            connection.send(_outcome(function, item))
+
+
+def _outcome(function: Callable[[Any], object], item: object) -> object:
+    try:
+        return function(item)
+    except Exception as error:  # noqa: BLE001 - it is raised again, where the result is wanted
+        # The traceback stays behind when the error travels.
+        error.add_note(f"in a process of a pool:\n{traceback.format_exc()}")
+        return Failed(error)

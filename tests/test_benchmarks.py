@@ -1,0 +1,79 @@
+"""What the benchmarks compare is comparable, and what they print says what was measured."""
+
+import json
+import os
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fastchat import preprocess, slow_tokenizer
+from benchmarks.memory import memory_of_tree, private_memory
+from benchmarks.row import Row
+from benchmarks.table import heading, table
+from benchmarks.talks import talks, write_array
+from flant5_train import preprocessing
+from flant5_train.conversations import ConversationFile
+from flant5_train.tokenizer import load_tokenizer
+from tests.flant5_train.conftest import T5_VOCABULARY
+
+MAX_TOKENS = 50_000
+"""More than any turn has: FastChat counts a turn that is cut as shorter than it is."""
+
+
+@pytest.mark.skipif(not T5_VOCABULARY.exists(), reason="T5's vocabulary is not at hand")
+@pytest.mark.filterwarnings("ignore:Token indices sequence length")
+def test_fastchats_way_gives_the_pairs_that_our_fastchat_tokenization_gives(tmp_path: Path) -> None:
+    path = tmp_path / "talks.json"
+    write_array(path, num_bytes=200_000)
+    theirs = preprocess(path, slow_tokenizer(T5_VOCABULARY, max_tokens=MAX_TOKENS))
+    tokenizer = load_tokenizer(T5_VOCABULARY, tokenization="fastchat", model_max_length=MAX_TOKENS)
+    sources = [talk["conversations"] for talk in json.loads(path.read_text(encoding="utf-8"))]
+    ours = preprocessing.preprocess(sources, tokenizer)
+    assert len(theirs.questions) > 50
+    assert theirs.questions == ours["input_ids"]
+    assert theirs.answers == ours["labels"]
+
+
+def test_a_seed_gives_the_same_conversations_each_time(tmp_path: Path) -> None:
+    first = list(islice(talks(seed=1), 20))
+    assert first == list(islice(talks(seed=1), 20))
+    assert first != list(islice(talks(seed=2), 20))
+
+
+def test_the_array_is_as_large_as_wanted_and_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "talks.json"
+    count = write_array(path, num_bytes=300_000)
+    assert 300_000 <= path.stat().st_size < 600_000
+    assert len(list(ConversationFile(path))) == count
+    text = path.read_text(encoding="utf-8")
+    assert all(mark in text for mark in ("```", "\\t", "机器学习", "😀"))
+
+
+def row(ratio: float, goal: str) -> Row:
+    return Row("speed", ours=400.0, theirs=10.0, ratio=ratio, unit="MB/s", goal=goal)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "goal", "is_good"),
+    [(40, ">= 40", True), (39, ">= 40", False), (0.2, "<= 0.25", True), (1, "<= 0.25", False)],
+)
+def test_a_goal_is_reached_or_missed(ratio: float, goal: str, is_good: bool) -> None:
+    assert row(ratio, goal).is_good is is_good
+
+
+def test_the_table_tells_both_sides_the_ratio_and_the_verdict() -> None:
+    *_, line = table([row(40, ">= 40")]).splitlines()
+    assert line == "| speed | 400 | 10 | MB/s | 40 | >= 40 | reached |"
+    assert "missed" in table([row(39, ">= 40")])
+    assert " cores, " in heading("Speed")
+
+
+def test_memory_counts_what_a_process_takes() -> None:
+
+    before = memory_of_tree(os.getpid()), private_memory()
+    ballast = bytearray(os.urandom(1)) * (64 << 20)
+    after = memory_of_tree(os.getpid()), private_memory()
+    assert len(ballast) == 64 << 20
+    for one, other in zip(before, after, strict=True):
+        assert other - one > 60 << 20
