@@ -36,6 +36,7 @@ def project(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     project.build()
     yield project
     project.down()
+    assert not left_behind(project.name)
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,10 @@ def stack(project: Project) -> Iterator[Project]:
     yield project
     (Path(project.directory) / "last.log").write_text(project.compose("logs", "--no-color"))
     project.down()
+
+
+def left_behind(name: str) -> str:
+    """Containers, networks and volumes of a compose project, whatever it was called with."""
+    of_project = ("--filter", f"name={name}", "--quiet")
+    kinds = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
+    return "".join(run("docker", *kind, *of_project) for kind in kinds)
