@@ -55,7 +55,7 @@ class Project:
 
     def down(self) -> None:
         """Containers, networks and volumes are gone after that."""
-        self.compose("down", "--volumes", "--remove-orphans")
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
 
     def kill(self, service: str) -> None:
         """`docker kill`, for all containers of a service."""
