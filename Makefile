@@ -34,7 +34,7 @@ test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
 
 test-stack: $(INSTALLED)  ## Run the slower tests: the whole service with the real trainer
-	$(BIN)/python -m pytest -m stack
+	$(BIN)/python -m pytest -m "stack and not chaos"
 
 test-docker: $(INSTALLED)  ## Build the images and try the containers, on an engine of their own if need be
 	$(BIN)/python -m pytest -m docker
@@ -43,7 +43,7 @@ chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED
 	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS) \
 		--settle-seconds $(SETTLE)
 
-endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 points, 100 cancels
+endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 points, 100 cancels, more of nodes
 	$(BIN)/python -m pytest -m chaos -s
 
 bench: $(INSTALLED)  ## Measure our ways beside the usual ones; adds to docs/benchmarks.md

@@ -63,6 +63,7 @@ def _answer(model: Path) -> list[int]:
 
 
 def test_a_job_outlives_a_kill_of_each_container(stack: Project, sdk: openai.OpenAI) -> None:
+    sdk = sdk.with_options(max_retries=8)  # while a container comes back
     job_id = create(sdk, max_steps=90, save_steps=3, model_max_length=64)
     for number, service in enumerate(("worker-cpu", "api", "redis"), start=1):
         wait_until(lambda: is_beyond(sdk, job_id, 4 * number), seconds=180)  # noqa: B023

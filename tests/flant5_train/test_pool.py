@@ -20,7 +20,7 @@ from tests.flant5_train.programs.pool_functions import (
 )
 from tests.worker.scenes import environment, is_alive, read_pids, wait_until
 
-PROGRAMS = Path(__file__).parent / "programs"
+REPOSITORY = Path(__file__).parents[2]
 
 
 def children() -> set[int]:
@@ -111,8 +111,9 @@ def test_a_term_signal_to_the_whole_group_is_left_to_the_parent() -> None:
 def test_a_pool_ends_at_once_with_the_process_that_has_it(
     tmp_path: Path, number: int, exit_code: int
 ) -> None:
-    command = [sys.executable, str(PROGRAMS / "hangs_in_a_pool.py"), str(tmp_path)]
-    process = subprocess.Popen(command, env=environment())
+    program = "tests.flant5_train.programs.hangs_in_a_pool"
+    command = [sys.executable, "-m", program, str(tmp_path)]
+    process = subprocess.Popen(command, env=environment(), cwd=REPOSITORY)
     wait_until(lambda: len(read_pids(tmp_path)) == 2, what="both processes are at work")
     process.send_signal(number)
     assert process.wait(timeout=30) == exit_code

@@ -109,7 +109,7 @@ def losses(parts: Parts, job_id: str) -> int:
 
 
 @pytest.mark.parametrize("victim", ["leader", "member"])
-@pytest.mark.parametrize("away_seconds", [0.5, 20.0])
+@pytest.mark.parametrize("away_seconds", [0.5, pytest.param(20.0, marks=pytest.mark.chaos)])
 def test_a_killed_worker_ends_the_attempt_on_both_nodes_and_the_job_resumes(
     parts: Parts, training_file: str, undisturbed: str, victim: str, away_seconds: float
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_worker_that_stops_costs_no_loss(
     assert_equal_training(service, job_id, undisturbed)
 
 
-@pytest.mark.parametrize("node", [0, 1])
+@pytest.mark.parametrize("node", [pytest.param(0, marks=pytest.mark.chaos), 1])
 def test_a_killed_rank_is_told_as_that_and_the_job_resumes(
     parts: Parts, training_file: str, undisturbed: str, node: int
 ) -> None:
@@ -179,8 +179,14 @@ def test_a_cancelled_job_leaves_no_process_on_any_node(parts: Parts, training_fi
     [
         ("cuda_oom", "cuda_oom", "CUDA out of memory. Tried to allocate 2.00 GiB"),
         ("nan", "nan_loss", "is nan at step 3 of 24"),
-        ("sys_exit", "internal", "a training process ended with exit code 3"),
-        ("os_exit", "internal", "a training process ended with exit code 5"),
+        pytest.param(
+            *("sys_exit", "internal", "a training process ended with exit code 3"),
+            marks=pytest.mark.chaos,
+        ),
+        pytest.param(
+            *("os_exit", "internal", "a training process ended with exit code 5"),
+            marks=pytest.mark.chaos,
+        ),
     ],
 )
 def test_a_failure_of_a_rank_on_the_other_node_is_named(

@@ -54,6 +54,8 @@ Item = TypeVar("Item")
 
 NUM_EXAMPLES = int(os.environ.get("FLANT5_TEST_EXAMPLES", "60"))
 """1,500 check more than 50,000 transitions."""
+MAX_ROUNDS = 8
+"""Rounds of so many examples in which each step of a job's life must be made."""
 
 
 PICKS = st.integers(0, 2**16)
@@ -333,19 +335,23 @@ class StoreMachine(RuleBasedStateMachine):
 
 def test_the_store_behaves_like_its_model(redis: Redis) -> None:
     StoreMachine.redis = redis
-    run_state_machine_as_test(
-        StoreMachine,
-        settings=settings(
-            max_examples=NUM_EXAMPLES,
-            derandomize=True,  # so that the steps it must come to are the same each time
-            stateful_step_count=50,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    made = {status: {to for of, to in StoreMachine.steps if of is status} for status in Status}
-    assert made == {status: set(following) for status, following in NEXT.items()}, "too few"
+    wanted = {(of, to) for of, following in NEXT.items() for to in following}
+    # The first round is the same each time but for the clock; some steps are rare.
+    for number in range(MAX_ROUNDS):
+        run_state_machine_as_test(
+            StoreMachine,
+            settings=settings(
+                max_examples=NUM_EXAMPLES,
+                derandomize=number == 0,
+                stateful_step_count=50,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        if wanted == set(StoreMachine.steps):
+            break
+    assert wanted == set(StoreMachine.steps), f"not made in {MAX_ROUNDS} rounds"
     print(f"{StoreMachine.num_steps} transitions checked: {StoreMachine.steps}")
 
 
