@@ -74,6 +74,7 @@ def append_all(directory: Path, *records: Record) -> None:
     files.close()
 
 
+@pytest.mark.stack
 def test_two_processes_draw_one_set_of_curves(tiny_model: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"model_name_or_path": tiny_model, "max_steps": 4}
     settings |= {"validation_split": 0.1, "eval_steps": 2}
@@ -86,6 +87,7 @@ def test_two_processes_draw_one_set_of_curves(tiny_model: Path, tmp_path: Path) 
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_resumed_run_draws_each_step_once(
     tiny_model: Path, tmp_path: Path, end: signal.Signals

@@ -173,6 +173,7 @@ def test_records_that_are_all_left_out_make_an_empty_block(
     assert block.batch.left_out == {"record: no conversation field": 3}
 
 
+@pytest.mark.stack
 def test_a_run_whose_preprocessing_process_is_killed_says_so(
     tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -260,6 +261,7 @@ def test_a_small_file_is_encoded_at_once(talks: Path) -> None:
     assert num_processes_for(talks) == 1
 
 
+@pytest.mark.stack
 def test_memory_does_not_grow_with_the_file(vocabulary: Path, tmp_path: Path) -> None:
     """30 MB more of conversations, held as text alone, would be 30 MB more of memory."""
     peaks = []
@@ -272,6 +274,7 @@ def test_memory_does_not_grow_with_the_file(vocabulary: Path, tmp_path: Path) ->
     assert peaks[1] - peaks[0] < 15 * MEGABYTE, peaks
 
 
+@pytest.mark.stack
 def test_a_run_that_is_stopped_while_it_encodes_leaves_no_half_of_a_cache(
     vocabulary: Path, tmp_path: Path
 ) -> None:

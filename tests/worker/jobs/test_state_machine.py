@@ -52,9 +52,9 @@ from worker.jobs.update import (
 Item = TypeVar("Item")
 
 
-NUM_EXAMPLES = int(os.environ.get("FLANT5_TEST_EXAMPLES", "60"))
+NUM_EXAMPLES = int(os.environ.get("FLANT5_TEST_EXAMPLES", "40"))
 """1,500 check more than 50,000 transitions."""
-MAX_ROUNDS = 8
+MAX_ROUNDS = 12
 """Rounds of so many examples in which each step of a job's life must be made."""
 
 
