@@ -1,23 +1,19 @@
-"""Several worker containers: jobs side by side, and a worker that joins from a further host."""
+"""Several worker containers: jobs side by side, and jobs on several of them."""
 
-import os
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from tests.docker.engine import run
-from tests.docker.project import NAME, Project, free_port
+from tests.docker.project import Project
 from tests.docker.work import create, ended, extra, follow, get, is_beyond, losses
 from tests.stack.service import wait_until
 
 pytestmark = pytest.mark.docker
 
 LONG: dict[str, Any] = {"max_steps": 5000, "save_steps": 5000, "model_max_length": 64}
-SHORT: dict[str, Any] = {"max_steps": 3, "model_max_length": 64}
 
 
 @pytest.fixture(scope="module")
@@ -86,44 +82,3 @@ def test_a_job_of_two_nodes_outlives_a_kill_of_one(stack: Project, sdk: openai.O
     assert extra(job, "attempt") >= 2
     steps = get(stack, f"/fine_tuning/jobs/{job_id}/metrics").json()["step"]
     assert steps == list(range(1, 61))
-
-
-@pytest.fixture
-def head(project: Project, tmp_path: Path) -> Iterator[Project]:
-    """The first of two hosts: it has no worker, its HOME is a directory that both mount."""
-    home = tmp_path / "home"
-    home.mkdir()
-    os.chown(home, 10001, 10001)
-    environment = project.environment | {
-        "FLANT5_HOME_VOLUME": str(home),
-        "FLANT5_REDIS_PUBLISH": f"127.0.0.1:{free_port()}",
-    }
-    head = replace(
-        project,
-        environment=environment,
-        files=("docker-compose.yml", "docker-compose.head.yml"),
-    )
-    head.up("redis", "api", "keeper")
-    yield head
-    head.down()
-
-
-@pytest.fixture
-def further_host(head: Project) -> Iterator[Project]:
-    url = f"redis://{head.environment['FLANT5_REDIS_PUBLISH']}/0"
-    further = replace(
-        head,
-        name=f"{NAME}-worker",
-        environment=head.environment | {"FLANT5_REDIS_URL": url},
-        files=("docker-compose.worker.yml",),
-    )
-    further.up()
-    yield further
-    further.down()
-
-
-@pytest.mark.usefixtures("further_host")
-def test_a_worker_on_a_further_host_joins(head: Project) -> None:
-    with head.sdk() as sdk:
-        job = ended(sdk, create(sdk, **SHORT))
-        assert job.status == "succeeded", job.error
