@@ -3,7 +3,7 @@
 #     docker build -f docker/worker.Dockerfile -t flant5-worker .
 #
 # torch brings its own CUDA libraries; of the base it needs what lets the NVIDIA container toolkit
-# put the driver in, so the `base` flavour is enough and 2 GB smaller than `runtime`.
+# put the driver in, so the `base` flavour is enough: `runtime` has the same libraries once more.
 # Wheels in docker/wheels come before those of an index: a torch without CUDA, say.
 
 ARG BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
@@ -24,11 +24,12 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
     apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv
+ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python3 -m venv /opt/flant5
 WORKDIR /src
 # The packages first, from the lock file: they change seldom.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=bind,source=docker/wheels,target=/wheels \
     mkdir api worker flant5_train \
     && touch api/__init__.py worker/__init__.py flant5_train/__init__.py \
@@ -36,7 +37,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY api api
 COPY worker worker
 COPY flant5_train flant5_train
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=bind,source=docker/wheels,target=/wheels \
     rm -rf build \
     && /opt/flant5/bin/pip install --find-links /wheels --no-deps --force-reinstall .

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def copy_repository(directory: Path) -> None:
     assert torch is not None
     wanted = ("--no-deps", "--only-binary", ":all:", "--python-version", standin.PYTHON)
     wheels = str(directory / "docker" / "wheels")
-    run(str(REPOSITORY / ".venv/bin/pip"), "download", *wanted, "--dest", wheels, torch[0])
+    run(sys.executable, "-m", "pip", "download", *wanted, "--dest", wheels, torch[0])
 
 
 def new_project(directory: Path) -> Project:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,15 @@ def test_an_image_holds_what_is_locked_and_documented(project: Project, image: s
     assert set(re.split(r",\s+", listed[1])) == set(found)
 
 
-@pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("image", NAMES)
-def test_an_image_says_what_it_is(image: str) -> None:
+def test_an_image_says_what_it_is(project: Project, image: str) -> None:
     (found,) = json.loads(run("docker", "inspect", image))
     labels = found["Config"]["Labels"]
     assert labels["org.opencontainers.image.title"].startswith("flant5")
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    text = (project.directory / "pyproject.toml").read_text()
+    version = tomllib.loads(text)["project"]["version"]
+    assert labels["org.opencontainers.image.version"] == version
     assert found["Config"]["User"] == "10001:10001"
 
 
