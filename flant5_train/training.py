@@ -1,9 +1,9 @@
 """One training run, from arguments to the final model."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,9 @@ import torch
 from transformers.trainer_utils import IntervalStrategy
 
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
+from flant5_train.batches.dealing import StepShape
+from flant5_train.batches.run_plan import PlanSettings, RunPlan
+from flant5_train.batches.training_batches import TrainingBatches
 from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
 from flant5_train.check import check_file
 from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
@@ -23,7 +26,15 @@ from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.model import load_model
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
-from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Record, Stopped
+from flant5_train.progress import (
+    BatchesPlanned,
+    DataRead,
+    ModelSaved,
+    PhaseChange,
+    ProgressLog,
+    Record,
+    Stopped,
+)
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -85,13 +96,25 @@ def parse_run(argv: Sequence[str]) -> Arguments:
         arguments = parse_arguments([*argv])
     except (ValueError, OSError) as error:
         raise TrainingError(FailureCode.BAD_CONFIG, f"arguments: {error}") from error
-    if arguments.training.fp16:
-        raise TrainingError(
+    for refused in _refusals(arguments.training):
+        raise refused
+    return arguments
+
+
+def _refusals(training: TrainingArguments) -> Iterator[TrainingError]:
+    if training.fp16:
+        yield TrainingError(
             FailureCode.BAD_CONFIG,
             "fp16 is on, but T5 overflows in float16; expected bf16 or neither",
             param="fp16",
         )
-    return arguments
+    if training.train_sampling_strategy != "random" or training.dataloader_drop_last:
+        yield TrainingError(
+            FailureCode.BAD_CONFIG,
+            "train_sampling_strategy or dataloader_drop_last is set, but batches are planned"
+            " here; expected `batching`: padded, bucketed or packed",
+            param="batching",
+        )
 
 
 def _with_demo_model(arguments: Arguments) -> Arguments:
@@ -118,6 +141,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         tokenizer, arguments.data, builds=rank() == 0, seed=training.seed, report=report
     )
     _report_data(data, report)
+    batches = _planned(data, training)
+    _report_plan(batches.plan, report)
     report(PhaseChange(phase="loading_model"))
     model = load_model(name, tokenizer)
     assert model.generation_config is not None, "a T5 generates text"
@@ -127,6 +152,7 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     )
     keep = training.save_total_limit or _KEEP_ALL
     return ConversationTrainer(
+        batches=batches,
         report=report,
         keep_checkpoints=keep,
         model=model,
@@ -145,6 +171,25 @@ def _report_data(data: DataModule, report: Report) -> None:
     report(DataRead(split="train", report=data["train_dataset"].report().as_json()))
     if data["eval_dataset"] is not None:
         report(DataRead(split="validation", report=data["eval_dataset"].report().as_json()))
+
+
+def _planned(data: DataModule, training: TrainingArguments) -> TrainingBatches:
+    settings = PlanSettings(
+        batching=training.batching,
+        num_pairs=training.train_batch_size,
+        shape=StepShape(training.world_size, training.gradient_accumulation_steps),
+        num_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+        seed=training.seed,
+    )
+    pairs = data["train_dataset"]
+    return TrainingBatches(RunPlan(pairs.lengths(), settings), pairs, data["data_collator"])
+
+
+def _report_plan(plan: RunPlan, report: Report) -> None:
+    planned = asdict(plan.report())
+    planned["largest"] |= {"num_pairs": len(planned["largest"].pop("pairs"))}
+    report(BatchesPlanned(**planned))
 
 
 def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArguments:
