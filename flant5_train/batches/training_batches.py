@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from flant5_train.batches.run_plan import RunPlan
-from flant5_train.collator import IGNORED
+from flant5_train.loss import IGNORED
 
 Example = dict[str, torch.Tensor]
 
