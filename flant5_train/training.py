@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +11,7 @@ import torch
 from transformers.trainer_utils import IntervalStrategy
 
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
-from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.run_plan import PlanSettings, RunPlan
-from flant5_train.batches.training_batches import TrainingBatches
+from flant5_train.batches.planning import planned_batches, record_of
 from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
 from flant5_train.check import check_file
 from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
@@ -27,7 +25,6 @@ from flant5_train.model import load_model
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
 from flant5_train.progress import (
-    BatchesPlanned,
     DataRead,
     ModelSaved,
     PhaseChange,
@@ -141,8 +138,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         tokenizer, arguments.data, builds=rank() == 0, seed=training.seed, report=report
     )
     _report_data(data, report)
-    batches = _planned(data, training)
-    _report_plan(batches.plan, report)
+    batches = planned_batches(data["train_dataset"], data["data_collator"], training)
+    report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
     model = load_model(name, tokenizer)
     assert model.generation_config is not None, "a T5 generates text"
@@ -171,25 +168,6 @@ def _report_data(data: DataModule, report: Report) -> None:
     report(DataRead(split="train", report=data["train_dataset"].report().as_json()))
     if data["eval_dataset"] is not None:
         report(DataRead(split="validation", report=data["eval_dataset"].report().as_json()))
-
-
-def _planned(data: DataModule, training: TrainingArguments) -> TrainingBatches:
-    settings = PlanSettings(
-        batching=training.batching,
-        num_pairs=training.train_batch_size,
-        shape=StepShape(training.world_size, training.gradient_accumulation_steps),
-        num_epochs=training.num_train_epochs,
-        max_steps=training.max_steps,
-        seed=training.seed,
-    )
-    pairs = data["train_dataset"]
-    return TrainingBatches(RunPlan(pairs.lengths(), settings), pairs, data["data_collator"])
-
-
-def _report_plan(plan: RunPlan, report: Report) -> None:
-    planned = asdict(plan.report())
-    planned["largest"] |= {"num_pairs": len(planned["largest"].pop("pairs"))}
-    report(BatchesPlanned(**planned))
 
 
 def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArguments:
