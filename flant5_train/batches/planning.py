@@ -31,12 +31,13 @@ def planned_batches(
         seed=training.seed,
     )
     plan = RunPlan(pairs.lengths(), settings)
-    return TrainingBatches(plan, pairs, _collate(plan, collator, training.device))
+    return TrainingBatches(plan, pairs, collator_of(plan, collator, training.device))
 
 
-def _collate(
+def collator_of(
     plan: RunPlan, padding: DataCollatorForSupervisedDataset, device: torch.device
 ) -> Collate:
+    """How the plan's micro-batches become tensors; `padding` does it for padded ones."""
     row = plan.row_capacity
     if row is None:
         return padding
