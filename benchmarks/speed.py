@@ -56,7 +56,7 @@ class Training:
         for batch in batches:
             with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
                 loss = self.loss(self.model, batch.tensors) / count
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
