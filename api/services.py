@@ -18,6 +18,7 @@ from worker.jobs.models import ModelCatalog
 from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.store import JobStore
 from worker.jobs.submissions import Submissions
+from worker.jobs.uploads import UploadLimits, UploadStore
 from worker.jobs.waiting import WaitingRoom
 
 
@@ -33,6 +34,7 @@ class Services:
     waiting_room: WaitingRoom
     history: JobHistory
     files: FileStore
+    uploads: UploadStore
     models: ModelCatalog
     submissions: Submissions
     recovery: RecoveryDesk
@@ -45,6 +47,7 @@ class Services:
         redis = open_redis(settings.redis_url)
         store = JobStore(redis, settings.rules)
         tail = Tail(settings.redis_url)
+        files = FileStore(settings.home_directories, settings.data_root)
         return cls(
             settings=settings,
             home=settings.home_directories,
@@ -53,7 +56,12 @@ class Services:
             recorder=Recorder(store, settings.home_directories),
             waiting_room=WaitingRoom(redis, settings.rules),
             history=JobHistory(redis),
-            files=FileStore(settings.home_directories, settings.data_root),
+            files=files,
+            uploads=UploadStore(
+                settings.home_directories,
+                files,
+                UploadLimits(settings.max_upload_bytes, settings.upload_seconds),
+            ),
             models=ModelCatalog(settings, store),
             submissions=Submissions(redis),
             recovery=RecoveryDesk(redis),

@@ -20,6 +20,11 @@ class ApiSettings(SharedSettings):
     """Keys that callers must show, one `name:sha256` a line; unset means that none is asked for."""
     max_file_bytes: int = Field(512 * 2**20, ge=1)
     """Largest file that may be uploaded."""
+    max_upload_bytes: int = Field(8 * 2**30, ge=1)
+    """Largest file that may be uploaded in parts."""
+    upload_seconds: int = Field(24 * 3600, ge=60)
+    """Time from the beginning of an upload in parts to its completion; then its parts are
+    removed."""
     max_body_bytes: int = Field(2**20, ge=1024)
     """Largest body of any other request."""
     max_stream_clients: int = Field(1000, ge=1)
