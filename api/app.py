@@ -11,7 +11,18 @@ from api import errors
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
 from api.request_meter import RequestMeter
-from api.routes import files, health, history, jobs, metrics, models, outputs, recovery, uploads
+from api.routes import (
+    files,
+    health,
+    history,
+    jobs,
+    metrics,
+    models,
+    outputs,
+    recovery,
+    reports,
+    uploads,
+)
 from api.schemas.errors import ErrorResponse
 from api.services import Services
 from api.settings import ApiSettings
@@ -66,7 +77,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):
         app.include_router(routes.router)
-    for routes in (files, uploads, jobs, history, outputs, models, recovery):
+    for routes in (files, reports, uploads, jobs, history, outputs, models, recovery):
         app.include_router(routes.router, prefix="/v1")
     return app
 
@@ -80,4 +91,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with services.tail.running():
             yield
     finally:
+        await run_in_threadpool(services.reports.close)
         services.redis.close()

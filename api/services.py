@@ -8,6 +8,7 @@ from redis import Redis
 
 from api.metrics import Metrics
 from api.recorder import Recorder
+from api.report_desk import ReportDesk
 from api.settings import ApiSettings
 from api.tail import Tail
 from worker.jobs.connection import open_redis
@@ -36,6 +37,7 @@ class Services:
     files: FileStore
     uploads: UploadStore
     models: ModelCatalog
+    reports: ReportDesk
     submissions: Submissions
     recovery: RecoveryDesk
     tail: Tail
@@ -47,6 +49,7 @@ class Services:
         redis = open_redis(settings.redis_url)
         store = JobStore(redis, settings.rules)
         tail = Tail(settings.redis_url)
+        models = ModelCatalog(settings, store)
         files = FileStore(settings.home_directories, settings.data_root)
         return cls(
             settings=settings,
@@ -62,7 +65,8 @@ class Services:
                 files,
                 UploadLimits(settings.max_upload_bytes, settings.upload_seconds),
             ),
-            models=ModelCatalog(settings, store),
+            models=models,
+            reports=ReportDesk(files, models),
             submissions=Submissions(redis),
             recovery=RecoveryDesk(redis),
             tail=tail,

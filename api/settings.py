@@ -1,12 +1,19 @@
 """The environment variables of the API process."""
 
 import ipaddress
+import os
+import re
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from worker.jobs.settings import SharedSettings
+
+_INHERITED = re.compile(
+    r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV"
+    r"|HF_HOME|HF_HUB_CACHE|XDG_CACHE_HOME|OMP_NUM_THREADS"
+)
 
 
 class ApiSettings(SharedSettings):
@@ -54,3 +61,8 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def child_environment() -> dict[str, str]:
+    """What a program that this process starts gets of its environment: no passwords, no keys."""
+    return {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}

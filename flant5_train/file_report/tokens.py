@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-import flant5_train.config
-from flant5_train.failure import TrainingError
+from flant5_train.config import DEMO_MODEL
+from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.process import stay_offline
 
 Tokenization = Literal["lossless", "fastchat"]
@@ -37,7 +37,7 @@ def counter_for(model: str | None, tokenization: Tokenization) -> TokenCounter:
     packages that read it are here. Nothing is downloaded."""
     if model is None:
         return Estimate(tokenization)
-    if model == flant5_train.config.DEMO_MODEL:
+    if model == DEMO_MODEL:
         note = "the demo model's vocabulary is trained on the job's own file"
         return Estimate(tokenization, note=note)
     stay_offline()
@@ -99,11 +99,21 @@ def _exact(model: str, tokenization: Tokenization) -> TokenCounter:
     """Imports numpy and more, which not every service has."""
     from flant5_train.file_report.exact_tokens import fastchat_counter, lossless_counter
 
-    if tokenization == "fastchat":
-        return fastchat_counter(model)
     vocabulary = Path(model) / _VOCABULARY
     if not vocabulary.is_file():
-        from flant5_train.tokenizer import sentencepiece_file
+        vocabulary = _downloaded(model)
+    return lossless_counter(vocabulary) if tokenization == "lossless" else fastchat_counter(model)
 
-        vocabulary = sentencepiece_file(model)
-    return lossless_counter(vocabulary)
+
+def _downloaded(model: str) -> Path:
+    from flant5_train.tokenizer import sentencepiece_file
+
+    try:
+        return sentencepiece_file(model)
+    except TrainingError as error:
+        raise TrainingError(
+            FailureCode.BAD_MODEL,
+            f"no {_VOCABULARY} of '{model}' is on this machine, and nothing is downloaded for a"
+            " report",
+            param="model",
+        ) from error
