@@ -3,6 +3,7 @@
 file-1htq6tsrx746sdqtzynznj5vsg
 """
 
+import hashlib
 import re
 import secrets
 import time
@@ -29,10 +30,20 @@ class AgedId:
         return self._pattern.fullmatch(text) is not None
 
     def new(self) -> str:
-        age = time.time_ns()
-        digits = []
-        for _ in range(_NUM_DIGITS):
-            age, digit = divmod(age, len(_DIGITS))
-            digits.append(_DIGITS[digit])
         noise = (secrets.choice(_DIGITS) for _ in range(_NUM_DIGITS))
-        return self._prefix + "".join(reversed(digits)) + "".join(noise)
+        return self._prefix + _written(time.time_ns()) + "".join(noise)
+
+    def of(self, name: str, *, at_seconds: float) -> str:
+        """The id that follows from a name and an instant, which counts by the millisecond."""
+        digest = hashlib.sha256(name.encode()).digest()
+        noise = _written(int.from_bytes(digest[:9], "big"))
+        return self._prefix + _written(round(at_seconds * 1000) * 10**6) + noise
+
+
+def _written(number: int) -> str:
+    """The last 13 digits of a number."""
+    digits = []
+    for _ in range(_NUM_DIGITS):
+        number, digit = divmod(number, len(_DIGITS))
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))
