@@ -43,7 +43,17 @@ class CreateUpload(BaseModel):
 class CompleteUpload(BaseModel):
     """What the file is made of."""
 
-    model_config = _CLOSED
+    model_config = ConfigDict(
+        **_CLOSED,
+        json_schema_extra={
+            "examples": [
+                {
+                    "part_ids": ["part_1htr6qczhpv7pqxkdj6r1qk4ms"],
+                    "md5": "d41d8cd98f00b204e9800998ecf8427e",
+                }
+            ]
+        },
+    )
 
     part_ids: list[str] = Field(max_length=MAX_PARTS)
     """The parts in the order in which they make the file, each once; parts that are not named are
