@@ -42,7 +42,8 @@ def data(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> DataModu
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> FlanT5:
     model = load_model(tiny_model, load_tokenizer(tiny_model, model_max_length=120))
-    return model.train(False)
+    model.train(False)
+    return model
 
 
 def planned(data: DataModule, batching: Batching, tmp_path: Path) -> TrainingBatches:
