@@ -73,10 +73,11 @@ class ConversationTrainer(Trainer):
         assert self.optimizer is not None, "the stock loop has just made it"
         batch = self._batches.largest()
         num_items = (batch["labels"] != IGNORED).sum().to(self.args.device)
+        is_adam = self.args.optim.startswith("adamw")
         run_and_forget(
             lambda model: self.training_step(model, batch, num_items),
             self.accelerator.unwrap_model(self.model_wrapped),
-            room_for=ADAM_STATES if not self.optimizer.state else 0,
+            room_for=ADAM_STATES if is_adam and not self.optimizer.state else 0,
         )
 
     def get_batch_samples(

@@ -1,7 +1,7 @@
 """One training run, from arguments to the final model."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,7 @@ from flant5_train.progress import (
     Record,
     Stopped,
 )
+from flant5_train.refusals import refuse_unusable
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -93,25 +94,8 @@ def parse_run(argv: Sequence[str]) -> Arguments:
         arguments = parse_arguments([*argv])
     except (ValueError, OSError) as error:
         raise TrainingError(FailureCode.BAD_CONFIG, f"arguments: {error}") from error
-    for refused in _refusals(arguments.training):
-        raise refused
+    refuse_unusable(arguments.training)
     return arguments
-
-
-def _refusals(training: TrainingArguments) -> Iterator[TrainingError]:
-    if training.fp16:
-        yield TrainingError(
-            FailureCode.BAD_CONFIG,
-            "fp16 is on, but T5 overflows in float16; expected bf16 or neither",
-            param="fp16",
-        )
-    if training.train_sampling_strategy != "random" or training.dataloader_drop_last:
-        yield TrainingError(
-            FailureCode.BAD_CONFIG,
-            "train_sampling_strategy or dataloader_drop_last is set, but batches are planned"
-            " here; expected `batching`: padded, bucketed or packed",
-            param="batching",
-        )
 
 
 def _with_demo_model(arguments: Arguments) -> Arguments:
