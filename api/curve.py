@@ -12,7 +12,10 @@ from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarte
 
 Kept = TypeVar("Kept", StepTrained, Evaluated)
 
-_TRAIN = ("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_seen", "tokens_per_second")
+_TRAIN = (
+    *("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_seen", "tokens_per_second"),
+    *("source_fill", "target_fill", "tflops", "mfu", "gpu_memory_bytes"),
+)
 
 
 def read_curve(path: Path) -> Metrics:

@@ -76,6 +76,17 @@ class StepTrained(_Record):
     tokens_seen: int
     """Source and target tokens trained on so far, padding not counted, over all processes."""
     tokens_per_second: float
+    source_fill: float | None = None
+    """Share of the encoder's places in batches that held a token; the rest was padding."""
+    target_fill: float | None = None
+    """The same of the decoder's places."""
+    tflops: float | None = None
+    """10^12 floating-point operations of the model per second, over all processes: what the pairs
+    cost by `flant5_train.flops`, neither padding nor recomputation counted."""
+    mfu: float | None = None
+    """`tflops` as a share of the GPUs' bfloat16 peak; null where the peak is not known."""
+    gpu_memory_bytes: int | None = None
+    """The most that tensors took on the GPU of rank 0 since the last such record."""
     eta_seconds: float
 
 

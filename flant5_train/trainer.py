@@ -10,12 +10,14 @@ from transformers import Trainer
 
 from flant5_train.callbacks import Report
 from flant5_train.checkpoints import mark_complete, remove_checkpoint, remove_old_checkpoints
-from flant5_train.collator import IGNORED, DataCollatorForSupervisedDataset
+from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.disk import writing
 from flant5_train.evaluation import evaluate_pairs, validation_batches
+from flant5_train.flops import ModelShape, training_flops
 from flant5_train.loss import token_weighted_loss
 from flant5_train.progress import CheckpointSaved, Evaluated, PhaseChange
+from flant5_train.telemetry import Counter
 
 
 class ConversationTrainer(Trainer):
@@ -28,7 +30,8 @@ class ConversationTrainer(Trainer):
         super().__init__(compute_loss_func=token_weighted_loss, **kwargs)
         self._report = report
         self._keep_checkpoints = keep_checkpoints
-        self._new_tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
+        self._shape = ModelShape.of(kwargs["model"].config)
+        self._counter = Counter()
         self._last_metrics: dict[str, float] = {}
 
     def get_batch_samples(
@@ -37,18 +40,29 @@ class ConversationTrainer(Trainer):
         """Counts the tokens on the way, without waiting for the device."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
-            targets = (batch["labels"] != IGNORED).sum()
-            self._new_tokens += (batch["attention_mask"].sum() + targets).to(device)
+            self._counter.add(batch)
         return batches, num_items
 
+    def floating_point_ops(self, inputs: Any) -> int:
+        """None per batch: `log` adds them up, exactly. The stock estimate is made for models of one
+        stack, counts padding and leaves attention out."""
+        return 0
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the tokens of all processes to the state before it is logged or saved."""
+        """Adds what all processes trained on to the state before it is logged or saved."""
         if "loss" in logs:
-            tokens = self.accelerator.reduce(self._new_tokens, reduction="sum")
-            self.state.num_input_tokens_seen += int(tokens.item())
-            self._new_tokens.zero_()
+            trained = self._counter.take(self._total)
+            logs["flops"] = training_flops(self._shape, trained.work)
+            logs |= {"source_fill": trained.source_fill, "target_fill": trained.target_fill}
+            self.state.num_input_tokens_seen += trained.num_tokens
+            self.state.total_flos += logs["flops"]
             self._last_metrics = {"train_loss": logs["loss"]}
         super().log(logs, start_time)
+
+    def _total(self, counts: torch.Tensor) -> torch.Tensor:
+        total = self.accelerator.reduce(counts.to(self.args.device), reduction="sum")
+        assert isinstance(total, torch.Tensor)
+        return total
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The stock loop looks whether it is done after a step only: resumed from its last one, it
