@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer
 
 from flant5_train.callbacks import Report
 from flant5_train.checkpoints import mark_complete, remove_checkpoint, remove_old_checkpoints
@@ -17,10 +16,11 @@ from flant5_train.evaluation import evaluate_pairs, validation_batches
 from flant5_train.flops import ModelShape, training_flops
 from flant5_train.loss import token_weighted_loss
 from flant5_train.progress import CheckpointSaved, Evaluated, PhaseChange
+from flant5_train.sharding_trainer import ShardingTrainer
 from flant5_train.telemetry import Counter
 
 
-class ConversationTrainer(Trainer):
+class ConversationTrainer(ShardingTrainer):
     """Trains on pairs. `keep_checkpoints` complete checkpoints stay on disk."""
 
     def __init__(self, *, report: Report, keep_checkpoints: int, **kwargs: Any) -> None:
