@@ -1,8 +1,8 @@
 """Fully sharded data parallelism (FSDP2): how a T5 is split over the processes.
 
 Each block is a group of its own: its weights are gathered for its forward and backward pass only.
-All else (embeddings, output layer, final norms) belongs to the model's own group, which stays
-gathered from the beginning of the forward to the end of the backward pass.
+All else (embeddings, output layer, final norms) is the model's own group, which stays gathered from
+the beginning of the forward to the end of the backward pass.
 """
 
 import warnings
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import accelerate.accelerator
 import safetensors.torch
 import torch
 import torch.distributed as dist
@@ -23,11 +24,11 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers.models.t5.modeling_t5 import T5Block
 
 _OPTIMIZER = "optimizer"
-_BLOCK = "T5Block"
 
 
 def plugin_arguments(*, computes_in_bf16: bool) -> dict[str, Any]:
@@ -41,8 +42,7 @@ def plugin_arguments(*, computes_in_bf16: bool) -> dict[str, Any]:
     return {
         "fsdp_version": 2,
         "reshard_after_forward": True,
-        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "transformer_cls_names_to_wrap": [_BLOCK],
+        "auto_wrap_policy": "NO_WRAP",  # `shard` knows what to wrap
         "state_dict_type": "FULL_STATE_DICT",
         "cpu_ram_efficient_loading": False,
         "mixed_precision_policy": policy,
@@ -60,23 +60,37 @@ def shard_on_any_device(accelerator: Accelerator, arguments: dict[str, Any]) -> 
 
 
 @contextmanager
-def one_group_beside_the_blocks(model: torch.nn.Module) -> Iterator[None]:
-    """While accelerate shards `model`: keep it from giving groups of their own to the embedding
-    (T5's three embedding layers share one weight, and no two groups may manage it) and to the
-    output layer (the loss uses its weight without a call to the layer, which would gather it)."""
-    hidden = ("get_input_embeddings", "get_output_embeddings")
-    for name in hidden:
-        model.__dict__[name] = lambda: None
+def our_groups() -> Iterator[None]:
+    """Within, accelerate's `prepare` makes our groups. It would give the embedding one of its own,
+    which fails (T5's three embedding layers share one weight, and no two groups may manage it), and
+    the output layer, whose weight the loss uses without the call that would gather it."""
+    accelerates = accelerate.accelerator.fsdp2_prepare_model
+    accelerate.accelerator.fsdp2_prepare_model = shard
     try:
         yield
     finally:
-        for name in hidden:
-            del model.__dict__[name]
+        accelerate.accelerator.fsdp2_prepare_model = accelerates
+
+
+def shard(accelerator: Accelerator, model: torch.nn.Module) -> torch.nn.Module:
+    """`model`, split in place; a compiled one too."""
+    precision = accelerator.state.fsdp_plugin.mixed_precision_policy
+    blocks = [module for module in model.modules() if isinstance(module, T5Block)]
+    for block in blocks:
+        layer: Any = block.layer[0]
+        attention = layer.SelfAttention
+        if attention.has_relative_attention_bias:
+            # In a packed batch it is called before the block that it is part of.
+            bias = attention.relative_attention_bias
+            fully_shard(bias, mp_policy=precision, reshard_after_forward=False)
+        fully_shard(block, mp_policy=precision)
+    fully_shard(model, mp_policy=precision)
+    return model
 
 
 @contextmanager
 def gathered(model: torch.nn.Module) -> Iterator[None]:
-    """Within, `model` computes without its other shards: processes may run unequal numbers of
+    """Within, `model` computes without the other processes: processes may run unequal numbers of
     batches, as in an evaluation. Nothing changes for a model that isn't sharded."""
     groups = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for group in groups:
@@ -87,7 +101,7 @@ def gathered(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for group in groups:
             group.reshard()
-            group.set_reshard_after_forward(group is not model, recurse=False)
+            group.set_reshard_after_forward(isinstance(group, T5Block), recurse=False)
 
 
 def full_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from flant5_train.sharding import (
     gathered,
     load_optimizer,
     load_weights,
-    one_group_beside_the_blocks,
+    our_groups,
     save_optimizer,
     shard_on_any_device,
 )
@@ -32,7 +32,7 @@ class ShardingTrainer(Trainer):
             self.is_fsdp_enabled = True
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        with one_group_beside_the_blocks(self._plain_model):
+        with our_groups():
             return super()._prepare_for_training(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> Any:

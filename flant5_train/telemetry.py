@@ -7,8 +7,8 @@ from typing import Self
 
 import torch
 
-from flant5_train.collator import IGNORED
 from flant5_train.flops import Work
+from flant5_train.loss import IGNORED
 from flant5_train.peaks import peak_flops
 
 Batch = Mapping[str, torch.Tensor]

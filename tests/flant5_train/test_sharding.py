@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from flant5_train.arguments import TrainingArguments
+from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.failure import TrainingError
 from flant5_train.model import load_model
+from flant5_train.packed.collator import PackedCollator
 from flant5_train.progress import Evaluated
 from flant5_train.sharding_trainer import ShardingTrainer
 from flant5_train.tokenizer import load_tokenizer
@@ -117,18 +119,27 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def trainer(tiny_model: Path, output_dir: Path, **settings: Any) -> ShardingTrainer:
-    model = load_model(tiny_model, load_tokenizer(tiny_model))
+def trainer(
+    tiny_model: Path, output_dir: Path, *, packs: bool = False, **settings: Any
+) -> ShardingTrainer:
+    tokenizer = load_tokenizer(tiny_model)
+    model: Any = load_model(tiny_model, tokenizer)
+    model.accepts_loss_kwargs = False
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.3
-    row = {"input_ids": torch.arange(3, 19), "labels": torch.arange(3, 11)}
+    pairs = [
+        {"input_ids": torch.arange(3, 9 + length), "labels": torch.arange(3, 7 + length)}
+        for length in range(24)
+    ]
+    collators = (DataCollatorForSupervisedDataset(tokenizer), PackedCollator(pad_token_id=0))
     return ShardingTrainer(
         model=model,
         args=TrainingArguments(
             output_dir=str(output_dir), max_steps=3, save_strategy="no", report_to=[], **settings
         ),
-        train_dataset=[row] * 24,
+        train_dataset=pairs,
+        data_collator=collators[packs],
     )
 
 
@@ -139,14 +150,19 @@ def losses(trained: ShardingTrainer) -> list[float]:
 
 
 @pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("packs", [False, True])
 def test_checkpointed_blocks_drop_the_same_when_they_are_computed_again(
-    tiny_model: Path, tmp_path: Path
+    tiny_model: Path, tmp_path: Path, packs: bool
 ) -> None:
     """accelerate's own checkpointing of FSDP2 draws other dropout masks in the backward pass."""
-    kept = losses(trainer(tiny_model, tmp_path, sharding="fsdp"))
-    again = losses(trainer(tiny_model, tmp_path, sharding="fsdp", gradient_checkpointing=True))
-    assert again == pytest.approx(kept, rel=1e-5)
-    assert kept == pytest.approx(losses(trainer(tiny_model, tmp_path)), rel=1e-5)
+
+    def trained(**settings: Any) -> list[float]:
+        return losses(trainer(tiny_model, tmp_path, packs=packs, **settings))
+
+    whole = trained()
+    assert trained(sharding="fsdp") == pytest.approx(whole, rel=1e-5)
+    assert trained(sharding="fsdp", gradient_checkpointing=True) == pytest.approx(whole, rel=1e-5)
+    assert trained(gradient_checkpointing=True) == pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.usefixtures("one_process")

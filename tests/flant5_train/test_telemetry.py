@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from flant5_train.collator import IGNORED
 from flant5_train.flops import Work
+from flant5_train.loss import IGNORED
 from flant5_train.peaks import peak_flops
 from flant5_train.telemetry import Counter, Trained, counts_of, take_peak_memory
 
