@@ -51,6 +51,26 @@ class DataRead(_Record):
     report: dict[str, object]
 
 
+class MemoryPlanned(_Record):
+    """What the run will take of a GPU's memory, estimated before the first step."""
+
+    type: Literal["memory"] = "memory"
+    fits: bool
+    message: str
+    """The estimate in words, with the settings by which it would fit."""
+    gpu_bytes: int
+    """What one GPU has."""
+    total_bytes: int
+    """The parts below, the allocator's and CUDA's own share."""
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    working_bytes: int
+    suggestions: tuple[str, ...] = ()
+    """Each alone makes it fit, by the estimate."""
+
+
 class TrainingStarted(_Record):
     """Training begins or goes on."""
 
@@ -132,6 +152,7 @@ Record = (
     PhaseChange
     | FileEncoding
     | DataRead
+    | MemoryPlanned
     | TrainingStarted
     | StepTrained
     | Evaluated

@@ -11,6 +11,7 @@ from flant5_train.progress import (
     DataRead,
     Evaluated,
     FileEncoding,
+    MemoryPlanned,
     ModelSaved,
     PhaseChange,
     Record,
@@ -37,6 +38,7 @@ def event_of(record: Record) -> NewEvent:
     is_metrics = isinstance(record, StepTrained | Evaluated)
     return NewEvent(
         message=_message(record),
+        level="warn" if isinstance(record, MemoryPlanned) and not record.fits else "info",
         type="metrics" if is_metrics else "message",
         data=data,
         at=record.at,
@@ -111,6 +113,11 @@ def _(record: FileEncoding) -> str:
 @_message.register
 def _(record: DataRead) -> str:
     return f"The {record.split} conversations are encoded"
+
+
+@_message.register
+def _(record: MemoryPlanned) -> str:
+    return f"Memory: {record.message}"
 
 
 @_message.register
