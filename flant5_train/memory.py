@@ -7,9 +7,9 @@ rates. Neither torch nor numpy is imported here.
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from flant5_train.config import Batching
 from flant5_train.flops import ModelShape
 
-Batching = Literal["padded", "bucketed", "packed"]
 FinetuningType = Literal["full", "lora", "qlora"]
 
 GIB = 2**30

@@ -45,7 +45,7 @@ def setup_of(arguments: Arguments, *, config: Any, data: DataReport) -> Setup:
         training.per_device_train_batch_size,
         mean=(data.source_tokens // data.pairs, data.target_tokens // data.pairs),
         longest=(min(limits[0], longest[0]), min(limits[1], longest[1])),
-        batching=getattr(training, "batching", "padded"),
+        batching=training.batching,
     )
     return Setup(
         shape=ModelShape.of(config),

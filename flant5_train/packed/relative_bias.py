@@ -1,7 +1,7 @@
 """T5's relative position bias as one number per head and distance.
 
 Stock T5 writes it out for every query and key, [1, H, L, L]; but it depends on their distance only,
-and is constant from 128 tokens on. Shapes: H heads, B buckets, R = 2 * reach + 1 distances.
+and is constant from about 100 tokens on. Shapes: H heads, B buckets, R = 2 * reach + 1 distances.
 """
 
 from dataclasses import dataclass
@@ -31,18 +31,19 @@ class RelativeBias:
         return self.weight_BH[self.bucket_R].T.contiguous()
 
     def distances_B2(self) -> torch.Tensor:
-        """The least and the greatest distance of each bucket, int32; the greatest is the smaller
-        one for a bucket of no distance. A bucket's distances follow one another."""
-        num_buckets = len(self.weight_BH)
+        """The least and the greatest distance of each bucket, int32; a bucket's distances follow
+        one another. A bucket of no distance has 0 and -1."""
         distance_R = torch.arange(-self.reach, self.reach + 1, device=self.bucket_R.device)
-        far = torch.iinfo(torch.int32).max // 2
+        none_B = distance_R.new_zeros(len(self.weight_BH))
         # Beyond the reach the outermost buckets go on.
-        distance_R[0], least = -far, distance_R.new_full((num_buckets,), far)
-        least = least.scatter_reduce(0, self.bucket_R, distance_R, "amin")
-        distance_R[0], distance_R[-1] = -self.reach, far
-        greatest = distance_R.new_full((num_buckets,), -far - 1)
-        greatest = greatest.scatter_reduce(0, self.bucket_R, distance_R, "amax")
-        return torch.stack([least, greatest], dim=1).to(torch.int32)
+        far = torch.iinfo(torch.int32).max // 2
+        downwards_R = torch.cat([distance_R.new_tensor([-far]), distance_R[1:]])
+        upwards_R = torch.cat([distance_R[:-1], distance_R.new_tensor([far])])
+        least_B = none_B.scatter_reduce(0, self.bucket_R, downwards_R, "amin", include_self=False)
+        greatest_B = (none_B - 1).scatter_reduce(
+            0, self.bucket_R, upwards_R, "amax", include_self=False
+        )
+        return torch.stack([least_B, greatest_B], dim=1).to(torch.int32)
 
     def matrix_HLL(self, length: int) -> torch.Tensor:
         """The bias written out for `length` queries and as many keys."""
@@ -60,7 +61,7 @@ def relative_bias(stack: T5Stack) -> RelativeBias:
     buckets = _buckets(
         bidirectional=not stack.is_decoder,
         num_buckets=num_buckets,
-        reach=attention.relative_attention_max_distance,
+        max_distance=attention.relative_attention_max_distance,
         device=device,
     )
     # Called, not read, so that the hooks of sharding and of adapters see it.
@@ -69,15 +70,18 @@ def relative_bias(stack: T5Stack) -> RelativeBias:
 
 @cache
 def _buckets(
-    *, bidirectional: bool, num_buckets: int, reach: int, device: torch.device
+    *, bidirectional: bool, num_buckets: int, max_distance: int, device: torch.device
 ) -> torch.Tensor:
     buckets: torch.Tensor = T5Attention._relative_position_bucket(
-        torch.arange(-reach, reach + 1, device=device),
+        torch.arange(-max_distance, max_distance + 1),
         bidirectional=bidirectional,
         num_buckets=num_buckets,
-        max_distance=reach,
+        max_distance=max_distance,
     )
-    return buckets
+    # The outermost buckets begin before the greatest distance: the rest says nothing new.
+    changes = buckets.diff().nonzero()[:, 0] - max_distance
+    reach = int(torch.maximum(-changes, changes + 1).max())
+    return buckets[max_distance - reach : max_distance + reach + 1].to(device)
 
 
 def _distances(length: int, device: torch.device) -> torch.Tensor:

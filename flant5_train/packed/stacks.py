@@ -23,9 +23,9 @@ def kernel_for(
     biases = {"encoder_bias": relative_bias(encoder), "decoder_bias": relative_bias(decoder)}
     if source_segments.is_cuda:
         # Its kernels are written in Triton, which processors have no use for.
-        from flant5_train.packed.flex_kernel import FlexKernel
+        from flant5_train.packed.triton_kernel import TritonKernel
 
-        return FlexKernel.of(source_segments, target_segments, **biases)
+        return TritonKernel.of(source_segments, target_segments, **biases)
     return SegmentKernel.of(source_segments, target_segments, **biases)
 
 
