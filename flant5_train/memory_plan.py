@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from flant5_train.memory import GIB, MemoryEstimate, Setup, estimate_memory
+from flant5_train.memory import MemoryEstimate, Setup, estimate_memory
+from flant5_train.memory_rates import GIB
 
 MAX_SUGGESTIONS = 3
 _MAX_CHANGES = 4

@@ -8,8 +8,9 @@ from transformers import T5ForConditionalGeneration
 from flant5_train.arguments import parse_arguments
 from flant5_train.demo_model import small_config
 from flant5_train.flops import ModelShape
-from flant5_train.memory import GIB, MicroBatch, Setup, estimate_memory, num_trained, num_weights
+from flant5_train.memory import MicroBatch, Setup, estimate_memory, num_trained, num_weights
 from flant5_train.memory_plan import MAX_SUGGESTIONS, plan_memory
+from flant5_train.memory_rates import GIB
 from flant5_train.memory_report import memory_planned, setup_of
 from flant5_train.report import DataReport, Percentiles
 from worker.attempts.news import event_of
