@@ -18,7 +18,7 @@ from flant5_train.lossless import WORD_START, LosslessPieces
 if TYPE_CHECKING:
     from transformers import T5Tokenizer
 
-    from flant5_train.tokenizer import AnyTokenizer, LosslessTokenizer
+    from flant5_train.tokenizer import AnyTokenizer
 
 Ids = NDArray[np.integer]
 
@@ -73,6 +73,16 @@ class TextEncoder(Protocol):
         """The example of a pair; `tokens` is the flat array."""
 
 
+class HasPieces(Protocol):
+    """What the encoder needs of a LosslessTokenizer."""
+
+    @property
+    def pieces(self) -> LosslessPieces: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+
 class LosslessEncoder:
     """Segments so cut that a question's ids are those that the plain tokenizer gives its text.
 
@@ -80,8 +90,8 @@ class LosslessEncoder:
     where the question ends does it stand for itself, before EOS.
     """
 
-    def __init__(self, tokenizer: "LosslessTokenizer") -> None:
-        self._pieces: LosslessPieces = tokenizer.pieces
+    def __init__(self, tokenizer: HasPieces) -> None:
+        self._pieces = tokenizer.pieces
         self._eos = self._pieces.id_of("</s>")
         self._question_end = np.array([self._pieces.id_of(WORD_START), self._eos])
         self.fingerprint = f"lossless:{tokenizer.fingerprint}"
