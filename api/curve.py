@@ -8,7 +8,10 @@ from api.schemas.metrics import Metrics
 from flant5_train.progress import Evaluated, StepTrained
 from worker.jobs.curve import read_steps
 
-_TRAIN = ("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_seen", "tokens_per_second")
+_TRAIN = (
+    *("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_seen", "tokens_per_second"),
+    *("source_fill", "target_fill", "tflops", "mfu", "gpu_memory_bytes"),
+)
 
 
 def read_curve(path: Path) -> Metrics:

@@ -9,6 +9,7 @@ import torch
 import transformers
 
 from flant5_train.config import Batching, OnBadRecord
+from flant5_train.sharding import plugin_arguments
 
 
 @dataclass
@@ -82,6 +83,10 @@ class TrainingArguments(transformers.TrainingArguments):
     warmup_ratio: float = field(
         default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}
     )
+    sharding: Literal["none", "fsdp"] = field(
+        default="none",
+        metadata={"help": "fsdp spreads weights, gradients and optimizer over the processes."},
+    )
     # The data set's own columns are what the collator needs.
     remove_unused_columns: bool = False
     # A non-finite loss has to be seen, not replaced; the filter also syncs at each micro-step.
@@ -105,7 +110,13 @@ class TrainingArguments(transformers.TrainingArguments):
             # The old name, which everybody's commands use; the library warns about it.
             self.activation_checkpointing = self.gradient_checkpointing
             self.gradient_checkpointing = None
+        if self.fsdp:
+            # What FastChat's commands say: --fsdp "full_shard auto_wrap".
+            self.sharding, self.fsdp = "fsdp", None
         super().__post_init__()  # type: ignore[no-untyped-call]
+        if self.sharding == "fsdp":
+            self.fsdp, self.fsdp_config = True, {}  # type: ignore[assignment]
+            self.fsdp_plugin_args = plugin_arguments(computes_in_bf16=self.bf16)
 
     @property
     def record_directory(self) -> Path:

@@ -15,6 +15,7 @@ from flant5_train.progress import (
     TrainingStarted,
 )
 from flant5_train.stopping import StopSignal
+from flant5_train.telemetry import device_peak_flops, take_peak_memory
 
 
 class Report(Protocol):
@@ -70,6 +71,9 @@ class ReportSteps(TrainerCallback):
             return
         now = time.monotonic()
         tokens = int(state.num_input_tokens_seen)
+        seconds = max(now - self._last_at, 1e-9)
+        flops_per_second = logs["flops"] / seconds
+        peak = device_peak_flops(args.device)
         seconds_per_step = (now - self._began_at) / max(1, state.global_step - self._began_step)
         self._report(
             StepTrained(
@@ -80,7 +84,12 @@ class ReportSteps(TrainerCallback):
                 learning_rate=logs["learning_rate"],
                 grad_norm=logs.get("grad_norm"),
                 tokens_seen=tokens,
-                tokens_per_second=(tokens - self._last_tokens) / max(now - self._last_at, 1e-9),
+                tokens_per_second=(tokens - self._last_tokens) / seconds,
+                source_fill=logs["source_fill"],
+                target_fill=logs["target_fill"],
+                tflops=flops_per_second / 1e12,
+                mfu=flops_per_second / (peak * args.world_size) if peak else None,
+                gpu_memory_bytes=take_peak_memory(args.device),
                 eta_seconds=(state.max_steps - state.global_step) * seconds_per_step,
             )
         )

@@ -53,8 +53,12 @@ class Hyperparameters(BaseModel):
     """Pairs per process in one forward pass of an evaluation."""
     gradient_accumulation_steps: int = Field(1, ge=1, le=4096)
     """Forward passes that are summed into one optimizer step."""
+    optim: Literal["adamw_torch_fused", "adamw_torch", "adafactor"] = "adamw_torch_fused"
+    """AdamW in one kernel, AdamW as plain operations, or Adafactor, which T5 itself was trained
+    with: it keeps almost no state (AdamW: 8 bytes per weight) and wants a higher `learning_rate`
+    (about 1e-3)."""
     learning_rate: float = Field(1e-4, gt=0, le=1)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     lr_scheduler_type: Literal[
         "linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"
     ] = "cosine"
@@ -62,7 +66,7 @@ class Hyperparameters(BaseModel):
     warmup_ratio: float = Field(0.03, ge=0, lt=1)
     """Share of all steps during which the learning rate rises from 0 to its peak."""
     weight_decay: float = Field(0.0, ge=0, le=1)
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     """First-moment decay of AdamW."""
     adam_beta2: float = Field(0.999, ge=0, lt=1)
@@ -95,10 +99,24 @@ class Hyperparameters(BaseModel):
     """Compute in bfloat16 under autocast; the weights stay in float32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """`fsdp` spreads weights, gradients and the optimizer's state over all processes instead of
+    keeping them in each: for models that don't fit otherwise."""
+    torch_compile: bool = False
+    """Compile the model before the first step (minutes); pays on GPUs with batches of one shape."""
     num_gpus: int = Field(1, ge=1, le=64)
     """Training processes per node, one per GPU; on a machine without GPUs, CPU processes."""
     num_nodes: int = Field(1, ge=1, le=64)
     """Workers that train together, each with `num_gpus` processes."""
+
+    @model_validator(mode="after")
+    def _can_be_sharded(self) -> Self:
+        if self.sharding == "fsdp" and self.optim == "adafactor":
+            raise ValueError(
+                "sharding is fsdp and optim is adafactor, whose state can't be sharded; expected"
+                " adamw_torch_fused or adamw_torch, or sharding none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_steps(self) -> Self:

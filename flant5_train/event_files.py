@@ -74,6 +74,8 @@ def curves(record: StepTrained | Evaluated) -> Mapping[str, float]:
         "train/learning_rate": record.learning_rate,
         "train/tokens_per_second": record.tokens_per_second,
     }
-    if record.grad_norm is not None:
-        points["train/grad_norm"] = record.grad_norm
+    for name in ("grad_norm", "source_fill", "target_fill", "tflops", "mfu", "gpu_memory_bytes"):
+        value = getattr(record, name)
+        if value is not None:
+            points[f"train/{name}"] = value
     return points

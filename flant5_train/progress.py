@@ -83,6 +83,26 @@ class BatchesPlanned(_Record):
     largest: LargestMicroBatch
 
 
+class MemoryPlanned(_Record):
+    """What the run will take of a GPU's memory, estimated before the first step."""
+
+    type: Literal["memory"] = "memory"
+    fits: bool
+    message: str
+    """The estimate in words, with the settings by which it would fit."""
+    gpu_bytes: int
+    """What one GPU has."""
+    total_bytes: int
+    """The parts below, the allocator's and CUDA's own share."""
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    working_bytes: int
+    suggestions: tuple[str, ...] = ()
+    """Each alone makes it fit, by the estimate."""
+
+
 class TrainingStarted(_Record):
     """Training begins or goes on."""
 
@@ -108,6 +128,17 @@ class StepTrained(_Record):
     tokens_seen: int
     """Source and target tokens trained on so far, padding not counted, over all processes."""
     tokens_per_second: float
+    source_fill: float | None = None
+    """Share of the encoder's places in batches that held a token; the rest was padding."""
+    target_fill: float | None = None
+    """The same of the decoder's places."""
+    tflops: float | None = None
+    """10^12 floating-point operations of the model per second, over all processes: what the pairs
+    cost by `flant5_train.flops`, neither padding nor recomputation counted."""
+    mfu: float | None = None
+    """`tflops` as a share of the GPUs' bfloat16 peak; null where the peak is not known."""
+    gpu_memory_bytes: int | None = None
+    """The most that tensors took on the GPU of rank 0 since the last such record."""
     eta_seconds: float
 
 
@@ -154,6 +185,7 @@ Record = (
     | FileEncoding
     | DataRead
     | BatchesPlanned
+    | MemoryPlanned
     | TrainingStarted
     | StepTrained
     | Evaluated

@@ -8,22 +8,25 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers.training_args import OptimizerNames
 
 from flant5_train.batches.training_batches import Example, TrainingBatches
 from flant5_train.batches.warm_up import ADAM_STATES, run_and_forget
 from flant5_train.callbacks import Report
 from flant5_train.checkpoints import mark_complete, remove_checkpoint, remove_old_checkpoints
-from flant5_train.collator import DataCollatorForSupervisedDataset, num_source_tokens
+from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.disk import writing
 from flant5_train.evaluation import evaluate_pairs, validation_batches
 from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.flops import ModelShape, training_flops
 from flant5_train.loss import IGNORED
 from flant5_train.progress import CheckpointSaved, Evaluated, PhaseChange
+from flant5_train.sharding_trainer import ShardingTrainer
+from flant5_train.telemetry import Counter
 
 
-class ConversationTrainer(Trainer):
+class ConversationTrainer(ShardingTrainer):
     """Trains on pairs. `keep_checkpoints` complete checkpoints stay on disk."""
 
     def __init__(
@@ -37,7 +40,8 @@ class ConversationTrainer(Trainer):
         self._share = batches.share(self.args.process_index)
         self._report = report
         self._keep_checkpoints = keep_checkpoints
-        self._new_tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
+        self._shape = ModelShape.of(kwargs["model"].config)
+        self._counter = Counter()
         self._last_metrics: dict[str, float] = {}
 
     def get_train_dataloader(self) -> DataLoader[Example]:
@@ -52,7 +56,7 @@ class ConversationTrainer(Trainer):
         )
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        prepared = super()._prepare_for_training(*args, **kwargs)  # type: ignore[no-untyped-call]
+        prepared = super()._prepare_for_training(*args, **kwargs)
         self._agree_on_the_plan()
         self._run_largest_batch()
         return prepared
@@ -72,6 +76,7 @@ class ConversationTrainer(Trainer):
         """Not through DDP: nothing is to be shared with the other processes."""
         assert self.optimizer is not None, "the stock loop has just made it"
         batch = self._batches.largest()
+        is_adam = self.args.optim != OptimizerNames.ADAFACTOR
         num_items = (batch["labels"] != IGNORED).sum().to(self.args.device)
         is_adam = self.args.optim.startswith("adamw")
         run_and_forget(
@@ -88,10 +93,9 @@ class ConversationTrainer(Trainer):
         batches = [*itertools.islice(epoch_iterator, num_batches)]
         num_targets = torch.zeros((), dtype=torch.int64)
         for batch in batches:
+            self._counter.add(batch)
             num_targets += (batch["labels"] != IGNORED).sum()
-            self._new_tokens += num_source_tokens(batch).to(device)
         num_targets = num_targets.to(device)
-        self._new_tokens += num_targets
         return batches, self.accelerator.reduce(num_targets, reduction="sum")
 
     def compute_loss(
@@ -112,14 +116,26 @@ class ConversationTrainer(Trainer):
         loss = outputs.loss * (self.accelerator.num_processes / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
+    def floating_point_ops(self, inputs: Any) -> int:
+        """None per batch: `log` adds them up, exactly. The stock estimate is made for models of one
+        stack, counts padding and leaves attention out."""
+        return 0
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the tokens of all processes to the state before it is logged or saved."""
+        """Adds what all processes trained on to the state before it is logged or saved."""
         if "loss" in logs:
-            tokens = self.accelerator.reduce(self._new_tokens, reduction="sum")
-            self.state.num_input_tokens_seen += int(tokens.item())
-            self._new_tokens.zero_()
+            trained = self._counter.take(self._total)
+            logs["flops"] = training_flops(self._shape, trained.work)
+            logs |= {"source_fill": trained.source_fill, "target_fill": trained.target_fill}
+            self.state.num_input_tokens_seen += trained.num_tokens
+            self.state.total_flos += logs["flops"]
             self._last_metrics = {"train_loss": logs["loss"]}
         super().log(logs, start_time)
+
+    def _total(self, counts: torch.Tensor) -> torch.Tensor:
+        total = self.accelerator.reduce(counts.to(self.args.device), reduction="sum")
+        assert isinstance(total, torch.Tensor)
+        return total
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The stock loop looks whether it is done after a step only: resumed from its last one, it

@@ -21,6 +21,7 @@ from flant5_train.demo_model import demo_model
 from flant5_train.disk import writing
 from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
+from flant5_train.memory_report import memory_planned
 from flant5_train.model import load_model
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
@@ -126,6 +127,10 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
     model = load_model(name, tokenizer)
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(training.device).total_memory
+        pairs = data["train_dataset"].report()
+        report(memory_planned(arguments, config=model.config, data=pairs, gpu_bytes=memory))
     assert model.generation_config is not None, "a T5 generates text"
     model.generation_config.max_length = None
     model.generation_config.max_new_tokens = (

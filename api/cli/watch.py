@@ -165,6 +165,8 @@ def _numbers(data: Json) -> str:
     parts = []
     if data.get("tokens_per_second") is not None:
         parts.append(f"{data['tokens_per_second']:,.0f} tokens/s")
+    if data.get("mfu") is not None:
+        parts.append(f"{data['mfu']:.0%} MFU")
     if data.get("eta_seconds") is not None:
         parts.append(f"{duration(data['eta_seconds'])} left")
     return ", ".join(parts)

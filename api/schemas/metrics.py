@@ -23,6 +23,14 @@ class Metrics(BaseModel):
     tokens_seen: tuple[int, ...]
     """Source and target tokens, padding not counted."""
     tokens_per_second: Column
+    source_fill: Column
+    """Share of the encoder's places in batches that held a token; the rest was padding."""
+    target_fill: Column
+    tflops: Column
+    """10^12 floating-point operations of the model per second, over all processes."""
+    mfu: Column
+    """`tflops` as a share of the GPUs' bfloat16 peak; null where the peak is not known."""
+    gpu_memory_bytes: Column
     eval_step: tuple[int, ...]
     eval_loss: Column
     eval_token_accuracy: Column

@@ -34,6 +34,9 @@ def step(number: int, *, loss: float, grad_norm: float | None = 1.0) -> StepTrai
         grad_norm=grad_norm,
         tokens_seen=100 * number,
         tokens_per_second=50.0,
+        source_fill=0.9,
+        target_fill=0.8,
+        tflops=1.5,
         eta_seconds=1.0,
     )
 
@@ -134,6 +137,11 @@ def test_the_curve_comes_in_columns(
         "grad_norm": [1.0, 1.0],
         "tokens_seen": [100, 200],
         "tokens_per_second": [50.0, 50.0],
+        "source_fill": [0.9, 0.9],
+        "target_fill": [0.8, 0.8],
+        "tflops": [1.5, 1.5],
+        "mfu": [None, None],
+        "gpu_memory_bytes": [None, None],
         "eval_step": [1],
         "eval_loss": [3.9],
         "eval_token_accuracy": [0.5],

@@ -25,6 +25,9 @@ NAMES = {
     "train/learning_rate",
     "train/grad_norm",
     "train/tokens_per_second",
+    "train/source_fill",
+    "train/target_fill",
+    "train/tflops",
 }
 
 

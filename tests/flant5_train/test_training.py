@@ -1,3 +1,4 @@
+import json
 import shutil
 import signal
 import subprocess
@@ -49,10 +50,17 @@ def test_loss_and_gradient_do_not_depend_on_processes_and_accumulation(
         **same,
     )
     assert len(one.steps()) == len(two.steps()) == 4, one.log + two.log
+    totals = set()
     for ours, theirs in zip(one.steps(), two.steps(), strict=True):
         assert theirs.loss == pytest.approx(ours.loss, rel=1e-5)
         assert theirs.grad_norm == pytest.approx(ours.grad_norm, rel=1e-4)
         assert theirs.tokens_seen == ours.tokens_seen
+    for finished in (one, two):
+        state = json.loads((finished.output_dir / "trainer_state.json").read_text())
+        logged = [entry["flops"] for entry in state["log_history"] if "flops" in entry]
+        assert state["total_flos"] == sum(logged) > 0
+        totals.add(state["total_flos"])
+    assert len(totals) == 1
     evaluations = [
         [record for record in finished.records() if isinstance(record, Evaluated)]
         for finished in (one, two)

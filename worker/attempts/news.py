@@ -12,6 +12,7 @@ from flant5_train.progress import (
     DataRead,
     Evaluated,
     FileEncoding,
+    MemoryPlanned,
     ModelSaved,
     PhaseChange,
     Record,
@@ -38,6 +39,7 @@ def event_of(record: Record) -> NewEvent:
     is_metrics = isinstance(record, StepTrained | Evaluated)
     return NewEvent(
         message=_message(record),
+        level="warn" if isinstance(record, MemoryPlanned) and not record.fits else "info",
         type="metrics" if is_metrics else "message",
         data=data,
         at=record.at,
@@ -121,6 +123,11 @@ def _(record: BatchesPlanned) -> str:
         f"{record.source_fill:.0%} of the source and {record.target_fill:.0%} of the target "
         "tokens are no padding"
     )
+
+
+@_message.register
+def _(record: MemoryPlanned) -> str:
+    return f"Memory: {record.message}"
 
 
 @_message.register

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
-from accelerate import skip_first_batches  # type: ignore[import-untyped]
+from accelerate import skip_first_batches
 
 from flant5_train.arguments import DataArguments, TrainingArguments
 from flant5_train.batches.dealing import StepShape

@@ -1,0 +1,60 @@
+"""The estimate of a run's memory from what the run was told, for its progress log."""
+
+from typing import Any
+
+from transformers.training_args import OptimizerNames
+
+from flant5_train.arguments import Arguments
+from flant5_train.flops import ModelShape
+from flant5_train.memory import MicroBatch, Setup
+from flant5_train.memory_plan import plan_memory
+from flant5_train.progress import MemoryPlanned
+from flant5_train.report import DataReport
+
+
+def memory_planned(
+    arguments: Arguments, *, config: Any, data: DataReport, gpu_bytes: int
+) -> MemoryPlanned:
+    """Whether the run fits into GPUs with `gpu_bytes` each, by the estimate. `config` is the
+    model's, `data` of the training pairs."""
+    plan = plan_memory(setup_of(arguments, config=config, data=data), gpu_bytes=gpu_bytes)
+    estimate = plan.estimate
+    return MemoryPlanned(
+        fits=plan.fits,
+        message=plan.sentence(),
+        gpu_bytes=gpu_bytes,
+        total_bytes=estimate.total,
+        weights_bytes=estimate.weights,
+        gradients_bytes=estimate.gradients,
+        optimizer_bytes=estimate.optimizer,
+        activations_bytes=estimate.activations,
+        working_bytes=estimate.working,
+        suggestions=plan.suggestions,
+    )
+
+
+def setup_of(arguments: Arguments, *, config: Any, data: DataReport) -> Setup:
+    """What decides over the memory of this run."""
+    training = arguments.training
+    limits = (
+        arguments.data.max_source_length or training.model_max_length,
+        arguments.data.max_target_length or training.model_max_length,
+    )
+    longest = (data.source_lengths.max, data.target_lengths.max)
+    batch = MicroBatch.of(
+        training.per_device_train_batch_size,
+        mean=(data.source_tokens // data.pairs, data.target_tokens // data.pairs),
+        longest=(min(limits[0], longest[0]), min(limits[1], longest[1])),
+        batching=training.batching,
+    )
+    return Setup(
+        shape=ModelShape.of(config),
+        batch=batch,
+        num_gpus=training.world_size,
+        is_sharded=training.sharding == "fsdp",
+        bf16=bool(training.bf16),
+        gradient_checkpointing=bool(training.activation_checkpointing),
+        optim=OptimizerNames(training.optim).value,
+        finetuning_type=getattr(arguments.model, "finetuning_type", "full"),
+        lora_rank=getattr(arguments.model, "lora_rank", 16),
+    )
