@@ -87,6 +87,7 @@ class TrainingArguments(transformers.TrainingArguments):
         default="none",
         metadata={"help": "fsdp spreads weights, gradients and optimizer over the processes."},
     )
+    compiles_blocks: bool = field(default=False, init=False)
     # The data set's own columns are what the collator needs.
     remove_unused_columns: bool = False
     # A non-finite loss has to be seen, not replaced; the filter also syncs at each micro-step.
@@ -110,6 +111,9 @@ class TrainingArguments(transformers.TrainingArguments):
             # The old name, which everybody's commands use; the library warns about it.
             self.activation_checkpointing = self.gradient_checkpointing
             self.gradient_checkpointing = None
+        # The library would compile the whole model, whose parts that change with each batch would
+        # break it into pieces; ours compiles its blocks.
+        self.compiles_blocks, self.torch_compile = self.torch_compile, False
         if self.fsdp:
             # What FastChat's commands say: --fsdp "full_shard auto_wrap".
             self.sharding, self.fsdp = "fsdp", None

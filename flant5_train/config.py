@@ -103,7 +103,8 @@ class Hyperparameters(BaseModel):
     """`fsdp` spreads weights, gradients and the optimizer's state over all processes instead of
     keeping them in each: for models that don't fit otherwise."""
     torch_compile: bool = False
-    """Compile the model before the first step (minutes); pays on GPUs with batches of one shape."""
+    """Compile the model's blocks before the first step, which takes about a minute; with
+    `batching` `packed`, on a GPU."""
     num_gpus: int = Field(1, ge=1, le=64)
     """Training processes per node, one per GPU; on a machine without GPUs, CPU processes."""
     num_nodes: int = Field(1, ge=1, le=64)

@@ -19,3 +19,11 @@ def refuse_unusable(training: TrainingArguments) -> None:
             " here; expected `batching`: padded, bucketed or packed",
             param="batching",
         )
+    if training.compiles_blocks and (training.batching != "packed" or training.use_cpu):
+        raise TrainingError(
+            FailureCode.BAD_CONFIG,
+            f"torch_compile is on with batching={training.batching} on a"
+            f" {training.device.type.upper()}, where each batch has a shape of its own to compile"
+            " for; expected batching=packed on a GPU",
+            param="torch_compile",
+        )

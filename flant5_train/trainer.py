@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers.training_args import OptimizerNames
 
 from flant5_train.batches.training_batches import Example, TrainingBatches
 from flant5_train.batches.warm_up import ADAM_STATES, run_and_forget
@@ -76,7 +75,6 @@ class ConversationTrainer(ShardingTrainer):
         """Not through DDP: nothing is to be shared with the other processes."""
         assert self.optimizer is not None, "the stock loop has just made it"
         batch = self._batches.largest()
-        is_adam = self.args.optim != OptimizerNames.ADAFACTOR
         num_items = (batch["labels"] != IGNORED).sum().to(self.args.device)
         is_adam = self.args.optim.startswith("adamw")
         run_and_forget(

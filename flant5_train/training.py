@@ -136,6 +136,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     model.generation_config.max_new_tokens = (
         arguments.data.max_target_length or training.model_max_length
     )
+    if training.compiles_blocks:
+        model.compile_blocks()
     keep = training.save_total_limit or _KEEP_ALL
     return ConversationTrainer(
         batches=batches,
