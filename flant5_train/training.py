@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers.trainer_utils import IntervalStrategy
 
+from flant5_train.adapters.start import load_for_training, refuse_impossible_adapter
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
 from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
 from flant5_train.check import check_file
@@ -20,7 +21,6 @@ from flant5_train.demo_model import demo_model
 from flant5_train.disk import writing
 from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
-from flant5_train.model import load_model
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
 from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Record, Stopped
@@ -91,6 +91,7 @@ def parse_run(argv: Sequence[str]) -> Arguments:
             "fp16 is on, but T5 overflows in float16; expected bf16 or neither",
             param="fp16",
         )
+    refuse_impossible_adapter(arguments.model)
     return arguments
 
 
@@ -119,14 +120,14 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     )
     _report_data(data, report)
     report(PhaseChange(phase="loading_model"))
-    model = load_model(name, tokenizer)
+    model, trainer_class = load_for_training(arguments, tokenizer)
     assert model.generation_config is not None, "a T5 generates text"
     model.generation_config.max_length = None
     model.generation_config.max_new_tokens = (
         arguments.data.max_target_length or training.model_max_length
     )
     keep = training.save_total_limit or _KEEP_ALL
-    return ConversationTrainer(
+    return trainer_class(
         report=report,
         keep_checkpoints=keep,
         model=model,
