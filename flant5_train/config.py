@@ -96,8 +96,8 @@ class Hyperparameters(BaseModel):
     """Recompute activations in the backward pass: less memory, about a third more time."""
     finetuning_type: Literal["full", "lora", "qlora"] = "full"
     """`full` trains all weights; `lora` keeps them and trains low-rank additions to them; `qlora`
-    does so while it holds the weights in 4 bits (needs an NVIDIA GPU). With the last two, a learning
-    rate about ten times that of `full` is usual, and rows of new tokens are trained as well."""
+    does so while it holds the weights in 4 bits (needs an NVIDIA GPU). With the last two, rows of
+    new tokens are trained as well, and a learning rate ten times that of `full` is usual."""
     lora_rank: int = Field(16, ge=1, le=1024)
     """Rank of the additions: each of them is the product of two thin matrices of that width."""
     lora_alpha: int | None = Field(None, ge=1, le=4096)

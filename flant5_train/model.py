@@ -58,7 +58,7 @@ def load_model(
 
 
 def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> T5ForConditionalGeneration:
-    own = AutoTokenizer.from_pretrained(directory)
+    own: Any = AutoTokenizer.from_pretrained(directory)
     model = merged_model(directory, load_base=lambda base: load_model(base, own))
     if len(own) != len(tokenizer):
         resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=len(own))

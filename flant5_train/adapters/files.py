@@ -1,9 +1,9 @@
 """An adapter's directory: the trained tensors in peft's format, and what is needed beside them.
 
-    adapter_model.safetensors   additions and new rows, by the names of a plain T5's modules
-    adapter_config.json         for peft's users
-    flant5_adapter.json         for us; written last
-    config.json, generation_config.json    of the model, once merged
+adapter_model.safetensors   additions and new rows, by the names of a plain T5's modules
+adapter_config.json         for peft's users
+flant5_adapter.json         for us; written last
+config.json, generation_config.json    of the model, once merged
 """
 
 import copy

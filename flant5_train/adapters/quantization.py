@@ -29,7 +29,7 @@ def refuse_machine_without_qlora() -> None:
 def four_bits(*, compute_in_bfloat16: bool) -> BitsAndBytesConfig:
     """NF4 with quantized scales, as in the QLoRA paper (arXiv 2305.14314)."""
     dtype = torch.bfloat16 if compute_in_bfloat16 else torch.float32
-    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration, T5Tokenizer
 
 from flant5_train.adapters.files import load_adapter, save_adapter
 from flant5_train.adapters.record import AdapterRecord
@@ -26,11 +26,11 @@ class AdapterTrainer(ConversationTrainer):
         """A checkpoint is the adapter alone. The final model, of which no directory is named, is
         the adapter in a directory of its own and the merged model around it."""
         if output_dir is not None:
-            super().save_model(output_dir, _internal_call)  # type: ignore[no-untyped-call]
+            super().save_model(output_dir, _internal_call)
             return
         assert self.args.output_dir is not None
         whole = Path(self.args.output_dir)
-        super().save_model(str(whole / ADAPTER_DIRECTORY))  # type: ignore[no-untyped-call]
+        super().save_model(str(whole / ADAPTER_DIRECTORY))
         if self.args.should_save:
             self._save_merged(whole)
 
@@ -58,5 +58,5 @@ class AdapterTrainer(ConversationTrainer):
 
     @property
     def _tokenizer(self) -> AnyTokenizer:
-        tokenizer: AnyTokenizer = self.processing_class
-        return tokenizer
+        assert isinstance(self.processing_class, (PreTrainedTokenizerFast, T5Tokenizer))
+        return self.processing_class
