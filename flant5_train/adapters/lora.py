@@ -31,6 +31,10 @@ def attach(model: T5ForConditionalGeneration, record: AdapterRecord, *, seed: in
         torch.manual_seed(seed)
         model.add_adapter(lora_config(record, row_modules=(EMBEDDING, OUTPUT_LAYER)))
     model.set_input_embeddings(model.shared)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            # peft makes additions of the type of what they are added to, which may be bfloat16.
+            parameter.data = parameter.data.float()
 
 
 def lora_config(record: AdapterRecord, *, row_modules: tuple[str, ...]) -> LoraConfig:
@@ -45,11 +49,6 @@ def lora_config(record: AdapterRecord, *, row_modules: tuple[str, ...]) -> LoraC
         target_modules=[*record.target_modules],
         trainable_token_indices=dict.fromkeys(row_modules, rows) if rows else None,
     )
-
-
-def is_attached(model: torch.nn.Module) -> bool:
-    """Whether `attach` was called on the model."""
-    return bool(getattr(model, "peft_config", None))
 
 
 def adapter_tensors(

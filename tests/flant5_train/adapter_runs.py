@@ -15,13 +15,13 @@ from tests.flant5_train.conftest import EXAMPLES, TINY
 from tests.flant5_train.runs import Run
 
 
-def save_base_model(vocabulary: Path, directory: Path) -> Path:
+def save_base_model(vocabulary: Path, directory: Path, **sizes: int) -> Path:
     """A T5 with the tokens of `vocabulary` and T5's sentinels only, and some rows to spare."""
     directory.mkdir()
     shutil.copy(vocabulary / SENTENCEPIECE_FILE, directory)
     tokenizer = T5Tokenizer.from_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    config = small_config(vocab_size=len(tokenizer) + 28, **TINY)
+    config = small_config(vocab_size=len(tokenizer) + 28, **TINY | sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(config)
