@@ -12,6 +12,7 @@ from flant5_train.adapters.merging import merged_model
 from flant5_train.diagnosis import failure_code
 from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.model_files import bad_model, holds_adapter, refuse_directory_without_model
+from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
 
 ROW_MULTIPLE = 64
@@ -23,7 +24,7 @@ def load_model(
     tokenizer: AnyTokenizer,
     *,
     quantization: QuantizationConfigMixin | None = None,
-) -> T5ForConditionalGeneration:
+) -> FlanT5:
     """The base model in float32 with a row for every token of `tokenizer`; the directory of an
     adapter that was saved here stands for its base with the adapter merged in.
 
@@ -37,7 +38,7 @@ def load_model(
         config = AutoConfig.from_pretrained(name_or_path)
         _refuse_other_architectures(config, name_or_path)
         num_old_tokens = num_known_tokens(name_or_path)
-        loaded: Any = T5ForConditionalGeneration.from_pretrained(
+        loaded: Any = FlanT5.from_pretrained(
             name_or_path,
             dtype=torch.float32,
             quantization_config=quantization,
@@ -51,13 +52,13 @@ def load_model(
         if failure_code(error) is not FailureCode.INTERNAL:
             raise  # a full disk or too little memory is no fault of the model
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
-    model: T5ForConditionalGeneration = loaded[0]
+    model: FlanT5 = loaded[0]
     _refuse_wrong_weights(loaded[1], name_or_path)
     resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_old_tokens)
     return model
 
 
-def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> T5ForConditionalGeneration:
+def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
     own: Any = AutoTokenizer.from_pretrained(directory)
     model = merged_model(directory, load_base=lambda base: load_model(base, own))
     if len(own) != len(tokenizer):
