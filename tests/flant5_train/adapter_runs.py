@@ -58,3 +58,11 @@ def train_here(output_dir: Path, base: Path, **settings: object) -> Run:
     finally:
         log.close()
     return Run(output_dir, 0, "")
+
+
+def logits(model: T5ForConditionalGeneration) -> torch.Tensor:
+    """Of texts with new tokens on both sides, on the CPU."""
+    ids = torch.tensor([[17, 1105, 1250, 301, 1], [1362, 5, 1099, 1100, 1]]).to(model.device)
+    with torch.no_grad():
+        result: torch.Tensor = model.eval()(input_ids=ids, decoder_input_ids=ids.flip(1)).logits
+    return result.float().cpu()

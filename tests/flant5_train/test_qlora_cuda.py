@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
+from transformers import AutoModelForSeq2SeqLM
 
 from flant5_train.adapters import start
 from flant5_train.adapters.files import load_adapter
@@ -24,7 +24,7 @@ from flant5_train.failure import TrainingError
 from flant5_train.model import load_model
 from flant5_train.model_files import ADAPTER_WEIGHTS
 from flant5_train.tokenizer import load_tokenizer
-from tests.flant5_train.adapter_runs import save_base_model, train_here
+from tests.flant5_train.adapter_runs import logits, save_base_model, train_here
 from tests.flant5_train.runs import Run
 
 pytestmark = [
@@ -103,13 +103,6 @@ def test_merging_carries_over_what_was_learned_on_the_rounded_base(
     carried_over = merged - logits(load_model(base, tokenizer))
     # Not equal, since rounding changes what an addition is multiplied with: 0.22 was seen.
     assert (carried_over - learned).norm() < learned.norm() / 3
-
-
-def logits(model: T5ForConditionalGeneration) -> torch.Tensor:
-    ids = torch.tensor([[17, 1105, 1250, 301, 1], [1362, 5, 1099, 1100, 1]]).to(model.device)
-    with torch.no_grad():
-        out: torch.Tensor = model.eval()(input_ids=ids, decoder_input_ids=ids.flip(1)).logits
-    return out.float().cpu()
 
 
 def test_a_qlora_run_resumes(base: Path, tmp_path: Path) -> None:
