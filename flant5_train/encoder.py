@@ -66,6 +66,9 @@ class TextEncoder(Protocol):
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
         """How many ids end each question, [N]; a bare one is a header without a turn."""
 
+    def longest(self, lengths: Lengths) -> Lengths:
+        """The lengths of the longest example that `cut` makes; shorter pairs stay as they are."""
+
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
         """The example of a pair; `tokens` is the flat array."""
 
@@ -89,6 +92,9 @@ class LosslessEncoder:
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.where(is_bare, 1, 2)
+
+    def longest(self, lengths: Lengths) -> Lengths:
+        return lengths
 
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
         """Too long a question loses its oldest turns and keeps its header (which may fill half of
@@ -126,6 +132,9 @@ class FastChatEncoder:
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.ones(is_bare.shape, np.int64)
+
+    def longest(self, lengths: Lengths) -> Lengths:
+        return Lengths(lengths.max_source + 1, lengths.max_target + 1)
 
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
         first = max(span.start, span.answer_start - lengths.max_source)

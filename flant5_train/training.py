@@ -1,7 +1,7 @@
 """One training run, from arguments to the final model."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from flant5_train.adapters.start import load_for_training, refuse_impossible_adapter
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
+from flant5_train.batches.planning import planned_batches, record_of
 from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
 from flant5_train.check import check_file
 from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
@@ -23,7 +24,14 @@ from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
-from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Record, Stopped
+from flant5_train.progress import (
+    DataRead,
+    ModelSaved,
+    PhaseChange,
+    ProgressLog,
+    Record,
+    Stopped,
+)
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -85,14 +93,26 @@ def parse_run(argv: Sequence[str]) -> Arguments:
         arguments = parse_arguments([*argv])
     except (ValueError, OSError) as error:
         raise TrainingError(FailureCode.BAD_CONFIG, f"arguments: {error}") from error
-    if arguments.training.fp16:
-        raise TrainingError(
+    for refused in _refusals(arguments.training):
+        raise refused
+    refuse_impossible_adapter(arguments.model)
+    return arguments
+
+
+def _refusals(training: TrainingArguments) -> Iterator[TrainingError]:
+    if training.fp16:
+        yield TrainingError(
             FailureCode.BAD_CONFIG,
             "fp16 is on, but T5 overflows in float16; expected bf16 or neither",
             param="fp16",
         )
-    refuse_impossible_adapter(arguments.model)
-    return arguments
+    if training.train_sampling_strategy != "random" or training.dataloader_drop_last:
+        yield TrainingError(
+            FailureCode.BAD_CONFIG,
+            "train_sampling_strategy or dataloader_drop_last is set, but batches are planned"
+            " here; expected `batching`: padded, bucketed or packed",
+            param="batching",
+        )
 
 
 def _with_demo_model(arguments: Arguments) -> Arguments:
@@ -119,6 +139,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         tokenizer, arguments.data, builds=rank() == 0, seed=training.seed, report=report
     )
     _report_data(data, report)
+    batches = planned_batches(data["train_dataset"], data["data_collator"], training)
+    report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
     model, trainer_class = load_for_training(arguments, tokenizer)
     assert model.generation_config is not None, "a T5 generates text"
@@ -128,6 +150,7 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     )
     keep = training.save_total_limit or _KEEP_ALL
     return trainer_class(
+        batches=batches,
         report=report,
         keep_checkpoints=keep,
         model=model,

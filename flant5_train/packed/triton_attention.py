@@ -10,9 +10,10 @@ import torch
 
 from flant5_train.packed import triton_kernels as kernels
 
-_FORWARD = {"QUERIES": 128, "KEYS": 64, "num_warps": 8, "num_stages": 3}
-_QUERY_GRADIENT = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 2}
-_KEY_GRADIENT = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 2}
+# The fastest of eight tried on an H100 for Flan-T5-XL's heads (docs/benchmarks.md).
+_FORWARD = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 3}
+_QUERY_GRADIENT = {"QUERIES": 64, "KEYS": 32, "num_warps": 4, "num_stages": 3}
+_KEY_GRADIENT = {"QUERIES": 32, "KEYS": 64, "num_warps": 4, "num_stages": 3}
 
 
 @torch.library.custom_op("flant5::packed_attention", mutates_args=())
