@@ -19,6 +19,8 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     && apt-get install --yes --no-install-recommends ca-certificates g++ python3 python3-dev
 
 FROM base AS build
+# With qlora: jobs with finetuning_type qlora, by bitsandbytes.
+ARG EXTRAS=worker,train
 # hadolint ignore=DL3008
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
@@ -33,7 +35,7 @@ RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=bind,source=docker/wheels,target=/wheels \
     mkdir api worker flant5_train \
     && touch api/__init__.py worker/__init__.py flant5_train/__init__.py \
-    && /opt/flant5/bin/pip install --find-links /wheels --constraint requirements.lock '.[worker,train]'
+    && /opt/flant5/bin/pip install --find-links /wheels --constraint requirements.lock ".[${EXTRAS}]"
 COPY api api
 COPY worker worker
 COPY flant5_train flant5_train

@@ -3,12 +3,12 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import transformers
 
-from flant5_train.config import Batching, OnBadRecord
+from flant5_train.config import Batching, OnBadRecord, TargetModule
 from flant5_train.sharding import plugin_arguments
 
 
@@ -26,6 +26,19 @@ class ModelArguments:
     )
     tokenization: Literal["lossless", "fastchat"] = field(
         default="lossless", metadata={"help": "fastchat adds FastChat's tokens instead of ours."}
+    )
+    finetuning_type: Literal["full", "lora", "qlora"] = field(
+        default="full",
+        metadata={"help": "lora: low-rank additions alone are trained; qlora: on 4-bit weights."},
+    )
+    lora_rank: int = field(default=16, metadata={"help": "Rank of the additions."})
+    lora_alpha: int | None = field(
+        default=None, metadata={"help": "They are scaled by alpha / rank; default: twice the rank."}
+    )
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout of their inputs."})
+    lora_target_modules: list[str] = field(
+        default_factory=lambda: [*get_args(TargetModule)],
+        metadata={"help": "Matrices that get an addition, of q k v o wi_0 wi_1 wo."},
     )
 
 

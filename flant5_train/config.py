@@ -8,7 +8,7 @@ hyperparameter exists in the trainer's own arguments.
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +29,13 @@ class OnBadRecord(StrEnum):
     """The first malformed record ends the run; its place and fault are the error."""
     SKIP = "skip"
     """Malformed records are left out and counted by reason."""
+
+
+TargetModule = Literal["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
+"""The matrices of a Flan-T5 block: of its attention (q, k, v, o), of its feed-forward part."""
+
+OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules")
+"""Hyperparameters that mean something with `finetuning_type` lora and qlora only."""
 
 
 class Hyperparameters(BaseModel):
@@ -105,6 +112,18 @@ class Hyperparameters(BaseModel):
     torch_compile: bool = False
     """Compile the model's blocks before the first step, which takes about a minute; with
     `batching` `packed`, on a GPU."""
+    finetuning_type: Literal["full", "lora", "qlora"] = "full"
+    """`full` trains all weights; `lora` keeps them and trains low-rank additions to them; `qlora`
+    does so while it holds the weights in 4 bits (needs an NVIDIA GPU). With the last two, rows of
+    new tokens are trained as well, and a learning rate ten times that of `full` is usual."""
+    lora_rank: int = Field(16, ge=1, le=1024)
+    """Rank of the additions: each of them is the product of two thin matrices of that width."""
+    lora_alpha: int | None = Field(None, ge=1, le=4096)
+    """The additions are scaled by `lora_alpha / lora_rank`; null means twice the rank."""
+    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    """Share of an addition's inputs that are dropped while training."""
+    lora_target_modules: tuple[TargetModule, ...] = Field(get_args(TargetModule), min_length=1)
+    """Matrices that get an addition, in the encoder and the decoder; the default is all of them."""
     num_gpus: int = Field(1, ge=1, le=64)
     """Training processes per node, one per GPU; on a machine without GPUs, CPU processes."""
     num_nodes: int = Field(1, ge=1, le=64)
@@ -123,6 +142,18 @@ class Hyperparameters(BaseModel):
     def _has_steps(self) -> Self:
         if self.max_steps == 0:
             raise ValueError("max_steps is 0; expected -1 (use num_train_epochs) or at least 1")
+        return self
+
+    @model_validator(mode="after")
+    def _uses_what_it_is_told(self) -> Self:
+        if self.finetuning_type == "full":
+            for name in OF_LORA:
+                if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                    found = json.dumps(value)
+                    raise ValueError(
+                        f"{name} is {found}, but finetuning_type is full, which has no use for it; "
+                        "expected finetuning_type lora or qlora"
+                    )
         return self
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration, T5Tokenizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from flant5_train.adapters.merging import merged_model
 from flant5_train.diagnosis import failure_code
 from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.model_files import bad_model, refuse_directory_without_model
+from flant5_train.model_files import bad_model, holds_adapter, refuse_directory_without_model
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
 
@@ -17,20 +19,29 @@ ROW_MULTIPLE = 64
 """Embedding rows are padded to a multiple of this, which matrix units are fast at."""
 
 
-def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> FlanT5:
-    """The base model in float32 with a row for every token of `tokenizer`.
+def load_model(
+    name_or_path: str | Path,
+    tokenizer: AnyTokenizer,
+    *,
+    quantization: QuantizationConfigMixin | None = None,
+) -> FlanT5:
+    """The base model in float32 with a row for every token of `tokenizer`; the directory of an
+    adapter that was saved here stands for its base with the adapter merged in.
 
     float32, because a checkpoint stored in bfloat16 would otherwise be trained in it, where small
     updates vanish. Raises TrainingError when there is no such model or it is not a Flan-T5.
     """
     refuse_directory_without_model(name_or_path)
+    if holds_adapter(name_or_path):
+        return _load_adapted(Path(name_or_path), tokenizer)
     try:
         config = AutoConfig.from_pretrained(name_or_path)
         _refuse_other_architectures(config, name_or_path)
-        num_old_tokens = len(AutoTokenizer.from_pretrained(name_or_path))
+        num_old_tokens = num_known_tokens(name_or_path)
         loaded: Any = FlanT5.from_pretrained(
             name_or_path,
             dtype=torch.float32,
+            quantization_config=quantization,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
         )
@@ -45,6 +56,19 @@ def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> FlanT5:
     _refuse_wrong_weights(loaded[1], name_or_path)
     resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_old_tokens)
     return model
+
+
+def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
+    own: Any = AutoTokenizer.from_pretrained(directory)
+    model = merged_model(directory, load_base=lambda base: load_model(base, own))
+    if len(own) != len(tokenizer):
+        resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=len(own))
+    return model
+
+
+def num_known_tokens(name_or_path: str | Path) -> int:
+    """Tokens that a model was trained with; it may have more rows."""
+    return len(AutoTokenizer.from_pretrained(name_or_path))
 
 
 def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) -> None:

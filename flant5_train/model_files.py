@@ -5,6 +5,9 @@ from pathlib import Path
 
 from flant5_train.failure import FailureCode, TrainingError
 
+ADAPTER_RECORD = "flant5_adapter.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PEFT_CONFIG = "adapter_config.json"
 _CONFIG = "config.json"
 _WEIGHTS = (
     "model.safetensors",
@@ -27,8 +30,16 @@ def refuse_directory_without_model(name_or_path: str | Path) -> None:
         raise bad_model(name_or_path, "found a file; expected a model's directory")
     if not (path / _CONFIG).is_file():
         raise bad_model(name_or_path, f"found no {_CONFIG} in it, but {_content(path)}")
-    if not any((path / name).is_file() for name in _WEIGHTS):
-        expected = " or ".join((_WEIGHTS[0], _WEIGHTS[2]))
+    if (path / _PEFT_CONFIG).is_file() and not holds_adapter(path):
+        # transformers would follow it to the base model that it names, whatever that is.
+        raise bad_model(
+            name_or_path,
+            f"found an adapter of another program in it ({_PEFT_CONFIG} without {ADAPTER_RECORD}); "
+            "expected a whole model: merge the adapter into its base first",
+        )
+    weights = (ADAPTER_WEIGHTS,) if holds_adapter(path) else _WEIGHTS
+    if not any((path / name).is_file() for name in weights):
+        expected = " or ".join(weights[::2])
         raise bad_model(
             name_or_path, f"found no weights in it, but {_content(path)}; expected {expected}"
         )
@@ -40,6 +51,11 @@ def refuse_directory_without_model(name_or_path: str | Path) -> None:
                 f"{file.name} may not be read by user {os.geteuid()}; expected a directory that "
                 "may be (chmod -R a+rX)",
             )
+
+
+def holds_adapter(name_or_path: str | Path) -> bool:
+    """Whether that is the directory of an adapter which a run of ours saved."""
+    return (Path(name_or_path) / ADAPTER_RECORD).is_file()
 
 
 def bad_model(name_or_path: str | Path, found: str) -> TrainingError:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers.trainer_utils import IntervalStrategy
 
+from flant5_train.adapters.start import load_for_training, refuse_impossible_adapter
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
 from flant5_train.batches.planning import planned_batches, record_of
 from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
@@ -22,7 +23,6 @@ from flant5_train.disk import writing
 from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.memory_report import memory_planned
-from flant5_train.model import load_model
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
 from flant5_train.progress import (
@@ -96,6 +96,7 @@ def parse_run(argv: Sequence[str]) -> Arguments:
     except (ValueError, OSError) as error:
         raise TrainingError(FailureCode.BAD_CONFIG, f"arguments: {error}") from error
     refuse_unusable(arguments.training)
+    refuse_impossible_adapter(arguments.model)
     return arguments
 
 
@@ -126,7 +127,7 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     batches = planned_batches(data["train_dataset"], data["data_collator"], training)
     report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
-    model = load_model(name, tokenizer)
+    model, trainer_class = load_for_training(arguments, tokenizer)
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(training.device).total_memory
         pairs = data["train_dataset"].report()
@@ -139,7 +140,7 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     if training.compiles_blocks:
         model.compile_blocks()
     keep = training.save_total_limit or _KEEP_ALL
-    return ConversationTrainer(
+    return trainer_class(
         batches=batches,
         report=report,
         keep_checkpoints=keep,

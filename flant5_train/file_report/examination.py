@@ -41,7 +41,9 @@ def examine(path: Path, question: Question) -> FileReport:
     num_bytes = _size_of(path)
     counter = counter_for(question.model, question.tokenization)
     with RepeatFinder() as repeats:
-        examination = _Examination(counter, repeats)
+        # FastChat's end token comes after the cut, not within the limit.
+        is_fastchat = question.tokenization == "fastchat"
+        examination = _Examination(counter, repeats, num_beyond_limit=1 if is_fastchat else 0)
         is_read_to_end = examination.read(path)
         problems = examination.problems.as_problems()
         is_clean = not problems.num_problems or question.on_bad_record is OnBadRecord.SKIP
@@ -76,8 +78,11 @@ def _size_of(path: Path) -> int:
 class _Examination:
     """What has been seen of a file so far."""
 
-    def __init__(self, counter: TokenCounter, repeats: RepeatFinder) -> None:
+    def __init__(
+        self, counter: TokenCounter, repeats: RepeatFinder, *, num_beyond_limit: int
+    ) -> None:
         self._counter = counter
+        self._num_beyond_limit = num_beyond_limit
         self._repeats = repeats
         self._warnings = ProblemList()
         self.problems = ProblemList()
@@ -115,13 +120,15 @@ class _Examination:
         )
 
     def cut(self, max_source_length: int, max_target_length: int) -> Cut:
+        longest_source = max_source_length + self._num_beyond_limit
+        longest_target = max_target_length + self._num_beyond_limit
         return Cut(
             max_source_length=max_source_length,
             max_target_length=max_target_length,
-            truncated_sources=self.sources.num_longer(max_source_length),
-            truncated_targets=self.targets.num_longer(max_target_length),
-            source_tokens_lost=self.sources.tokens_beyond(max_source_length),
-            target_tokens_lost=self.targets.tokens_beyond(max_target_length),
+            truncated_sources=self.sources.num_longer(longest_source),
+            truncated_targets=self.targets.num_longer(longest_target),
+            source_tokens_lost=self.sources.tokens_beyond(longest_source),
+            target_tokens_lost=self.targets.tokens_beyond(longest_target),
         )
 
     def _understood(self, record: RawRecord) -> Conversation | None:

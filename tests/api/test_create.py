@@ -66,7 +66,7 @@ def test_hyperparameters_of_the_sdk_become_ours(
     [
         ({"learning_rate": -1}, "learning_rate", "greater than 0, got -1"),
         ({"learning_rat": 1}, "learning_rat", "did you mean 'learning_rate'?"),
-        ({"lora_rank": 8}, "lora_rank", "unknown field"),
+        ({"lora_r": 8}, "lora_r", "did you mean 'lora_rank'"),
         ({"n_epochs": 0}, "n_epochs", "greater than 0"),
         ({"n_epochs": 2, "num_train_epochs": 3}, "n_epochs", "num_train_epochs is 3"),
         (
@@ -97,6 +97,11 @@ def test_hyperparameters_of_the_sdk_become_ours(
         ({"num_train_epochs": 1e300}, "num_train_epochs", "less than or equal"),
         ({"bf16": "maybe"}, "bf16", "valid boolean"),
         ({"max_steps": "many"}, "max_steps", "valid integer"),
+        (
+            {"finetuning_type": "lora", "lora_target_modules": ["q", "query"]},
+            "lora_target_modules.1",
+            "input should be 'q', 'k', 'v', 'o', 'wi_0', 'wi_1' or 'wo', got 'query'",
+        ),
     ],
 )
 def test_a_wrong_hyperparameter_is_named_with_its_place_and_what_was_found(

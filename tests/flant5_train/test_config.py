@@ -40,7 +40,8 @@ def test_a_written_run_is_read_back_by_the_trainer(tmp_path: Path) -> None:
     groups = (parsed.model, parsed.data, parsed.training)
     for name in set(Hyperparameters.model_fields) - TORCHRUNS_OWN:
         (owner,) = [group for group in groups if hasattr(group, name)]
-        assert getattr(owner, name) == getattr(chosen, name), name
+        read = getattr(owner, name)
+        assert (tuple(read) if isinstance(read, list) else read) == getattr(chosen, name), name
     assert parsed.training.warmup_steps == 0.25
     assert parsed.training.seed == 7
     assert parsed.training.output_dir == str(tmp_path / "output")
@@ -66,9 +67,20 @@ def test_an_unknown_field_of_a_run_is_refused(tmp_path: Path) -> None:
         ("per_device_train_batch_size", 1.5),
         ("num_gpus", 0),
         ("tokenization", "bpe"),
+        ("finetuning_type", "adapter"),
+        ("lora_rank", 0),
+        ("lora_target_modules", []),
+        ("lora_target_modules", ["q", "query"]),
         ("fp16", True),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
         Hyperparameters.model_validate({name: value})
+
+
+def test_a_hyperparameter_of_lora_is_refused_where_it_would_mean_nothing() -> None:
+    with pytest.raises(ValidationError, match="lora_rank is 8, but finetuning_type is full"):
+        Hyperparameters(lora_rank=8)
+    Hyperparameters(lora_rank=16, finetuning_type="full")
+    Hyperparameters(lora_rank=8, finetuning_type="lora")

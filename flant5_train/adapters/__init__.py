@@ -1,0 +1,1 @@
+"""LoRA and QLoRA: thin additions to a frozen base model, trained, saved alone and merged."""

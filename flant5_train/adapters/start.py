@@ -1,0 +1,78 @@
+"""What a run trains, and by which trainer: the whole model, or an adapter of it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flant5_train.adapters.lora import attach
+from flant5_train.adapters.quantization import (
+    four_bits,
+    hold_the_rest_in_bfloat16,
+    refuse_machine_without_qlora,
+)
+from flant5_train.adapters.record import AdapterRecord
+from flant5_train.adapters.trainer import AdapterTrainer
+from flant5_train.arguments import Arguments, ModelArguments
+from flant5_train.config import OF_LORA, Hyperparameters
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.model import load_model, num_known_tokens
+from flant5_train.model_files import bad_model, holds_adapter
+from flant5_train.seq2seq import FlanT5
+from flant5_train.tokenizer import AnyTokenizer
+from flant5_train.trainer import ConversationTrainer
+
+TrainerClass = Callable[..., ConversationTrainer]
+
+
+def refuse_impossible_adapter(model: ModelArguments) -> None:
+    """Raises TrainingError for arguments of LoRA that are out of range or useless, and for QLoRA
+    where it can't run."""
+    _hyperparameters(model)
+    if model.finetuning_type == "qlora":
+        refuse_machine_without_qlora()
+
+
+def load_for_training(arguments: Arguments, tokenizer: AnyTokenizer) -> tuple[FlanT5, TrainerClass]:
+    """The model with the trainable parts that `finetuning_type` asks for, and its trainer."""
+    name = arguments.model.model_name_or_path
+    hyperparameters = _hyperparameters(arguments.model)
+    if hyperparameters.finetuning_type == "full":
+        return load_model(name, tokenizer), ConversationTrainer
+    if hyperparameters.finetuning_type == "qlora":
+        model = _load_quantized(name, tokenizer, in_bfloat16=arguments.training.bf16)
+    else:
+        model = load_model(name, tokenizer)
+    tokens = (num_known_tokens(name), len(tokenizer))
+    record = AdapterRecord.of(hyperparameters, base=name, tokens=tokens)
+    attach(model, record, seed=arguments.training.seed)
+    return model, partial(AdapterTrainer, adapter=record)
+
+
+def _load_quantized(name: str, tokenizer: AnyTokenizer, *, in_bfloat16: bool) -> FlanT5:
+    if holds_adapter(name):
+        raise bad_model(
+            name,
+            "found the checkpoint of an adapter, which qlora can't start from; expected the model "
+            f"that its run ended with (like {Path(name).parent}), or finetuning_type lora",
+        )
+    model = load_model(name, tokenizer, quantization=four_bits(compute_in_bfloat16=in_bfloat16))
+    if in_bfloat16:
+        hold_the_rest_in_bfloat16(model)
+    return model
+
+
+def _hyperparameters(model: ModelArguments) -> Hyperparameters:
+    """Checked by the one place that knows the ranges."""
+    names = ("finetuning_type", *OF_LORA)
+    try:
+        return Hyperparameters.model_validate({name: getattr(model, name) for name in names})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        param = str(fault["loc"][0]) if fault["loc"] else "finetuning_type"
+        place = ".".join(str(part) for part in fault["loc"])
+        found = f"{place}: found {fault['input']!r}; " if place else ""
+        raise TrainingError(
+            FailureCode.BAD_CONFIG, f"arguments: {found}{fault['msg']}", param=param
+        ) from error

@@ -1,0 +1,62 @@
+"""The trainer of adapters: its checkpoints hold what is trained, its result is a whole model."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration, T5Tokenizer
+
+from flant5_train.adapters.files import load_adapter, save_adapter
+from flant5_train.adapters.record import AdapterRecord
+from flant5_train.model import load_model
+from flant5_train.tokenizer import AnyTokenizer
+from flant5_train.trainer import ConversationTrainer
+
+ADAPTER_DIRECTORY = "adapter"
+"""Where in the output directory the finished adapter lies, beside the merged model."""
+
+
+class AdapterTrainer(ConversationTrainer):
+    """Trains a model that `attach` prepared by `adapter`."""
+
+    def __init__(self, *, adapter: AdapterRecord, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._adapter = adapter
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """A checkpoint is the adapter alone. The final model, of which no directory is named, is
+        the adapter in a directory of its own and the merged model around it."""
+        if output_dir is not None:
+            super().save_model(output_dir, _internal_call)
+            return
+        assert self.args.output_dir is not None
+        whole = Path(self.args.output_dir)
+        super().save_model(str(whole / ADAPTER_DIRECTORY))
+        if self.args.should_save:
+            self._save_merged(whole)
+
+    def _save_merged(self, directory: Path) -> None:
+        """From the files, so that what is in them is known to be all it takes; in full precision,
+        whatever the base was held in while it was trained."""
+        merged = load_model(directory / ADAPTER_DIRECTORY, self._tokenizer)
+        merged.generation_config = self._trained.generation_config
+        merged.save_pretrained(directory)
+        self._tokenizer.save_pretrained(str(directory))
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        assert output_dir is not None, "save_model names it"
+        if self.args.should_save:
+            save_adapter(self._trained, Path(output_dir), record=self._adapter, state=state_dict)
+            self._tokenizer.save_pretrained(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_adapter(self._trained, Path(resume_from_checkpoint))
+
+    @property
+    def _trained(self) -> T5ForConditionalGeneration:
+        assert isinstance(self.model, T5ForConditionalGeneration)
+        return self.model
+
+    @property
+    def _tokenizer(self) -> AnyTokenizer:
+        assert isinstance(self.processing_class, (PreTrainedTokenizerFast, T5Tokenizer))
+        return self.processing_class
