@@ -13,6 +13,13 @@ from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarte
 Kept = TypeVar("Kept", StepTrained, Evaluated)
 
 _TRAIN = ("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_seen", "tokens_per_second")
+_EVALUATION = (
+    "eval_loss",
+    "eval_perplexity",
+    "eval_token_accuracy",
+    "eval_exact_match",
+    "eval_rouge_l",
+)
 
 
 def read_curve(path: Path) -> Metrics:
@@ -36,11 +43,8 @@ def read_curve(path: Path) -> Metrics:
         elif isinstance(record, Evaluated):
             evaluations[record.step] = record
     train = {name: _column(steps.values(), name) for name in _TRAIN}
-    evaluation = {
-        "eval_step": _column(evaluations.values(), "step"),
-        "eval_loss": _column(evaluations.values(), "eval_loss"),
-        "eval_token_accuracy": _column(evaluations.values(), "eval_token_accuracy"),
-    }
+    evaluation = {name: _column(evaluations.values(), name) for name in _EVALUATION}
+    evaluation["eval_step"] = _column(evaluations.values(), "step")
     return Metrics.model_validate(
         {**train, **evaluation, "num_malformed_lines": num_malformed_lines}
     )

@@ -79,6 +79,16 @@ class TrainingArguments(transformers.TrainingArguments):
     warmup_ratio: float = field(
         default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}
     )
+    eval_generation_samples: int = field(
+        default=0, metadata={"help": "Validation questions that each evaluation answers."}
+    )
+    early_stopping_patience: int = field(
+        default=0,
+        metadata={"help": "Evaluations in a row without a lower loss that end training; 0: never."},
+    )
+    early_stopping_threshold: float = field(
+        default=0.0, metadata={"help": "By how much a loss has to be lower to count."}
+    )
     # The data set's own columns are what the collator needs.
     remove_unused_columns: bool = False
     # A non-finite loss has to be seen, not replaced; the filter also syncs at each micro-step.
@@ -102,7 +112,11 @@ class TrainingArguments(transformers.TrainingArguments):
             # The old name, which everybody's commands use; the library warns about it.
             self.activation_checkpointing = self.gradient_checkpointing
             self.gradient_checkpointing = None
+        # The library asks for evaluations and checkpoints at the same steps. Ours may differ: an
+        # evaluation that is the best so far is followed by a checkpoint.
+        loads_best, self.load_best_model_at_end = self.load_best_model_at_end, False
         super().__post_init__()  # type: ignore[no-untyped-call]
+        self.load_best_model_at_end = loads_best
 
     @property
     def record_directory(self) -> Path:
