@@ -19,10 +19,10 @@ def callbacks_of(
     chosen: list[TrainerCallback] = [
         RequireRoom(),
         RefuseBrokenLoss(),
-        RefuseExplodedLoss(),
         RefuseZeroLearningRate(),
         StopWhenTold(stop, report),
         ReportSteps(report, num_pairs=num_pairs),
+        RefuseExplodedLoss(),  # once its last loss is told
     ]
     if selection.keeps_best:
         chosen.append(SaveBest())

@@ -2,17 +2,19 @@
 
 The rule, for a curve of logged losses:
 
-- The loss is averaged over the last 10 logs, and the lowest such average is kept.
-- An average is high when it is above three times the lowest, and above half of ln(vocabulary),
+- What counts is the median of the last 10 logs, which a few bad batches do not move, and the
+  lowest such median so far.
+- A median is high when it is above three times the lowest, and above half of ln(vocabulary),
   which is a perplexity of the square root of the vocabulary: 5.2 for T5's 32,128 pieces.
-- Ten high averages in a row are an explosion.
+- Ten high medians in a row are an explosion.
 
 A model that has lost everything still knows how frequent each piece is: its loss stays below
 ln(vocabulary), so that this alone would let it pass. A model that is trained from nothing begins
-high, but then its lowest average is as high, and three times that is out of reach.
+high, but then its lowest median is as high, and three times that is out of reach.
 """
 
 import math
+import statistics
 from collections import deque
 from typing import Any
 
@@ -27,7 +29,7 @@ PATIENCE = 10
 
 
 class LossTrend:
-    """The averages of a curve, as far as the rule needs them."""
+    """The medians of a curve, as far as the rule needs them."""
 
     def __init__(self, *, vocabulary_size: int) -> None:
         self._ceiling = math.log(vocabulary_size) / 2
@@ -36,9 +38,9 @@ class LossTrend:
         self.lowest = math.inf
 
     @property
-    def average(self) -> float:
-        """Over the last logs."""
-        return sum(self._window) / len(self._window)
+    def median(self) -> float:
+        """Of the last logs."""
+        return statistics.median(self._window)
 
     @property
     def has_exploded(self) -> bool:
@@ -48,9 +50,9 @@ class LossTrend:
         self._window.append(loss)
         if len(self._window) < WINDOW:
             return
-        is_high = self.average > max(FACTOR * self.lowest, self._ceiling)
+        is_high = self.median > max(FACTOR * self.lowest, self._ceiling)
         self._num_high = self._num_high + 1 if is_high else 0
-        self.lowest = min(self.lowest, self.average)
+        self.lowest = min(self.lowest, self.median)
 
 
 class RefuseExplodedLoss(TrainerCallback):
@@ -84,7 +86,7 @@ class RefuseExplodedLoss(TrainerCallback):
             raise TrainingError(
                 FailureCode.LOSS_EXPLOSION,
                 f"the loss has exploded: at step {state.global_step} of {state.max_steps} it is"
-                f" {trend.average:.2f} on average over {WINDOW} logs, after {trend.lowest:.2f} at"
+                f" {trend.median:.2f} in the median of {WINDOW} logs, after {trend.lowest:.2f} at"
                 f" its best; expected less than {FACTOR:g} times that. A lower learning_rate, a"
                 " longer warm-up or a max_grad_norm of 1 usually helps",
                 param="learning_rate",
