@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -70,7 +70,9 @@ class _RunFiles:
 
     def close(self) -> None:
         self._log.close()
-        self._event_files.close()
+        # All was written at once; what found no room then, and was told, finds none now.
+        with suppress(OSError):
+            self._event_files.close()
 
     def _writing(self, what: str) -> AbstractContextManager[None]:
         return writing(what, self._directory)

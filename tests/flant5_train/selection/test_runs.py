@@ -98,6 +98,7 @@ def test_without_these_settings_the_last_model_stays(
     assert finished.weights() == saved.read_bytes()
 
 
+@pytest.mark.stack
 def test_two_processes_stop_early_together(settings: dict[str, Any], tmp_path: Path) -> None:
     """A threshold that nothing but the first evaluation passes."""
     settings |= {"early_stopping_threshold": 50, "eval_generation_samples": 5}
