@@ -110,6 +110,22 @@ class Hyperparameters(BaseModel):
         return self
 
 
+_NEED_VALIDATION = ("load_best_model_at_end", "early_stopping_patience", "eval_generation_samples")
+
+
+def idle_without_validation(settings: object) -> tuple[str, str] | None:
+    """The first of `settings` that silently does nothing in a run without validation pairs, and a
+    sentence that says so; None when there is no such. `settings` are hyperparameters, or the
+    trainer's arguments of the same names."""
+    for name in _NEED_VALIDATION:
+        if value := getattr(settings, name):
+            return name, (
+                f"{name} is {value}, but there is nothing to evaluate on; expected a"
+                " validation_file or a validation_split above 0"
+            )
+    return None
+
+
 class RunConfig(BaseModel):
     """`run.json`: one run of the trainer, as its worker tells it. Paths are absolute."""
 
