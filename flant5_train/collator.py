@@ -1,15 +1,13 @@
 """Examples to batches. Shapes: B batch, S longest source, T longest target."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from flant5_train.loss import IGNORED
 from flant5_train.tokenizer import AnyTokenizer
-
-IGNORED = -100
-"""Label of positions that carry no loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +38,9 @@ class DataCollatorForSupervisedDataset:
             "decoder_input_ids": decoder_BT,
             "labels": labels_BT,
         }
+
+
+def num_source_tokens(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The encoder's tokens in a padded or a packed batch, padding not counted."""
+    mask = batch.get("attention_mask")
+    return batch["source_segments"].count_nonzero() if mask is None else mask.sum()

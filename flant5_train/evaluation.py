@@ -9,9 +9,9 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Subset
 
-from flant5_train.collator import IGNORED, DataCollatorForSupervisedDataset
+from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
-from flant5_train.loss import summed_loss
+from flant5_train.loss import IGNORED
 
 _MAX_EXPONENT = 700.0
 Batch = Mapping[str, torch.Tensor]
@@ -54,13 +54,10 @@ def evaluate_pairs(
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for batch in batches:
         inputs = {name: value.to(device) for name, value in batch.items()}
-        labels_BT = inputs.pop("labels")
-        logits_BTV = model(**inputs).logits
-        is_target_BT = labels_BT != IGNORED
-        is_right_BT = (logits_BTV.argmax(-1) == labels_BT) & is_target_BT
-        sums[0] += summed_loss(logits_BTV, labels_BT)
-        sums[1] += is_right_BT.sum()
-        sums[2] += is_target_BT.sum()
+        told = model(**inputs)
+        sums[0] += told.loss
+        sums[1] += told.num_right
+        sums[2] += (inputs["labels"] != IGNORED).sum()
     model.train(was_training)
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(sums)

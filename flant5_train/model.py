@@ -10,13 +10,14 @@ from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration, 
 from flant5_train.diagnosis import failure_code
 from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.model_files import bad_model, refuse_directory_without_model
+from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
 
 ROW_MULTIPLE = 64
 """Embedding rows are padded to a multiple of this, which matrix units are fast at."""
 
 
-def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> T5ForConditionalGeneration:
+def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> FlanT5:
     """The base model in float32 with a row for every token of `tokenizer`.
 
     float32, because a checkpoint stored in bfloat16 would otherwise be trained in it, where small
@@ -27,7 +28,7 @@ def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> T5ForCondit
         config = AutoConfig.from_pretrained(name_or_path)
         _refuse_other_architectures(config, name_or_path)
         num_old_tokens = len(AutoTokenizer.from_pretrained(name_or_path))
-        loaded: Any = T5ForConditionalGeneration.from_pretrained(
+        loaded: Any = FlanT5.from_pretrained(
             name_or_path,
             dtype=torch.float32,
             output_loading_info=True,
@@ -40,7 +41,7 @@ def load_model(name_or_path: str | Path, tokenizer: AnyTokenizer) -> T5ForCondit
         if failure_code(error) is not FailureCode.INTERNAL:
             raise  # a full disk or too little memory is no fault of the model
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
-    model: T5ForConditionalGeneration = loaded[0]
+    model: FlanT5 = loaded[0]
     _refuse_wrong_weights(loaded[1], name_or_path)
     resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_old_tokens)
     return model

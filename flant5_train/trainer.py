@@ -1,5 +1,6 @@
 """The Hugging Face Trainer with an exact loss, complete checkpoints and a report of its steps."""
 
+import itertools
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,7 @@ from flant5_train.checkpoints import (
     remove_old_checkpoints,
     step_of,
 )
-from flant5_train.collator import IGNORED, DataCollatorForSupervisedDataset
+from flant5_train.collator import DataCollatorForSupervisedDataset, num_source_tokens
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.disk import writing
 from flant5_train.evaluation import evaluate_pairs, perplexity, validation_batches
@@ -26,7 +27,7 @@ from flant5_train.guards.out_of_memory import (
     explaining_evaluation_out_of_memory,
     explaining_out_of_memory,
 )
-from flant5_train.loss import token_weighted_loss
+from flant5_train.loss import IGNORED
 from flant5_train.progress import (
     BestChosen,
     CheckpointSaved,
@@ -45,10 +46,10 @@ class ConversationTrainer(Trainer):
     def __init__(
         self, *, report: Report, keep_checkpoints: int, selection: Selection, **kwargs: Any
     ) -> None:
-        # T5's forward takes any keyword and ignores this one; told so, the Trainer leaves the
-        # scaling of the loss to `token_weighted_loss`.
+        # The number of targets in a step is the business of `compute_loss`, not of the model.
         kwargs["model"].accepts_loss_kwargs = False
-        super().__init__(compute_loss_func=token_weighted_loss, **kwargs)
+        super().__init__(**kwargs)
+        self.loss_is_scaled_for_ga = True
         self._report = report
         self._keep_checkpoints = keep_checkpoints
         self._selection = selection
@@ -60,12 +61,34 @@ class ConversationTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Any], torch.Tensor | int | None]:
-        """Counts the tokens on the way, without waiting for the device."""
-        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        """The micro-batches of one optimizer step, and the number of targets in those of all
+        processes. Counts the tokens on the way, without waiting for the device."""
+        batches = [*itertools.islice(epoch_iterator, num_batches)]
+        num_targets = torch.zeros((), dtype=torch.int64)
         for batch in batches:
-            targets = (batch["labels"] != IGNORED).sum()
-            self._new_tokens += (batch["attention_mask"].sum() + targets).to(device)
-        return batches, num_items
+            num_targets += (batch["labels"] != IGNORED).sum()
+            self._new_tokens += num_source_tokens(batch).to(device)
+        num_targets = num_targets.to(device)
+        self._new_tokens += num_targets
+        return batches, self.accelerator.reduce(num_targets, reduction="sum")
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """This micro-batch's share of the mean over the targets of the whole optimizer step.
+
+        The stock loss for T5 is a mean per micro-batch, taken for a share: loss and gradients grow
+        with accumulation steps and processes.
+        """
+        assert num_items_in_batch is not None, "get_batch_samples counts them"
+        outputs = model(**inputs)
+        # Gradients are averaged over the processes; the count is that of all of them.
+        loss = outputs.loss * (self.accelerator.num_processes / num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the tokens of all processes to the state before it is logged or saved."""

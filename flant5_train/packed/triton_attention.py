@@ -1,0 +1,135 @@
+"""Attention over a packed row in Triton: the kernels of `triton_kernels` as differentiable
+operators that `torch.compile` takes as they are. Imported on machines with a GPU only.
+
+Shapes: H heads, Q queries, K keys, C channels of a head, B buckets, R distances.
+"""
+
+from typing import Any
+
+import torch
+
+from flant5_train.packed import triton_kernels as kernels
+
+_FORWARD = {"QUERIES": 128, "KEYS": 64, "num_warps": 8, "num_stages": 3}
+_QUERY_GRADIENT = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 2}
+_KEY_GRADIENT = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 2}
+
+
+@torch.library.custom_op("flant5::packed_attention", mutates_args=())
+def packed_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    weight: torch.Tensor | None,
+    table: torch.Tensor | None,
+    buckets: torch.Tensor | None,
+    spans: list[torch.Tensor],
+    is_causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The attention's result [Q, H, C] and each query's normalizer [H, Q].
+
+    `query` [Q, H, C], `key` and `value` [K, H, C] are contiguous, Q and K multiples of 128. The
+    bias is `weight` [B, H], which gets the gradient; `table` [H, R] is the same at each distance,
+    `buckets` [B + 1, 2] the distances of each bucket and the two outermost buckets; all three are
+    None where there is no bias. `spans` are those of `Spans`.
+    """
+    num_queries, num_heads, num_channels = query.shape
+    attended = torch.empty_like(query)
+    normalizer = query.new_empty(num_heads, num_queries, dtype=torch.float32)
+    kernels.forward[(num_queries // _FORWARD["QUERIES"], num_heads)](
+        query, key, value, table, spans[0], spans[1], attended, normalizer, num_queries,
+        HAS_BIAS=table is not None, REACH=_reach(table), IS_CAUSAL=is_causal,
+        NUM_HEADS=num_heads, NUM_CHANNELS=num_channels, **_FORWARD,
+    )  # fmt: skip
+    return attended, normalizer
+
+
+@torch.library.custom_op("flant5::packed_attention_backward", mutates_args=())
+def packed_attention_backward(
+    slope: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    table: torch.Tensor | None,
+    buckets: torch.Tensor | None,
+    spans: list[torch.Tensor],
+    attended: torch.Tensor,
+    normalizer: torch.Tensor,
+    is_causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The gradients of query, key, value and of the bias's weight (empty without one)."""
+    (num_queries, num_heads, num_channels), num_keys = query.shape, len(key)
+    slope = slope.contiguous()
+    shape = {"NUM_HEADS": num_heads, "NUM_CHANNELS": num_channels}
+    bias = {"HAS_BIAS": table is not None, "REACH": _reach(table), "IS_CAUSAL": is_causal}
+    mean = torch.empty_like(normalizer)
+    kernels.softmax_share[(num_queries // 64, num_heads)](
+        slope, attended, mean, num_queries, **shape, QUERIES=64
+    )
+    gradients = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+    num_blocks = num_queries // _QUERY_GRADIENT["QUERIES"]
+    num_buckets = 1 if buckets is None else len(buckets) - 1
+    sums = query.new_empty(num_blocks, num_heads, num_buckets, dtype=torch.float32)
+    kernels.query_gradient[(num_blocks, num_heads)](
+        query, key, value, table, spans[0], spans[1], slope, normalizer, mean, gradients[0],
+        buckets, None if buckets is None else buckets[-1], sums, num_queries,
+        NUM_BUCKETS=num_buckets, **bias, **shape, **_QUERY_GRADIENT,
+    )  # fmt: skip
+    kernels.key_gradient[(num_keys // _KEY_GRADIENT["KEYS"], num_heads)](
+        query, key, value, table, *spans, slope, normalizer, mean, *gradients[1:], num_queries,
+        **bias, **shape, **_KEY_GRADIENT,
+    )  # fmt: skip
+    return *gradients, sums.new_empty(0) if table is None else sums.sum(0).T.contiguous()
+
+
+def _reach(table: torch.Tensor | None) -> int:
+    return 0 if table is None else table.shape[1] // 2
+
+
+@packed_attention.register_fake
+def _result_shape(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    weight: torch.Tensor | None,
+    table: torch.Tensor | None,
+    buckets: torch.Tensor | None,
+    spans: list[torch.Tensor],
+    is_causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    num_queries, num_heads, _ = query.shape
+    return torch.empty_like(query), query.new_empty(num_heads, num_queries, dtype=torch.float32)
+
+
+@packed_attention_backward.register_fake
+def _gradient_shapes(
+    slope: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    table: torch.Tensor | None,
+    buckets: torch.Tensor | None,
+    spans: list[torch.Tensor],
+    attended: torch.Tensor,
+    normalizer: torch.Tensor,
+    is_causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    shape = [0] if buckets is None else [len(buckets) - 1, query.shape[1]]
+    weight = query.new_empty(shape, dtype=torch.float32)
+    return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value), weight
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+    query, key, value, _, table, buckets, spans, ctx.is_causal = inputs
+    ctx.save_for_backward(query, key, value, table, buckets, *spans, *output)
+
+
+def _backward(ctx: Any, slope: torch.Tensor, _: torch.Tensor) -> Any:
+    query, key, value, table, buckets, *spans, attended, normalizer = ctx.saved_tensors
+    *gradients, weight = packed_attention_backward(
+        slope, query, key, value, table, buckets, spans, attended, normalizer, ctx.is_causal
+    )
+    return *gradients, None if table is None else weight, None, None, [None] * len(spans), None
+
+
+packed_attention.register_autograd(_backward, setup_context=_remember)
