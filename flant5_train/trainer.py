@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import Trainer
 
-from flant5_train.answers.evaluation import AnswerEvaluation, AnswerScores
 from flant5_train.callbacks import Report
 from flant5_train.checkpoints import (
     mark_complete,
@@ -21,22 +20,19 @@ from flant5_train.checkpoints import (
 from flant5_train.collator import DataCollatorForSupervisedDataset, num_source_tokens
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.disk import writing
-from flant5_train.evaluation import evaluate_pairs, perplexity, validation_batches
 from flant5_train.guards.disk_space import SaveSize, require_room
 from flant5_train.guards.out_of_memory import (
-    explaining_evaluation_out_of_memory,
     explaining_out_of_memory,
 )
 from flant5_train.loss import IGNORED
 from flant5_train.progress import (
     BestChosen,
     CheckpointSaved,
-    Evaluated,
     PhaseChange,
-    SampleAnswers,
 )
 from flant5_train.selection.choice import Selection
 from flant5_train.selection.evaluations import eval_losses
+from flant5_train.validation import validate
 
 
 class ConversationTrainer(Trainer):
@@ -53,7 +49,6 @@ class ConversationTrainer(Trainer):
         self._report = report
         self._keep_checkpoints = keep_checkpoints
         self._selection = selection
-        self._num_answers: int = getattr(self.args, "eval_generation_samples", 0)
         self._batch: Mapping[str, torch.Tensor] | None = None
         self._new_tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._last_metrics: dict[str, float] = {}
@@ -104,10 +99,14 @@ class ConversationTrainer(Trainer):
         would train one more."""
         if self.state.global_step >= self.state.max_steps or self.has_stopped_early:
             self.control.should_training_stop = True
-            return
+        else:
+            super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises TrainingError when the GPU's memory does not suffice, whatever for."""
         assert self.model is not None
         with explaining_out_of_memory(self.args, self.model, batch=lambda: self._batch):
-            super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return super().train(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._batch = inputs  # to be described should the memory not suffice
@@ -134,43 +133,18 @@ class ConversationTrainer(Trainer):
         assert isinstance(self.data_collator, DataCollatorForSupervisedDataset)
         assert isinstance(self.model, torch.nn.Module)
         self._report(PhaseChange(phase="evaluating"))
-        batches = validation_batches(
-            self.eval_dataset, self.data_collator, batch_size=self.args.eval_batch_size
-        )
-        with explaining_evaluation_out_of_memory(self.args):
-            evaluation = evaluate_pairs(self.model, batches, device=self.args.device)
-            answers = self._ask() if self._num_answers else None
-        metrics = {
-            "eval_loss": evaluation.loss,
-            "eval_perplexity": perplexity(evaluation.loss),
-            "eval_token_accuracy": evaluation.token_accuracy,
-        }
-        if answers is not None:
-            metrics |= {"eval_exact_match": answers.exact_match, "eval_rouge_l": answers.rouge_l}
+        found = validate(self.model, self.eval_dataset, self.data_collator, args=self.args)
+        metrics = found.metrics
         self._last_metrics |= metrics
         # First, since it refuses a loss that is no number; and a copy, since it adds to it.
         self.log({**metrics})
-        step = self.state.global_step
-        self._report(Evaluated(step=step, eval_tokens=evaluation.num_tokens, **metrics))
-        if answers is not None:
-            self._report(
-                SampleAnswers(step=step, num_answers=answers.num_answers, answers=answers.shown)
-            )
+        for record in found.records(self.state.global_step):
+            self._report(record)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         self._report(PhaseChange(phase="training"))
         return metrics
-
-    def _ask(self) -> AnswerScores:
-        evaluation = AnswerEvaluation(
-            cast(SupervisedDataset, self.eval_dataset),
-            cast(DataCollatorForSupervisedDataset, self.data_collator),
-            num_samples=self._num_answers,
-            batch_size=self.args.eval_batch_size,
-            seed=self.args.seed,
-        )
-        return evaluation.run(self.model, device=self.args.device)
 
     def load_best(self) -> None:
         """Goes back to the weights of the best checkpoint, where the run was told to."""
@@ -194,9 +168,7 @@ class ConversationTrainer(Trainer):
 
     def _save_size(self) -> SaveSize:
         assert self.model is not None
-        return SaveSize.of(
-            self.model, optimizer=str(self.args.optim), num_logs=len(self.state.log_history)
-        )
+        return SaveSize.of(self.model, self.args, num_logs=len(self.state.log_history))
 
     @property
     def _output_dir(self) -> Path:

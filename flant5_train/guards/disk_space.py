@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
+from transformers.training_args import OptimizerNames
 
 from flant5_train.checkpoints import complete_checkpoints
 from flant5_train.disk import free_bytes
@@ -36,8 +37,8 @@ class SaveSize:
     final_model: int
 
     @classmethod
-    def of(cls, model: nn.Module, *, optimizer: str, num_logs: int) -> "SaveSize":
-        """`optimizer` is the Trainer's name of it; `num_logs` are kept in `trainer_state.json`.
+    def of(cls, model: nn.Module, training: HfTrainingArguments, *, num_logs: int) -> "SaveSize":
+        """`num_logs` are kept in `trainer_state.json`.
 
         A parameter that is split over processes counts whole: it is saved whole. Of a model with
         adapters a checkpoint holds what is trained, and the final model everything.
@@ -45,12 +46,11 @@ class SaveSize:
         config: Any = model.config
         small = _SMALL_FILES_BYTES + _BYTES_PER_PIECE * config.vocab_size
         small += _BYTES_PER_LOG * num_logs
+        optimizer = OptimizerNames(training.optim).value
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        everything = weight_bytes(model.parameters())
-        weights = weight_bytes(trained) if hasattr(model, "peft_config") else everything
         return cls(
-            checkpoint=weights + optimizer_state_bytes(trained, optimizer) + small,
-            final_model=everything + small,
+            checkpoint=weight_bytes(trained) + optimizer_state_bytes(trained, optimizer) + small,
+            final_model=weight_bytes(model.parameters()) + small,
         )
 
 
@@ -113,9 +113,7 @@ class RequireRoom(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         output_dir = Path(str(args.output_dir))
-        size = SaveSize.of(
-            kwargs["model"], optimizer=str(args.optim), num_logs=len(state.log_history)
-        )
+        size = SaveSize.of(kwargs["model"], args, num_logs=len(state.log_history))
         steps_left = state.global_step < state.max_steps
         what, needed = first_need(size, output_dir, steps_left=steps_left)
         require_room(what, needed, output_dir, device=args.device)

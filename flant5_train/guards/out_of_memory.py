@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from transformers import TrainingArguments as HfTrainingArguments
+from transformers.training_args import OptimizerNames
 
 from flant5_train.diagnosis import failure_code
 from flant5_train.failure import FailureCode, TrainingError
@@ -54,8 +55,8 @@ class MemorySettings:
             ),
             per_device_train_batch_size=training.per_device_train_batch_size,
             gradient_accumulation_steps=training.gradient_accumulation_steps,
-            optimizer=str(getattr(training.optim, "value", training.optim)),
-            has_adapters=hasattr(model, "peft_config"),
+            optimizer=OptimizerNames(training.optim).value,
+            has_adapters=not all(weight.requires_grad for weight in model.parameters()),
         )
 
 

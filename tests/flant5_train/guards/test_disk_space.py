@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from flant5_train.arguments import TrainingArguments
 from flant5_train.failure import ROOM_BYTES, FailureCode, TrainingError
 from flant5_train.guards.disk_space import SaveSize, optimizer_state_bytes, require_room
 from flant5_train.model import load_model
@@ -30,16 +31,22 @@ def settings(tiny_model: Path, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def estimate(model: Path) -> SaveSize:
+def estimate(model: Path, optimizer: str = "adamw_torch_fused") -> SaveSize:
     loaded = load_model(str(model), load_tokenizer(model))
-    return SaveSize.of(loaded, optimizer="adamw_torch_fused", num_logs=4)
+    training = TrainingArguments(output_dir="out", optim=optimizer)
+    return SaveSize.of(loaded, training, num_logs=4)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw_torch_fused", "adafactor"])
 def test_the_size_of_what_is_saved_is_known_before(
-    settings: dict[str, Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any],
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: str,
 ) -> None:
-    expected = estimate(tiny_model)
-    finished = run_here(monkeypatch, tmp_path / "out", **settings)
+    expected = estimate(tiny_model, optimizer)
+    finished = run_here(monkeypatch, tmp_path / "out", optim=optimizer, **settings)
     assert finished.exit_code == 0, finished.log
     saved = bytes_of(tmp_path / "out" / "checkpoint-4")
     assert saved <= expected.checkpoint <= 1.5 * saved
