@@ -11,7 +11,18 @@ from api import errors
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
 from api.request_meter import RequestMeter
-from api.routes import files, health, history, jobs, metrics, models, outputs, recovery
+from api.routes import (
+    files,
+    health,
+    history,
+    jobs,
+    metrics,
+    models,
+    outputs,
+    recovery,
+    reports,
+    uploads,
+)
 from api.schemas.errors import ErrorResponse
 from api.services import Services
 from api.settings import ApiSettings
@@ -27,6 +38,7 @@ Python SDK; fields and paths beyond it are described where they are.
 """
 _TAGS = [
     {"name": "files", "description": "Conversations to train on."},
+    {"name": "uploads", "description": "Big files, in parts; an upload survives restarts."},
     {"name": "fine-tuning", "description": "Jobs: submit, follow, pause, cancel."},
     {"name": "history", "description": "Events, log lines and checkpoints of a job; also live."},
     {"name": "outputs", "description": "The loss curve and the files of a job."},
@@ -65,7 +77,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):
         app.include_router(routes.router)
-    for routes in (files, jobs, history, outputs, models, recovery):
+    for routes in (files, reports, uploads, jobs, history, outputs, models, recovery):
         app.include_router(routes.router, prefix="/v1")
     return app
 
@@ -79,4 +91,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with services.tail.running():
             yield
     finally:
+        await run_in_threadpool(services.reports.close)
         services.redis.close()

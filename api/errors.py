@@ -42,6 +42,10 @@ class TooManyStreamsError(Exception):
     """All live streams that this process holds are taken."""
 
 
+class TooManyReportsError(Exception):
+    """As many reports are being made as this process makes at a time."""
+
+
 class StorageFailedError(JobsError):
     """The disk that holds HOME did not take what has to be on it before an acknowledgement."""
 
@@ -75,6 +79,7 @@ KINDS: dict[type[Exception], Kind] = {
     LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
     StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
     TooManyStreamsError: Kind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
+    TooManyReportsError: Kind(503, _SERVER, "too_many_reports", retry_after_seconds=5),
     StorageFailedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
     JobNotRestoredError: Kind(503, _SERVER, "job_not_restored", retry_after_seconds=5),
     StorageFullError: Kind(507, _SERVER, "storage_full"),

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import BodyTooLargeError, UnauthorizedError, answer
 from api.keys import KeyRing
+from worker.jobs.upload import MAX_PART_BYTES
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -85,14 +86,16 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_file_bytes: int) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._max_upload_bytes = max_file_bytes + _MULTIPART_BYTES
+        self._max_form_bytes = (
+            (re.compile(r"/v1/files/?"), max_file_bytes + _MULTIPART_BYTES),
+            (re.compile(r"/v1/uploads/[^/]+/parts/?"), MAX_PART_BYTES + _MULTIPART_BYTES),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = scope["path"].rstrip("/") == "/v1/files"
-        max_bytes = self._max_upload_bytes if is_upload else self._max_body_bytes
+        max_bytes = self._max_bytes(scope["path"])
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > max_bytes:
             await _refuse(answer(BodyTooLargeError(max_bytes)), scope, receive, send)
@@ -108,6 +111,12 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_limited, send)
+
+    def _max_bytes(self, path: str) -> int:
+        for form, max_bytes in self._max_form_bytes:
+            if form.fullmatch(path):
+                return max_bytes
+        return self._max_body_bytes
 
 
 async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from redis import Redis
 
 from api.metrics import Metrics
 from api.recorder import Recorder
+from api.report_desk import ReportDesk
 from api.settings import ApiSettings
 from api.tail import Tail
 from worker.jobs.connection import open_redis
@@ -18,6 +19,7 @@ from worker.jobs.models import ModelCatalog
 from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.store import JobStore
 from worker.jobs.submissions import Submissions
+from worker.jobs.uploads import UploadLimits, UploadStore
 from worker.jobs.waiting import WaitingRoom
 
 
@@ -33,7 +35,9 @@ class Services:
     waiting_room: WaitingRoom
     history: JobHistory
     files: FileStore
+    uploads: UploadStore
     models: ModelCatalog
+    reports: ReportDesk
     submissions: Submissions
     recovery: RecoveryDesk
     tail: Tail
@@ -45,6 +49,8 @@ class Services:
         redis = open_redis(settings.redis_url)
         store = JobStore(redis, settings.rules)
         tail = Tail(settings.redis_url)
+        models = ModelCatalog(settings, store)
+        files = FileStore(settings.home_directories, settings.data_root)
         return cls(
             settings=settings,
             home=settings.home_directories,
@@ -53,8 +59,14 @@ class Services:
             recorder=Recorder(store, settings.home_directories),
             waiting_room=WaitingRoom(redis, settings.rules),
             history=JobHistory(redis),
-            files=FileStore(settings.home_directories, settings.data_root),
-            models=ModelCatalog(settings, store),
+            files=files,
+            uploads=UploadStore(
+                settings.home_directories,
+                files,
+                UploadLimits(settings.max_upload_bytes, settings.upload_seconds),
+            ),
+            models=models,
+            reports=ReportDesk(files, models),
             submissions=Submissions(redis),
             recovery=RecoveryDesk(redis),
             tail=tail,

@@ -1,12 +1,19 @@
 """The environment variables of the API process."""
 
 import ipaddress
+import os
+import re
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from worker.jobs.settings import SharedSettings
+
+_INHERITED = re.compile(
+    r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV"
+    r"|HF_HOME|HF_HUB_CACHE|XDG_CACHE_HOME|OMP_NUM_THREADS"
+)
 
 
 class ApiSettings(SharedSettings):
@@ -20,6 +27,11 @@ class ApiSettings(SharedSettings):
     """Keys that callers must show, one `name:sha256` a line; unset means that none is asked for."""
     max_file_bytes: int = Field(512 * 2**20, ge=1)
     """Largest file that may be uploaded."""
+    max_upload_bytes: int = Field(8 * 2**30, ge=1)
+    """Largest file that may be uploaded in parts."""
+    upload_seconds: int = Field(24 * 3600, ge=60)
+    """Time from the beginning of an upload in parts to its completion; then its parts are
+    removed."""
     max_body_bytes: int = Field(2**20, ge=1024)
     """Largest body of any other request."""
     max_stream_clients: int = Field(1000, ge=1)
@@ -49,3 +61,8 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def child_environment() -> dict[str, str]:
+    """What a program that this process starts gets of its environment: no passwords, no keys."""
+    return {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 import transformers
 
-from flant5_train.config import OnBadRecord
+from flant5_train.config import Batching, OnBadRecord
 
 
 @dataclass
@@ -75,6 +75,9 @@ class TrainingArguments(transformers.TrainingArguments):
     model_max_length: int = field(
         default=2048,
         metadata={"help": "Limit in tokens of each side, the encoder and the decoder."},
+    )
+    batching: Batching = field(
+        default="padded", metadata={"help": "How pairs share a forward pass."}
     )
     warmup_ratio: float = field(
         default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}

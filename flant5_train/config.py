@@ -18,6 +18,10 @@ DEMO_MODEL = "flant5-demo"
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
+Batching = Literal["padded", "bucketed", "packed"]
+"""How pairs share a forward pass."""
+
+
 class OnBadRecord(StrEnum):
     """What becomes of a file that holds a malformed record."""
 
@@ -40,7 +44,11 @@ class Hyperparameters(BaseModel):
     max_steps: int = Field(-1, ge=-1, le=100_000_000)
     """Optimizer steps after which training ends; -1 leaves it to `num_train_epochs`."""
     per_device_train_batch_size: int = Field(8, ge=1, le=1024)
-    """Pairs per process in one forward pass."""
+    """Pairs per process in one forward pass; the mean where `batching` groups them by length."""
+    batching: Batching = "padded"
+    """`padded`: random pairs, each padded to the longest beside it. `bucketed`: pairs of similar
+    length under a budget of tokens. `packed`: pairs one behind the other in rows of fixed length,
+    almost without padding. The loss of each pair is the same in all three."""
     per_device_eval_batch_size: int = Field(8, ge=1, le=1024)
     """Pairs per process in one forward pass of an evaluation."""
     gradient_accumulation_steps: int = Field(1, ge=1, le=4096)

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from flant5_train.config import OnBadRecord
-from flant5_train.place import DataError, Place
+from flant5_train.place import DataError, Place, Problem
 from flant5_train.records import RawRecord, read_records
 
 
@@ -114,85 +115,105 @@ class ConversationFile(Conversations):
 
 def parse_conversation(record: object, *, place: Place) -> Conversation:
     """The conversation that a JSON value means. Raises DataError with the place and the field."""
+    problem = next(problems_of(record), None)
+    if problem is not None:
+        raise DataError.of(problem, place=place)
+    return sound_conversation(record)
+
+
+def sound_conversation(record: object) -> Conversation:
+    """The conversation of a record without problems."""
+    turns, form = _turns_of(record)
+    return Conversation(tuple(_turn_of(turn, form) for turn in turns))
+
+
+def turns_field(record: object) -> str:
+    """The field that holds the turns of a record without problems."""
+    return _turns_of(record)[1].turns
+
+
+def problems_of(record: object) -> Iterator[Problem]:
+    """Everything that is wrong with a JSON value, in the order of its fields; nothing when it means
+    a conversation."""
     if not isinstance(record, dict):
-        raise DataError(
-            f"{place}: found {_kind(record)}; expected an object with 'conversations' or"
-            " 'messages'",
-            reason="not an object",
+        yield Problem(
+            "not an object", _kind(record), "an object with 'conversations' or 'messages'"
         )
-    form = next((form for form in (_SHAREGPT, _CHAT) if form.turns in record), None)
+        return
+    form = _form_of(record)
     if form is None:
-        raise DataError(
-            f"{place}: found the fields {_names(record)}; expected 'conversations' (ShareGPT) or"
-            " 'messages' (chat)",
-            reason="no conversation field",
+        yield Problem(
+            "no conversation field",
+            f"the fields {_names(record)}",
+            "'conversations' (ShareGPT) or 'messages' (chat)",
         )
+        return
     turns = record[form.turns]
     if not isinstance(turns, list) or not turns:
         found = "an empty list" if turns == [] else _kind(turns)
-        raise DataError(
-            f"{place}: field '{form.turns}': found {found}; expected a list of turns",
-            reason="no turns",
-        )
-    parsed = tuple(
-        _parse_turn(turn, form=form, at=f"{place}: field '{form.turns}[{index}]")
-        for index, turn in enumerate(turns)
-    )
-    _check_order(parsed, at=f"{place}: field '{form.turns}[")
-    return Conversation(parsed)
+        yield Problem("no turns", found, "a list of turns", form.turns)
+        return
+    yield from _problems_of_turns(turns, form)
 
 
-def _parse_turn(turn: object, *, form: _Form, at: str) -> Turn:
-    if not isinstance(turn, dict):
-        raise DataError(
-            f"{at}': found {_kind(turn)}; expected an object with '{form.role}' and '{form.text}'",
-            reason="not a turn",
-        )
-    name = turn.get(form.role)
-    role = ROLES.get(name.lower()) if isinstance(name, str) else None
-    if role is None:
-        raise DataError(
-            f"{at}.{form.role}': found {_shown(name)}; expected one of {', '.join(ROLES)}",
-            reason="unknown role",
-        )
-    text = turn.get(form.text)
-    if not isinstance(text, str):
-        raise DataError(
-            f"{at}.{form.text}': found {_kind(text)}; expected a string", reason="text not a string"
-        )
-    if not _is_unicode(text):
-        raise DataError(
-            f"{at}.{form.text}': found half of a surrogate pair (a broken \\ud8xx escape); expected"
-            " whole characters",
-            reason="broken character",
-        )
-    return Turn(role, text, is_trained=_is_trained(turn, at=at) if form is _CHAT else True)
+def _turns_of(record: object) -> tuple[list[Mapping[str, Any]], _Form]:
+    assert isinstance(record, dict), "that would be a problem"
+    form = _form_of(record)
+    assert form is not None, "that would be a problem"
+    return record[form.turns], form
 
 
-def _is_trained(turn: Mapping[object, object], *, at: str) -> bool:
-    weight = turn.get("weight")
-    if weight not in (None, 0, 1):
-        raise DataError(
-            f"{at}.weight': found {_shown(weight)}; expected 0 or 1", reason="unknown weight"
-        )
-    return weight != 0
+def _form_of(record: Mapping[str, object]) -> _Form | None:
+    return next((form for form in (_SHAREGPT, _CHAT) if form.turns in record), None)
 
 
-def _check_order(turns: Iterable[Turn], *, at: str) -> None:
+def _turn_of(turn: Mapping[str, Any], form: _Form) -> Turn:
+    """The turn that an object without problems means."""
+    is_trained = form is _SHAREGPT or turn.get("weight") != 0
+    return Turn(ROLES[turn[form.role].lower()], turn[form.text], is_trained=is_trained)
+
+
+def _problems_of_turns(turns: Iterable[object], form: _Form) -> Iterator[Problem]:
     before: Role | None = None
     for index, turn in enumerate(turns):
-        if turn.role is Role.SYSTEM and index > 0:
-            raise DataError(
-                f"{at}{index}]': found a system turn; expected it to come first",
-                reason="system turn not first",
+        at = f"{form.turns}[{index}]"
+        if not isinstance(turn, dict):
+            yield Problem(
+                "not a turn", _kind(turn), f"an object with '{form.role}' and '{form.text}'", at
             )
-        if turn.role is before:
-            raise DataError(
-                f"{at}{index}]': found two '{turn.role}' turns in a row; expected human and gpt to"
-                " alternate",
-                reason="turns do not alternate",
-            )
-        before = turn.role
+            before = None
+            continue
+        role = _role_of(turn, form)
+        yield from _problems_of_turn(turn, form, at=at)
+        if role is Role.SYSTEM and index > 0:
+            yield Problem("system turn not first", "a system turn", "it to come first", at)
+        if role is not None and role is before:
+            found = f"two '{role}' turns in a row"
+            yield Problem("turns do not alternate", found, "human and gpt to alternate", at)
+        before = role
+
+
+def _role_of(turn: Mapping[str, object], form: _Form) -> Role | None:
+    name = turn.get(form.role)
+    return ROLES.get(name.lower()) if isinstance(name, str) else None
+
+
+def _problems_of_turn(turn: Mapping[str, object], form: _Form, *, at: str) -> Iterator[Problem]:
+    if _role_of(turn, form) is None:
+        found = _shown(turn.get(form.role))
+        yield Problem("unknown role", found, f"one of {', '.join(ROLES)}", f"{at}.{form.role}")
+    text = turn.get(form.text)
+    if not isinstance(text, str):
+        yield Problem("text not a string", _kind(text), "a string", f"{at}.{form.text}")
+    elif not _is_unicode(text):
+        yield Problem(
+            "broken character",
+            "half of a surrogate pair (a broken \\ud8xx escape)",
+            "whole characters",
+            f"{at}.{form.text}",
+        )
+    if form is _CHAT and turn.get("weight") not in (None, 0, 1):
+        yield Problem("unknown weight", _shown(turn.get("weight")), "0 or 1", f"{at}.weight")
 
 
 def _is_unicode(text: str) -> bool:

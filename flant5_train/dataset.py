@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from flant5_train.arguments import DataArguments
+from flant5_train.batches.lengths import PairLengths
 from flant5_train.cache import DataCache, unheard
 from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.encoded_file import EncodedFile
@@ -51,18 +52,31 @@ class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
             "labels": torch.from_numpy(example.target.astype(np.int64)),
         }
 
+    def lengths(self) -> PairLengths:
+        """Of all pairs, as `__getitem__` gives them."""
+        whole = self._whole_lengths()
+        longest = self._encoder.longest(self._lengths)
+        return PairLengths(
+            np.minimum(whole.source, longest.max_source),
+            np.minimum(whole.target, longest.max_target),
+        )
+
     def report(self) -> DataReport:
         """What the data set holds; `left_out` is that of the whole file."""
-        spans = self._encoded.spans[self._rows]
-        start, header_end, answer_start, answer_end, conversation = spans.T
-        end = self._encoder.num_end_tokens(header_end == answer_start)
+        whole = self._whole_lengths()
         return report_of(
-            answer_start - start + end,
-            answer_end - answer_start + 1,
-            lengths=self._lengths,
-            num_conversations=len(np.unique(conversation)),
+            whole.source,
+            whole.target,
+            lengths=self._encoder.longest(self._lengths),
+            num_conversations=len(np.unique(self._encoded.spans[self._rows, 4])),
             left_out=self._encoded.manifest.left_out,
         )
+
+    def _whole_lengths(self) -> PairLengths:
+        """Before cutting."""
+        start, header_end, answer_start, answer_end, _ = self._encoded.spans[self._rows].T
+        end = self._encoder.num_end_tokens(header_end == answer_start)
+        return PairLengths(answer_start - start + end, answer_end - answer_start + 1)
 
 
 @dataclass(frozen=True, slots=True)

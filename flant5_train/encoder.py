@@ -18,7 +18,7 @@ from flant5_train.lossless import WORD_START, LosslessPieces
 if TYPE_CHECKING:
     from transformers import T5Tokenizer
 
-    from flant5_train.tokenizer import AnyTokenizer, LosslessTokenizer
+    from flant5_train.tokenizer import AnyTokenizer
 
 Ids = NDArray[np.integer]
 
@@ -66,8 +66,21 @@ class TextEncoder(Protocol):
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
         """How many ids end each question, [N]; a bare one is a header without a turn."""
 
+    def longest(self, lengths: Lengths) -> Lengths:
+        """The lengths of the longest example that `cut` makes; shorter pairs stay as they are."""
+
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
         """The example of a pair; `tokens` is the flat array."""
+
+
+class HasPieces(Protocol):
+    """What the encoder needs of a LosslessTokenizer."""
+
+    @property
+    def pieces(self) -> LosslessPieces: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 class LosslessEncoder:
@@ -77,8 +90,8 @@ class LosslessEncoder:
     where the question ends does it stand for itself, before EOS.
     """
 
-    def __init__(self, tokenizer: "LosslessTokenizer") -> None:
-        self._pieces: LosslessPieces = tokenizer.pieces
+    def __init__(self, tokenizer: HasPieces) -> None:
+        self._pieces = tokenizer.pieces
         self._eos = self._pieces.id_of("</s>")
         self._question_end = np.array([self._pieces.id_of(WORD_START), self._eos])
         self.fingerprint = f"lossless:{tokenizer.fingerprint}"
@@ -89,6 +102,9 @@ class LosslessEncoder:
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.where(is_bare, 1, 2)
+
+    def longest(self, lengths: Lengths) -> Lengths:
+        return lengths
 
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
         """Too long a question loses its oldest turns and keeps its header (which may fill half of
@@ -126,6 +142,9 @@ class FastChatEncoder:
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.ones(is_bare.shape, np.int64)
+
+    def longest(self, lengths: Lengths) -> Lengths:
+        return Lengths(lengths.max_source + 1, lengths.max_target + 1)
 
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
         first = max(span.start, span.answer_start - lengths.max_source)

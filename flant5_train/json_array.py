@@ -40,7 +40,8 @@ class ArrayText:
             what = f"{found!r}" if found else "the end of the file: it was cut off"
             raise DataError(
                 f"{self._name}: line {self.line}: expected {expected!r} after record"
-                f" {self._record}, found {what}"
+                f" {self._record}, found {what}",
+                place=Place(self._name, self._record, self.line),
             )
         self._advance(self._at + 1)
 
@@ -69,11 +70,13 @@ class ArrayText:
 
     def _malformed(self, place: Place, error: ValueError | RecursionError) -> DataError:
         if not isinstance(error, json.JSONDecodeError):
-            return DataError(f"{place}: not valid JSON ({error})")
+            return DataError(f"{place}: not valid JSON ({error})", place=place)
         if error.pos >= len(self._text.rstrip()) or error.msg.startswith("Unterminated string"):
-            return DataError(f"{place}: the file ends inside this record: it was cut off")
+            message = f"{place}: the file ends inside this record: it was cut off"
+            return DataError(message, place=place)
         line = self.line + self._text.count("\n", self._at, error.pos)
-        return DataError(f"{place}: not valid JSON in line {line}: {error.msg}")
+        message = f"{place}: not valid JSON in line {line}: {error.msg}"
+        return DataError(message, place=place)
 
     def _advance(self, position: int) -> None:
         self.line += self._text.count("\n", self._at, position)
@@ -100,5 +103,6 @@ class ArrayText:
         line = self.line + self._text.count("\n", self._at)
         line += error.object[: error.start].count(b"\n")
         return DataError(
-            not_utf8(f"{self._name}: line {line}", byte=error.object[error.start], offset=offset)
+            not_utf8(f"{self._name}: line {line}", byte=error.object[error.start], offset=offset),
+            place=Place(self._name, self._record + 1, line),
         )

@@ -8,14 +8,6 @@ MAX_RECORD_BYTES = 16 << 20
 """A longer record is refused: it is no conversation, and it would have to be held in memory."""
 
 
-class DataError(TrainingError):
-    """A file that can't be used; the message says what was found, where, and what was expected."""
-
-    def __init__(self, message: str, *, reason: str = "unusable file") -> None:
-        super().__init__(FailureCode.BAD_DATA, message)
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where something stands in a file; `record` and `line` count from 1."""
@@ -29,12 +21,73 @@ class Place:
         return f"{self.file}: record {self.record}{line}"
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a record."""
+
+    reason: str
+    """Its kind, by which problems are counted."""
+    found: str
+    expected: str
+    field: str | None = None
+    """Which field of the record: `messages[1].content`."""
+
+    def __str__(self) -> str:
+        field = "" if self.field is None else f"field '{self.field}': "
+        return f"{field}found {self.found}; expected {self.expected}"
+
+
+class DataError(TrainingError):
+    """A file that can't be used; the message says what was found, where, and what was expected."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "unusable file",
+        place: Place | None = None,
+        problem: Problem | None = None,
+    ) -> None:
+        super().__init__(FailureCode.BAD_DATA, message)
+        self.reason = reason if problem is None else problem.reason
+        self.place = place
+        """Where it is, when that is known."""
+        self.problem = problem
+        """The same in parts, when it is about one record."""
+
+    @classmethod
+    def of(cls, problem: Problem, *, place: Place) -> "DataError":
+        return cls(f"{place}: {problem}", place=place, problem=problem)
+
+
 def too_long(place: Place) -> DataError:
     """The error for a record over the limit."""
+    limit, expected = f"longer than {MAX_RECORD_BYTES >> 20} MiB", "one conversation"
     return DataError(
-        f"{place}: the record is longer than {MAX_RECORD_BYTES >> 20} MiB; expected one"
-        " conversation",
-        reason="record too long",
+        f"{place}: the record is {limit}; expected {expected}",
+        place=place,
+        problem=Problem("record too long", f"a record {limit}", expected),
+    )
+
+
+def not_json(place: Place, what: str) -> DataError:
+    """The error for a line that can't be parsed."""
+    found = f"not valid JSON ({what})"
+    expected = "a JSON array of conversations, or one whole JSON object in each line"
+    return DataError(
+        f"{place}: {found}; expected {expected}",
+        place=place,
+        problem=Problem("not valid JSON", f"text that is {found}", expected),
+    )
+
+
+def not_utf8_line(place: Place, *, byte: int, offset: int) -> DataError:
+    """The error for a line with a byte that is not text."""
+    found = f"byte 0x{byte:02x} at offset {offset}"
+    return DataError(
+        not_utf8(place, byte=byte, offset=offset),
+        place=place,
+        problem=Problem("not UTF-8", f"{found}, which is not UTF-8", "text saved as UTF-8"),
     )
 
 

@@ -67,6 +67,11 @@ def leave_the_cores_to_others() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read at each call
 
 
+def stay_offline() -> None:
+    """Of a model hub only what was downloaded before; call it before transformers is imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
 def worker_process() -> int | None:
     """The worker that this trainer was started by; None when a person started it."""
     pid = os.environ.get("FLANT5_WORKER_PROCESS")

@@ -16,6 +16,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from flant5_train.config import Batching
+
 Phase = Literal["preprocessing", "loading_model", "training", "evaluating", "saving", "stopping"]
 
 
@@ -49,6 +51,36 @@ class DataRead(_Record):
     type: Literal["data"] = "data"
     split: Literal["train", "validation"]
     report: dict[str, object]
+
+
+class LargestMicroBatch(BaseModel):
+    """The micro-batch with the most work; it is run first, to see whether memory suffices."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    num_pairs: int
+    longest_source: int
+    longest_target: int
+    padded_tokens: int
+    """Of both sides, padding counted."""
+
+
+class BatchesPlanned(_Record):
+    """Which pairs are trained on together is decided; told once per start."""
+
+    type: Literal["batches"] = "batches"
+    batching: Batching
+    num_steps: int
+    """Optimizer steps of the run."""
+    num_micro_batches: int
+    """Forward passes of an epoch, over all processes."""
+    source_fill: float
+    """Share of the source tokens that are no padding, in the first epoch."""
+    target_fill: float
+    """Share of the target tokens that are no padding, in the first epoch."""
+    straggler: float
+    """Mean over largest work of the processes at the same time; 1 when none waits for another."""
+    largest: LargestMicroBatch
 
 
 class TrainingStarted(_Record):
@@ -167,6 +199,7 @@ Record = (
     PhaseChange
     | FileEncoding
     | DataRead
+    | BatchesPlanned
     | TrainingStarted
     | StepTrained
     | Evaluated

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flant5_train.json_array import ArrayText
-from flant5_train.place import MAX_RECORD_BYTES, DataError, Place, not_utf8, too_long
+from flant5_train.place import MAX_RECORD_BYTES, DataError, Place, not_json, not_utf8_line, too_long
 
 _CHUNK_BYTES = 1 << 20
 _OTHER_ENCODINGS = [
@@ -127,15 +127,11 @@ def _parse_line(raw: bytes, place: Place, *, num_bytes_read: int) -> RawRecord:
     try:
         return RawRecord(place, num_bytes_read, value=json.loads(raw.decode("utf-8")))
     except UnicodeDecodeError as error:
-        message = not_utf8(place, byte=raw[error.start], offset=error.start)
-        return RawRecord(place, num_bytes_read, error=DataError(message, reason="not UTF-8"))
+        not_text = not_utf8_line(place, byte=raw[error.start], offset=error.start)
+        return RawRecord(place, num_bytes_read, error=not_text)
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        message = (
-            f"{place}: not valid JSON ({what}); expected a JSON array of conversations, or one"
-            " whole JSON object in each line"
-        )
-        return RawRecord(place, num_bytes_read, error=DataError(message, reason="not valid JSON"))
+        return RawRecord(place, num_bytes_read, error=not_json(place, what))
 
 
 def _read_array(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
@@ -150,4 +146,5 @@ def _read_array(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
         yield RawRecord(place, text.num_bytes_read, value=value)
     text.take("]")
     if text.peek():
-        raise DataError(f"{name}: line {text.line}: more text after the array's closing ']'")
+        message = f"{name}: line {text.line}: more text after the array's closing ']'"
+        raise DataError(message, place=Place(name, record, text.line))

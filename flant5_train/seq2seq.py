@@ -34,6 +34,13 @@ class FlanT5(T5ForConditionalGeneration):
         super().__init__(config)
         self.set_attn_implementation(attention.NAME)
 
+    def compile_blocks(self) -> None:
+        """Compile each block for the lengths of the rows that it meets: one compilation for all
+        blocks of a stack. For rows of one length, and few others."""
+        for stack in (self.encoder, self.decoder):
+            for block in stack.block:
+                block.compile(dynamic=False)
+
     def forward(self, input_ids: torch.Tensor | None = None, **inputs: Any) -> Any:
         """Without `labels` the library's own forward pass.
 

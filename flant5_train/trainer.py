@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from flant5_train.batches.training_batches import Example, TrainingBatches
+from flant5_train.batches.warm_up import ADAM_STATES, run_and_forget
 from flant5_train.callbacks import Report
 from flant5_train.checkpoints import (
     mark_complete,
@@ -20,6 +23,7 @@ from flant5_train.checkpoints import (
 from flant5_train.collator import DataCollatorForSupervisedDataset, num_source_tokens
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.disk import writing
+from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.guards.disk_space import SaveSize, require_room
 from flant5_train.guards.out_of_memory import (
     explaining_out_of_memory,
@@ -40,18 +44,65 @@ class ConversationTrainer(Trainer):
     there is to be a `selection`."""
 
     def __init__(
-        self, *, report: Report, keep_checkpoints: int, selection: Selection, **kwargs: Any
+        self,
+        *,
+        batches: TrainingBatches,
+        report: Report,
+        keep_checkpoints: int,
+        selection: Selection,
+        **kwargs: Any,
     ) -> None:
         # The number of targets in a step is the business of `compute_loss`, not of the model.
         kwargs["model"].accepts_loss_kwargs = False
         super().__init__(**kwargs)
         self.loss_is_scaled_for_ga = True
+        self._batches = batches
+        self._share = batches.share(self.args.process_index)
         self._report = report
         self._keep_checkpoints = keep_checkpoints
         self._selection = selection
         self._batch: Mapping[str, torch.Tensor] | None = None
         self._new_tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._last_metrics: dict[str, float] = {}
+
+    def get_train_dataloader(self) -> DataLoader[Example]:
+        """This process's micro-batches; not prepared by accelerate, which would share them out
+        again."""
+        return self._batches.loader(
+            self._share,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._agree_on_the_plan()
+        self._run_largest_batch()
+        return prepared
+
+    def _agree_on_the_plan(self) -> None:
+        """Raises TrainingError when processes planned different batches: some pairs would be
+        trained on twice then and others never."""
+        own = torch.tensor(self._batches.plan.fingerprint, device=self.args.device)
+        if len(set(self.accelerator.gather(own.reshape(1)).tolist())) > 1:
+            raise TrainingError(
+                FailureCode.BAD_CONFIG,
+                "the processes planned different batches from the same data; expected the same"
+                " versions of flant5 and numpy on all nodes",
+            )
+
+    def _run_largest_batch(self) -> None:
+        """Not through DDP: nothing is to be shared with the other processes."""
+        assert self.optimizer is not None, "the stock loop has just made it"
+        batch = self._batches.largest()
+        num_items = (batch["labels"] != IGNORED).sum().to(self.args.device)
+        run_and_forget(
+            lambda model: self.training_step(model, batch, num_items),
+            self.accelerator.unwrap_model(self.model_wrapped),
+            room_for=ADAM_STATES if not self.optimizer.state else 0,
+        )
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -100,6 +151,7 @@ class ConversationTrainer(Trainer):
         if self.state.global_step >= self.state.max_steps or self.has_stopped_early:
             self.control.should_training_stop = True
         else:
+            self._share.set_epoch(kwargs["epoch"])
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
 """One training run, from arguments to the final model."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ import torch
 from transformers.trainer_utils import IntervalStrategy
 
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
+from flant5_train.batches.planning import planned_batches, record_of
 from flant5_train.callbacks import Report, discard
 from flant5_train.check import check_file
 from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
@@ -94,13 +95,25 @@ def parse_run(argv: Sequence[str]) -> Arguments:
         arguments = parse_arguments([*argv])
     except (ValueError, OSError) as error:
         raise TrainingError(FailureCode.BAD_CONFIG, f"arguments: {error}") from error
-    if arguments.training.fp16:
-        raise TrainingError(
+    for refused in _refusals(arguments.training):
+        raise refused
+    return arguments
+
+
+def _refusals(training: TrainingArguments) -> Iterator[TrainingError]:
+    if training.fp16:
+        yield TrainingError(
             FailureCode.BAD_CONFIG,
             "fp16 is on, but T5 overflows in float16; expected bf16 or neither",
             param="fp16",
         )
-    return arguments
+    if training.train_sampling_strategy != "random" or training.dataloader_drop_last:
+        yield TrainingError(
+            FailureCode.BAD_CONFIG,
+            "train_sampling_strategy or dataloader_drop_last is set, but batches are planned"
+            " here; expected `batching`: padded, bucketed or packed",
+            param="batching",
+        )
 
 
 def _with_demo_model(arguments: Arguments) -> Arguments:
@@ -129,6 +142,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     _report_data(data, report)
     if data["eval_dataset"] is None:
         refuse_without_validation(training)
+    batches = planned_batches(data["train_dataset"], data["data_collator"], training)
+    report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
     model = load_model(name, tokenizer)
     assert model.generation_config is not None, "a T5 generates text"
@@ -138,6 +153,7 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     )
     selection = Selection.of(training)
     return ConversationTrainer(
+        batches=batches,
         report=report,
         keep_checkpoints=training.save_total_limit or _KEEP_ALL,
         selection=selection,

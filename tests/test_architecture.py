@@ -14,6 +14,7 @@ LIGHT = {
     "flant5_train.progress",
     "flant5_train.failure",
     "flant5_train.diagnosis",
+    "flant5_train.file_report.format",
 }
 """What of the trainer the service may import; none of it imports torch."""
 
@@ -59,7 +60,16 @@ def test_the_api_knows_of_the_worker_only_the_contract() -> None:
         assert allowed, f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["api.app", "api.cli.main", "worker.app", "flant5_train.check"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "api.app",
+        "api.cli.main",
+        "worker.app",
+        "flant5_train.check",
+        "flant5_train.file_report.__main__",
+    ],
+)
 def test_the_service_starts_without_torch(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False)

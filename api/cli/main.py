@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli import jobs, keys, outputs, recover, up, watch, wishes
+from api.cli import data, jobs, keys, outputs, recover, up, watch, wishes
 from api.cli.doctor import command
 
 app = typer.Typer(
@@ -26,4 +26,5 @@ app.command("models")(outputs.models)
 app.command("download")(outputs.download)
 app.command("recover")(recover.recover)
 app.command("doctor")(command.doctor)
+app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")

@@ -16,6 +16,8 @@ from api.schemas.pages import ListPage
 from api.services import Services, Wired
 from api.submission import Origin, submit
 from worker.jobs.job import Job
+from worker.jobs.life import Status
+from worker.jobs.result_file import result_file_id
 
 _METADATA = re.compile(r"metadata\[(?P<key>.+)\]")
 
@@ -119,7 +121,14 @@ def _all_shown(jobs: Sequence[Job], services: Services) -> list[JobObject]:
             output=services.home.run_directory(job.id).output,
             hyperparameters=echo(job.spec.hyperparameters),
             waiting_for=reasons.get(job.id),
+            result_files=_result_files(job, services),
             now=time.time(),
         )
         for job in jobs
     ]
+
+
+def _result_files(job: Job, services: Services) -> tuple[str, ...]:
+    file_id = result_file_id(job)
+    has_file = job.status is Status.SUCCEEDED and services.files.find(file_id) is not None
+    return (file_id,) if has_file else ()

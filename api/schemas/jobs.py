@@ -103,7 +103,9 @@ class JobObject(Identified):
     """Name of the API key that submitted it; empty on a server without keys."""
     training_file: str
     validation_file: str | None
-    result_files: tuple[str, ...] = ()
+    result_files: tuple[str, ...]
+    """Files of the purpose `fine-tune-results`: the numbers of each step as CSV, once the job has
+    succeeded. `GET /files/{id}/content` gives it."""
     output_directory: str
     """Where checkpoints and the final model lie on the server."""
     hyperparameters: EchoedHyperparameters
@@ -123,6 +125,7 @@ class JobObject(Identified):
         output: Path,
         hyperparameters: EchoedHyperparameters,
         waiting_for: str | None,
+        result_files: tuple[str, ...],
         now: float,
     ) -> Self:
         return cls(
@@ -146,6 +149,7 @@ class JobObject(Identified):
             owner=job.owner,
             training_file=job.spec.training_file,
             validation_file=job.spec.validation_file,
+            result_files=result_files,
             output_directory=str(output),
             hyperparameters=hyperparameters,
             method=EchoedMethod(supervised=EchoedSupervised(hyperparameters=hyperparameters)),

@@ -4,15 +4,18 @@ operators that `torch.compile` takes as they are. Imported on machines with a GP
 Shapes: H heads, Q queries, K keys, C channels of a head, B buckets, R distances.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import register_flop_formula
 
 from flant5_train.packed import triton_kernels as kernels
 
-_FORWARD = {"QUERIES": 128, "KEYS": 64, "num_warps": 8, "num_stages": 3}
-_QUERY_GRADIENT = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 2}
-_KEY_GRADIENT = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 2}
+# The fastest of eight tried on an H100 for Flan-T5-XL's heads (docs/benchmarks.md).
+_FORWARD = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 3}
+_QUERY_GRADIENT = {"QUERIES": 64, "KEYS": 32, "num_warps": 4, "num_stages": 3}
+_KEY_GRADIENT = {"QUERIES": 32, "KEYS": 64, "num_warps": 4, "num_stages": 3}
 
 
 @torch.library.custom_op("flant5::packed_attention", mutates_args=())
@@ -80,6 +83,14 @@ def packed_attention_backward(
         **bias, **shape, **_KEY_GRADIENT,
     )  # fmt: skip
     return *gradients, sums.new_empty(0) if table is None else sums.sum(0).T.contiguous()
+
+
+@register_flop_formula(torch.ops.flant5.packed_attention)
+def _flops(query: Sequence[int], key: Sequence[int], *_: Any, **__: Any) -> int:
+    """As if every query saw every key: so that whoever recomputes activations to save memory holds
+    this for dear, as it is. What pairs cost is counted by `flant5_train.flops`."""
+    num_queries, num_heads, num_channels = query
+    return 4 * num_queries * key[0] * num_heads * num_channels
 
 
 def _reach(table: torch.Tensor | None) -> int:

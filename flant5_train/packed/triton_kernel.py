@@ -85,6 +85,7 @@ def _attend(
     is_causal: bool = False,
 ) -> torch.Tensor:
     query, key, value = (row.squeeze(0).transpose(0, 1).contiguous() for row in rows)
+    attended: torch.Tensor
     attended, _ = packed_attention(
         query,
         key,

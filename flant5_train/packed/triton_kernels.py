@@ -7,6 +7,7 @@ where flex attention would add every score's share atomically.
 
 Each query sees one run of keys, `key_start` to `key_end` (its own pair), and if causal none behind
 itself. Rows are whole blocks of 128. Matrices lie as [rows, heads, channels].
+Of float32 ones, products are made of three in TF32, which is float32 again but for the last bits.
 """
 
 import triton
@@ -59,7 +60,7 @@ def _forward_part(  # type: ignore[no-untyped-def]
     for first in range(low, high, KEYS):
         columns = tl.multiple_of(first, KEYS) + tl.arange(0, KEYS)
         k = tl.load(_tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
-        score = tl.dot(q, tl.trans(k), input_precision="ieee")
+        score = tl.dot(q, tl.trans(k), input_precision="tf32x3")
         distance = columns[None, :] - rows[:, None]
         score = _biased(score, distance, table, far_bias, BIAS, REACH)
         seen = _is_seen(rows[:, None], columns[None, :], start[:, None], end[:, None], IS_CAUSAL)
@@ -72,7 +73,7 @@ def _forward_part(  # type: ignore[no-untyped-def]
         total = total * shrink + tl.sum(weight, 1)
         v = tl.load(_tile(value, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
         result = result * shrink[:, None]
-        result = tl.dot(weight.to(v.dtype), v, result, input_precision="ieee")
+        result = tl.dot(weight.to(v.dtype), v, result, input_precision="tf32x3")
         peak = new_peak
     return result, total, peak
 
@@ -159,13 +160,13 @@ def _query_part(  # type: ignore[no-untyped-def]
         columns = tl.multiple_of(first, KEYS) + tl.arange(0, KEYS)
         k = tl.load(_tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
         v = tl.load(_tile(value, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
-        score = tl.dot(q, tl.trans(k), input_precision="ieee")
+        score = tl.dot(q, tl.trans(k), input_precision="tf32x3")
         distance = columns[None, :] - rows[:, None]
         score = _biased(score, distance, table, far_bias, BIAS, REACH)
         seen = _is_seen(rows[:, None], columns[None, :], start[:, None], end[:, None], IS_CAUSAL)
         weight = tl.where(seen, tl.exp2(score - norm[:, None]), 0.0)
-        ds = weight * (tl.dot(do, tl.trans(v), input_precision="ieee") - delta[:, None])
-        gradient = tl.dot(ds.to(k.dtype), k, gradient, input_precision="ieee")
+        ds = weight * (tl.dot(do, tl.trans(v), input_precision="tf32x3") - delta[:, None])
+        gradient = tl.dot(ds.to(k.dtype), k, gradient, input_precision="tf32x3")
         if BIAS == FAR:
             far_total += tl.sum(ds, 1)
         elif BIAS == NEAR:
@@ -173,7 +174,7 @@ def _query_part(  # type: ignore[no-untyped-def]
             # less what is summed up to its beginning.
             within = tl.arange(0, KEYS)
             is_before = (within[:, None] <= within[None, :]).to(k.dtype)
-            summed = tl.dot(ds.to(k.dtype), is_before, input_precision="ieee")
+            summed = tl.dot(ds.to(k.dtype), is_before, input_precision="tf32x3")
             here = rows[:, None] - first
             totals += _up_to(summed, here + greatest[None, :], KEYS)
             totals -= _up_to(summed, here + least[None, :] - 1, KEYS)
@@ -258,14 +259,14 @@ def _key_part(  # type: ignore[no-untyped-def]
         norm = tl.load(normalizer + head * num_queries + rows)
         delta = tl.load(mean + head * num_queries + rows)
         start, end = tl.load(key_start + rows), tl.load(key_end + rows)
-        score = tl.dot(k, tl.trans(q), input_precision="ieee")
+        score = tl.dot(k, tl.trans(q), input_precision="tf32x3")
         distance = columns[:, None] - rows[None, :]
         score = _biased(score, distance, table, far_bias, BIAS, REACH)
         seen = _is_seen(rows[None, :], columns[:, None], start[None, :], end[None, :], IS_CAUSAL)
         weight = tl.where(seen, tl.exp2(score - norm[None, :]), 0.0)
-        dv = tl.dot(weight.to(do.dtype), do, dv, input_precision="ieee")
-        ds = weight * (tl.dot(v, tl.trans(do), input_precision="ieee") - delta[None, :])
-        dk = tl.dot(ds.to(q.dtype), q, dk, input_precision="ieee")
+        dv = tl.dot(weight.to(do.dtype), do, dv, input_precision="tf32x3")
+        ds = weight * (tl.dot(v, tl.trans(do), input_precision="tf32x3") - delta[None, :])
+        dk = tl.dot(ds.to(q.dtype), q, dk, input_precision="tf32x3")
     return dk, dv
 
 

@@ -22,6 +22,7 @@ from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 from tests.api.sdk_jobs import create, status_of
 from worker.jobs.job import Progress
+from worker.jobs.result_file import keep_result_file
 from worker.jobs.store import JobStore
 from worker.jobs.update import Beat, Claim, NewCheckpoint, NewEvent, Succeeded, Update
 
@@ -100,6 +101,23 @@ def run(store: JobStore, job_id: str) -> Claim:
     assert store.leases.record(claim, update)
     store.leases.record(claim, Update(events=(NewEvent("Saved"),)))
     return claim
+
+
+def test_the_numbers_of_a_job_can_be_downloaded_when_it_has_succeeded(
+    sdk: OpenAI, store: JobStore, settings: ApiSettings
+) -> None:
+    job_id = create(sdk)
+    claim = run(store, job_id)
+    keep_result_file(claim.job, settings.home_directories)
+    assert sdk.fine_tuning.jobs.retrieve(job_id).result_files == []
+    store.leases.finish(claim, Succeeded(f"ft:flant5-demo:flant5::{job_id[-8:]}"))
+    (file_id,) = sdk.fine_tuning.jobs.retrieve(job_id).result_files
+    assert sdk.files.content(file_id).text.startswith("step,epoch,train_loss,")
+    file = sdk.files.retrieve(file_id)
+    assert (file.purpose, file.filename) == ("fine-tune-results", "step_metrics.csv")
+    assert [each.id for each in sdk.files.list(purpose="fine-tune-results")] == [file_id]
+    sdk.files.delete(file_id)
+    assert sdk.fine_tuning.jobs.retrieve(job_id).result_files == []
 
 
 def test_models_whose_ids_hold_slashes_can_be_retrieved(sdk: OpenAI, server_url: str) -> None:

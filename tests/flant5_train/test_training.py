@@ -64,9 +64,19 @@ def test_loss_and_gradient_do_not_depend_on_processes_and_accumulation(
         assert second.eval_rouge_l == pytest.approx(first.eval_rouge_l, rel=1e-9)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("processes", "batching"),
+    [
+        (1, "padded"),
+        (2, "packed"),
+        pytest.param(2, "padded", marks=pytest.mark.stack),
+        pytest.param(1, "bucketed", marks=pytest.mark.stack),
+        pytest.param(2, "bucketed", marks=pytest.mark.stack),
+        pytest.param(1, "packed", marks=pytest.mark.stack),
+    ],
+)
 def test_a_resumed_run_ends_bit_identical_to_an_uninterrupted_one(
-    tiny_model: Path, tmp_path: Path, processes: int
+    tiny_model: Path, tmp_path: Path, processes: int, batching: str
 ) -> None:
     data = some_examples(tmp_path / "talks.json", 30)
     settings = {
@@ -76,6 +86,7 @@ def test_a_resumed_run_ends_bit_identical_to_an_uninterrupted_one(
         "save_steps": 5,
         "per_device_train_batch_size": 4 // processes,
         "save_total_limit": 9,
+        "batching": batching,
     }
     whole = run(tmp_path / "whole", processes=processes, **settings)
     assert whole.exit_code == 0, whole.log

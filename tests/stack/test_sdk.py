@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 
+from flant5_train.progress import DataRead
 from tests.stack.service import EXAMPLES, Service
 
 pytestmark = pytest.mark.stack
@@ -55,8 +56,11 @@ def test_a_bad_file_fails_the_job_with_the_place_and_the_reason(
 
 
 def test_the_sdk_drives_a_job_from_file_to_model(service: Service, client: openai.OpenAI) -> None:
-    with EXAMPLES.open("rb") as content:
-        file = client.files.create(file=content, purpose="fine-tune")
+    upload = client.uploads.upload_file_chunked(
+        file=EXAMPLES, mime_type="application/json", purpose="fine-tune", part_size=100_000
+    )
+    file = upload.file
+    assert file is not None
     job = client.fine_tuning.jobs.create(
         model="flant5-demo",
         training_file=file.id,
@@ -72,6 +76,15 @@ def test_the_sdk_drives_a_job_from_file_to_model(service: Service, client: opena
     assert any("training loss=" in message for message in messages)
     checkpoints = list(client.fine_tuning.jobs.checkpoints.list(job.id))
     assert [checkpoint.step_number for checkpoint in checkpoints] == [3, 2]
+    (result_file,) = done.result_files
+    rows = client.files.content(result_file).text.splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["step", "1", "2", "3"]
+    query = {"model": done.fine_tuned_model, "model_max_length": 64, "wait_seconds": 30}
+    report: Any = client.get(f"/files/{file.id}/report", cast_to=object, options={"params": query})
+    assert (report["tokens"]["counted"], report["is_trainable"]) == ("exact", True)
+    (of_run,) = [each.report for each in service.records(job.id) if isinstance(each, DataRead)]
+    assert report["tokens"]["source_tokens"] == of_run["source_tokens"]
+    assert report["cut"]["truncated_targets"] == of_run["truncated_targets"]
 
 
 def test_a_wrong_hyperparameter_is_named(client: openai.OpenAI) -> None:

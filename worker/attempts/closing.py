@@ -10,8 +10,9 @@ from worker.attempts.result import keep_ends, write_result
 from worker.causes.outcome import Interrupted
 from worker.causes.retry import Retry
 from worker.context import WorkerContext
-from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.update import Claim, Loss, Outcome
+from worker.jobs.errors import StorageFullError, StoreUnavailableError
+from worker.jobs.result_file import FILENAME, keep_result_file
+from worker.jobs.update import Claim, Loss, Outcome, Succeeded
 
 LOST = Loss(FailureCode.WORKER_LOST.value)
 
@@ -31,6 +32,8 @@ class Closing:
 
     def finish(self, outcome: Outcome) -> None:
         """Says the end on disk first, then in Redis, after everything that came before it."""
+        if isinstance(outcome, Succeeded):
+            self._keep_result_file()
         try:
             write_result(self._run_directory.result, outcome, epoch=self._claim.epoch)
         except OSError:
@@ -51,6 +54,15 @@ class Closing:
         if status.is_final:
             home = self._context.settings.home_directories
             keep_ends(self._context.store, home, (self._job.id,))
+
+    def _keep_result_file(self) -> None:
+        """Before the end is on disk: a job that succeeded has its numbers, whoever tells the
+        store."""
+        try:
+            keep_result_file(self._job, self._context.settings.home_directories)
+        except (OSError, StorageFullError):
+            # Its model is worth more than that.
+            logger.exception("job %s: no %s", self._job.id, FILENAME)
 
     def _pump_rest(self) -> None:
         """The end of the log is what people look for: it must be in before the job ends."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from flant5_train.progress import (
+    BatchesPlanned,
     BestChosen,
     CheckpointSaved,
     DataRead,
@@ -114,6 +115,15 @@ def _(record: FileEncoding) -> str:
 @_message.register
 def _(record: DataRead) -> str:
     return f"The {record.split} conversations are encoded"
+
+
+@_message.register
+def _(record: BatchesPlanned) -> str:
+    return (
+        f"Planned {record.num_micro_batches} {record.batching} micro-batches per epoch: "
+        f"{record.source_fill:.0%} of the source and {record.target_fill:.0%} of the target "
+        "tokens are no padding"
+    )
 
 
 @_message.register

@@ -4,32 +4,30 @@ HOME/files/<file-id>/content      the bytes, as they came
 HOME/files/<file-id>/meta.json    what is known about them; written last: its existence means that
                                   the file is complete
 
-A file id is `file-`, 13 digits that grow with time, 13 random ones. Names sort by age, so a page
-of the newest files needs no look into any other.
+Names sort by age, so a page of the newest files needs no look into any other.
 """
 
-import errno
 import os
-import re
-import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from worker.jobs.aged_id import AgedId
 from worker.jobs.data_root import path_under
 from worker.jobs.durable import TooManyBytesError, sync_directory, write_chunks, write_whole
-from worker.jobs.errors import InvalidRequestError, NotFoundError, StorageFullError
+from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.events import Page
 from worker.jobs.home import Home
+from worker.jobs.room import room_for
 
 MAX_FILENAME_LENGTH = 255
 
-_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
-_FILE_ID = re.compile(rf"file-[{_DIGITS}]{{26}}")
+FILE_IDS = AgedId("file-")
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
 
@@ -46,6 +44,24 @@ class StoredFile(BaseModel):
     created_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that is to be; its name was checked."""
+
+    id: str
+    filename: str
+    purpose: str
+
+
+def check_filename(filename: str, *, param: str) -> None:
+    """Raises InvalidRequestError when a file can't have this name."""
+    if len(filename) > MAX_FILENAME_LENGTH:
+        raise InvalidRequestError(
+            f"the file name has {len(filename)} characters; at most {MAX_FILENAME_LENGTH} are kept",
+            param=param,
+        )
+
+
 class FileStore:
     """The files under HOME/files and, by relative path, those under the data root."""
 
@@ -56,46 +72,53 @@ class FileStore:
     def create(
         self, chunks: Iterable[bytes], *, filename: str, purpose: str, max_bytes: int
     ) -> StoredFile:
+        """A new file of `chunks`; raises as `write` does."""
+        check_filename(filename, param="file")
+        new = NewFile(id=FILE_IDS.new(), filename=filename, purpose=purpose)
+        return self.write(new, chunks=chunks, max_bytes=max_bytes)
+
+    def write(self, new: NewFile, *, chunks: Iterable[bytes], max_bytes: int) -> StoredFile:
         """Write `chunks` to disk; when this returns the file survives a power cut.
 
-        Raises InvalidRequestError when there are more than `max_bytes` bytes or the name is
-        longer than 255 characters, StorageFullError when the disk is; nothing of it stays then.
+        Raises InvalidRequestError when there are more than `max_bytes` bytes, StorageFullError
+        when the disk is, and what `chunks` raises; nothing of it stays then.
         """
-        if len(filename) > MAX_FILENAME_LENGTH:
-            raise InvalidRequestError(
-                f"the file name has {len(filename)} characters; at most "
-                f"{MAX_FILENAME_LENGTH} are kept",
-                param="file",
-            )
-        file_id = _new_id()
-        directory = self._root / file_id
-        directory.mkdir(parents=True)
-        try:
-            num_bytes = write_chunks(directory / "content", chunks, max_bytes=max_bytes)
-            stored = StoredFile(
-                id=file_id,
-                filename=filename,
-                purpose=purpose,
-                num_bytes=num_bytes,
-                created_at=time.time(),
-            )
-            write_whole(directory / "meta.json", stored.model_dump_json(indent=2) + "\n")
-        except BaseException as error:
-            shutil.rmtree(directory)
-            if isinstance(error, TooManyBytesError):
-                raise InvalidRequestError(
-                    f"the file is larger than {max_bytes} bytes, the limit of this server",
-                    param="file",
-                ) from error
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFullError(f"no room for the file: {error.strerror}") from error
-            raise
+        directory = self._root / new.id
+        with room_for("the file"):
+            directory.mkdir(parents=True)
+            try:
+                num_bytes = write_chunks(directory / "content", chunks, max_bytes=max_bytes)
+                stored = StoredFile(
+                    id=new.id,
+                    filename=new.filename,
+                    purpose=new.purpose,
+                    num_bytes=num_bytes,
+                    created_at=time.time(),
+                )
+                write_whole(directory / "meta.json", stored.model_dump_json(indent=2) + "\n")
+            except BaseException as error:
+                shutil.rmtree(directory)
+                if isinstance(error, TooManyBytesError):
+                    raise InvalidRequestError(
+                        f"the file is larger than {max_bytes} bytes, the limit of this server",
+                        param="file",
+                    ) from error
+                raise
         sync_directory(self._root)
         return stored
 
+    def find(self, file_id: str) -> StoredFile | None:
+        """As `get`, for an id of ours that need not be that of a file."""
+        return self._read(file_id)
+
+    def clear(self, file_id: str) -> None:
+        """Remove what a write that was killed left under an id of ours. Only for those who know
+        that nobody writes it now."""
+        shutil.rmtree(self._root / file_id, ignore_errors=True)
+
     def get(self, file_id: str) -> StoredFile:
         """What is known about a file; NotFoundError when there is none of that id."""
-        if not _FILE_ID.fullmatch(file_id):
+        if not FILE_IDS.matches(file_id):
             raise NotFoundError(f"no file {file_id!r}; a file id is 'file-' and 26 characters")
         stored = self._read(file_id)
         if stored is None:
@@ -111,7 +134,7 @@ class FileStore:
         purpose: str | None = None,
     ) -> Page[StoredFile]:
         """Files by age, newest first unless `order` is "asc". `after` need not exist any more."""
-        if after is not None and not _FILE_ID.fullmatch(after):
+        if after is not None and not FILE_IDS.matches(after):
             raise InvalidRequestError(f"{after!r} is not a file id", param="after")
         found: list[StoredFile] = []
         for file_id in self._ids(after=after, order=order):
@@ -157,7 +180,7 @@ class FileStore:
         even by a link. Raises NotFoundError when there is no such file, InvalidRequestError when
         the reference is neither.
         """
-        if _FILE_ID.fullmatch(reference):
+        if FILE_IDS.matches(reference):
             return self.content_path(reference).resolve()
         if self._data_root is None:
             raise NotFoundError(
@@ -168,7 +191,7 @@ class FileStore:
 
     def _ids(self, *, after: str | None, order: Literal["asc", "desc"]) -> Iterator[str]:
         names = os.listdir(self._root) if self._root.is_dir() else []
-        for name in sorted(filter(_FILE_ID.fullmatch, names), reverse=order == "desc"):
+        for name in sorted(filter(FILE_IDS.matches, names), reverse=order == "desc"):
             if after is None or (name < after if order == "desc" else name > after):
                 yield name
 
@@ -178,17 +201,3 @@ class FileStore:
         except FileNotFoundError:
             return None
         return StoredFile.model_validate_json(text)
-
-
-def _new_id() -> str:
-    """
-    >>> _FILE_ID.fullmatch(_new_id()) is not None
-    True
-    """
-    age = time.time_ns()
-    digits = []
-    for _ in range(13):
-        age, digit = divmod(age, len(_DIGITS))
-        digits.append(_DIGITS[digit])
-    noise = (secrets.choice(_DIGITS) for _ in range(13))
-    return "file-" + "".join(reversed(digits)) + "".join(noise)

@@ -1,6 +1,7 @@
 """Where things lie under `FLANT5_HOME`.
 
 files/<file-id>/       an uploaded file and what is known about it
+uploads/<upload-id>/   the parts of a file that is still coming
 jobs/<job-id>/         one run directory per job
 models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
@@ -91,6 +92,10 @@ class Home:
     @property
     def files(self) -> Path:
         return self.root / "files"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
 
     @property
     def models(self) -> Path:

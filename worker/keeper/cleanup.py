@@ -1,4 +1,5 @@
-"""What is old goes, by the policy of the settings: checkpoints, failed and cancelled jobs, cache.
+"""What is old goes: parts of uploads that have ended; by the policy of the settings checkpoints,
+failed and cancelled jobs, cache.
 
 The keeper does it every few minutes, a small portion per round. For jobs the store decides: it
 refuses unless a job has ended so long ago, in the same step that takes the job, or the list of
@@ -18,6 +19,7 @@ from worker.jobs.errors import InvalidRequestError
 from worker.jobs.job import Job, model_id
 from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
+from worker.jobs.old_uploads import remove_old_uploads
 from worker.jobs.store import JobStore
 from worker.keeper.cache_cleanup import remove_unused
 from worker.lock import LockedError, take_lock
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cleanup:
-    """Does nothing unless the settings ask for it."""
+    """Of jobs and the cache nothing goes unless the settings ask for it."""
 
     def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
         self._store = store
@@ -60,6 +62,7 @@ class Cleanup:
             raise
 
     def _work(self) -> Iterator[None]:
+        yield from self._remove_old_uploads()
         for job_id in self._store.ended.forgotten():
             self._finish_forgetting(job_id)
             yield
@@ -78,6 +81,12 @@ class Cleanup:
                     yield
         if self._cache_seconds:
             yield from remove_unused(self._home.cache, seconds=self._cache_seconds)
+
+    def _remove_old_uploads(self) -> Iterator[None]:
+        for upload_id in remove_old_uploads(self._home.uploads):
+            if upload_id:
+                logger.info("%s has ended: what was left of it is removed", upload_id)
+            yield
 
     def _all_jobs(self) -> Iterator[Job | None]:
         """None after each page."""

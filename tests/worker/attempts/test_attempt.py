@@ -10,8 +10,10 @@ from pydantic import SecretStr
 from tests.worker.scenes import is_alive, queued_job, wait_until
 from tests.worker.workshop import Workshop, open_workshop
 from worker.attempts.result import read_result, write_result
+from worker.jobs.files import FileStore
 from worker.jobs.job import JobError, model_id
 from worker.jobs.life import Status
+from worker.jobs.result_file import result_file_id
 from worker.jobs.update import Succeeded
 from worker.processes.launch import HELD_LOCKS, TRAINER_MARK, WORKER_PROCESS
 
@@ -28,6 +30,24 @@ def test_a_job_is_trained_to_its_model(workshop: Workshop) -> None:
         "output/checkpoint-4"
     ]
     assert workshop.store.models.job_of(job.fine_tuned_model) == job.id
+
+
+def test_the_numbers_of_a_job_that_succeeded_are_a_file(workshop: Workshop) -> None:
+    job = workshop.run(workshop.new_job(max_steps=3).id)
+    files = FileStore(workshop.settings.home_directories, None)
+    (file,) = files.list(after=None, limit=9, purpose="fine-tune-results").items
+    assert file.id == result_file_id(job)
+    rows = files.content_path(file.id).read_text().splitlines()
+    assert rows[0].startswith("step,epoch,train_loss,")
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3"]
+
+
+def test_a_job_whose_numbers_can_not_be_kept_succeeds_all_the_same(workshop: Workshop) -> None:
+    # A file where the directory of all files should be.
+    files = workshop.settings.home_directories.files
+    files.parent.mkdir(exist_ok=True)
+    files.write_text("")
+    assert workshop.run(workshop.new_job(max_steps=3).id).status is Status.SUCCEEDED
 
 
 def test_the_events_tell_the_story_in_plain_words(workshop: Workshop) -> None:

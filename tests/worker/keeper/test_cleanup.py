@@ -10,12 +10,30 @@ from redis import Redis
 from tests.worker.keeper.attic import AGE_DAYS, ALL_FILES, OUTCOMES, Attic, cache_entry
 from tests.worker.scenes import claimed_job, queued_job, spec
 from worker.jobs import keys
+from worker.jobs.files import FileStore
 from worker.jobs.history import JobHistory
 from worker.jobs.job import model_id
 from worker.jobs.life import Status
 from worker.jobs.models import ModelCatalog
+from worker.jobs.upload import AnnouncedFile
+from worker.jobs.upload_directory import UploadDirectory
+from worker.jobs.uploads import UploadLimits, UploadStore
 from worker.keeper.cleanup import DAY_SECONDS
 from worker.lock import take_lock
+
+
+def test_the_parts_of_an_upload_that_ended_go_without_a_policy(attic: Attic) -> None:
+    home = attic.settings().home_directories
+    limits = UploadLimits(max_bytes=9, seconds=60)
+    store = UploadStore(home, FileStore(home, None), limits)
+    announced = AnnouncedFile(filename="a", purpose="fine-tune", mime_type="a", num_bytes=1)
+    uploads = [store.create(announced, owner="") for _ in range(2)]
+    for upload in uploads:
+        store.add_part(upload.id, owner="", chunks=[b"x"])
+    expired = UploadDirectory(home.uploads / uploads[0].id)
+    expired.write(uploads[0].model_copy(update={"expires_at": uploads[0].created_at}))
+    attic.clean()
+    assert [len(store.parts(upload.id, owner="")) for upload in uploads] == [0, 1]
 
 
 def test_without_a_policy_everything_is_kept(attic: Attic, tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""`flant5 data check`: what a conversation file holds and what is wrong with it."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from api.cli.client import Client, Json
+from api.cli.data_view import show_report
+from api.cli.errors import CommandError, reported
+from api.cli.jobs import AsJson
+from api.cli.printing import print_json
+from api.cli.settings import ClientSettings
+
+_FILE_ID = re.compile(r"file-[0-9a-z]{26}")
+_REPORTED = (0, 1)
+_FAILED = 2
+_POLL_SECONDS = 1.0
+_WAIT_SECONDS = 20
+
+app = typer.Typer(no_args_is_help=True, help="Conversation files.")
+
+Tokens = Annotated[int | None, typer.Option(min=8, max=65536)]
+
+
+@app.command("check")
+def check(
+    file: Annotated[str, typer.Argument(help="A local file, or the id of an uploaded one.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Base model whose vocabulary counts the tokens: a directory or a name."),
+    ] = None,
+    model_max_length: Annotated[int, typer.Option(min=32, max=65536, help="Of both sides.")] = 2048,
+    max_source_length: Tokens = None,
+    max_target_length: Tokens = None,
+    tokenization: Annotated[str, typer.Option(help="lossless or fastchat.")] = "lossless",
+    skip_bad_records: Annotated[
+        bool, typer.Option("--skip-bad-records", help="As on_bad_record=skip leaves them out.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check conversations row by row; a local file needs no server. Exit code 1 when no job takes
+    the file."""
+    with reported(as_json=as_json):
+        if tokenization not in ("lossless", "fastchat"):
+            raise CommandError(f"--tokenization {tokenization}: expected lossless or fastchat")
+        settings: dict[str, str | int | None] = {
+            "model": model,
+            "model_max_length": model_max_length,
+            "max_source_length": max_source_length,
+            "max_target_length": max_target_length,
+            "tokenization": tokenization,
+            "on_bad_record": "skip" if skip_bad_records else "fail",
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        report = _report(file, given)
+        if as_json:
+            print_json(report)
+        else:
+            show_report(report)
+        if not report["is_trainable"]:
+            raise typer.Exit(1)
+
+
+def _report(file: str, settings: dict[str, str | int]) -> Json:
+    with Console(stderr=True).status(f"reading {file}"):
+        if not Path(file).is_file() and _FILE_ID.fullmatch(file):
+            with Client(ClientSettings()) as client:
+                return _of_the_server(client, file, settings)
+        return _of_a_local_file(Path(file), settings)
+
+
+def _of_the_server(client: Client, file_id: str, settings: dict[str, str | int]) -> Json:
+    while True:
+        query = {**settings, "wait_seconds": _WAIT_SECONDS}
+        report = client.get(f"/files/{file_id}/report", query)
+        if report["status"] == "completed":
+            return report
+        time.sleep(_POLL_SECONDS)
+
+
+def _of_a_local_file(path: Path, settings: dict[str, str | int]) -> Json:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "flant5_train.file_report", *options, "--", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode in _REPORTED and done.stdout:
+        report: Json = json.loads(done.stdout)
+        return report
+    if done.returncode == _FAILED and done.stdout:
+        raise CommandError(json.loads(done.stdout)["message"])
+    raise CommandError(
+        f"the check ended with exit code {done.returncode}: {done.stderr.strip()[-1000:]}"
+    )

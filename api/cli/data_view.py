@@ -1,0 +1,107 @@
+"""A report on a file, for people."""
+
+import typer
+
+from api.cli.client import Json
+from api.cli.printing import print_table, size
+
+
+def show_report(report: Json) -> None:
+    print_table(("FIELD", "VALUE"), _summary(report))
+    if report["pairs"]:
+        typer.echo()
+        print_table(("TOKENS UP TO", "QUESTIONS", "ANSWERS"), _histogram(report))
+        typer.echo()
+        columns = ("LIMIT", "QUESTIONS CUT", "ANSWERS CUT", "TOKENS LOST")
+        others = [cut for cut in report["other_limits"] if cut != report["cut"]]
+        print_table(columns, [_cut(cut) for cut in (report["cut"], *others)])
+    if report["repeats"]["listed"]:
+        typer.echo()
+        rows = [
+            (_number(each["record"]), _number(each["line"]), _number(each["first_record"]))
+            for each in report["repeats"]["listed"]
+        ]
+        print_table(("REPEATING RECORD", "LINE", "OF RECORD"), rows)
+    for title in ("problems", "warnings"):
+        _show_problems(title, report[title])
+
+
+def _summary(report: Json) -> list[tuple[str, str]]:
+    tokens, repeats = report["tokens"], report["repeats"]
+    left_out = (f"{count} x {reason}" for reason, count in report["left_out"].items())
+    counted = tokens["counted"] + (f" ({tokens['note']})" if tokens["note"] else "")
+    rows = [
+        ("file", f"{_plain(report['file'])}, {size(report['bytes'])}"),
+        ("can be trained on", "yes" if report["is_trainable"] else "no"),
+        ("records", f"{report['records']}, {report['conversations']} of them without a problem"),
+        ("pairs", str(report["pairs"])),
+        ("left out", ", ".join(left_out)),
+        (
+            "tokens of an epoch",
+            f"{tokens['source_tokens']} read, {tokens['target_tokens']} learned",
+        ),
+        ("tokens are", counted),
+        ("repeats", f"{repeats['num_repeats']}" if repeats["num_repeats"] else ""),
+        ("problems", _counts(report["problems"])),
+        ("warnings", _counts(report["warnings"])),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _counts(problems: Json) -> str:
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in problems["by_kind"].items())
+    return f"{problems['num_problems']}: {kinds}" if kinds else ""
+
+
+def _histogram(report: Json) -> list[tuple[str, str, str]]:
+    sides = [
+        {bucket["up_to"]: bucket["pairs"] for bucket in report[side]["histogram"]}
+        for side in ("source_lengths", "target_lengths")
+    ]
+    sources, targets = sides
+    return [
+        (str(up_to), str(sources.get(up_to, 0)), str(targets.get(up_to, 0)))
+        for up_to in sorted(sources | targets)
+    ]
+
+
+def _cut(cut: Json) -> tuple[str, ...]:
+    source, target = cut["max_source_length"], cut["max_target_length"]
+    return (
+        str(source) if source == target else f"{source} / {target}",
+        str(cut["truncated_sources"]),
+        str(cut["truncated_targets"]),
+        str(cut["source_tokens_lost"] + cut["target_tokens_lost"]),
+    )
+
+
+def _show_problems(title: str, problems: Json) -> None:
+    if not problems["listed"]:
+        return
+    typer.echo()
+    rows = [
+        (
+            _number(each["record"]),
+            _number(each["line"]),
+            _plain(each["field"] or ""),
+            _plain(each["found"]),
+            _plain(each["expected"] or ""),
+        )
+        for each in problems["listed"]
+    ]
+    print_table(("RECORD", "LINE", "FIELD", "FOUND", "EXPECTED"), rows)
+    if (rest := problems["num_problems"] - len(rows)) > 0:
+        typer.echo(f"and {rest} more {title}")
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _plain(text: str) -> str:
+    """Without what would move the cursor of a terminal: it comes from somebody's file.
+
+    >>> _plain("a\\x1b[2Jb")
+    'a\ufffd[2Jb'
+    """
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)

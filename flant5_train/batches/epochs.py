@@ -1,0 +1,97 @@
+"""An epoch's micro-batches, in the order in which they are run; as many in every epoch."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from flant5_train.batches.dealing import StepShape, dealt, split_up
+from flant5_train.batches.micro_batch import MicroBatches, Pairs
+from flant5_train.batches.padded import padded_batches
+from flant5_train.batches.work import Work
+
+_TRIES = 8
+
+
+class Epochs(Protocol):
+    """The epochs of a run; planned when they are asked for, each as often as one likes."""
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Of each epoch; a multiple of what an optimizer step has."""
+
+    def micro_batches(self, epoch: int) -> MicroBatches:
+        """Of epoch 0, 1, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Random orders of so many pairs, the same whenever they are asked for."""
+
+    num_pairs: int
+    seed: int
+
+    def permutation(self, *key: int) -> Pairs:
+        return self.generator(*key).permutation(self.num_pairs)
+
+    def generator(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *key])
+
+
+class RandomEpochs:
+    """Groups of a random order as they come."""
+
+    def __init__(self, order: Order, shape: StepShape, *, num_pairs: int) -> None:
+        self._order = order
+        self._shape = shape
+        self._num_pairs = num_pairs
+        self.num_micro_batches = len(self.micro_batches(0))
+
+    def micro_batches(self, epoch: int) -> MicroBatches:
+        pairs = self._order.permutation(epoch)
+        per_step = self._shape.num_micro_batches
+        return padded_batches(pairs, num_pairs=self._num_pairs, per_step=per_step)
+
+
+class GroupedEpochs:
+    """Groups of pairs that fit together, dealt so that processes have equal work.
+
+    How many groups there are depends on the order by a few in a thousand. The number of steps has
+    to be known before the later epochs are planned, though; so each epoch has as many micro-batches
+    as the first one and one in a thousand: if it has fewer groups, some are halved; if it has more,
+    another order is tried, and in the end the groups of the first epoch are used again.
+    """
+
+    def __init__(
+        self, order: Order, shape: StepShape, *, work: Work, group: Callable[[Pairs], MicroBatches]
+    ) -> None:
+        self._order = order
+        self._shape = shape
+        self._work = work
+        self._group = group
+        self._first = self._groups(0, 0)
+        per_step = shape.num_micro_batches
+        wanted = len(self._first) + len(self._first) // 1000
+        self.num_micro_batches = -(-wanted // per_step) * per_step
+
+    def micro_batches(self, epoch: int) -> MicroBatches:
+        groups = next(
+            groups for groups in self._attempts(epoch) if len(groups) <= self.num_micro_batches
+        )
+        groups = split_up(groups, num=self.num_micro_batches, work=self._work)
+        return dealt(
+            groups,
+            self._work.costs(groups),
+            num_processes=self._shape.num_processes,
+            rng=self._order.generator(epoch, _TRIES),
+        )
+
+    def _attempts(self, epoch: int) -> Iterator[MicroBatches]:
+        if epoch > 0:
+            for attempt in range(_TRIES):
+                yield self._groups(epoch, attempt)
+        yield self._first
+
+    def _groups(self, epoch: int, attempt: int) -> MicroBatches:
+        return self._group(self._order.permutation(epoch, attempt))

@@ -1,0 +1,141 @@
+"""The batch plan of a whole run: a function of the pairs' lengths and the settings, the same on
+every process and after every resume."""
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from flant5_train.batches.bucketed import bucketed_batches, capacity_for
+from flant5_train.batches.capacity import Capacity, mean_capacity, row_capacity
+from flant5_train.batches.cost import Cost, estimated_cost
+from flant5_train.batches.dealing import StepShape, straggler
+from flant5_train.batches.epochs import Epochs, GroupedEpochs, Order, RandomEpochs
+from flant5_train.batches.lengths import PairLengths
+from flant5_train.batches.micro_batch import MicroBatches, Pairs
+from flant5_train.batches.packed import packed_batches
+from flant5_train.batches.plan_report import LargestBatch, PlanReport
+from flant5_train.batches.work import PackedWork, PaddedWork, Work
+from flant5_train.config import Batching
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What a plan depends on beside the lengths."""
+
+    batching: Batching
+    num_pairs: int
+    """Of a micro-batch: `per_device_train_batch_size`; the mean when bucketed or packed."""
+    shape: StepShape
+    num_epochs: float
+    max_steps: int
+    """-1 leaves the end to `num_epochs`."""
+    seed: int
+
+
+class RunPlan:
+    """Which pairs each process trains on, step by step. Every pair is trained on once per epoch,
+    and the end of an epoch is the end of a step."""
+
+    def __init__(
+        self, lengths: PairLengths, settings: PlanSettings, *, cost: Cost = estimated_cost
+    ) -> None:
+        self.lengths = lengths
+        self.settings = settings
+        self.row_capacity: Capacity | None = None
+        """Of a packed row."""
+        if settings.batching == "packed":
+            self.row_capacity = row_capacity(lengths, num_pairs=settings.num_pairs)
+        self._work = _work(lengths, cost, self.row_capacity)
+        self._epochs = _epochs(lengths, settings, self._work)
+        self._planned: tuple[int, MicroBatches] | None = None
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Of an epoch, over all processes."""
+        return self._epochs.num_micro_batches
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.num_micro_batches // self.settings.shape.num_micro_batches
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the run."""
+        if self.settings.max_steps > 0:
+            return self.settings.max_steps
+        return math.ceil(self.settings.num_epochs * self.steps_per_epoch)
+
+    @property
+    def fingerprint(self) -> int:
+        """32 bits; other ones for another plan."""
+        first = self.micro_batches(0)
+        return zlib.crc32(first.pairs.tobytes(), zlib.crc32(first.offsets.tobytes()))
+
+    def micro_batches(self, epoch: int) -> MicroBatches:
+        """Of all processes, in the order in which they are run (see `dealing`)."""
+        if self._planned is None or self._planned[0] != epoch:
+            self._planned = epoch, self._epochs.micro_batches(epoch)
+        return self._planned[1]
+
+    def share(self, epoch: int, *, process: int) -> Iterator[Pairs]:
+        """The micro-batches of one process; an empty one stands for a pair without loss."""
+        batches = self.micro_batches(epoch)
+        for index in range(process, len(batches), self.settings.shape.num_processes):
+            yield batches[index]
+
+    def report(self) -> PlanReport:
+        """Of the first epoch, but for the largest micro-batch."""
+        batches = self.micro_batches(0)
+        tokens = self._work.tokens(batches)
+        return PlanReport(
+            batching=self.settings.batching,
+            num_steps=self.num_steps,
+            num_micro_batches=self.num_micro_batches,
+            source_fill=float(self.lengths.source.sum() / tokens.source.sum()),
+            target_fill=float(self.lengths.target.sum() / tokens.target.sum()),
+            straggler=straggler(
+                self._work.costs(batches), num_processes=self.settings.shape.num_processes
+            ),
+            largest=self.largest,
+        )
+
+    @cached_property
+    def largest(self) -> LargestBatch:
+        """The micro-batch with the most work. Random ones differ a lot: it is looked for in all
+        epochs. The others come close to their limit in every epoch: the first one will do."""
+        is_random = self.settings.batching == "padded"
+        num_epochs = math.ceil(self.num_steps / self.steps_per_epoch) if is_random else 1
+        found = (self._largest_of(self._epochs.micro_batches(epoch)) for epoch in range(num_epochs))
+        return max(found, key=lambda costly: costly[0])[1]
+
+    def _largest_of(self, batches: MicroBatches) -> tuple[int, LargestBatch]:
+        costs = self._work.costs(batches)
+        index = int(costs.argmax())
+        longest = batches.longest(self.lengths)
+        tokens = self._work.tokens(batches)
+        return int(costs[index]), LargestBatch(
+            pairs=tuple(batches[index].tolist()),
+            longest_source=int(longest.source[index]),
+            longest_target=int(longest.target[index]),
+            padded_tokens=int(tokens.source[index] + tokens.target[index]),
+        )
+
+
+def _work(lengths: PairLengths, cost: Cost, row: Capacity | None) -> Work:
+    return PaddedWork(lengths, cost) if row is None else PackedWork(lengths, cost, row)
+
+
+def _epochs(lengths: PairLengths, settings: PlanSettings, work: Work) -> Epochs:
+    order = Order(len(lengths), settings.seed)
+    size = settings.num_pairs
+    if settings.batching == "padded":
+        return RandomEpochs(order, settings.shape, num_pairs=size)
+    if isinstance(work, PackedWork):
+        group = partial(packed_batches, lengths=lengths, capacity=work.capacity)
+    else:
+        mean = mean_capacity(lengths, num_pairs=size)
+        capacity = capacity_for(lengths, mean, num_pairs=size)
+        group = partial(bucketed_batches, lengths=lengths, capacity=capacity)
+    return GroupedEpochs(order, settings.shape, work=work, group=group)

@@ -1,0 +1,88 @@
+"""The plan as a torch data loader: each process draws its own micro-batches and no others."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from flant5_train.batches.run_plan import RunPlan
+from flant5_train.loss import IGNORED
+
+Example = dict[str, torch.Tensor]
+
+_FILLER = -1
+
+
+class Pairs(Protocol):
+    """Examples by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Example: ...
+
+
+class PairsAndFiller(Dataset[Example]):
+    """The pairs, and under -1 the filler: one of them, with labels that carry no loss and so no
+    gradient."""
+
+    def __init__(self, pairs: Pairs, *, filler: int) -> None:
+        self._pairs = pairs
+        self._filler = filler
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Example:
+        if index != _FILLER:
+            return self._pairs[index]
+        pair = self._pairs[self._filler]
+        return pair | {"labels": torch.full_like(pair["labels"], IGNORED)}
+
+
+class Share(Sampler[list[int]]):
+    """One process's micro-batches of one epoch, which `set_epoch` chooses."""
+
+    def __init__(self, plan: RunPlan, *, process: int) -> None:
+        self._plan = plan
+        self._process = process
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._plan.num_micro_batches // self._plan.settings.shape.num_processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for pairs in self._plan.share(self._epoch, process=self._process):
+            yield pairs.tolist() or [_FILLER]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatches:
+    """What a run is trained on, as tensors."""
+
+    plan: RunPlan
+    pairs: Pairs
+    """As many as the plan's lengths."""
+    collate: Callable[[Sequence[Example]], dict[str, torch.Tensor]]
+
+    def share(self, process: int) -> Share:
+        return Share(self.plan, process=process)
+
+    def loader(self, share: Share, **how: Any) -> DataLoader[Example]:
+        """`how`: with how many workers and the like, in the words of torch's DataLoader."""
+        return DataLoader(
+            PairsAndFiller(self.pairs, filler=self.plan.lengths.shortest),
+            batch_sampler=share,
+            collate_fn=self.collate,
+            # Its own: the global one draws the dropout, which must not depend on resuming.
+            generator=torch.Generator(),
+            **how,
+        )
+
+    def largest(self) -> dict[str, torch.Tensor]:
+        """The micro-batch with the most work."""
+        return self.collate([self.pairs[pair] for pair in self.plan.largest.pairs])

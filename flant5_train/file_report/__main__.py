@@ -1,0 +1,59 @@
+"""`python -m flant5_train.file_report FILE`: prints the report as one JSON document.
+
+exit code 0: a job takes the file; 1: it does not; 2: it could not be looked at, and standard output
+is a Failure (`flant5_train.failure`)
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import get_args
+
+from flant5_train.config import Hyperparameters, OnBadRecord
+from flant5_train.failure import Failure
+from flant5_train.file_report.examination import Question, examine
+from flant5_train.file_report.tokens import Tokenization
+from flant5_train.place import DataError
+from flant5_train.process import die_with_parent, leave_the_cores_to_others
+
+_DEFAULTS = Hyperparameters()
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    both = arguments.model_max_length
+    question = Question(
+        max_source_length=arguments.max_source_length or both,
+        max_target_length=arguments.max_target_length or both,
+        model=arguments.model,
+        tokenization=arguments.tokenization,
+        on_bad_record=arguments.on_bad_record,
+    )
+    try:
+        report = examine(arguments.file, question)
+    except DataError as error:
+        failure = Failure(code=error.code, message=str(error))
+        sys.stdout.write(failure.model_dump_json() + "\n")
+        return 2
+    sys.stdout.write(report.model_dump_json() + "\n")
+    return 0 if report.is_trainable else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m flant5_train.file_report")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--model", help="a directory or a hub name")
+    parser.add_argument(
+        "--tokenization", choices=get_args(Tokenization), default=_DEFAULTS.tokenization
+    )
+    parser.add_argument("--model-max-length", type=int, default=_DEFAULTS.model_max_length)
+    parser.add_argument("--max-source-length", type=int)
+    parser.add_argument("--max-target-length", type=int)
+    parser.add_argument("--on-bad-record", type=OnBadRecord, default=OnBadRecord.FAIL)
+    return parser
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    leave_the_cores_to_others()
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Tokens counted as training will count them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from flant5_train.encoder import LosslessEncoder, TextEncoder, encoder_for
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.lossless import LosslessPieces, extend_vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderCounter:
+    """Encodes and counts."""
+
+    encoder: TextEncoder
+    note: None = None
+    counted: Literal["exact", "estimated"] = "exact"
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.encoder.encode(texts)]
+
+    def num_end_tokens(self, *, is_bare: bool) -> int:
+        return int(self.encoder.num_end_tokens(np.array([is_bare]))[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """What of a tokenizer the encoder needs; a whole one would load all of transformers."""
+
+    pieces: LosslessPieces
+    fingerprint: str
+
+
+def lossless_counter(vocabulary: Path) -> EncoderCounter:
+    """Raises TrainingError when the file is no T5 vocabulary, OSError when it can't be read."""
+    try:
+        model = extend_vocabulary(vocabulary.read_bytes())
+    except DecodeError as error:
+        message = f"{vocabulary} is no sentencepiece model"
+        raise TrainingError(FailureCode.BAD_MODEL, message, param="model") from error
+    fingerprint = hashlib.sha256(model).hexdigest()
+    return EncoderCounter(LosslessEncoder(_Vocabulary(LosslessPieces(model), fingerprint)))
+
+
+def fastchat_counter(model: str) -> EncoderCounter:
+    """Raises TrainingError when the model has no vocabulary that can be read."""
+    from flant5_train.tokenizer import load_tokenizer
+
+    return EncoderCounter(encoder_for(load_tokenizer(model, tokenization="fastchat")))

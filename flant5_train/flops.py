@@ -1,0 +1,90 @@
+"""What a step of training costs: floating-point operations of the model, from lengths alone.
+
+Neither torch nor numpy is imported here, so that whoever plans a run can count without them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import Any, Self
+
+_TRAINING = 3
+"""A training step costs a forward pass and a backward pass of twice its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The sizes of a Flan-T5: gated feed-forward layers, an output layer of its own."""
+
+    d_model: int
+    d_kv: int
+    num_heads: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: int
+    vocab_size: int
+    """Rows of the embedding and of the output layer."""
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """The shape that a configuration names, transformers' T5Config or one like it."""
+        return cls(**{name: getattr(config, name) for name in cls.__slots__})
+
+    @property
+    def attention_width(self) -> int:
+        """All heads side by side; in Flan-T5 not always `d_model`."""
+        return self.num_heads * self.d_kv
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Sums over pairs, S a pair's source length and T its target length: all that the cost of
+    training on them depends on. Works add up; exact integers, however many pairs."""
+
+    sources: int = 0
+    targets: int = 0
+    squared_sources: int = 0
+    squared_targets: int = 0
+    products: int = 0
+
+    @classmethod
+    def of(cls, source_lengths: Iterable[int], target_lengths: Iterable[int]) -> Self:
+        """Of real tokens, padding not counted; pairs in a packed row count each for itself.
+
+        >>> Work.of([3, 5], [2, 4])
+        Work(sources=8, targets=6, squared_sources=34, squared_targets=20, products=26)
+        """
+        # int(), because an array's own integers may be too narrow for a square.
+        pairs = [
+            (int(source), int(target))
+            for source, target in zip(source_lengths, target_lengths, strict=True)
+        ]
+        return cls(
+            sources=sum(source for source, _ in pairs),
+            targets=sum(target for _, target in pairs),
+            squared_sources=sum(source * source for source, _ in pairs),
+            squared_targets=sum(target * target for _, target in pairs),
+            products=sum(source * target for source, target in pairs),
+        )
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+def training_flops(shape: ModelShape, work: Work) -> int:
+    """Of one forward and one backward pass, recomputation not counted; a multiply-add is two.
+
+    The decoder's attention to itself counts half a square: what lies behind a token is masked.
+    Position biases, norms and activations are no matrix products and not counted, as everybody
+    does it who states a share of the peak.
+    """
+    width, attention, feed = shape.d_model, shape.attention_width, shape.d_ff
+    encoder, decoder = shape.num_layers, shape.num_decoder_layers
+    per_source = 2 * encoder * (4 * width * attention + 3 * width * feed)
+    per_source += 2 * decoder * 2 * width * attention  # keys and values of the cross-attention
+    per_target = 2 * decoder * (6 * width * attention + 3 * width * feed)
+    per_target += 2 * width * shape.vocab_size
+    forward = work.sources * per_source + work.targets * per_target
+    forward += 4 * encoder * attention * work.squared_sources
+    forward += 2 * decoder * attention * work.squared_targets
+    forward += 4 * decoder * attention * work.products
+    return _TRAINING * forward

@@ -1,0 +1,52 @@
+"""What uploads leave behind that ended, or that nobody went on with."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker.jobs.upload import UPLOAD_IDS, UploadStatus
+from worker.jobs.upload_directory import UploadDirectory
+
+_REMEMBERED_SECONDS = 24 * 3600.0
+"""Time from its expiry during which an upload's end is still told."""
+
+
+def remove_old_uploads(uploads: Path) -> Iterator[str]:
+    """Remove the parts of each upload that has ended or expired and, a day after its expiry, all of
+    it; the ids of those of which something was removed, and "" for each of the others."""
+    names = sorted(os.listdir(uploads)) if uploads.is_dir() else []
+    for name in filter(UPLOAD_IDS.matches, names):
+        directory = UploadDirectory(uploads / name)
+        try:
+            lock = directory.lock(waits=False)
+        except (BlockingIOError, FileNotFoundError):
+            yield ""  # somebody is at work on it, or has removed it
+            continue
+        try:
+            yield name if _remove_old(directory) else ""
+        finally:
+            os.close(lock)
+
+
+def _remove_old(directory: UploadDirectory) -> bool:
+    try:
+        upload = directory.read()
+    except FileNotFoundError:
+        # Left behind by who was killed while making it.
+        return _remove_whole(directory, expired_at=directory.path.stat().st_mtime)
+    if _remove_whole(directory, expired_at=upload.expires_at):
+        return True
+    seen = upload.seen(now=time.time(), has_file=False)
+    if seen.status is UploadStatus.PENDING or not directory.parts():
+        return False
+    directory.remove_parts()
+    return True
+
+
+def _remove_whole(directory: UploadDirectory, *, expired_at: float) -> bool:
+    if time.time() - expired_at < _REMEMBERED_SECONDS:
+        return False
+    shutil.rmtree(directory.path)
+    return True

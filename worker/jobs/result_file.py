@@ -1,0 +1,65 @@
+"""The numbers of a job that succeeded, as a file that callers download: CSV, a row per step.
+
+    step,epoch,train_loss,learning_rate,grad_norm,tokens_seen,tokens_per_second,valid_loss,...
+    1,0.1,2.5,0.0001,1.25,640,5120.0,,
+
+It is a file like any other, of the purpose `fine-tune-results`. Its id follows from the job, so
+that nothing has to remember it.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+
+from worker.jobs.curve import Curve, read_steps
+from worker.jobs.files import FILE_IDS, FileStore, NewFile
+from worker.jobs.home import Home
+from worker.jobs.job import Job
+
+PURPOSE = "fine-tune-results"
+FILENAME = "step_metrics.csv"
+
+_MAX_BYTES = 2**32
+_TRAINED = {
+    "epoch": "epoch",
+    "loss": "train_loss",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "tokens_seen": "tokens_seen",
+    "tokens_per_second": "tokens_per_second",
+}
+"""Fields of a step's record, and what the columns are called: as the SDK's checkpoints do."""
+_EVALUATED = {"eval_loss": "valid_loss", "eval_token_accuracy": "valid_mean_token_accuracy"}
+
+
+def result_file_id(job: Job) -> str:
+    """The id that the file has, if there is one."""
+    return FILE_IDS.of(job.id, at_seconds=job.created_at)
+
+
+def keep_result_file(job: Job, home: Home) -> None:
+    """Write the file; one of an earlier try is replaced. Raises StorageFullError, OSError."""
+    files = FileStore(home, None)
+    new = NewFile(id=result_file_id(job), filename=FILENAME, purpose=PURPOSE)
+    curve = read_steps(home.run_directory(job.id).progress)
+    files.clear(new.id)
+    files.write(new, chunks=_rows(curve), max_bytes=_MAX_BYTES)
+
+
+def _rows(curve: Curve) -> Iterator[bytes]:
+    yield _row(["step", *_TRAINED.values(), *_EVALUATED.values()])
+    for step in sorted(curve.steps.keys() | curve.evaluations.keys()):
+        trained, evaluated = curve.steps.get(step), curve.evaluations.get(step)
+        numbers = [getattr(trained, name, None) for name in _TRAINED]
+        numbers += [getattr(evaluated, name, None) for name in _EVALUATED]
+        yield _row([step, *numbers])
+
+
+def _row(cells: list[object]) -> bytes:
+    """Nothing stands for a number that is not there, or was not finite."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(
+        "" if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in cells
+    )
+    return text.getvalue().encode()

@@ -1,0 +1,116 @@
+"""Where one upload lies.
+
+HOME/uploads/<upload-id>/upload.json       what was announced, and what has become of it
+HOME/uploads/<upload-id>/parts/<part-id>   a part; it appears under its name when it is whole
+HOME/uploads/<upload-id>/lock              held by whoever changes one of these
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from worker.jobs.durable import sync_directory, write_chunks, write_whole
+from worker.jobs.errors import InvalidRequestError
+from worker.jobs.upload import PART_IDS, Part, Upload
+
+_CHUNK_BYTES = 2**20
+
+
+class UploadDirectory:
+    """The files of one upload."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._parts = path / "parts"
+
+    def make(self, upload: Upload) -> None:
+        self._parts.mkdir(parents=True)
+        self.write(upload)
+        sync_directory(self.path.parent)
+
+    def read(self) -> Upload:
+        """Raises FileNotFoundError."""
+        return Upload.model_validate_json((self.path / "upload.json").read_bytes())
+
+    def write(self, upload: Upload) -> None:
+        write_whole(self.path / "upload.json", upload.model_dump_json(indent=2) + "\n")
+
+    @contextmanager
+    def draft(self, chunks: Iterable[bytes], *, max_bytes: int) -> Iterator["Draft"]:
+        """A part that becomes one when it is kept; else nothing is left of it. Raises
+        TooManyBytesError."""
+        draft = Draft(self._parts / PART_IDS.new())
+        try:
+            draft.num_bytes = write_chunks(draft.path, chunks, max_bytes=max_bytes)
+            yield draft
+        finally:
+            draft.path.unlink(missing_ok=True)
+
+    def parts(self) -> tuple[Part, ...]:
+        """All that are whole, in the order in which they began to come."""
+        with os.scandir(self._parts) as entries:
+            found = [(each.name, each.stat()) for each in entries if PART_IDS.matches(each.name)]
+        return tuple(
+            Part(
+                id=name,
+                upload_id=self.path.name,
+                num_bytes=status.st_size,
+                created_at=status.st_mtime,
+            )
+            for name, status in sorted(found, key=lambda each: each[0])
+        )
+
+    def content(self, part_ids: Iterable[str], *, md5: str | None) -> Iterator[bytes]:
+        """The bytes of these parts. Raises InvalidRequestError behind the last one when they don't
+        have this checksum."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for part_id in part_ids:
+            with (self._parts / part_id).open("rb") as part:
+                while chunk := part.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    yield chunk
+        if md5 is not None and digest.hexdigest() != md5.lower():
+            raise InvalidRequestError(
+                f"md5: the parts in this order have {digest.hexdigest()}; expected {md5}. The "
+                "upload is still pending",
+                param="md5",
+            )
+
+    def remove_parts(self) -> None:
+        """The directory stays: somebody may be about to write into it."""
+        for path in self._parts.iterdir():
+            path.unlink(missing_ok=True)
+
+    def lock(self, *, waits: bool) -> int:
+        """A descriptor that holds the lock until it is closed. Raises FileNotFoundError when there
+        is no such upload, BlockingIOError when it is locked and nobody `waits`."""
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+class Draft:
+    """A part under another name."""
+
+    def __init__(self, part: Path) -> None:
+        self._part = part
+        self.path = part.with_name(f"{part.name}.draft")
+        self.num_bytes = 0
+
+    def keep(self) -> Part:
+        """Returns when the part is on disk."""
+        self.path.rename(self._part)
+        sync_directory(self._part.parent)
+        return Part(
+            id=self._part.name,
+            upload_id=self._part.parent.parent.name,
+            num_bytes=self.num_bytes,
+            created_at=self._part.stat().st_mtime,
+        )
