@@ -12,17 +12,21 @@ _TRAIN = (
     *("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_seen", "tokens_per_second"),
     *("source_fill", "target_fill", "tflops", "mfu", "gpu_memory_bytes"),
 )
+_EVALUATION = (
+    "eval_loss",
+    "eval_perplexity",
+    "eval_token_accuracy",
+    "eval_exact_match",
+    "eval_rouge_l",
+)
 
 
 def read_curve(path: Path) -> Metrics:
     """The curve so far; empty columns when the run has written none."""
     curve = read_steps(path)
     train = {name: _column(curve.steps.values(), name) for name in _TRAIN}
-    evaluation = {
-        "eval_step": _column(curve.evaluations.values(), "step"),
-        "eval_loss": _column(curve.evaluations.values(), "eval_loss"),
-        "eval_token_accuracy": _column(curve.evaluations.values(), "eval_token_accuracy"),
-    }
+    evaluation = {name: _column(curve.evaluations.values(), name) for name in _EVALUATION}
+    evaluation["eval_step"] = _column(curve.evaluations.values(), "step")
     return Metrics.model_validate(
         {**train, **evaluation, "num_malformed_lines": curve.num_malformed_lines}
     )

@@ -10,6 +10,7 @@ from api.hyperparameters import hyperparameters_of
 from api.schemas.create import CreateJob
 from api.services import Services
 from api.validation import explain
+from flant5_train.config import idle_without_validation
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import Job
 from worker.jobs.spec import JobSpec
@@ -73,10 +74,21 @@ def spec_of(request: CreateJob) -> JobSpec:
     )
     hyperparameters = hyperparameters_of(request)
     try:
-        return JobSpec(**fields, hyperparameters=hyperparameters)
+        spec = JobSpec(**fields, hyperparameters=hyperparameters)
     except ValidationError as error:
         message, param = explain(error)
         raise InvalidRequestError(message, param=param) from error
+    _refuse_without_validation(spec)
+    return spec
+
+
+def _refuse_without_validation(spec: JobSpec) -> None:
+    if spec.validation_file is not None or spec.hyperparameters.validation_split > 0:
+        return
+    if idle := idle_without_validation(spec.hyperparameters):
+        name, message = idle
+        param = f"hyperparameters.{name}"
+        raise InvalidRequestError(f"hyperparameters.{message}", param=param)
 
 
 def _check_references(spec: JobSpec, services: Services) -> None:

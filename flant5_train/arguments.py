@@ -96,6 +96,16 @@ class TrainingArguments(transformers.TrainingArguments):
     warmup_ratio: float = field(
         default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}
     )
+    eval_generation_samples: int = field(
+        default=0, metadata={"help": "Validation questions that each evaluation answers."}
+    )
+    early_stopping_patience: int = field(
+        default=0,
+        metadata={"help": "Evaluations in a row without a lower loss that end training; 0: never."},
+    )
+    early_stopping_threshold: float = field(
+        default=0.0, metadata={"help": "By how much a loss has to be lower to count."}
+    )
     sharding: Literal["none", "fsdp"] = field(
         default="none",
         metadata={"help": "fsdp spreads weights, gradients and optimizer over the processes."},
@@ -130,7 +140,11 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.fsdp:
             # What FastChat's commands say: --fsdp "full_shard auto_wrap".
             self.sharding, self.fsdp = "fsdp", None
+        # The library asks for evaluations and checkpoints at the same steps. Ours may differ: an
+        # evaluation that is the best so far is followed by a checkpoint.
+        loads_best, self.load_best_model_at_end = self.load_best_model_at_end, False
         super().__post_init__()  # type: ignore[no-untyped-call]
+        self.load_best_model_at_end = loads_best
         if self.sharding == "fsdp":
             self.fsdp, self.fsdp_config = True, {}  # type: ignore[assignment]
             self.fsdp_plugin_args = plugin_arguments(computes_in_bf16=self.bf16)

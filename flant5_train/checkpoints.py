@@ -43,12 +43,13 @@ def mark_complete(checkpoint: Path) -> None:
     _sync(checkpoint)
 
 
-def remove_old_checkpoints(output_dir: Path, *, keep: int) -> None:
-    """Delete all complete checkpoints but the newest `keep`, and incomplete ones from before."""
+def remove_old_checkpoints(output_dir: Path, *, keep: int, best: Path | None = None) -> None:
+    """Delete all complete checkpoints but the newest `keep` and the `best`, and incomplete ones
+    from before."""
     complete = complete_checkpoints(output_dir)
     if not complete:
         return
-    kept = set(complete[-keep:])
+    kept = {best, *complete[-keep:]}
     newest = step_of(complete[-1])
     for path in _all_checkpoints(output_dir):
         if path not in kept and step_of(path) < newest:

@@ -96,6 +96,17 @@ class Hyperparameters(BaseModel):
     """Share of the conversations held back for evaluation when no validation file is given."""
     eval_steps: int = Field(100, ge=1, le=1_000_000)
     """Optimizer steps between two evaluations (and one at the end)."""
+    eval_generation_samples: int = Field(0, ge=0, le=1000)
+    """Validation questions that each evaluation has the model answer, scored by exact match and
+    ROUGE-L over their first 256 tokens; a few are told as events. 0 turns this off."""
+    load_best_model_at_end: bool = False
+    """Save a checkpoint after each evaluation with the lowest loss so far, keep the best one beside
+    the `save_total_limit` newest, and make its weights the final model."""
+    early_stopping_patience: int = Field(0, ge=0, le=1000)
+    """End training, with success, after so many evaluations in a row without a lower loss; 0 turns
+    this off."""
+    early_stopping_threshold: float = Field(0.0, ge=0, le=100)
+    """By how much an evaluation's loss has to be below the best one to count as lower."""
     logging_steps: int = Field(1, ge=1, le=100_000)
     """Optimizer steps between two reports of the loss."""
     save_steps: int = Field(200, ge=1, le=1_000_000)
@@ -155,6 +166,22 @@ class Hyperparameters(BaseModel):
                         "expected finetuning_type lora or qlora"
                     )
         return self
+
+
+_NEED_VALIDATION = ("load_best_model_at_end", "early_stopping_patience", "eval_generation_samples")
+
+
+def idle_without_validation(settings: object) -> tuple[str, str] | None:
+    """The first of `settings` that silently does nothing in a run without validation pairs, and a
+    sentence that says so; None when there is no such. `settings` are hyperparameters, or the
+    trainer's arguments of the same names."""
+    for name in _NEED_VALIDATION:
+        if value := getattr(settings, name):
+            return name, (
+                f"{name} is {value}, but there is nothing to evaluate on; expected a"
+                " validation_file or a validation_split above 0"
+            )
+    return None
 
 
 class RunConfig(BaseModel):

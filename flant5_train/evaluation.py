@@ -1,5 +1,6 @@
 """The loss on validation pairs, exact per token and in bounded memory."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.loss import IGNORED
 
+_MAX_EXPONENT = 700.0
 Batch = Mapping[str, torch.Tensor]
 
 
@@ -23,6 +25,11 @@ class Evaluation:
     token_accuracy: float
     """Share of tokens that the model, given the right ones before, holds for the likeliest."""
     num_tokens: int
+
+
+def perplexity(loss: float) -> float:
+    """e to the power of a loss per token, as long as a float can hold it."""
+    return math.exp(min(loss, _MAX_EXPONENT))
 
 
 def validation_batches(

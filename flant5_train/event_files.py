@@ -68,7 +68,14 @@ def curves(record: StepTrained | Evaluated) -> Mapping[str, float]:
     Evaluated(eval_loss=0.5, ...) -> {"eval/loss": 0.5, "eval/token_accuracy": 0.8}
     """
     if isinstance(record, Evaluated):
-        return {"eval/loss": record.eval_loss, "eval/token_accuracy": record.eval_token_accuracy}
+        evaluated = {
+            "eval/loss": record.eval_loss,
+            "eval/perplexity": record.eval_perplexity,
+            "eval/token_accuracy": record.eval_token_accuracy,
+            "eval/exact_match": record.eval_exact_match,
+            "eval/rouge_l": record.eval_rouge_l,
+        }
+        return {name: value for name, value in evaluated.items() if value is not None}
     points = {
         "train/loss": record.loss,
         "train/learning_rate": record.learning_rate,

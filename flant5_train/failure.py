@@ -27,6 +27,7 @@ class FailureCode(StrEnum):
     BAD_MODEL = "bad_model"
     BAD_CONFIG = "bad_config"
     NAN_LOSS = "nan_loss"
+    LOSS_EXPLOSION = "loss_explosion"
     CUDA_OOM = "cuda_oom"
     HOST_OOM = "host_oom"
     DISK_FULL = "disk_full"

@@ -148,8 +148,54 @@ class Evaluated(_Record):
     type: Literal["evaluation"] = "evaluation"
     step: int
     eval_loss: float
+    eval_perplexity: float | None = None
+    """e to the power of `eval_loss`; null in files from before it was written."""
     eval_token_accuracy: float
     eval_tokens: int
+    eval_exact_match: float | None = None
+    """Share of the sample that the model answers word for word; null when it is not asked."""
+    eval_rouge_l: float | None = None
+    """Mean ROUGE-L (F measure, 0 to 1) of its answers."""
+
+
+class SampleAnswer(BaseModel):
+    """What the model answers by itself to a question of the validation pairs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str
+    expected: str
+    given: str
+
+
+class SampleAnswers(_Record):
+    """A few of the answers that an evaluation was scored by, cut to a length for people."""
+
+    type: Literal["answers"] = "answers"
+    step: int
+    num_answers: int
+    """All that were generated, over all processes."""
+    answers: tuple[SampleAnswer, ...]
+
+
+class StoppedEarly(_Record):
+    """Training is over before its last step: the validation loss has stopped falling. The final
+    model comes next."""
+
+    type: Literal["early_stop"] = "early_stop"
+    step: int
+    patience: int
+    """Evaluations in a row that brought nothing."""
+    best_step: int
+    best_eval_loss: float
+
+
+class BestChosen(_Record):
+    """The final model will be that of this step, the best checkpoint by its validation loss."""
+
+    type: Literal["best"] = "best"
+    step: int
+    eval_loss: float
 
 
 class CheckpointSaved(_Record):
@@ -189,6 +235,9 @@ Record = (
     | TrainingStarted
     | StepTrained
     | Evaluated
+    | SampleAnswers
+    | StoppedEarly
+    | BestChosen
     | CheckpointSaved
     | ModelSaved
     | Stopped

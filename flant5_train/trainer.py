@@ -1,6 +1,7 @@
 """The Hugging Face Trainer with an exact loss, complete checkpoints and a report of its steps."""
 
 import itertools
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,24 +13,46 @@ from torch.utils.data import DataLoader
 from flant5_train.batches.training_batches import Example, TrainingBatches
 from flant5_train.batches.warm_up import ADAM_STATES, run_and_forget
 from flant5_train.callbacks import Report
-from flant5_train.checkpoints import mark_complete, remove_checkpoint, remove_old_checkpoints
+from flant5_train.checkpoints import (
+    mark_complete,
+    remove_checkpoint,
+    remove_old_checkpoints,
+    step_of,
+)
 from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.disk import writing
-from flant5_train.evaluation import evaluate_pairs, validation_batches
 from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.flops import ModelShape, training_flops
+from flant5_train.guards.disk_space import SaveSize, require_room
+from flant5_train.guards.out_of_memory import (
+    explaining_out_of_memory,
+)
 from flant5_train.loss import IGNORED
-from flant5_train.progress import CheckpointSaved, Evaluated, PhaseChange
+from flant5_train.progress import (
+    BestChosen,
+    CheckpointSaved,
+    PhaseChange,
+)
+from flant5_train.selection.choice import Selection
+from flant5_train.selection.evaluations import eval_losses
 from flant5_train.sharding_trainer import ShardingTrainer
 from flant5_train.telemetry import Counter
+from flant5_train.validation import validate
 
 
 class ConversationTrainer(ShardingTrainer):
-    """Trains on pairs. `keep_checkpoints` complete checkpoints stay on disk."""
+    """Trains on pairs. `keep_checkpoints` complete checkpoints stay on disk, and the best one if
+    there is to be a `selection`."""
 
     def __init__(
-        self, *, batches: TrainingBatches, report: Report, keep_checkpoints: int, **kwargs: Any
+        self,
+        *,
+        batches: TrainingBatches,
+        report: Report,
+        keep_checkpoints: int,
+        selection: Selection,
+        **kwargs: Any,
     ) -> None:
         # The number of targets in a step is the business of `compute_loss`, not of the model.
         kwargs["model"].accepts_loss_kwargs = False
@@ -41,6 +64,8 @@ class ConversationTrainer(ShardingTrainer):
         self._keep_checkpoints = keep_checkpoints
         self._shape = ModelShape.of(kwargs["model"].config)
         self._counter = Counter()
+        self._selection = selection
+        self._batch: Mapping[str, torch.Tensor] | None = None
         self._last_metrics: dict[str, float] = {}
 
     def get_train_dataloader(self) -> DataLoader[Example]:
@@ -138,11 +163,26 @@ class ConversationTrainer(ShardingTrainer):
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The stock loop looks whether it is done after a step only: resumed from its last one, it
         would train one more."""
-        if self.state.global_step >= self.state.max_steps:
+        if self.state.global_step >= self.state.max_steps or self.has_stopped_early:
             self.control.should_training_stop = True
         else:
             self._share.set_epoch(kwargs["epoch"])
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises TrainingError when the GPU's memory does not suffice, whatever for."""
+        assert self.model is not None
+        with explaining_out_of_memory(self.args, self.model, batch=lambda: self._batch):
+            return super().train(*args, **kwargs)
+
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._batch = inputs  # to be described should the memory not suffice
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    @property
+    def has_stopped_early(self) -> bool:
+        """Whether training is over by its evaluations."""
+        return self._selection.early_stopping.is_due(self.state.log_history)
 
     def mean_loss(self) -> float:
         """Mean training loss over all steps, those before an interruption too."""
@@ -160,37 +200,61 @@ class ConversationTrainer(ShardingTrainer):
         assert isinstance(self.data_collator, DataCollatorForSupervisedDataset)
         assert isinstance(self.model, torch.nn.Module)
         self._report(PhaseChange(phase="evaluating"))
-        batches = validation_batches(
-            self.eval_dataset, self.data_collator, batch_size=self.args.eval_batch_size
-        )
-        evaluation = evaluate_pairs(self.model, batches, device=self.args.device)
-        metrics = {
-            "eval_loss": evaluation.loss,
-            "eval_token_accuracy": evaluation.token_accuracy,
-        }
+        found = validate(self.model, self.eval_dataset, self.data_collator, args=self.args)
+        metrics = found.metrics
         self._last_metrics |= metrics
-        self._report(
-            Evaluated(step=self.state.global_step, eval_tokens=evaluation.num_tokens, **metrics)
-        )
-        self.log(metrics)
+        # First, since it refuses a loss that is no number; and a copy, since it adds to it.
+        self.log({**metrics})
+        for record in found.records(self.state.global_step):
+            self._report(record)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         self._report(PhaseChange(phase="training"))
         return metrics
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def load_best(self) -> None:
+        """Goes back to the weights of the best checkpoint, where the run was told to."""
+        best = self._selection.best(self._output_dir, self.state.log_history)
+        if best is None:
+            return
+        step = step_of(best)
+        if step != self.state.global_step:
+            # The wrapped model is the one that a resume loads into under sharding.
+            model = self.model_wrapped if self.is_fsdp_enabled else None
+            self._load_from_checkpoint(str(best), model)
+        losses = eval_losses(self.state.log_history)
+        self._report(BestChosen(step=step, eval_loss=losses[step]))
+
+    def require_room_for_final_model(self) -> None:
+        """Raises TrainingError when it finds none."""
+        self._require_room("the final model", self._save_size().final_model)
+
+    def _require_room(self, what: str, num_bytes: int) -> None:
+        require_room(what, num_bytes, self._output_dir, device=self.args.device)
+
+    def _save_size(self) -> SaveSize:
+        assert self.model is not None
+        return SaveSize.of(self.model, self.args, num_logs=len(self.state.log_history))
+
+    @property
+    def _output_dir(self) -> Path:
         assert self.args.output_dir is not None
-        output_dir = Path(self.args.output_dir)
+        return Path(self.args.output_dir)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        output_dir = self._output_dir
         checkpoint = output_dir / f"checkpoint-{self.state.global_step}"
         self._report(PhaseChange(phase="saving"))
+        self._require_room(checkpoint.name, self._save_size().checkpoint)
         with writing(checkpoint.name, output_dir, undo=partial(self._give_up, checkpoint)):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 mark_complete(checkpoint)
         if self.args.should_save:
-            remove_old_checkpoints(output_dir, keep=self._keep_checkpoints)
+            best = self._selection.best(output_dir, self.state.log_history)
+            remove_old_checkpoints(output_dir, keep=self._keep_checkpoints, best=best)
             self._report(
                 CheckpointSaved(
                     step=self.state.global_step,

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from transformers.trainer_utils import IntervalStrategy
 from flant5_train.adapters.start import load_for_training, refuse_impossible_adapter
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
 from flant5_train.batches.planning import planned_batches, record_of
-from flant5_train.callbacks import RefuseBrokenLoss, Report, ReportSteps, StopWhenTold, discard
+from flant5_train.callbacks import Report, discard
 from flant5_train.check import check_file
 from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
 from flant5_train.config import DEMO_MODEL
@@ -22,18 +22,14 @@ from flant5_train.demo_model import demo_model
 from flant5_train.disk import writing
 from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
+from flant5_train.guards.nothing_to_evaluate import refuse_without_validation
 from flant5_train.memory_report import memory_planned
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
-from flant5_train.progress import (
-    DataRead,
-    ModelSaved,
-    PhaseChange,
-    ProgressLog,
-    Record,
-    Stopped,
-)
+from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Record, Stopped
 from flant5_train.refusals import refuse_unusable
+from flant5_train.run_callbacks import callbacks_of
+from flant5_train.selection.choice import Selection
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -55,8 +51,8 @@ def train(argv: Sequence[str] | None = None) -> None:
     if rank() != 0:
         _run(arguments, discard, stop)
         return
-    with room_for_failure(directory / "error.json"):
-        _run(arguments, _RunFiles(directory), stop)
+    with room_for_failure(directory / "error.json"), closing(_RunFiles(directory)) as report:
+        _run(arguments, report, stop)
 
 
 class _RunFiles:
@@ -74,6 +70,12 @@ class _RunFiles:
             self._log.append(record)
         with self._writing("the curves for TensorBoard"):
             self._event_files.append(record)
+
+    def close(self) -> None:
+        self._log.close()
+        # All was written at once; what found no room then, and was told, finds none now.
+        with suppress(OSError):
+            self._event_files.close()
 
     def _writing(self, what: str) -> AbstractContextManager[None]:
         return writing(what, self._directory)
@@ -124,6 +126,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         tokenizer, arguments.data, builds=rank() == 0, seed=training.seed, report=report
     )
     _report_data(data, report)
+    if data["eval_dataset"] is None:
+        refuse_without_validation(training)
     batches = planned_batches(data["train_dataset"], data["data_collator"], training)
     report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
@@ -139,19 +143,16 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     )
     if training.compiles_blocks:
         model.compile_blocks()
-    keep = training.save_total_limit or _KEEP_ALL
+    selection = Selection.of(training)
     return trainer_class(
         batches=batches,
         report=report,
-        keep_checkpoints=keep,
+        keep_checkpoints=training.save_total_limit or _KEEP_ALL,
+        selection=selection,
         model=model,
         args=_adjusted(training, evaluates=data["eval_dataset"] is not None),
         processing_class=tokenizer,
-        callbacks=[
-            RefuseBrokenLoss(),
-            StopWhenTold(stop, report),
-            ReportSteps(report, num_pairs=len(data["train_dataset"])),
-        ],
+        callbacks=callbacks_of(selection, report, stop, num_pairs=len(data["train_dataset"])),
         **data,
     )
 
@@ -172,6 +173,8 @@ def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArgume
     # Old checkpoints are removed by `checkpoints.remove_old_checkpoints`, after the new one is
     # complete; the Trainer would do it before.
     training.save_total_limit = None
+    # Chosen by `Selection`, which is read before.
+    training.load_best_model_at_end = False
     if evaluates and training.eval_strategy == IntervalStrategy.NO:
         training.eval_strategy = IntervalStrategy.STEPS
         training.eval_steps = training.eval_steps or training.save_steps
@@ -186,10 +189,12 @@ def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
         remove_incomplete_checkpoints(output_dir)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = trainer.state.global_step
-    if step < trainer.state.max_steps:
+    if step < trainer.state.max_steps and not trainer.has_stopped_early:
         report(Stopped(step=step, path=str(output_dir / f"checkpoint-{step}")))
         return
     report(PhaseChange(phase="saving"))
+    trainer.load_best()
+    trainer.require_room_for_final_model()
     with writing("the final model", output_dir, undo=partial(_remove_weights, output_dir)):
         trainer.save_model()
         trainer.save_state()

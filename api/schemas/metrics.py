@@ -33,6 +33,10 @@ class Metrics(BaseModel):
     gpu_memory_bytes: Column
     eval_step: tuple[int, ...]
     eval_loss: Column
+    eval_perplexity: Column
     eval_token_accuracy: Column
+    eval_exact_match: Column
+    """Of the answers to a sample of the validation questions; null when none were asked."""
+    eval_rouge_l: Column
     num_malformed_lines: int
     """Lines of `progress.jsonl` that could not be read, and are left out here."""

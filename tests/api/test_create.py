@@ -203,3 +203,24 @@ def test_a_body_beyond_the_limit_is_refused(client: TestClient) -> None:
     response = client.post("/fine_tuning/jobs", json=REQUEST | {"model": "x" * 2**21})
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("load_best_model_at_end", True),
+        ("early_stopping_patience", 2),
+        ("eval_generation_samples", 16),
+    ],
+)
+def test_what_needs_evaluations_needs_something_to_evaluate_on(
+    client: TestClient, name: str, value: object
+) -> None:
+    param, message = refusal(client, REQUEST | {"hyperparameters": {name: value}})
+    assert param == f"hyperparameters.{name}"
+    assert message == (
+        f"hyperparameters.{name} is {value}, but there is nothing to evaluate on; expected a"
+        " validation_file or a validation_split above 0"
+    )
+    shown = post(client, hyperparameters={name: value, "validation_split": 0.1})
+    assert shown[name] == value

@@ -46,7 +46,9 @@ def started(at_step: int) -> TrainingStarted:
 
 
 def evaluated(number: int, *, loss: float) -> Evaluated:
-    return Evaluated(step=number, eval_loss=loss, eval_token_accuracy=0.5, eval_tokens=9)
+    return Evaluated(
+        step=number, eval_loss=loss, eval_perplexity=9.5, eval_token_accuracy=0.5, eval_tokens=9
+    )
 
 
 def write(run_directory: RunDirectory, *records: Record) -> None:
@@ -144,7 +146,10 @@ def test_the_curve_comes_in_columns(
         "gpu_memory_bytes": [None, None],
         "eval_step": [1],
         "eval_loss": [3.9],
+        "eval_perplexity": [9.5],
         "eval_token_accuracy": [0.5],
+        "eval_exact_match": [None],
+        "eval_rouge_l": [None],
         "num_malformed_lines": 0,
     }
 

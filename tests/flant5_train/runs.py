@@ -56,8 +56,19 @@ def environment() -> dict[str, str]:
 
 def run(output_dir: Path, *, processes: int = 1, **settings: object) -> Run:
     """Run the trainer to its end."""
+    return run_command(command(output_dir, processes=processes, **settings), output_dir)
+
+
+def run_program(program: str, output_dir: Path, *, processes: int = 1, **settings: object) -> Run:
+    """As `run`, with a trainer of `tests.flant5_train.programs`."""
+    argv = command(output_dir, processes=processes, **settings)
+    argv[argv.index("flant5_train.train")] = f"tests.flant5_train.programs.{program}"
+    return run_command(argv, output_dir)
+
+
+def run_command(argv: list[str], output_dir: Path) -> Run:
     finished = subprocess.run(
-        command(output_dir, processes=processes, **settings),
+        argv,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

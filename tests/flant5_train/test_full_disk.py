@@ -1,5 +1,5 @@
-"""Real runs on a disk that fills up: what was complete stays, the reason is told, and with room
-again the next run ends as if nothing had happened."""
+"""Real runs on a disk that fills up while they write: what was complete stays, the reason is told,
+and with room again the next run ends as if nothing had happened."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from flant5_train.encoder import encoder_for
 from flant5_train.failure import ROOM_BYTES, Failure, FailureCode, TrainingError
 from flant5_train.progress import ModelSaved, TrainingStarted
 from flant5_train.tokenizer import LosslessTokenizer
-from tests.flant5_train.runs import Run, run, some_examples
+from tests.flant5_train.runs import Run, run, run_program, some_examples
 from tests.small_disk import fill, free_bytes, small_disk
 
 BOOKKEEPING_BYTES = 2 * ROOM_BYTES
@@ -83,7 +83,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before_it(
     settings = uninterrupted.settings | {"per_device_train_batch_size": 4 // processes}
     room = int((1 + share) * uninterrupted.checkpoint_bytes) + BOOKKEEPING_BYTES
     ballast = fill(disk, leaving_bytes=room)
-    stopped = run(disk / "out", processes=processes, **settings)
+    stopped = run_program("trusts_the_disk", disk / "out", processes=processes, **settings)
     failure = disk_full_failure(stopped)
     assert f"checkpoint-8 could not be written to {disk / 'out'}, where" in failure.message
     left = sorted(path.name for path in (disk / "out").iterdir())
@@ -103,7 +103,7 @@ def test_a_final_model_that_finds_no_room_is_written_by_the_next_run(
     num_bytes = uninterrupted.checkpoint_bytes + uninterrupted.weights_bytes // 2
     ballast = fill(disk, leaving_bytes=num_bytes + BOOKKEEPING_BYTES)
     settings = uninterrupted.settings | {"save_steps": 8}
-    stopped = run(disk / "out", **settings)
+    stopped = run_program("trusts_the_disk", disk / "out", **settings)
     assert "the final model could not be written" in disk_full_failure(stopped).message
     assert not list((disk / "out").glob("*.safetensors"))
     assert complete_checkpoints(disk / "out") == [disk / "out" / "checkpoint-8"]
@@ -122,7 +122,8 @@ def test_a_report_that_finds_no_room_ends_the_run(
 ) -> None:
     """`room` is what two files that grow in turn, page by page, find; `what` comes too late."""
     fill(disk, leaving_bytes=ROOM_BYTES + room)
-    stopped = run(disk / "out", **uninterrupted.settings | {"max_steps": 100, "save_steps": 1000})
+    settings = uninterrupted.settings | {"max_steps": 100, "save_steps": 1000}
+    stopped = run_program("trusts_the_disk", disk / "out", **settings)
     failure = disk_full_failure(stopped)
     assert f"{what} could not be written to {disk / 'out'}" in failure.message
     assert stopped.steps(), "every line of it is whole"

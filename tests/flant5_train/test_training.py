@@ -40,7 +40,7 @@ def test_loss_and_gradient_do_not_depend_on_processes_and_accumulation(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     same: dict[str, Any] = {"model_name_or_path": tiny_model, "max_steps": 4}
-    same |= {"validation_split": 0.1, "eval_steps": 2}
+    same |= {"validation_split": 0.1, "eval_steps": 2, "eval_generation_samples": 5}
     one = run(tmp_path / "one", per_device_train_batch_size=16, **same)
     two = run(
         tmp_path / "two",
@@ -69,6 +69,8 @@ def test_loss_and_gradient_do_not_depend_on_processes_and_accumulation(
     for first, second in zip(*evaluations, strict=True):
         assert second.eval_loss == pytest.approx(first.eval_loss, rel=1e-5)
         assert second.eval_tokens == first.eval_tokens
+        assert second.eval_exact_match == first.eval_exact_match
+        assert second.eval_rouge_l == pytest.approx(first.eval_rouge_l, rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ def error_of(job: dict[str, Any]) -> tuple[str, str]:
     [
         ("cuda_oom", 1, "cuda_oom", "CUDA out of memory. Tried to allocate 2.00 GiB", 1),
         ("nan", 1, "nan_loss", "is nan at step 3 of 4; expected a finite number", 1),
+        ("cuda_oom", 1, "cuda_oom", "What helps, most first: gradient_checkpointing=true; ", 1),
+        ("zero_learning_rate", 1, "bad_config", "the learning rate is 0 from step 4 of 4 on", 1),
         ("import_error", 1, "internal", "accelerate", 1),
         ("syntax_error", 1, "internal", "SyntaxError: invalid syntax", 1),
         ("sys_exit", 2, "internal", "a training process ended with exit code 3", 1),
@@ -108,6 +110,13 @@ def test_a_failure_of_the_training_is_named(
     found, message = error_of(job)
     assert (found, job["attempt"]) == (code, attempts), message
     assert words in message
+
+
+def test_an_exploded_loss_is_named(service: Service, talks: Path) -> None:
+    job = service.ended(submit(service, talks, "explosion", max_steps=60, save_steps=60))
+    code, message = error_of(job)
+    assert (code, job["attempt"], job["error"]["param"]) == ("loss_explosion", 1, "learning_rate")
+    assert "the loss has exploded: at step " in message
 
 
 @pytest.mark.parametrize("fault", ["broken_gpu_once", "killed_once"])
@@ -169,7 +178,8 @@ def test_a_full_disk_is_named(service: Service, talks: Path) -> None:
     code, message = error_of(job)
     output = service.home / "jobs" / job_id / "output"
     assert (code, job["attempt"]) == ("disk_full", 1), message
-    assert f"checkpoint-3 could not be written to {output}, where " in message
+    assert "the disk is too full for checkpoint-3: " in message
+    assert f" bytes are free in {output}, about " in message
     assert not list(output.glob("checkpoint-*"))
 
 

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from flant5_train.progress import (
     BatchesPlanned,
+    BestChosen,
     CheckpointSaved,
     DataRead,
     Evaluated,
@@ -16,8 +17,10 @@ from flant5_train.progress import (
     ModelSaved,
     PhaseChange,
     Record,
+    SampleAnswers,
     StepTrained,
     Stopped,
+    StoppedEarly,
     TrainingStarted,
 )
 from worker.jobs.job import Phase, Progress
@@ -148,6 +151,31 @@ def _(record: Evaluated) -> str:
     return (
         f"Step {record.step}: validation loss={record.eval_loss:.2f}, "
         f"token accuracy={record.eval_token_accuracy:.1%}"
+    )
+
+
+@_message.register
+def _(record: SampleAnswers) -> str:
+    return (
+        f"Step {record.step}: answers to {len(record.answers)} of the {record.num_answers}"
+        " validation questions that were asked"
+    )
+
+
+@_message.register
+def _(record: StoppedEarly) -> str:
+    return (
+        f"Stopped early at step {record.step}: the validation loss has not improved for"
+        f" {record.patience} evaluations; its best was {record.best_eval_loss:.2f} at step"
+        f" {record.best_step}"
+    )
+
+
+@_message.register
+def _(record: BestChosen) -> str:
+    return (
+        f"The checkpoint of step {record.step} becomes the model: its validation loss of"
+        f" {record.eval_loss:.2f} is the lowest"
     )
 
 

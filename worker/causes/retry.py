@@ -26,6 +26,7 @@ _RETRIES: Mapping[FailureCode, Retry] = MappingProxyType(
         FailureCode.HOST_OOM: Retry.ONCE,
         FailureCode.CUDA_OOM: Retry.NEVER,
         FailureCode.NAN_LOSS: Retry.NEVER,
+        FailureCode.LOSS_EXPLOSION: Retry.NEVER,
         FailureCode.BAD_DATA: Retry.NEVER,
         FailureCode.BAD_MODEL: Retry.NEVER,
         FailureCode.BAD_CONFIG: Retry.NEVER,

@@ -69,6 +69,24 @@ def nan() -> None:
     in_a_step(spoil)
 
 
+def explosion() -> None:
+    """After a dozen good steps."""
+
+    def scale(trainer: Any) -> None:
+        if trainer.state.global_step >= 12:
+            trainer.model.lm_head.weight.data.fill_(0).add_(1e3 * trainer.state.global_step)
+            trainer.model.lm_head.weight.data[::2] *= -1
+
+    in_a_step(scale)
+
+
+def zero_learning_rate() -> None:
+    def flatten(trainer: Any) -> None:
+        trainer.lr_scheduler.base_lrs = [0 for _ in trainer.lr_scheduler.base_lrs]
+
+    in_a_step(flatten)
+
+
 def disk_full() -> None:
     """Before the first checkpoint."""
     in_a_step(lambda trainer: fill(run_config().parents[1], leaving_bytes=100_000))
@@ -116,6 +134,8 @@ FAULTS = {
         cuda_oom,
         broken_gpu_once,
         nan,
+        explosion,
+        zero_learning_rate,
         disk_full,
         host_oom,
         killed_once,

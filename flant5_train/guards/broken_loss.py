@@ -1,0 +1,44 @@
+"""A loss that is not a number any more."""
+
+import math
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainingArguments as HfTrainingArguments
+
+from flant5_train.failure import FailureCode, TrainingError
+
+_WATCHED = ("loss", "grad_norm", "eval_loss")
+
+
+class RefuseBrokenLoss(TrainerCallback):
+    """Ends the run when the loss or the gradient is not a number any more, before anything is
+    saved: the weights are lost then, but the last checkpoint is not."""
+
+    def on_step_end(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        # The loss is looked at when it is logged, and that comes before saving.
+        control.should_log = control.should_log or control.should_save
+
+    def on_log(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name in _WATCHED:
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise TrainingError(
+                    FailureCode.NAN_LOSS,
+                    f"{name} is {value} at step {state.global_step} of {state.max_steps}; expected"
+                    " a finite number. A lower learning_rate or a longer warm-up usually helps",
+                    param="learning_rate",
+                )

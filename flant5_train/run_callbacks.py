@@ -1,0 +1,31 @@
+"""The callbacks of a run."""
+
+from transformers import TrainerCallback
+
+from flant5_train.callbacks import Report, ReportSteps, StopWhenTold
+from flant5_train.guards.broken_loss import RefuseBrokenLoss
+from flant5_train.guards.disk_space import RequireRoom
+from flant5_train.guards.learning_rate import RefuseZeroLearningRate
+from flant5_train.guards.loss_explosion import RefuseExplodedLoss
+from flant5_train.selection.callbacks import SaveBest, StopEarly
+from flant5_train.selection.choice import Selection
+from flant5_train.stopping import StopSignal
+
+
+def callbacks_of(
+    selection: Selection, report: Report, stop: StopSignal, *, num_pairs: int
+) -> list[TrainerCallback]:
+    """In the order in which they are called."""
+    chosen: list[TrainerCallback] = [
+        RequireRoom(),
+        RefuseBrokenLoss(),
+        RefuseZeroLearningRate(),
+        StopWhenTold(stop, report),
+        ReportSteps(report, num_pairs=num_pairs),
+        RefuseExplodedLoss(),  # once its last loss is told
+    ]
+    if selection.keeps_best:
+        chosen.append(SaveBest())
+    if selection.early_stopping.patience:
+        chosen.append(StopEarly(selection.early_stopping, report))
+    return chosen

@@ -1,0 +1,1 @@
+"""What evaluations decide: which checkpoint is the best, and when to stop early."""

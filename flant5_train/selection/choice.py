@@ -1,0 +1,29 @@
+"""What a run was told about its evaluations, and what that means for its checkpoints."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flant5_train.arguments import TrainingArguments
+from flant5_train.selection.early_stopping import EarlyStopping
+from flant5_train.selection.evaluations import best_checkpoint, eval_losses
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The settings of a run."""
+
+    keeps_best: bool
+    early_stopping: EarlyStopping
+
+    @classmethod
+    def of(cls, training: TrainingArguments) -> "Selection":
+        return cls(
+            training.load_best_model_at_end,
+            EarlyStopping(training.early_stopping_patience, training.early_stopping_threshold),
+        )
+
+    def best(self, output_dir: Path, log_history: Iterable[Mapping[str, Any]]) -> Path | None:
+        """The checkpoint that is to be kept; None when none is, or none was evaluated."""
+        return best_checkpoint(output_dir, eval_losses(log_history)) if self.keeps_best else None

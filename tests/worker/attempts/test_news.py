@@ -1,0 +1,39 @@
+import pytest
+
+from flant5_train.progress import BestChosen, Record, SampleAnswer, SampleAnswers, StoppedEarly
+from worker.attempts.news import event_of
+
+ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (
+            SampleAnswers(step=30, num_answers=64, answers=ANSWERS),
+            "Step 30: answers to 1 of the 64 validation questions that were asked",
+        ),
+        (
+            StoppedEarly(step=90, patience=3, best_step=60, best_eval_loss=1.234),
+            "Stopped early at step 90: the validation loss has not improved for 3 evaluations;"
+            " its best was 1.23 at step 60",
+        ),
+        (
+            BestChosen(step=60, eval_loss=1.234),
+            "The checkpoint of step 60 becomes the model: its validation loss of 1.23 is the"
+            " lowest",
+        ),
+    ],
+)
+def test_what_evaluations_decide_is_told_in_a_sentence(record: Record, message: str) -> None:
+    event = event_of(record)
+    assert (event.type, event.message, event.at) == ("message", message, record.at)
+
+
+def test_the_answers_of_an_evaluation_are_in_its_event() -> None:
+    event = event_of(SampleAnswers(step=30, num_answers=64, answers=ANSWERS))
+    assert event.data == {
+        "step": 30,
+        "num_answers": 64,
+        "answers": [{"question": "2 + 2?", "expected": "4", "given": "5"}],
+    }
