@@ -73,12 +73,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         chunk: int,
     ) -> torch.Tensor:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        dtypes = hidden_ND.dtype, weight_VD.dtype
         dtype, device = hidden_ND.dtype, hidden_ND.device.type
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
         total = hidden_ND.new_zeros((), dtype=_loss_dtype(hidden_ND))
         hidden_gradient = torch.empty_like(hidden_ND) if wants_hidden else None
-        weight_gradient = torch.zeros_like(weight_VD) if wants_weight else None
+        # Summed in the loss's precision, also where the weight is gathered in bfloat16.
+        weight_gradient = torch.zeros_like(weight_VD, dtype=total.dtype) if wants_weight else None
         with torch.autocast(device, enabled=False):
             weight_VD = weight_VD.to(dtype)
             for part in _parts(len(labels_N), chunk):
@@ -92,13 +94,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if weight_gradient is not None:
                     weight_gradient += slope_NV.T @ part_ND
         ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.dtypes = dtypes
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         scaled = (
-            None if gradient is None else gradient * gradients[0].to(gradient.dtype)
-            for gradient in ctx.saved_tensors
+            None if gradient is None else (gradient * gradients[0]).to(dtype)
+            for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
         return *scaled, None, None
 
