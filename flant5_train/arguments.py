@@ -91,7 +91,7 @@ class TrainingArguments(transformers.TrainingArguments):
         metadata={"help": "Limit in tokens of each side, the encoder and the decoder."},
     )
     batching: Batching = field(
-        default="padded", metadata={"help": "How pairs share a forward pass."}
+        default="packed", metadata={"help": "How pairs share a forward pass."}
     )
     warmup_ratio: float = field(
         default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}

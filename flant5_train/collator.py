@@ -1,6 +1,6 @@
 """Examples to batches. Shapes: B batch, S longest source, T longest target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,9 +38,3 @@ class DataCollatorForSupervisedDataset:
             "decoder_input_ids": decoder_BT,
             "labels": labels_BT,
         }
-
-
-def num_source_tokens(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The encoder's tokens in a padded or a packed batch, padding not counted."""
-    mask = batch.get("attention_mask")
-    return batch["source_segments"].count_nonzero() if mask is None else mask.sum()

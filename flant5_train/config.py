@@ -52,10 +52,11 @@ class Hyperparameters(BaseModel):
     """Optimizer steps after which training ends; -1 leaves it to `num_train_epochs`."""
     per_device_train_batch_size: int = Field(8, ge=1, le=1024)
     """Pairs per process in one forward pass; the mean where `batching` groups them by length."""
-    batching: Batching = "padded"
+    batching: Batching = "packed"
     """`padded`: random pairs, each padded to the longest beside it. `bucketed`: pairs of similar
     length under a budget of tokens. `packed`: pairs one behind the other in rows of fixed length,
-    almost without padding. The loss of each pair is the same in all three."""
+    almost without padding, fastest on GPUs and processors alike. The loss of each pair is the same
+    in all three, but for the dropout of attention weights, which `packed` leaves out."""
     per_device_eval_batch_size: int = Field(8, ge=1, le=1024)
     """Pairs per process in one forward pass of an evaluation."""
     gradient_accumulation_steps: int = Field(1, ge=1, le=4096)

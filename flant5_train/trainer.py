@@ -1,10 +1,7 @@
-"""The Hugging Face Trainer with an exact loss, complete checkpoints and a report of its steps."""
+"""The Hugging Face Trainer on planned batches, with an exact loss and a report of its steps."""
 
 import itertools
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,61 +9,31 @@ from torch.utils.data import DataLoader
 
 from flant5_train.batches.training_batches import Example, TrainingBatches
 from flant5_train.batches.warm_up import ADAM_STATES, run_and_forget
-from flant5_train.callbacks import Report
-from flant5_train.checkpoints import (
-    mark_complete,
-    remove_checkpoint,
-    remove_old_checkpoints,
-    step_of,
-)
 from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
-from flant5_train.disk import writing
 from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.flops import ModelShape, training_flops
-from flant5_train.guards.disk_space import SaveSize, require_room
-from flant5_train.guards.out_of_memory import (
-    explaining_out_of_memory,
-)
+from flant5_train.guards.out_of_memory import explaining_out_of_memory
 from flant5_train.loss import IGNORED
-from flant5_train.progress import (
-    BestChosen,
-    CheckpointSaved,
-    PhaseChange,
-)
-from flant5_train.selection.choice import Selection
-from flant5_train.selection.evaluations import eval_losses
-from flant5_train.sharding_trainer import ShardingTrainer
+from flant5_train.progress import PhaseChange
+from flant5_train.saving_trainer import SavingTrainer
 from flant5_train.telemetry import Counter
 from flant5_train.validation import validate
 
 
-class ConversationTrainer(ShardingTrainer):
-    """Trains on pairs. `keep_checkpoints` complete checkpoints stay on disk, and the best one if
-    there is to be a `selection`."""
+class ConversationTrainer(SavingTrainer):
+    """Trains on the pairs of planned batches."""
 
-    def __init__(
-        self,
-        *,
-        batches: TrainingBatches,
-        report: Report,
-        keep_checkpoints: int,
-        selection: Selection,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, batches: TrainingBatches, **kwargs: Any) -> None:
         # The number of targets in a step is the business of `compute_loss`, not of the model.
         kwargs["model"].accepts_loss_kwargs = False
         super().__init__(**kwargs)
         self.loss_is_scaled_for_ga = True
         self._batches = batches
         self._share = batches.share(self.args.process_index)
-        self._report = report
-        self._keep_checkpoints = keep_checkpoints
         self._shape = ModelShape.of(kwargs["model"].config)
         self._counter = Counter()
-        self._selection = selection
         self._batch: Mapping[str, torch.Tensor] | None = None
-        self._last_metrics: dict[str, float] = {}
 
     def get_train_dataloader(self) -> DataLoader[Example]:
         """This process's micro-batches; not prepared by accelerate, which would share them out
@@ -212,65 +179,3 @@ class ConversationTrainer(ShardingTrainer):
         )
         self._report(PhaseChange(phase="training"))
         return metrics
-
-    def load_best(self) -> None:
-        """Goes back to the weights of the best checkpoint, where the run was told to."""
-        best = self._selection.best(self._output_dir, self.state.log_history)
-        if best is None:
-            return
-        step = step_of(best)
-        if step != self.state.global_step:
-            # The wrapped model is the one that a resume loads into under sharding.
-            model = self.model_wrapped if self.is_fsdp_enabled else None
-            self._load_from_checkpoint(str(best), model)
-        losses = eval_losses(self.state.log_history)
-        self._report(BestChosen(step=step, eval_loss=losses[step]))
-
-    def require_room_for_final_model(self) -> None:
-        """Raises TrainingError when it finds none."""
-        self._require_room("the final model", self._save_size().final_model)
-
-    def _require_room(self, what: str, num_bytes: int) -> None:
-        require_room(what, num_bytes, self._output_dir, device=self.args.device)
-
-    def _save_size(self) -> SaveSize:
-        assert self.model is not None
-        return SaveSize.of(self.model, self.args, num_logs=len(self.state.log_history))
-
-    @property
-    def _output_dir(self) -> Path:
-        assert self.args.output_dir is not None
-        return Path(self.args.output_dir)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        output_dir = self._output_dir
-        checkpoint = output_dir / f"checkpoint-{self.state.global_step}"
-        self._report(PhaseChange(phase="saving"))
-        self._require_room(checkpoint.name, self._save_size().checkpoint)
-        with writing(checkpoint.name, output_dir, undo=partial(self._give_up, checkpoint)):
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                mark_complete(checkpoint)
-        if self.args.should_save:
-            best = self._selection.best(output_dir, self.state.log_history)
-            remove_old_checkpoints(output_dir, keep=self._keep_checkpoints, best=best)
-            self._report(
-                CheckpointSaved(
-                    step=self.state.global_step,
-                    path=str(checkpoint),
-                    metrics=self._last_metrics,
-                )
-            )
-        self._report(PhaseChange(phase="training"))
-
-    def _give_up(self, checkpoint: Path) -> None:
-        """Frees the space of a checkpoint that can't be completed: of all of it in the process that
-        writes most of it, of its own part in any other."""
-        if self.args.should_save:
-            # Another process may still be writing; the next run removes what is left.
-            with suppress(OSError):
-                remove_checkpoint(checkpoint)
-        else:
-            own = checkpoint / f"rng_state_{self.args.process_index}.pth"
-            own.unlink(missing_ok=True)

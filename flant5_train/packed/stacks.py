@@ -11,6 +11,9 @@ from flant5_train.packed.attention import Kernel
 from flant5_train.packed.relative_bias import relative_bias
 from flant5_train.packed.segment_kernel import SegmentKernel
 
+_WIDTHS_OF_MATRIX_UNITS = (16, 32, 64, 128)
+"""Of a head; every published Flan-T5 has 64."""
+
 
 def kernel_for(
     encoder: T5Stack,
@@ -21,7 +24,7 @@ def kernel_for(
 ) -> Kernel:
     """The kernel of the row's device, for all layers of one forward pass."""
     biases = {"encoder_bias": relative_bias(encoder), "decoder_bias": relative_bias(decoder)}
-    if source_segments.is_cuda:
+    if source_segments.is_cuda and encoder.config.d_kv in _WIDTHS_OF_MATRIX_UNITS:
         # Its kernels are written in Triton, which processors have no use for.
         from flant5_train.packed.triton_kernel import TritonKernel
 

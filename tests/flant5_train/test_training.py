@@ -39,7 +39,8 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 def test_loss_and_gradient_do_not_depend_on_processes_and_accumulation(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    same: dict[str, Any] = {"model_name_or_path": tiny_model, "max_steps": 4}
+    # Random pairs, so that a step holds the same ones however it is split.
+    same: dict[str, Any] = {"model_name_or_path": tiny_model, "max_steps": 4, "batching": "padded"}
     same |= {"validation_split": 0.1, "eval_steps": 2, "eval_generation_samples": 5}
     one = run(tmp_path / "one", per_device_train_batch_size=16, **same)
     two = run(
@@ -224,6 +225,13 @@ def test_another_order_of_the_pairs_is_refused(tmp_path: Path, flag: tuple[str, 
     argv = ["--data_path", str(tmp_path), "--output_dir", str(tmp_path), *flag]
     with pytest.raises(TrainingError, match="expected `batching`: padded, bucketed or packed"):
         parse_run(argv)
+
+
+def test_blocks_are_compiled_for_rows_of_one_length_on_a_gpu_only(tmp_path: Path) -> None:
+    argv = ["--data_path", str(tmp_path), "--output_dir", str(tmp_path), "--torch_compile", "True"]
+    with pytest.raises(TrainingError, match="expected batching=packed on a GPU") as caught:
+        parse_run([*argv, "--batching", "bucketed"])
+    assert caught.value.param == "torch_compile"
 
 
 def test_an_unknown_argument_is_named(tiny_model: Path, tmp_path: Path) -> None:
