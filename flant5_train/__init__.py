@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flant5_train.arguments import DataArguments, ModelArguments, TrainingArguments
+    from flant5_train.arguments import ModelArguments, TrainingArguments
     from flant5_train.collator import DataCollatorForSupervisedDataset
+    from flant5_train.data_arguments import DataArguments
     from flant5_train.dataset import SupervisedDataset, make_supervised_data_module
     from flant5_train.model import load_model, smart_tokenizer_and_embedding_resize
     from flant5_train.preprocessing import preprocess
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "DataArguments": "arguments",
+    "DataArguments": "data_arguments",
     "DataCollatorForSupervisedDataset": "collator",
     "ModelArguments": "arguments",
     "SupervisedDataset": "dataset",

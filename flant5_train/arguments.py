@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import torch
 import transformers
 
-from flant5_train.config import Batching, OnBadRecord, TargetModule
-from flant5_train.sharding import plugin_arguments
+from flant5_train.config import Batching, TargetModule
+from flant5_train.data_arguments import DataArguments
 
 
 @dataclass
@@ -40,39 +40,6 @@ class ModelArguments:
         default_factory=lambda: [*get_args(TargetModule)],
         metadata={"help": "Matrices that get an addition, of q k v o wi_0 wi_1 wo."},
     )
-
-
-@dataclass
-class DataArguments:
-    """What is trained on."""
-
-    data_path: str = field(
-        metadata={"help": "Conversations: ShareGPT JSON or JSON lines, or chat messages."}
-    )
-    validation_file: str | None = field(
-        default=None, metadata={"help": "Conversations to evaluate on."}
-    )
-    validation_split: float = field(
-        default=0.0, metadata={"help": "Share of the conversations held back for evaluation."}
-    )
-    on_bad_record: OnBadRecord = field(
-        default=OnBadRecord.FAIL,
-        metadata={"help": "fail at the first malformed record, or skip and count such records."},
-    )
-    max_source_length: int | None = field(
-        default=None, metadata={"help": "Encoder limit in tokens; default: model_max_length."}
-    )
-    max_target_length: int | None = field(
-        default=None, metadata={"help": "Decoder limit in tokens; default: model_max_length."}
-    )
-    cache_directory: str | None = field(
-        default=None,
-        metadata={"help": "Where encoded files are kept; default: inside the run directory."},
-    )
-
-    def __post_init__(self) -> None:
-        # The parser gives the name.
-        self.on_bad_record = OnBadRecord(self.on_bad_record)
 
 
 @dataclass
@@ -146,6 +113,9 @@ class TrainingArguments(transformers.TrainingArguments):
         super().__post_init__()  # type: ignore[no-untyped-call]
         self.load_best_model_at_end = loads_best
         if self.sharding == "fsdp":
+            # Here, because whoever only reads data would pay for it with 100 MB.
+            from flant5_train.sharding import plugin_arguments
+
             self.fsdp, self.fsdp_config = True, {}  # type: ignore[assignment]
             self.fsdp_plugin_args = plugin_arguments(computes_in_bf16=self.bf16)
 

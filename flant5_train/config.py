@@ -148,6 +148,20 @@ class Hyperparameters(BaseModel):
                 "sharding is fsdp and optim is adafactor, whose state can't be sharded; expected"
                 " adamw_torch_fused or adamw_torch, or sharding none"
             )
+        if self.sharding == "fsdp" and self.finetuning_type != "full":
+            raise ValueError(
+                f"sharding is fsdp and finetuning_type is {self.finetuning_type}, whose adapters"
+                " can't be sharded; expected finetuning_type full, or sharding none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _compiles_rows_of_one_length(self) -> Self:
+        if self.torch_compile and self.batching != "packed":
+            raise ValueError(
+                f"torch_compile is true and batching is {self.batching}, where each batch has a"
+                " shape of its own to compile for; expected batching packed"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from flant5_train.arguments import DataArguments
 from flant5_train.batches.lengths import PairLengths
 from flant5_train.cache import DataCache, unheard
 from flant5_train.collator import DataCollatorForSupervisedDataset
+from flant5_train.data_arguments import DataArguments
 from flant5_train.encoded_file import EncodedFile
 from flant5_train.encoder import Lengths, PairSpan, TextEncoder, encoder_for
 from flant5_train.place import DataError

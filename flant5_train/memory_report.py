@@ -55,6 +55,6 @@ def setup_of(arguments: Arguments, *, config: Any, data: DataReport) -> Setup:
         bf16=bool(training.bf16),
         gradient_checkpointing=bool(training.activation_checkpointing),
         optim=OptimizerNames(training.optim).value,
-        finetuning_type=getattr(arguments.model, "finetuning_type", "full"),
-        lora_rank=getattr(arguments.model, "lora_rank", 16),
+        finetuning_type=arguments.model.finetuning_type,
+        lora_rank=arguments.model.lora_rank,
     )

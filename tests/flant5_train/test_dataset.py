@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from flant5_train.arguments import DataArguments
 from flant5_train.cache import DataCache
 from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.config import OnBadRecord
+from flant5_train.data_arguments import DataArguments
 from flant5_train.dataset import make_supervised_data_module, split_by_conversation
 from flant5_train.encoder import encoder_for
 from flant5_train.place import DataError

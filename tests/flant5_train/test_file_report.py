@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.memory import measure
-from flant5_train.arguments import DataArguments
 from flant5_train.check import main as check
 from flant5_train.config import OnBadRecord
+from flant5_train.data_arguments import DataArguments
 from flant5_train.dataset import make_supervised_data_module
 from flant5_train.file_report import repeats
 from flant5_train.file_report.__main__ import main

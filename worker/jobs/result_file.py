@@ -28,9 +28,19 @@ _TRAINED = {
     "grad_norm": "grad_norm",
     "tokens_seen": "tokens_seen",
     "tokens_per_second": "tokens_per_second",
+    "source_fill": "source_fill",
+    "target_fill": "target_fill",
+    "tflops": "tflops",
+    "mfu": "mfu",
 }
 """Fields of a step's record, and what the columns are called: as the SDK's checkpoints do."""
-_EVALUATED = {"eval_loss": "valid_loss", "eval_token_accuracy": "valid_mean_token_accuracy"}
+_EVALUATED = {
+    "eval_loss": "valid_loss",
+    "eval_token_accuracy": "valid_mean_token_accuracy",
+    "eval_perplexity": "valid_perplexity",
+    "eval_exact_match": "valid_exact_match",
+    "eval_rouge_l": "valid_rouge_l",
+}
 
 
 def result_file_id(job: Job) -> str:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from accelerate import skip_first_batches
 
-from flant5_train.arguments import DataArguments, TrainingArguments
+from flant5_train.arguments import TrainingArguments
 from flant5_train.batches.dealing import StepShape
 from flant5_train.batches.planning import collator_of, planned_batches
 from flant5_train.batches.run_plan import RunPlan
 from flant5_train.batches.training_batches import Example, TrainingBatches
 from flant5_train.config import Batching
+from flant5_train.data_arguments import DataArguments
 from flant5_train.dataset import DataModule, make_supervised_data_module
 from flant5_train.loss import IGNORED
 from flant5_train.model import load_model
