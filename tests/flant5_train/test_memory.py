@@ -154,6 +154,7 @@ def test_a_run_that_nothing_helps_gets_no_suggestion() -> None:
 def test_a_runs_arguments_decide_over_its_estimate(tmp_path: Path) -> None:
     told = ["--data_path", "talks.json", "--output_dir", str(tmp_path), "--bf16", "True"]
     told += ["--per_device_train_batch_size", "4", "--model_max_length", "512"]
+    told += ["--batching", "padded"]
     told += ["--max_target_length", "128", "--gradient_checkpointing", "True"]
     arguments = parse_arguments(told)
     lengths = Percentiles(100, 200, 900, 1000)

@@ -110,6 +110,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     environment = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    environment |= {"OMP_NUM_THREADS": "1"}  # which accelerate warns about otherwise
     for name, value in (environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)

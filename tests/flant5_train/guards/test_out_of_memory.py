@@ -75,6 +75,7 @@ def test_a_step_that_does_not_fit_ends_the_run_with_its_batch_and_the_cures(
         model_name_or_path=tiny_model,
         data_path=some_examples(tmp_path / "talks.json", 20),
         gradient_checkpointing=True,
+        batching="padded",
     )
     failure = finished.failure()
     assert failure is not None, finished.log

@@ -35,10 +35,11 @@ def test_a_row_holds_what_is_known_of_a_step(job: Job, tmp_path: Path) -> None:
     )
     assert kept(job, home).splitlines() == [
         "step,epoch,train_loss,learning_rate,grad_norm,tokens_seen,tokens_per_second,"
-        "valid_loss,valid_mean_token_accuracy",
-        "1,0.2,2.5,0.0001,1.0,100,50.0,,",
-        "2,0.4,2.0,0.0001,,200,50.0,1.5,0.5",
-        "3,,,,,,,1.25,0.5",
+        "source_fill,target_fill,tflops,mfu,valid_loss,valid_mean_token_accuracy,"
+        "valid_perplexity,valid_exact_match,valid_rouge_l",
+        "1,0.2,2.5,0.0001,1.0,100,50.0,0.9,0.8,1.5,,,,,,",
+        "2,0.4,2.0,0.0001,,200,50.0,0.9,0.8,1.5,,1.5,0.5,9.5,,",
+        "3,,,,,,,,,,,1.25,0.5,9.5,,",
     ]
 
 
