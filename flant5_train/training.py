@@ -26,7 +26,8 @@ from flant5_train.guards.nothing_to_evaluate import refuse_without_validation
 from flant5_train.memory_report import memory_planned
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
-from flant5_train.progress import DataRead, ModelSaved, PhaseChange, ProgressLog, Record, Stopped
+from flant5_train.progress import DataRead, ModelSaved, PhaseChange, Record, Stopped
+from flant5_train.progress_log import ProgressLog
 from flant5_train.refusals import refuse_unusable
 from flant5_train.run_callbacks import callbacks_of
 from flant5_train.selection.choice import Selection

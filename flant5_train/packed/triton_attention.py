@@ -1,5 +1,5 @@
-"""Attention over a packed row in Triton: the kernels of `triton_kernels` as differentiable
-operators that `torch.compile` takes as they are. Imported on machines with a GPU only.
+"""Attention over a packed row in Triton: its kernels as differentiable operators that
+`torch.compile` takes as they are. Imported on machines with a GPU only.
 
 Shapes: H heads, Q queries, K keys, C channels of a head, B buckets, R distances.
 """
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
-from flant5_train.packed import triton_kernels as kernels
+from flant5_train.packed import triton_backward as backward
+from flant5_train.packed import triton_forward
 
 # The fastest of eight tried on an H100 for Flan-T5-XL's heads (docs/benchmarks.md).
 _FORWARD = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 3}
@@ -39,7 +40,7 @@ def packed_attention(
     num_queries, num_heads, num_channels = query.shape
     attended = torch.empty_like(query)
     normalizer = query.new_empty(num_heads, num_queries, dtype=torch.float32)
-    kernels.forward[(num_queries // _FORWARD["QUERIES"], num_heads)](
+    triton_forward.forward[(num_queries // _FORWARD["QUERIES"], num_heads)](
         query, key, value, table, spans[0], spans[1], attended, normalizer, num_queries,
         HAS_BIAS=table is not None, REACH=_reach(table), IS_CAUSAL=is_causal,
         NUM_HEADS=num_heads, NUM_CHANNELS=num_channels, **_FORWARD,
@@ -66,19 +67,19 @@ def packed_attention_backward(
     shape = {"NUM_HEADS": num_heads, "NUM_CHANNELS": num_channels}
     bias = {"HAS_BIAS": table is not None, "REACH": _reach(table), "IS_CAUSAL": is_causal}
     mean = torch.empty_like(normalizer)
-    kernels.softmax_share[(num_queries // 64, num_heads)](
+    backward.softmax_share[(num_queries // 64, num_heads)](
         slope, attended, mean, num_queries, **shape, QUERIES=64
     )
     gradients = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
     num_blocks = num_queries // _QUERY_GRADIENT["QUERIES"]
     num_buckets = 1 if buckets is None else len(buckets) - 1
     sums = query.new_empty(num_blocks, num_heads, num_buckets, dtype=torch.float32)
-    kernels.query_gradient[(num_blocks, num_heads)](
+    backward.query_gradient[(num_blocks, num_heads)](
         query, key, value, table, spans[0], spans[1], slope, normalizer, mean, gradients[0],
         buckets, None if buckets is None else buckets[-1], sums, num_queries,
         NUM_BUCKETS=num_buckets, **bias, **shape, **_QUERY_GRADIENT,
     )  # fmt: skip
-    kernels.key_gradient[(num_keys // _KEY_GRADIENT["KEYS"], num_heads)](
+    backward.key_gradient[(num_keys // _KEY_GRADIENT["KEYS"], num_heads)](
         query, key, value, table, *spans, slope, normalizer, mean, *gradients[1:], num_queries,
         **bias, **shape, **_KEY_GRADIENT,
     )  # fmt: skip

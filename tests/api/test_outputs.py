@@ -8,7 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.settings import ApiSettings
-from flant5_train.progress import Evaluated, ProgressLog, Record, StepTrained, TrainingStarted
+from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted
+from flant5_train.progress_log import ProgressLog
 from worker.jobs.home import RunDirectory
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, NewCheckpoint, NewEvent, NewLogLine, Update

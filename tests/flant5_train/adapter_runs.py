@@ -7,7 +7,7 @@ import torch
 from transformers import GenerationConfig, T5ForConditionalGeneration, T5Tokenizer
 
 from flant5_train.demo_model import small_config
-from flant5_train.progress import ProgressLog
+from flant5_train.progress_log import ProgressLog
 from flant5_train.stopping import StopSignal
 from flant5_train.tokenizer import SENTENCEPIECE_FILE
 from flant5_train.training import _run, parse_run

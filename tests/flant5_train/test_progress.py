@@ -5,11 +5,11 @@ from pydantic import ValidationError
 
 from flant5_train.progress import (
     PhaseChange,
-    ProgressLog,
     Stopped,
     parse_record,
     read_records,
 )
+from flant5_train.progress_log import ProgressLog
 from tests.small_disk import fill, small_disk
 
 SAVING = PhaseChange(at=1.5, phase="saving")

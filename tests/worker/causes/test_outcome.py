@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from flant5_train.failure import Failure, FailureCode
-from flant5_train.progress import ModelSaved, PhaseChange, ProgressLog, Record, Stopped
+from flant5_train.progress import ModelSaved, PhaseChange, Record, Stopped
+from flant5_train.progress_log import ProgressLog
 from tests.small_disk import fill, small_disk
 from tests.worker.scenes import spec
 from worker.causes.outcome import Interrupted, Start, judge, last_record

@@ -15,11 +15,11 @@ from flant5_train.progress import (
     CheckpointSaved,
     ModelSaved,
     PhaseChange,
-    ProgressLog,
     StepTrained,
     Stopped,
     TrainingStarted,
 )
+from flant5_train.progress_log import ProgressLog
 from worker.processes.process_tree import end_with
 
 

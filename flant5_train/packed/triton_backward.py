@@ -1,131 +1,13 @@
-"""Attention over a packed row in Triton: the kernels.
+"""Attention over a packed row in Triton: the gradients (see `triton_tiles`).
 
-Flash attention with T5's unscaled scores and its position bias. Where a block of keys is farther
-from a block of queries than the bias reaches, the bias is one number; only the blocks near the
-diagonal look it up. The gradient of the bias is summed by bucket, block by block, in a fixed order,
-where flex attention would add every score's share atomically.
-
-Each query sees one run of keys, `key_start` to `key_end` (its own pair), and if causal none behind
-itself. Rows are whole blocks of 128. Matrices lie as [rows, heads, channels].
-Of float32 ones, products are made of three in TF32, which is float32 again but for the last bits.
+That of the bias is summed by bucket, block by block, in a fixed order, where flex attention would
+add every score's share atomically.
 """
 
 import triton
 import triton.language as tl
 
-NO_BIAS, NEAR, FAR = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
-LOG2_E = tl.constexpr(1.4426950408889634)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _tile(matrix, rows, channels, head, NUM_HEADS: tl.constexpr, NUM_CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
-    return matrix + (rows[:, None] * NUM_HEADS + head) * NUM_CHANNELS + channels[None, :]
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _biased(score, distance, table, far_bias, BIAS: tl.constexpr, REACH: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Scores with the bias of their distances, in units of log 2."""
-    if BIAS == NEAR:
-        place = tl.minimum(tl.maximum(distance, -REACH), REACH) + REACH
-        score += tl.load(table + place)
-    elif BIAS == FAR:
-        score += far_bias
-    return score * LOG2_E
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _is_seen(rows, columns, start, end, IS_CAUSAL: tl.constexpr):  # type: ignore[no-untyped-def]
-    seen = (columns >= start) & (columns < end)
-    if IS_CAUSAL:
-        seen = seen & (columns <= rows)
-    return seen
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _near_keys(first, low, high, REACH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """From where to where, within low to high, keys are near the queries from `first` on."""
-    begin = tl.maximum(first - REACH + 1, 0) // KEYS * KEYS
-    end = (first + QUERIES - 1 + REACH + KEYS - 1) // KEYS * KEYS
-    begin = tl.minimum(tl.maximum(begin, low), high)
-    return begin, tl.minimum(tl.maximum(end, begin), high)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _forward_part(  # type: ignore[no-untyped-def]
-    result, total, peak, q, key, value, rows, start, end, low, high, head, table, far_bias,
-    BIAS: tl.constexpr, REACH: tl.constexpr, IS_CAUSAL: tl.constexpr, NUM_HEADS: tl.constexpr,
-    NUM_CHANNELS: tl.constexpr, KEYS: tl.constexpr,
-):  # fmt: skip
-    channels = tl.arange(0, NUM_CHANNELS)
-    for first in range(low, high, KEYS):
-        columns = tl.multiple_of(first, KEYS) + tl.arange(0, KEYS)
-        k = tl.load(_tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
-        score = tl.dot(q, tl.trans(k), input_precision="tf32x3")
-        distance = columns[None, :] - rows[:, None]
-        score = _biased(score, distance, table, far_bias, BIAS, REACH)
-        seen = _is_seen(rows[:, None], columns[None, :], start[:, None], end[:, None], IS_CAUSAL)
-        score = tl.where(seen, score, -float("inf"))
-        new_peak = tl.maximum(peak, tl.max(score, 1))
-        # A query that has seen no key yet has no peak.
-        above = tl.where(new_peak == -float("inf"), 0.0, new_peak)
-        weight = tl.exp2(score - above[:, None])
-        shrink = tl.exp2(peak - above)
-        total = total * shrink + tl.sum(weight, 1)
-        v = tl.load(_tile(value, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
-        result = result * shrink[:, None]
-        result = tl.dot(weight.to(v.dtype), v, result, input_precision="tf32x3")
-        peak = new_peak
-    return result, total, peak
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def forward(  # type: ignore[no-untyped-def]
-    query, key, value, table, key_start, key_end, attended, normalizer, num_queries,
-    HAS_BIAS: tl.constexpr, REACH: tl.constexpr, IS_CAUSAL: tl.constexpr, NUM_HEADS: tl.constexpr,
-    NUM_CHANNELS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
-):  # fmt: skip
-    """`attended`, and `normalizer` [heads, queries]: log 2 of the summed exponentiated scores."""
-    first, head = tl.program_id(0) * QUERIES, tl.program_id(1)
-    rows, channels = first + tl.arange(0, QUERIES), tl.arange(0, NUM_CHANNELS)
-    q = tl.load(_tile(query, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
-    start, end = tl.load(key_start + rows), tl.load(key_end + rows)
-    low = tl.load(key_start + first) // KEYS * KEYS
-    high = tl.load(key_end + first + QUERIES - 1)
-    if IS_CAUSAL:
-        high = tl.minimum(high, first + QUERIES)
-    high = (high + KEYS - 1) // KEYS * KEYS
-    result = tl.zeros([QUERIES, NUM_CHANNELS], tl.float32)
-    total = tl.zeros([QUERIES], tl.float32)
-    peak = tl.full([QUERIES], -float("inf"), tl.float32)
-    if HAS_BIAS:
-        table += head * (2 * REACH + 1)
-        begin, finish = _near_keys(first, low, high, REACH, QUERIES, KEYS)
-        result, total, peak = _forward_part(
-            result, total, peak, q, key, value, rows, start, end, low, begin, head, table,
-            tl.load(table), FAR, REACH, IS_CAUSAL, NUM_HEADS, NUM_CHANNELS, KEYS,
-        )  # fmt: skip
-        result, total, peak = _forward_part(
-            result, total, peak, q, key, value, rows, start, end, begin, finish, head, table,
-            0.0, NEAR, REACH, IS_CAUSAL, NUM_HEADS, NUM_CHANNELS, KEYS,
-        )  # fmt: skip
-        if not IS_CAUSAL:
-            result, total, peak = _forward_part(
-                result, total, peak, q, key, value, rows, start, end, finish, high, head, table,
-                tl.load(table + 2 * REACH), FAR, REACH, IS_CAUSAL, NUM_HEADS, NUM_CHANNELS, KEYS,
-            )  # fmt: skip
-    else:
-        result, total, peak = _forward_part(
-            result, total, peak, q, key, value, rows, start, end, low, high, head, table,
-            0.0, NO_BIAS, REACH, IS_CAUSAL, NUM_HEADS, NUM_CHANNELS, KEYS,
-        )  # fmt: skip
-    saw = total > 0
-    result = tl.where(saw[:, None], result / tl.where(saw, total, 1.0)[:, None], 0.0)
-    tl.store(
-        _tile(attended, rows, channels, head, NUM_HEADS, NUM_CHANNELS),
-        result.to(attended.dtype.element_ty),
-    )
-    log = tl.where(saw, peak + tl.log2(tl.where(saw, total, 1.0)), 0.0)
-    tl.store(normalizer + head * num_queries + rows, log)
+from flant5_train.packed.triton_tiles import FAR, NEAR, NO_BIAS, biased, is_seen, near_keys, tile
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -136,8 +18,8 @@ def softmax_share(  # type: ignore[no-untyped-def]
     """`mean` [heads, queries]: what each query's scores lose when all of them grow."""
     rows = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
     head, channels = tl.program_id(1), tl.arange(0, NUM_CHANNELS)
-    do = tl.load(_tile(slope, rows, channels, head, NUM_HEADS, NUM_CHANNELS)).to(tl.float32)
-    out = tl.load(_tile(attended, rows, channels, head, NUM_HEADS, NUM_CHANNELS)).to(tl.float32)
+    do = tl.load(tile(slope, rows, channels, head, NUM_HEADS, NUM_CHANNELS)).to(tl.float32)
+    out = tl.load(tile(attended, rows, channels, head, NUM_HEADS, NUM_CHANNELS)).to(tl.float32)
     tl.store(mean + head * num_queries + rows, tl.sum(do * out, 1))
 
 
@@ -158,12 +40,12 @@ def _query_part(  # type: ignore[no-untyped-def]
     channels = tl.arange(0, NUM_CHANNELS)
     for first in range(low, high, KEYS):
         columns = tl.multiple_of(first, KEYS) + tl.arange(0, KEYS)
-        k = tl.load(_tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
-        v = tl.load(_tile(value, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
+        k = tl.load(tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
+        v = tl.load(tile(value, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
         score = tl.dot(q, tl.trans(k), input_precision="tf32x3")
         distance = columns[None, :] - rows[:, None]
-        score = _biased(score, distance, table, far_bias, BIAS, REACH)
-        seen = _is_seen(rows[:, None], columns[None, :], start[:, None], end[:, None], IS_CAUSAL)
+        score = biased(score, distance, table, far_bias, BIAS, REACH)
+        seen = is_seen(rows[:, None], columns[None, :], start[:, None], end[:, None], IS_CAUSAL)
         weight = tl.where(seen, tl.exp2(score - norm[:, None]), 0.0)
         ds = weight * (tl.dot(do, tl.trans(v), input_precision="tf32x3") - delta[:, None])
         gradient = tl.dot(ds.to(k.dtype), k, gradient, input_precision="tf32x3")
@@ -193,8 +75,8 @@ def query_gradient(  # type: ignore[no-untyped-def]
     block, head = tl.program_id(0), tl.program_id(1)
     first = block * QUERIES
     rows, channels = first + tl.arange(0, QUERIES), tl.arange(0, NUM_CHANNELS)
-    q = tl.load(_tile(query, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
-    do = tl.load(_tile(slope, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
+    q = tl.load(tile(query, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
+    do = tl.load(tile(slope, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
     norm = tl.load(normalizer + head * num_queries + rows)
     delta = tl.load(mean + head * num_queries + rows)
     start, end = tl.load(key_start + rows), tl.load(key_end + rows)
@@ -211,7 +93,7 @@ def query_gradient(  # type: ignore[no-untyped-def]
         buckets = tl.arange(0, NUM_BUCKETS)
         least = tl.load(distances + 2 * buckets)
         greatest = tl.load(distances + 2 * buckets + 1)
-        begin, finish = _near_keys(first, low, high, REACH, QUERIES, KEYS)
+        begin, finish = near_keys(first, low, high, REACH, QUERIES, KEYS)
         dq, before, totals = _query_part(
             dq, none, totals, q, do, norm, delta, key, value, rows, start, end, low, begin, head,
             table, tl.load(table), least, greatest,
@@ -239,7 +121,7 @@ def query_gradient(  # type: ignore[no-untyped-def]
             NO_BIAS, REACH, IS_CAUSAL, NUM_HEADS, NUM_CHANNELS, KEYS,
         )  # fmt: skip
     tl.store(
-        _tile(gradient, rows, channels, head, NUM_HEADS, NUM_CHANNELS),
+        tile(gradient, rows, channels, head, NUM_HEADS, NUM_CHANNELS),
         dq.to(gradient.dtype.element_ty),
     )
 
@@ -254,15 +136,15 @@ def _key_part(  # type: ignore[no-untyped-def]
     channels = tl.arange(0, NUM_CHANNELS)
     for first in range(low, high, QUERIES):
         rows = tl.multiple_of(first, QUERIES) + tl.arange(0, QUERIES)
-        q = tl.load(_tile(query, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
-        do = tl.load(_tile(slope, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
+        q = tl.load(tile(query, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
+        do = tl.load(tile(slope, rows, channels, head, NUM_HEADS, NUM_CHANNELS))
         norm = tl.load(normalizer + head * num_queries + rows)
         delta = tl.load(mean + head * num_queries + rows)
         start, end = tl.load(key_start + rows), tl.load(key_end + rows)
         score = tl.dot(k, tl.trans(q), input_precision="tf32x3")
         distance = columns[:, None] - rows[None, :]
-        score = _biased(score, distance, table, far_bias, BIAS, REACH)
-        seen = _is_seen(rows[None, :], columns[:, None], start[None, :], end[None, :], IS_CAUSAL)
+        score = biased(score, distance, table, far_bias, BIAS, REACH)
+        seen = is_seen(rows[None, :], columns[:, None], start[None, :], end[None, :], IS_CAUSAL)
         weight = tl.where(seen, tl.exp2(score - norm[None, :]), 0.0)
         dv = tl.dot(weight.to(do.dtype), do, dv, input_precision="tf32x3")
         ds = weight * (tl.dot(v, tl.trans(do), input_precision="tf32x3") - delta[None, :])
@@ -280,8 +162,8 @@ def key_gradient(  # type: ignore[no-untyped-def]
     """The gradients of the keys and of the values."""
     first, head = tl.program_id(0) * KEYS, tl.program_id(1)
     columns, channels = first + tl.arange(0, KEYS), tl.arange(0, NUM_CHANNELS)
-    k = tl.load(_tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
-    v = tl.load(_tile(value, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
+    k = tl.load(tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
+    v = tl.load(tile(value, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
     low = tl.load(query_start + first)
     if IS_CAUSAL:
         low = tl.maximum(low, first)
@@ -293,7 +175,7 @@ def key_gradient(  # type: ignore[no-untyped-def]
     if HAS_BIAS:
         table += head * (2 * REACH + 1)
         # The same bounds, seen from the keys: queries far before them, near, far behind.
-        begin, finish = _near_keys(first, low, high, REACH, KEYS, QUERIES)
+        begin, finish = near_keys(first, low, high, REACH, KEYS, QUERIES)
         if not IS_CAUSAL:
             dk, dv = _key_part(
                 dk, dv, k, v, query, slope, normalizer, mean, key_start, key_end, columns, low,
@@ -317,10 +199,10 @@ def key_gradient(  # type: ignore[no-untyped-def]
             NO_BIAS, REACH, IS_CAUSAL, NUM_HEADS, NUM_CHANNELS, QUERIES,
         )  # fmt: skip
     tl.store(
-        _tile(key_slope, columns, channels, head, NUM_HEADS, NUM_CHANNELS),
+        tile(key_slope, columns, channels, head, NUM_HEADS, NUM_CHANNELS),
         dk.to(key_slope.dtype.element_ty),
     )
     tl.store(
-        _tile(value_slope, columns, channels, head, NUM_HEADS, NUM_CHANNELS),
+        tile(value_slope, columns, channels, head, NUM_HEADS, NUM_CHANNELS),
         dv.to(value_slope.dtype.element_ty),
     )
