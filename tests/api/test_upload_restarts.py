@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from api.settings import ApiSettings
 from tests.api.cli_runs import free_port, started
 from tests.api.scenes import wait_until
 
-PROGRAM = ("python", "-m", "api")
+PROGRAM = (sys.executable, "-m", "api")
 
 
 class Server:
