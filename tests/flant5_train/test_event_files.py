@@ -84,7 +84,7 @@ def test_two_processes_draw_one_set_of_curves(tiny_model: Path, tmp_path: Path) 
     finished = run(tmp_path, processes=2, **settings)
     assert finished.exit_code == 0, finished.log
     drawn = read_curves(tmp_path / "tensorboard")
-    assert drawn.keys() == NAMES | {"eval/loss", "eval/token_accuracy"}
+    assert drawn.keys() == NAMES | {"eval/loss", "eval/perplexity", "eval/token_accuracy"}
     assert drawn == expected_curves(finished.records())
     assert [step for step, _ in drawn["eval/loss"]] == [2, 4]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
