@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import library
 from torch.utils.flop_counter import register_flop_formula
 
 from flant5_train.packed import triton_backward as backward
 from flant5_train.packed import triton_forward
 
-# The fastest of eight tried on an H100 for Flan-T5-XL's heads (docs/benchmarks.md).
+# Of eight tried on an H100 for Flan-T5-XL's heads the fastest or within 2 % of it: the table in
+# docs/benchmarks.md.
 _FORWARD = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 3}
 _QUERY_GRADIENT = {"QUERIES": 64, "KEYS": 32, "num_warps": 4, "num_stages": 3}
 _KEY_GRADIENT = {"QUERIES": 32, "KEYS": 64, "num_warps": 4, "num_stages": 3}
 
 
-@torch.library.custom_op("flant5::packed_attention", mutates_args=())
+@library.custom_op("flant5::packed_attention", mutates_args=())
 def packed_attention(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -48,7 +50,7 @@ def packed_attention(
     return attended, normalizer
 
 
-@torch.library.custom_op("flant5::packed_attention_backward", mutates_args=())
+@library.custom_op("flant5::packed_attention_backward", mutates_args=())
 def packed_attention_backward(
     slope: torch.Tensor,
     query: torch.Tensor,
