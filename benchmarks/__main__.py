@@ -23,7 +23,7 @@ def main() -> int:
     for name in parser.parse_args().name or BENCHMARKS:
         module = import_module(f"benchmarks.{name}")
         if not (rows := module.run()):
-            continue  # it says why in its first lines
+            continue  # this machine lacks what it measures
         all_rows += rows
         section = f"{heading(module.TITLE)}\n{table(rows)}"
         print(section, flush=True)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from flant5_train.batches.lengths import PairLengths
 
 LIMIT = 2048
-_FILE = Path(
+_NUM_DRAWN = 60_000
+LENGTHS_FILE = Path(
     os.environ.get("FLANT5_PAIR_LENGTHS")
     or Path(__file__).parents[2] / "shared" / "data" / "pair_lengths.npz"
 )
@@ -33,22 +34,26 @@ class BothLengths:
 
 def pair_lengths() -> BothLengths:
     """The real lengths where they are at hand, else drawn ones."""
-    if not _FILE.exists():
-        return _drawn(num_pairs=60_000)
-    with np.load(_FILE) as found:
+    if not LENGTHS_FILE.exists():
+        return BothLengths(
+            drawn_lengths(_NUM_DRAWN),
+            drawn_lengths(_NUM_DRAWN, growth=_FASTCHAT_GROWTH),
+            f"{_NUM_DRAWN:,} drawn pairs",
+        )
+    with np.load(LENGTHS_FILE) as found:
         names = ("lossless", "fastchat_cut_2048")
         ours, theirs = (_cut(found[f"source_{name}"], found[f"target_{name}"]) for name in names)
     return BothLengths(ours, theirs, f"{len(ours):,} real pairs")
 
 
-def _drawn(num_pairs: int) -> BothLengths:
-    rng = np.random.default_rng(0)
+def drawn_lengths(num_pairs: int, *, growth: float = 1.0, seed: int = 0) -> PairLengths:
+    """Like those of shared conversations; each length multiplied by `growth` before it is cut."""
+    rng = np.random.default_rng(seed)
     turns = rng.geometric(0.27, num_pairs)
     history = [rng.lognormal(5.2, 1.0, count).sum() for count in turns - 1]
     source = np.array(history) + rng.lognormal(3.7, 1.3, num_pairs) + 40
     target = rng.lognormal(5.6, 0.9, num_pairs) + 2
-    longer = (side * _FASTCHAT_GROWTH for side in (source, target))
-    return BothLengths(_cut(source, target), _cut(*longer), f"{num_pairs:,} drawn pairs")
+    return _cut(growth * source, growth * target)
 
 
 def _cut(source: NDArray[np.floating], target: NDArray[np.floating]) -> PairLengths:

@@ -1,21 +1,21 @@
 """Pairs of random tokens with given lengths, and the batches that a plan makes of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from flant5_train.batches.dealing import StepShape
 from flant5_train.batches.lengths import PairLengths
+from flant5_train.batches.planning import collator_of
 from flant5_train.batches.run_plan import PlanSettings, RunPlan
+from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.config import Batching
 from flant5_train.flops import Work
-from flant5_train.loss import IGNORED
-from flant5_train.packed.collator import PackedCollator
 
 _FIRST_TOKEN, _LAST_TOKEN = 2, 32_000
-Collate = Callable[[Sequence[dict[str, torch.Tensor]]], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ class RandomPairs:
     ) -> Iterator[Batch]:
         """Those of the plan's first epoch, in its order."""
         plan = self.plan(batching, num_pairs=num_pairs)
-        collate = _collator(plan, device)
+        # Of a tokenizer the collator asks for its padding alone.
+        padding = DataCollatorForSupervisedDataset(cast(Any, SimpleNamespace(pad_token_id=0)))
+        collate = collator_of(plan, padding, device)
         for pairs in plan.share(0, process=0):
             if len(pairs):
                 tensors = collate([self.pair(index) for index in pairs.tolist()])
@@ -67,25 +69,3 @@ class RandomPairs:
         shape = StepShape(num_processes=1, num_passes=1)
         settings = PlanSettings(batching, num_pairs, shape, num_epochs=1, max_steps=-1, seed=0)
         return RunPlan(self.lengths, settings)
-
-
-def _collator(plan: RunPlan, device: torch.device) -> Collate:
-    row = plan.row_capacity
-    if row is None:
-        return _padded
-    if device.type == "cpu":
-        return PackedCollator(pad_token_id=0)
-    return PackedCollator(pad_token_id=0, source_capacity=row.source, target_capacity=row.target)
-
-
-def _padded(pairs: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    sources = [pair["input_ids"] for pair in pairs]
-    labels_BT = pad_sequence([pair["labels"] for pair in pairs], True, padding_value=IGNORED)
-    decoder_BT = labels_BT.roll(1, dims=1).clamp_min(0)
-    decoder_BT[:, 0] = 0
-    return {
-        "input_ids": pad_sequence(sources, batch_first=True),
-        "attention_mask": pad_sequence([torch.ones_like(each) for each in sources], True),
-        "decoder_input_ids": decoder_BT,
-        "labels": labels_BT,
-    }

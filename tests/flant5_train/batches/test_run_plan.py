@@ -3,13 +3,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from benchmarks.pair_lengths import drawn_lengths
 from flant5_train.batches.bucketed import capacity_for
 from flant5_train.batches.capacity import mean_capacity
 from flant5_train.batches.dealing import StepShape
 from flant5_train.batches.lengths import PairLengths
 from flant5_train.batches.run_plan import RunPlan
 from flant5_train.config import Batching
-from tests.flant5_train.batches.conftest import drawn_lengths, settings
+from tests.flant5_train.batches.conftest import settings
 
 every_way = pytest.mark.parametrize("batching", get_args(Batching))
 grouped = pytest.mark.parametrize("batching", ["bucketed", "packed"])
