@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from flant5_train.arguments import TrainingArguments
 from flant5_train.batches.training_batches import Example, TrainingBatches
 from flant5_train.batches.warm_up import ADAM_STATES, run_and_forget
 from flant5_train.collator import DataCollatorForSupervisedDataset
@@ -166,6 +167,7 @@ class ConversationTrainer(SavingTrainer):
         assert isinstance(self.eval_dataset, SupervisedDataset)
         assert isinstance(self.data_collator, DataCollatorForSupervisedDataset)
         assert isinstance(self.model, torch.nn.Module)
+        assert isinstance(self.args, TrainingArguments)
         self._report(PhaseChange(phase="evaluating"))
         found = validate(self.model, self.eval_dataset, self.data_collator, args=self.args)
         metrics = found.metrics

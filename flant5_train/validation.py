@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import TrainingArguments as HfTrainingArguments
-
 from flant5_train.answers.evaluation import AnswerEvaluation, AnswerScores
+from flant5_train.arguments import TrainingArguments
 from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.dataset import SupervisedDataset
 from flant5_train.evaluation import Evaluation, evaluate_pairs, perplexity, validation_batches
@@ -47,12 +46,12 @@ def validate(
     dataset: SupervisedDataset,
     collator: DataCollatorForSupervisedDataset,
     *,
-    args: HfTrainingArguments,
+    args: TrainingArguments,
 ) -> Validation:
     """Over the pairs of all processes, which call this together. Raises TrainingError when the
     GPU's memory does not suffice."""
     batches = validation_batches(dataset, collator, batch_size=args.eval_batch_size)
-    num_samples: int = getattr(args, "eval_generation_samples", 0)
+    num_samples = args.eval_generation_samples
     answers = None
     with explaining_evaluation_out_of_memory(args):
         evaluation = evaluate_pairs(model, batches, device=args.device)

@@ -57,9 +57,8 @@ def pairs(lengths: Sequence[tuple[int, int]]) -> Pairs:
     return [{"input_ids": tokens(source), "labels": tokens(target)} for source, target in lengths]
 
 
-def stock_losses(flan: Any, some_pairs: Pairs) -> list[torch.Tensor]:
-    """Each pair's loss by the library's T5, one pair at a time, eagerly. The gradients of the
-    weights are added to those of `flan`, whose parameters the stock model shares."""
+def stock_model(flan: Any) -> Any:
+    """The library's T5 with eager attention and the very parameters of `flan`."""
     stock: Any = T5ForConditionalGeneration(config(d_kv=flan.config.d_kv))
     _untie(stock)
     stock.set_attn_implementation("eager")
@@ -67,6 +66,13 @@ def stock_losses(flan: Any, some_pairs: Pairs) -> list[torch.Tensor]:
         owner, _, leaf = name.rpartition(".")
         setattr(stock.get_submodule(owner), leaf, weight)
     stock.encoder.embed_tokens.weight = stock.decoder.embed_tokens.weight = stock.shared.weight
+    return stock
+
+
+def stock_losses(flan: Any, some_pairs: Pairs) -> list[torch.Tensor]:
+    """Each pair's loss by the library's T5, one pair at a time. The gradients of the weights are
+    added to those of `flan`."""
+    stock = stock_model(flan)
     losses = []
     for pair in some_pairs:
         labels = pair["labels"]

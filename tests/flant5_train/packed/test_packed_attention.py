@@ -9,6 +9,7 @@ from tests.flant5_train.packed.models import (
     pairs,
     relative_difference,
     stock_losses,
+    stock_model,
 )
 
 LENGTHS = [(70, 40), (7, 130), (300, 2), (128, 90), (1, 1), (33, 150)]
@@ -103,3 +104,8 @@ def test_generation_and_logits_are_those_of_the_library() -> None:
     cached = flan.generate(**inputs, max_new_tokens=12, do_sample=False, use_cache=True)
     plain = flan.generate(**inputs, max_new_tokens=12, do_sample=False, use_cache=False)
     assert cached.tolist() == plain.tolist()
+    stock = stock_model(flan).eval()
+    theirs = stock.generate(**inputs, max_new_tokens=12, do_sample=False)
+    assert cached.tolist() == theirs.tolist()
+    logits = (each(**inputs, decoder_input_ids=cached).logits for each in (flan, stock))
+    torch.testing.assert_close(*logits, rtol=1e-10, atol=1e-10)
