@@ -50,6 +50,7 @@ def create_job(
     """
     origin = Origin(
         caller=calling,
+        authorization=request.headers.get("authorization", ""),
         idempotency_key=idempotency_key,
         is_retry=is_retry,
         arrived_at=request.state.arrived_at,
