@@ -15,6 +15,7 @@ NAMES = f"{PREFIX}names"
 RECOVERY = f"{PREFIX}recovery"
 FORGOTTEN = f"{PREFIX}forgotten"
 COUNTS = f"{PREFIX}counts"
+WEBHOOKS = f"{PREFIX}webhooks"
 
 
 def job(job_id: str) -> str:
@@ -43,6 +44,14 @@ def worker(name: str) -> str:
 
 def keeper(name: str) -> str:
     return f"{PREFIX}keeper:{name}"
+
+
+def webhook_sender(name: str) -> str:
+    return f"{PREFIX}webhook_sender:{name}"
+
+
+def due_webhooks(endpoint: str) -> str:
+    return f"{PREFIX}webhook:{endpoint}:due"
 
 
 def waiting_of(owner: str) -> str:
