@@ -91,12 +91,13 @@ def is_ready(url: str) -> bool:
 
 
 def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with up(home) as (process, ready):
+    home, webhooks = tmp_path / "home", tmp_path / "webhooks.toml"
+    webhooks.touch()
+    with up(home, webhooks_file=webhooks) as (process, ready):
         assert ready["pid"] == process.pid
         assert ready["url"] in said(home)
         commands = " ".join(processes_of(home).values())
-        for part in ("valkey-server", "-m api", "-m worker ", "-m worker.keeper"):
+        for part in ("valkey-server", "-m api", "-m worker ", "-m worker.keeper", "-m worker.webhooks"):
             assert part in commands
 
         second = flant5("up", "--home", home)
@@ -115,6 +116,7 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
     assert {path.name for path in (home / "logs").iterdir()} == {
         "api.log",
         "keeper.log",
+        "webhooks.log",
         "worker.log",
     }
 
