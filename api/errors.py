@@ -43,6 +43,10 @@ class BodyTooLargeError(HTTPException):
         super().__init__(413, f"the body is larger than {max_bytes} bytes, the limit of this path")
 
 
+class ClientGoneError(Exception):
+    """The client hung up before its request was begun; nobody hears this."""
+
+
 class TooManyStreamsError(Exception):
     """All live streams that this process holds are taken."""
 
@@ -82,6 +86,7 @@ KINDS: dict[type[Exception], Kind] = {
     ForbiddenError: Kind(403, "permission_error", "insufficient_scope"),
     NotFoundError: Kind(404, _REQUEST, "not_found"),
     BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
+    ClientGoneError: Kind(499, _REQUEST, "client_gone"),
     LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
     StorageQuotaError: Kind(429, "insufficient_quota", "storage_quota"),
     StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 
 from api import wishes
 from api.caller import Calling
+from api.errors import ClientGoneError
 from api.hyperparameters import echo
 from api.owned import own_job
 from api.schemas.create import CreateJob
@@ -35,7 +36,14 @@ def _is_retry(x_stainless_retry_count: Annotated[int, Header(include_in_schema=F
 IsRetry = Annotated[bool, Depends(_is_retry)]
 
 
-@router.post("")
+async def _is_heard(request: Request) -> None:
+    """A create that a slow network delivers after its client lost patience makes no job: that
+    client has sent it again, or given up. Without this it would look like a second submission."""
+    if await request.is_disconnected():
+        raise ClientGoneError("the client hung up before the job was made; no job was made")
+
+
+@router.post("", dependencies=[Depends(_is_heard)])
 def create_job(
     services: Wired,
     calling: Calling,
