@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
+from anyio import from_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 
 from api import wishes
@@ -36,10 +37,14 @@ def _is_retry(x_stainless_retry_count: Annotated[int, Header(include_in_schema=F
 IsRetry = Annotated[bool, Depends(_is_retry)]
 
 
-async def _is_heard(request: Request) -> None:
+def _is_heard(request: Request) -> None:
     """A create that a slow network delivers after its client lost patience makes no job: that
-    client has sent it again, or given up. Without this it would look like a second submission."""
-    if await request.is_disconnected():
+    client has sent it again, or given up. Without this it would look like a second submission.
+
+    Not async: the way into a thread and back lets the server see the end of the connection, which
+    comes right behind such a request.
+    """
+    if from_thread.run(request.is_disconnected):
         raise ClientGoneError("the client hung up before the job was made; no job was made")
 
 

@@ -10,6 +10,7 @@ from openai import (
 
 from tests.api.scenes import first_create_held_back
 from tests.api.sdk_jobs import create, status_of
+from tests.conformance.program.slow_network import slow_network
 from worker.jobs.job import Job
 from worker.jobs.store import JobStore
 
@@ -40,6 +41,17 @@ def test_a_create_slower_than_the_clients_patience_makes_one_job(
     with first_create_held_back(monkeypatch) as held:
         job_id = create(sdk.with_options(timeout=0.5, max_retries=2))
         held.finish()
+    assert [job.id for job in sdk.fine_tuning.jobs.list()] == [job_id]
+
+
+def test_requests_that_arrive_after_their_own_retry_make_no_second_job(
+    sdk: OpenAI, server_url: str
+) -> None:
+    with slow_network(server_url, num_slow=2, holds_requests=True) as (network, url):
+        with OpenAI(base_url=url, api_key="any", timeout=2, max_retries=2) as impatient:
+            job_id = create(impatient)
+        assert network.num_connections == 3
+        network.release()
     assert [job.id for job in sdk.fine_tuning.jobs.list()] == [job_id]
 
 

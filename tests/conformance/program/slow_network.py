@@ -18,12 +18,20 @@ class SlowNetwork:
     """Else answers."""
     num_connections: int = 0
     _released: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _connections: list[threading.Thread] = field(default_factory=list)
 
     def release(self) -> None:
         """What was held arrives, and its connections end."""
         self._released.set()
-        for thread in self._threads[1:]:
+        self._wait_for(self._connections[: self.num_slow])
+
+    def close(self) -> None:
+        """All clients must have gone."""
+        self._released.set()
+        self._wait_for(self._connections)
+
+    def _wait_for(self, connections: list[threading.Thread]) -> None:
+        for thread in connections:
             thread.join(timeout=60)
             assert not thread.is_alive()
 
@@ -34,15 +42,19 @@ class SlowNetwork:
             except OSError:
                 return  # closed
             self.num_connections += 1
-            upstream = socket.create_connection(self.server)
             is_slow = self.num_connections <= self.num_slow
-            self._start(client, upstream, held=is_slow and self.holds_requests)
-            self._start(upstream, client, held=is_slow and not self.holds_requests)
+            thread = threading.Thread(target=self._serve, args=(client, is_slow), daemon=True)
+            self._connections.append(thread)
+            thread.start()
 
-    def _start(self, source: socket.socket, target: socket.socket, *, held: bool) -> None:
-        thread = threading.Thread(target=self._carry, args=(source, target, held), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _serve(self, client: socket.socket, is_slow: bool) -> None:
+        with client, socket.create_connection(self.server) as upstream:
+            requests = (client, upstream, is_slow and self.holds_requests)
+            answers = (upstream, client, is_slow and not self.holds_requests)
+            thread = threading.Thread(target=self._carry, args=requests, daemon=True)
+            thread.start()
+            self._carry(*answers)
+            thread.join()
 
     def _carry(self, source: socket.socket, target: socket.socket, held: bool) -> None:
         try:
@@ -67,4 +79,8 @@ def slow_network(
         thread.start()
         port = listener.getsockname()[1]
         yield network, urlunsplit(parts._replace(netloc=f"127.0.0.1:{port}"))
-        network._released.set()
+        # A closed listener does not wake who waits at it.
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    network.close()
