@@ -119,7 +119,8 @@ class RunPlan:
             pairs=tuple(batches[index].tolist()),
             longest_source=int(longest.source[index]),
             longest_target=int(longest.target[index]),
-            padded_tokens=int(tokens.source[index] + tokens.target[index]),
+            source_places=int(tokens.source[index]),
+            target_places=int(tokens.target[index]),
         )
 
 
