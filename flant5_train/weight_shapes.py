@@ -13,6 +13,17 @@ Shape = Sequence[int]
 _FLOAT32_BYTES = 4
 _POSITION_BUCKETS = 32
 """Of the relative position bias of a Flan-T5."""
+_ROW_MULTIPLE = 64
+"""Embedding rows are padded to a multiple of this, which matrix units are fast at."""
+
+
+def embedding_rows(num_tokens: int) -> int:
+    """Rows of the embedding and of the output layer for so many tokens.
+
+    >>> embedding_rows(32369)
+    32384
+    """
+    return -(-num_tokens // _ROW_MULTIPLE) * _ROW_MULTIPLE
 
 
 def weight_shapes(shape: ModelShape) -> list[tuple[int, ...]]:
