@@ -54,7 +54,11 @@ def _model_of(question: Question) -> str:
     """The demo model of this file where an earlier job has built it: its vocabulary is known."""
     if question.model != DEMO_MODEL:
         return question.model
-    built = demo_directory(question.training_file, question.models_directory)
+    try:
+        built = demo_directory(question.training_file, question.models_directory)
+    except OSError as error:
+        name = question.training_file.name
+        raise DataError(f"{name}: can't be read: {error.strerror}") from error
     return str(built) if built.is_dir() else DEMO_MODEL
 
 
@@ -93,7 +97,8 @@ def _obstacle(name: str, survey: Survey) -> str | None:
     if not report.is_read_to_end:
         return f"{name}: it can't be read to its end"
     if report.pairs:
-        return f"{name}: {report.problems.num_records} malformed records"
+        number = report.problems.num_records
+        return f"{name}: {number} malformed record{'' if number == 1 else 's'}"
     return f"{name}: not a single pair of a question and an answer"
 
 

@@ -10,8 +10,9 @@
 |                           |        | number when none was rung)                                 |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
-| worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs), sits_at,  |
-|                           |        | sits_until (the job at which it waits for other workers)   |
+| worker:{name}             | hash   | num_slots, devices, gpu_bytes (of the smallest, or ''),    |
+|                           |        | sick (why it takes no jobs), sits_at, sits_until (the job  |
+|                           |        | at which it waits for other workers)                       |
 | owner:{name}:jobs         | zset   | all ids of an owner's jobs by number                       |
 | owner:{name}:waiting      | set    | ids of an owner's jobs that wait or are paused             |
 | owner:{name}:running      | set    | ids of an owner's jobs that run                            |

@@ -100,7 +100,7 @@ def test_the_disk_holds_a_new_checkpoint_beside_those_it_replaces(tmp_path: Path
 @pytest.mark.parametrize(
     ("records", "obstacle"),
     [
-        ([TALK, {"messages": [{"role": "bot", "content": "Hi"}]}], "1 malformed records"),
+        ([TALK, {"messages": [{"role": "bot", "content": "Hi"}]}], "1 malformed record"),
         ([{"messages": [{"role": "user", "content": "Hi"}]}], "not a single pair"),
     ],
 )
