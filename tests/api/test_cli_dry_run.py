@@ -23,7 +23,7 @@ def test_a_dry_run_tells_what_the_job_would_be_and_leaves_nothing(
     server_url: str, settings: ApiSettings, store: JobStore, examples: Path
 ) -> None:
     run = flant5(
-        *("submit", examples, "--validation", examples, "--dry-run", "--gpu-memory-gib", "1.5"),
+        *("submit", examples, "--validation", examples, "--dry-run", "--gpu-memory-gib", "1.2"),
         *("--set", "max_steps=40", "--set", "finetuning_type=lora"),
         url=server_url,
     )
@@ -34,7 +34,7 @@ def test_a_dry_run_tells_what_the_job_would_be_and_leaves_nothing(
     assert rows["steps"].strip() == "40 of 9.0 pairs each: 0.4819 epochs of 83 steps"
     assert "learning_rate=0.0001" in rows["settings"]
     assert "lora_target_modules=q+k+v+o+wi_0+wi_1+wo" in rows["settings"]
-    assert "of 1.5 GiB (stated): it may not fit" in run.out
+    assert "of 1.2 GiB (stated): it may not fit" in run.out
     assert "not known: no job on flant5-demo with such settings has been measured" in run.out
     assert run.out.endswith("nothing was started\n")
     assert store.list(after=None, limit=5).items == ()
