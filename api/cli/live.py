@@ -26,6 +26,14 @@ class Quiet:
     """Nothing has happened for a while; the server is there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The server can't be reached; it is tried again. Told once, and Quiet when it is back."""
+
+
+Item = Json | Quiet | Away | Ended
+
+
 @dataclass(slots=True)
 class _Block:
     """The fields of one server-sent event, as far as they came."""
@@ -35,11 +43,9 @@ class _Block:
     data: str = ""
 
 
-def follow(
-    client: Client, path: str, *, after: str | None = None
-) -> Iterator[Json | Quiet | Ended]:
+def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[Item]:
     """Each item of the stream (after the one with the id `after`) once, in order, then Ended; now
-    and then Quiet between them.
+    and then Quiet or Away between them.
 
     Raises CommandError when the server refuses, or was away for two minutes.
     """
@@ -50,7 +56,9 @@ def follow(
     while True:
         try:
             with client.stream(path, headers) as response:
-                away_since = None
+                if away_since is not None:
+                    away_since = None
+                    yield Quiet()
                 for block in _blocks(response.iter_lines()):
                     if block.event == "end":
                         yield Ended(json.loads(block.data)["status"])
@@ -62,7 +70,9 @@ def follow(
                         headers["last-event-id"] = block.id
                     yield json.loads(block.data)
         except (httpx.TransportError, UnavailableError) as error:
-            away_since = away_since or time.monotonic()
+            if away_since is None:
+                away_since = time.monotonic()
+                yield Away()
             if time.monotonic() - away_since > MAX_SECONDS_AWAY:
                 if isinstance(error, UnavailableError):
                     raise
