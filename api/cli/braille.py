@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.text import Text
 
@@ -96,7 +97,7 @@ def _finite(points: Iterable[Point]) -> list[Point]:
 def _line(dots: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int]]:
     """The dots, and those between each and the next one."""
     yield from dots[:1]
-    for (x, y), (next_x, next_y) in zip(dots, dots[1:], strict=False):
+    for (x, y), (next_x, next_y) in pairwise(dots):
         num_parts = max(abs(next_x - x), abs(next_y - y), 1)
         for part in range(1, num_parts + 1):
             share = part / num_parts

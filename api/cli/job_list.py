@@ -16,7 +16,10 @@ from worker.jobs.life import Status
 
 _BAR_WIDTH = 10
 _PAGE = 1000
-_COLUMNS = ("ID", "AGE", "MODEL", "STATUS", "PROGRESS", "LOSS", "LEFT", "RESULT")
+_COLUMNS = ("ID", "AGE", "MODEL", "STATUS", "DONE", "LOSS", "LEFT", "RESULT")
+_OF_WIDE_ONES = ("AGE", "RESULT")
+_WIDE = 110
+"""Columns of a terminal from which on a bar and all columns have room."""
 
 
 def list_jobs(
@@ -39,8 +42,7 @@ def list_jobs(
         if as_json:
             print_json({"object": "list", "data": jobs, "has_more": has_more})
             return
-        is_terminal = Console().is_terminal
-        print_table(_COLUMNS, [_row(job, draws_bar=is_terminal) for job in jobs], whole=("ID",))
+        _show(jobs)
         if has_more:
             typer.echo("there are more; --limit shows them", err=True)
 
@@ -56,6 +58,18 @@ def _jobs(
             yield job
 
 
+def _show(jobs: Sequence[Json]) -> None:
+    console = Console()
+    is_wide = not console.is_terminal or console.width >= _WIDE
+    names = [name for name in _COLUMNS if is_wide or name not in _OF_WIDE_ONES]
+    rows = (_cells(job, draws_bar=is_wide and console.is_terminal) for job in jobs)
+    print_table(
+        names,
+        [[cells[name] for name in names] for cells in rows],
+        whole=[name for name in names if name not in ("MODEL", "RESULT")],
+    )
+
+
 def _pair(text: str) -> tuple[str, str]:
     """
     >>> _pair("team=a=b")
@@ -67,26 +81,27 @@ def _pair(text: str) -> tuple[str, str]:
     return f"metadata[{key}]", value
 
 
-def _row(job: Json, *, draws_bar: bool) -> tuple[str, ...]:
+def _cells(job: Json, *, draws_bar: bool) -> dict[str, str]:
     progress, error = job["progress"] or {}, job["error"] or {}
     loss, eta = progress.get("loss"), progress.get("eta_seconds")
     is_running = job["status"] == "running"
     phase = f": {job['phase'].replace('_', ' ')}" if is_running and job["phase"] else ""
-    return (
+    texts = (
         job["id"],
         duration(max(0, time.time() - job["created_at"])),
         plain(job["model"]),
         f"{job['status']}{phase}",
-        _progress(progress.get("percent") or 0, draws_bar=draws_bar) if progress else "",
+        _done(progress.get("percent") or 0, draws_bar=draws_bar) if progress else "",
         "" if loss is None else f"{loss:.3f}",
         "" if eta is None or not is_running else duration(eta),
         plain(job["fine_tuned_model"] or error.get("message", "")),
     )
+    return dict(zip(_COLUMNS, texts, strict=True))
 
 
-def _progress(percent: float, *, draws_bar: bool) -> str:
+def _done(percent: float, *, draws_bar: bool) -> str:
     """
-    >>> _progress(42.0, draws_bar=True), _progress(42.0, draws_bar=False)
+    >>> _done(42.0, draws_bar=True), _done(42.0, draws_bar=False)
     ('████░░░░░░  42 %', '42 %')
     """
     if not draws_bar:

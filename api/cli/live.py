@@ -59,16 +59,11 @@ def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[I
                 if away_since is not None:
                     away_since = None
                     yield Quiet()
-                for block in _blocks(response.iter_lines()):
-                    if block.event == "end":
-                        yield Ended(json.loads(block.data)["status"])
+                for item_id, item in _items(response.iter_lines()):
+                    headers |= {"last-event-id": item_id} if item_id else {}
+                    yield item
+                    if isinstance(item, Ended):
                         return
-                    if not block.data:
-                        yield Quiet()
-                        continue
-                    if block.id is not None:
-                        headers["last-event-id"] = block.id
-                    yield json.loads(block.data)
         except (httpx.TransportError, UnavailableError) as error:
             if away_since is None:
                 away_since = time.monotonic()
@@ -78,6 +73,15 @@ def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[I
                     raise
                 raise client.unreachable(error) from error
         time.sleep(_PAUSE_SECONDS)
+
+
+def _items(lines: Iterator[str]) -> Iterator[tuple[str | None, Item]]:
+    """What one answer holds, each item with its id."""
+    for block in _blocks(lines):
+        if block.event == "end":
+            yield None, Ended(json.loads(block.data)["status"])
+        else:
+            yield block.id, json.loads(block.data) if block.data else Quiet()
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[_Block]:

@@ -22,6 +22,7 @@ _MAX_BAR_WIDTH = 60
 _MAX_PLOT_HEIGHT = 20
 _MAX_MESSAGES = 8
 _FOOTER = "Ctrl-C ends this view; the job goes on"
+_AWAY = "the server is away; trying again"
 _LAST_LOG_SECONDS = 3.0
 _FINAL_LOG_LINES = 8
 _STATUS_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
@@ -87,7 +88,7 @@ class WatchView:
         log = self._log_lines(room - len(plot) - len(messages))
         gap = [Text()] * max(0, room - len(plot) - len(messages) - len(log))
         parts = (*head, *plot, Text(), *messages, Text(), *log, *gap)
-        return Group(*parts[: height - 1], Text(_FOOTER, style="dim", no_wrap=True))
+        return Group(*parts[: height - 1], self._footer())
 
     def _summary(self, options: ConsoleOptions) -> RenderableType:
         plot = self._plot(options, height=min(12, options.size.height // 2))
@@ -99,10 +100,14 @@ class WatchView:
     def _title(self) -> Text:
         job = self._job
         state = (job.state, _STATUS_STYLES.get(job.status, "bold"))
-        parts = [(job.id, "bold"), f"  {plain(job.model)}  ", state]
+        parts: list[str | tuple[str, str]] = [(job.id, "bold"), f"  {plain(job.model)}  ", state]
         attempt = f"  attempt {job.attempt}" if job.attempt > 1 else ""
-        away = "  the server is away; trying again" if job.is_server_away else ""
-        return _line(*parts, attempt, (away, "yellow"))
+        return _line(*parts, attempt)
+
+    def _footer(self) -> Text:
+        if self._job.is_server_away:
+            return _line((_AWAY, "yellow"))
+        return _line((_FOOTER, "dim"))
 
     def _bar(self, width: int) -> RenderableType:
         step = self._job.step
@@ -115,7 +120,7 @@ class WatchView:
         return table
 
     def _numbers(self) -> Text:
-        parts = []
+        parts: list[tuple[str, str]] = []
         if losses := list(self._job.loss.items()):
             parts += [(f"loss {losses[-1][1]:.3f}  ", TRAINING)]
         if losses := list(self._job.eval_loss.items()):
