@@ -87,7 +87,7 @@ def _show_all(client: Client, path: str, screen: _Screen) -> str:
 def _screen(job: Json, *, as_json: bool) -> Iterator[_Screen]:
     if as_json:
         yield EventDocuments()
-    elif Console().is_terminal:
+    elif (console := Console()).is_terminal and not console.is_dumb_terminal:
         with WatchView(job) as view:
             yield view
     else:
