@@ -47,6 +47,9 @@ class WatchedJob:
         """What the next event changes."""
         data = event["data"]
         self._take_state(data)
+        if "num_pairs" in data:  # a start: what came after its checkpoint is trained again
+            for curve in (self.loss, self.eval_loss):
+                _cut(curve, data["step"])
         if event["type"] != "metrics":
             self.messages.append(Message(event["message"], event["level"]))
         elif "eval_loss" in data:
@@ -107,8 +110,12 @@ def numbers_of(data: Json) -> str:
 
 
 def _put(curve: dict[int, float], step: int, value: float | None) -> None:
-    """A resumed run goes on from its checkpoint: what came after that is trained again."""
-    while curve and next(reversed(curve)) >= step:
-        curve.popitem()
+    _cut(curve, step - 1)
     if value is not None:
         curve[step] = value
+
+
+def _cut(curve: dict[int, float], last_step: int) -> None:
+    """Takes away what comes after that step."""
+    while curve and next(reversed(curve)) > last_step:
+        curve.popitem()

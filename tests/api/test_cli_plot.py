@@ -55,3 +55,6 @@ def test_a_resumed_run_draws_over_the_steps_that_it_trains_again() -> None:
     for step, loss in ((1, 5.0), (2, 4.0), (3, 3.0), (2, 4.5), (3, None), (4, 2.0)):
         job.take(event(step, loss))
     assert job.loss == {1: 5.0, 2: 4.5, 4: 2.0}
+    start = {"step": 2, "max_steps": 9, "num_pairs": 3, "num_processes": 1}
+    job.take({"type": "message", "message": "Training goes on", "level": "info", "data": start})
+    assert job.loss == {1: 5.0, 2: 4.5}
