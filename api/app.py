@@ -7,7 +7,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from api import errors
+from api import errors, openapi
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
 from api.request_meter import RequestMeter
@@ -65,6 +65,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
+    openapi.install(app)
     app.add_middleware(
         BodyLimit, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
     )
