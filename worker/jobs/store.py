@@ -172,7 +172,7 @@ class JobStore:
     def num_to_validate(self) -> int:
         """Jobs whose files are not yet checked, or are being checked."""
         with unavailable():
-            return cast(int, self._redis.zcard(keys.VALIDATING))
+            return self._redis.zcard(keys.VALIDATING)
 
     def to_validate(self, limit: int) -> tuple[Job, ...]:
         """Jobs whose files are to be checked, oldest first."""
