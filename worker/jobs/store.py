@@ -8,10 +8,13 @@
 | queued                    | zset   | ids that wait for a worker, by priority, then by number    |
 | bells                     | zset   | the same ids by the time of their last doorbell (the job's |
 |                           |        | number when none was rung)                                 |
+| waiting_since             | zset   | the same ids by when they entered the queue, in ms         |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
 | worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs), sits_at,  |
 |                           |        | sits_until (the job at which it waits for other workers)   |
+| owner:{name}:jobs         | zset   | all ids of an owner's jobs by their number                 |
+| metadata:{sha1}           | zset   | the ids of jobs with this pair of metadata, by their number|
 | owner:{name}:waiting      | set    | ids of an owner's jobs that wait or are paused             |
 | owner:{name}:running      | set    | ids of an owner's jobs that run                            |
 | models                    | hash   | fine-tuned model id -> job id                              |
@@ -116,12 +119,20 @@ class JobStore:
         return read_job(job_id, fields)
 
     def list(
-        self, *, after: str | None, limit: int, metadata: Mapping[str, str] | None = None
+        self,
+        *,
+        after: str | None,
+        limit: int,
+        metadata: Mapping[str, str] | None = None,
+        owner: str | None = None,
     ) -> Page[Job]:
         """Newest first, beginning after the job `after`; with `metadata`, only jobs that carry
-        all of these pairs."""
+        all of these pairs; with `owner`, only that owner's."""
+        lists = [keys.jobs_tagged(*pair) for pair in (metadata or {}).items()]
+        if owner is not None:
+            lists.append(keys.jobs_of(owner))
         with unavailable():
-            return list_jobs(self._redis, after=after, limit=limit, metadata=metadata or {})
+            return list_jobs(self._redis, lists or [keys.JOBS], after=after, limit=limit)
 
     def cancel(self, job_id: str, *, with_checkpoint: bool = False) -> Job:
         """A job that does not run is cancelled at once; a running one is asked to stop."""

@@ -316,6 +316,7 @@ class StoreMachine(RuleBasedStateMachine):
             (keys.VALIDATING, model.status is Status.VALIDATING_FILES),
             (keys.QUEUED, model.status is Status.QUEUED),
             (keys.BELLS, model.status is Status.QUEUED),
+            (keys.WAITING_SINCE, model.status is Status.QUEUED),
             (keys.RUNNING, model.status is Status.RUNNING),
         ):
             assert (self.redis.zscore(key, job_id) is not None) is is_listed
