@@ -48,10 +48,6 @@ def keeper(name: str) -> str:
     return f"{PREFIX}keeper:{name}"
 
 
-def jobs_of(owner: str) -> str:
-    return f"{PREFIX}owner:{owner}:jobs"
-
-
 def jobs_tagged(name: str, value: str) -> str:
     """The jobs whose metadata hold this pair. A digest, because both are a caller's text."""
     framed = f"{len(name.encode())}:{name}{value}"
@@ -65,6 +61,10 @@ def waiting_of(owner: str) -> str:
 
 def running_of(owner: str) -> str:
     return f"{PREFIX}owner:{owner}:running"
+
+
+def jobs_of(owner: str) -> str:
+    return f"{PREFIX}owner:{owner}:jobs"
 
 
 def submission(key: str) -> str:

@@ -1,7 +1,7 @@
 """Pages of lists of jobs. Each list is a sorted set of ids by the jobs' numbers: of all jobs, of an
 owner's, of those with a pair of metadata. A page costs the same however long they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from redis import Redis
@@ -16,11 +16,17 @@ _BATCH = 1000
 """Ids looked at in one go, where several lists have to hold a job."""
 
 
-def list_jobs(redis: Redis, lists: Sequence[str], *, after: str | None, limit: int) -> Page[Job]:
-    """The jobs that are on all of the lists, newest first; jobs created meanwhile shift nothing,
-    because each job keeps its number."""
+def list_jobs(
+    redis: Redis, index: str, *, after: str | None, limit: int, metadata: Mapping[str, str]
+) -> Page[Job]:
+    """Jobs of a list, newest first, that carry all pairs of `metadata`; jobs created meanwhile
+    shift nothing, because each job keeps its number."""
+    below = _number_of(redis, index, after)
+    tagged = [keys.jobs_tagged(*pair) for pair in metadata.items()]
+    # Whatever has a pair is on the list of all jobs too.
+    lists = tagged if tagged and index == keys.JOBS else [index, *tagged]
     found: list[Job] = []
-    for ids in _batches(redis, lists, below=_number_of(redis, after), size=limit + 1):
+    for ids in _batches(redis, lists, below=below, size=limit + 1):
         while ids and (num_missing := limit + 1 - len(found)) > 0:
             found += _read(redis, ids[:num_missing])
             ids = ids[num_missing:]
@@ -29,10 +35,10 @@ def list_jobs(redis: Redis, lists: Sequence[str], *, after: str | None, limit: i
     return Page(items=tuple(found[:limit]), has_more=len(found) > limit)
 
 
-def _number_of(redis: Redis, job_id: str | None) -> str:
+def _number_of(redis: Redis, index: str, job_id: str | None) -> str:
     if job_id is None:
         return "+inf"
-    number = redis.zscore(keys.JOBS, job_id)
+    number = redis.zscore(index, job_id)
     if number is None:
         raise InvalidRequestError(f"no job {job_id!r} to list after", param="after")
     return f"({number:.0f}"

@@ -118,6 +118,14 @@ class JobStore:
             raise NotFoundError(f"no job {job_id!r}")
         return read_job(job_id, fields)
 
+    def owner_of(self, job_id: str) -> str:
+        """The owner of a job, '' for nobody in particular. Raises NotFoundError."""
+        with unavailable():
+            owner = cast(str | None, self._redis.hget(keys.job(job_id), "owner"))
+        if owner is None:
+            raise NotFoundError(f"no job {job_id!r}")
+        return owner
+
     def list(
         self,
         *,
@@ -127,12 +135,10 @@ class JobStore:
         owner: str | None = None,
     ) -> Page[Job]:
         """Newest first, beginning after the job `after`; with `metadata`, only jobs that carry
-        all of these pairs; with `owner`, only that owner's."""
-        lists = [keys.jobs_tagged(*pair) for pair in (metadata or {}).items()]
-        if owner is not None:
-            lists.append(keys.jobs_of(owner))
+        all of these pairs; with `owner`, only the jobs of that owner."""
+        index = keys.JOBS if owner is None else keys.jobs_of(owner)
         with unavailable():
-            return list_jobs(self._redis, lists or [keys.JOBS], after=after, limit=limit)
+            return list_jobs(self._redis, index, after=after, limit=limit, metadata=metadata or {})
 
     def cancel(self, job_id: str, *, with_checkpoint: bool = False) -> Job:
         """A job that does not run is cancelled at once; a running one is asked to stop."""
