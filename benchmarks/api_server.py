@@ -12,11 +12,14 @@ from pathlib import Path
 import httpx
 from redis import Redis
 
+from api.caller import DEFAULT_SCOPES, Scope
 from api.cli.embedded_redis import EmbeddedRedis
+from api.keys import KeyHash, hash_of, new_key
 from benchmarks.live_service import BenchmarkError
 from worker.jobs.connection import open_redis
 from worker.settings import inherited_environment
 
+USER = "user"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -31,12 +34,21 @@ class ApiServer:
         self.home = directory / "home"
         self.data_root = directory
         self.redis = redis
+        self.user_key, self.admin_key = new_key(), new_key()
+        """Of the owner USER, who sees only his own jobs, and of one who sees all."""
         self.url = f"http://127.0.0.1:{port}"
         self._log = directory / "api.log"
+        keys_file = directory / "keys"
+        keys = (
+            KeyHash(USER, hash_of(self.user_key)),
+            KeyHash("admin", hash_of(self.admin_key), DEFAULT_SCOPES | {Scope.ADMIN}),
+        )
+        keys_file.write_text("".join(f"{key.line}\n" for key in keys), encoding="utf-8")
         self._environment = inherited_environment() | {
             "FLANT5_HOME": str(self.home),
             "FLANT5_DATA_ROOT": str(self.data_root),
             "FLANT5_REDIS_URL": valkey.url.get_secret_value(),
+            "FLANT5_API_KEYS_FILE": str(keys_file),
             "FLANT5_PORT": str(port),
         }
         self._process: subprocess.Popen[bytes] | None = None

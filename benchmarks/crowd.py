@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from benchmarks.api_server import ApiServer
 from benchmarks.live_service import BenchmarkError
+from worker.jobs import keys
 from worker.jobs.spec import JobSpec
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, NewEvent, Succeeded, Update
@@ -50,7 +51,7 @@ def run_crowd(server: ApiServer, script: Script) -> Crowd:
     store = JobStore(server.redis)
     claims = [_claim(store, number) for number in range(script.num_jobs)]
     job_ids = [claim.job.id for claim in claims]
-    command = [sys.executable, "-m", "benchmarks.stream_clients", server.url]
+    command = [sys.executable, "-m", "benchmarks.stream_clients", server.url, server.admin_key]
     with subprocess.Popen(
         [*command, str(script.num_clients), *job_ids], stdout=subprocess.PIPE, text=True
     ) as clients:
@@ -61,7 +62,7 @@ def run_crowd(server: ApiServer, script: Script) -> Crowd:
             seen = json.loads(_line(clients.stdout))
         finally:
             clients.kill()
-    written = {job_id: server.redis.xlen(f"flant5:job:{job_id}:events") for job_id in job_ids}
+    written = {job_id: server.redis.xlen(keys.events(job_id)) for job_id in job_ids}
     received: dict[str, list[int]] = seen["received"]
     return Crowd(
         num_clients=script.num_clients,
