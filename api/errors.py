@@ -21,6 +21,7 @@ from worker.jobs.errors import (
     LimitReachedError,
     NotFoundError,
     StorageFullError,
+    StorageQuotaError,
     StoreUnavailableError,
 )
 
@@ -29,6 +30,10 @@ _log = logging.getLogger(__name__)
 
 class UnauthorizedError(Exception):
     """No key, or not one of ours."""
+
+
+class ForbiddenError(Exception):
+    """A key that is known, and not for this."""
 
 
 class BodyTooLargeError(HTTPException):
@@ -74,9 +79,11 @@ KINDS: dict[type[Exception], Kind] = {
     InvalidRequestError: Kind(400, _REQUEST, "invalid_value"),
     RequestValidationError: Kind(400, _REQUEST, "invalid_value"),
     UnauthorizedError: Kind(401, "authentication_error", "invalid_api_key"),
+    ForbiddenError: Kind(403, "permission_error", "insufficient_scope"),
     NotFoundError: Kind(404, _REQUEST, "not_found"),
     BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
     LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
+    StorageQuotaError: Kind(429, "insufficient_quota", "storage_quota"),
     StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
     TooManyStreamsError: Kind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
     TooManyReportsError: Kind(503, _SERVER, "too_many_reports", retry_after_seconds=5),

@@ -1,8 +1,12 @@
-"""The API keys file: who may call, one `name:sha256hex` a line.
+"""The API keys file: who may call and what for, a key a line.
 
-    alice:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8
+    alice:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8:read,submit
+    alice:ef797c8118f02dfb649607dd5d3f8c7623048c9c063d532cc95c5ed7a898a64f::20270101T000000Z
 
-The keys themselves are nowhere on disk. Empty lines and lines that begin with `#` are allowed.
+The name is that of the keys' owner, the hexadecimal digits are the SHA-256 of a key; then come the
+scopes (`read,submit` when there are none) and the instant from which the key is no good, if there
+is one. The keys themselves are nowhere on disk. Empty lines and lines that begin with `#` are
+allowed.
 """
 
 import hashlib
@@ -10,12 +14,26 @@ import hmac
 import re
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from api.caller import DEFAULT_SCOPES, Caller, Scope
+
 _NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
-_LINE = re.compile(rf"(?P<name>{_NAME.pattern}):(?P<digest>[0-9a-f]{{64}})", re.ASCII)
+_LINE = re.compile(
+    rf"(?P<name>{_NAME.pattern}):(?P<digest>[0-9a-f]{{64}})"
+    r"(?::(?P<scopes>[a-z,]*)(?::(?P<expires>\d{8}T\d{6}Z))?)?",
+    re.ASCII,
+)
+_INSTANT = "%Y%m%dT%H%M%SZ"
 _PREFIX = "f5-"
+_EXPECTED = (
+    "expected `name:sha256`, `name:sha256:scopes` or `name:sha256:scopes:expiry` with a name of "
+    "letters, digits, '_', '.', '@', '-', 64 hexadecimal digits, scopes out of "
+    f"{', '.join(Scope)} and an expiry like 20270101T000000Z"
+)
 
 
 class KeysFileError(Exception):
@@ -28,6 +46,23 @@ class KeyHash:
 
     name: str
     digest: str
+    scopes: frozenset[Scope] = DEFAULT_SCOPES
+    expires_at: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """Names the key among those of its owner; of 256 random bits it tells nothing."""
+        return self.digest[:8]
+
+    @property
+    def line(self) -> str:
+        """As the file has it."""
+        scopes = ",".join(scope for scope in Scope if scope in self.scopes)
+        expires = "" if self.expires_at is None else f":{self.expires_at.strftime(_INSTANT)}"
+        return f"{self.name}:{self.digest}:{scopes}{expires}"
+
+    def is_good(self, now: datetime) -> bool:
+        return self.expires_at is None or now < self.expires_at
 
 
 def new_key() -> str:
@@ -48,24 +83,43 @@ def check_name(name: str) -> None:
         )
 
 
+def check_scopes(scopes: Iterable[str]) -> frozenset[Scope]:
+    """Raises ValueError when a key can't have these scopes."""
+    unknown = [scope for scope in scopes if scope not in set(Scope)]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no scope; expected {', '.join(Scope)}")
+    found = frozenset(map(Scope, scopes))
+    if found <= {Scope.ADMIN}:
+        raise ValueError(
+            f"a key needs the scope {Scope.READ} or {Scope.SUBMIT}, or both: {Scope.ADMIN} only "
+            "widens them to the things of all owners"
+        )
+    return found
+
+
 def read_keys(path: Path) -> tuple[KeyHash, ...]:
     """The keys in the file. Raises KeysFileError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise KeysFileError(f"API keys file {path} can't be read: {error}") from error
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
-            raise KeysFileError(
-                f"API keys file {path}, line {number}: expected `name:sha256` with a name of "
-                "letters, digits, '_', '.', '@', '-' and 64 hexadecimal digits"
-            )
-        found.append(KeyHash(name=match["name"], digest=match["digest"]))
-    return tuple(found)
+    lines = enumerate(text.splitlines(), start=1)
+    kept = ((number, line.strip()) for number, line in lines if not line.startswith("#"))
+    return tuple(_read_line(line, path, number) for number, line in kept if line)
+
+
+def _read_line(line: str, path: Path, number: int) -> KeyHash:
+    where = f"API keys file {path}, line {number}"
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise KeysFileError(f"{where}: {_EXPECTED}")
+    try:
+        scopes = check_scopes(match["scopes"].split(",")) if match["scopes"] else DEFAULT_SCOPES
+        expires = match["expires"]
+        expires_at = expires and datetime.strptime(expires, _INSTANT).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise KeysFileError(f"{where}: {error}; {_EXPECTED}") from error
+    return KeyHash(match["name"], match["digest"], scopes, expires_at or None)
 
 
 class KeyRing:
@@ -78,15 +132,17 @@ class KeyRing:
         self._state: tuple[int, int, int] | None = None
         self._keys: tuple[KeyHash, ...] = ()
 
-    def owner_of(self, key: str) -> str | None:
-        """The name beside the key, or None. Takes as long for every key, known or not. Raises
-        KeysFileError when the file can't be used: nobody gets in then."""
+    def caller_of(self, key: str) -> Caller | None:
+        """Who has the key, or None when it is not known or no longer good. Takes as long for every
+        key, known or not. Raises KeysFileError when the file can't be used: nobody gets in then."""
         digest = hash_of(key)
-        owner = None
+        found = None
         for known in self._current():
             if hmac.compare_digest(known.digest, digest):
-                owner = known.name
-        return owner
+                found = known
+        if found is None or not found.is_good(datetime.now(UTC)):
+            return None
+        return Caller(owner=found.name, scopes=found.scopes)
 
     def _current(self) -> tuple[KeyHash, ...]:
         with self._lock:

@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BodyTooLargeError, UnauthorizedError, answer
+from api.caller import ANYONE, refusal
+from api.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
 from api.keys import KeyRing
 from worker.jobs.upload import MAX_PART_BYTES
 
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestFrame:
-    """Gives each request an id, its time of arrival and (until a key says more) an owner without a
+    """Gives each request an id, its time of arrival and (until a key says more) a caller without a
     name; each answer the id, each failure of our own an answer, and the log a line."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,7 +36,7 @@ class RequestFrame:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        scope.setdefault("state", {}).update(arrived_at=time.time(), owner="")
+        scope.setdefault("state", {}).update(arrived_at=time.time(), caller=ANYONE)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -58,8 +59,8 @@ class RequestFrame:
 
 
 class Gate:
-    """Lets nobody into /v1 and /metrics (which names jobs) without a key, and says whose request it
-    is."""
+    """Lets nobody into /v1 and /metrics without a key that is good for it, and says whose request
+    it is."""
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
         self._app = app
@@ -70,14 +71,17 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
-        owner = self._keys.owner_of(key.strip()) if scheme.lower() == "bearer" else None
-        if owner is not None:
-            scope["state"]["owner"] = owner
-            await self._app(scope, receive, send)
+        caller = self._keys.caller_of(key.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
+            found = "no API key" if not key else "an API key that is not known here, or has expired"
+            error = UnauthorizedError(f"found {found}; expected `Authorization: Bearer <key>`")
+            await _refuse(answer(error), scope, receive, send)
             return
-        found = "no API key" if not key else "an API key that is not known here"
-        error = UnauthorizedError(f"found {found}; expected `Authorization: Bearer <key>`")
-        await _refuse(answer(error), scope, receive, send)
+        if message := refusal(caller, scope["method"], scope["path"]):
+            await _refuse(answer(ForbiddenError(message)), scope, receive, send)
+            return
+        scope["state"]["caller"] = caller
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

@@ -55,12 +55,13 @@ class ReportDesk:
         self._orders: dict[Path, Future[FileReport]] = {}
         self._may_wait = threading.BoundedSemaphore(_MAX_WAITING)
 
-    def ask(self, file_id: str, query: ReportQuery) -> FileReport | None:
-        """The report, or None while it is being made.
+    def ask(self, file_id: str, query: ReportQuery, *, owner: str | None) -> FileReport | None:
+        """The report, or None while it is being made. `owner` limits which model may be named, as
+        in `ModelCatalog`.
 
         Raises NotFoundError for the file, InvalidRequestError for the model, TooManyReportsError.
         """
-        order = self._order(self._files.get(file_id), query)
+        order = self._order(file_id, query, owner=owner)
         if report := _kept(order):
             return report
         future = self._ordered(order)
@@ -80,17 +81,18 @@ class ReportDesk:
         self._programs.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _order(self, file: StoredFile, query: ReportQuery) -> _Order:
+    def _order(self, file_id: str, query: ReportQuery, *, owner: str | None) -> _Order:
+        file = self._files.get(file_id)
         content = self._files.content_path(file.id)
-        model = self._resolved(query.model)
+        model = self._resolved(query.model, owner=owner)
         argv = report_argv(content, query, model=model)
         asked = json.dumps([FORMAT, argv[1:], _digest_of_vocabulary(model)])
         key = hashlib.sha256(asked.encode()).hexdigest()[:32]
         return _Order(file, argv, content.with_name(f"report-{key}.json"))
 
-    def _resolved(self, model: str | None) -> str | None:
+    def _resolved(self, model: str | None, *, owner: str | None) -> str | None:
         try:
-            return None if model is None else self._models.resolve(model)
+            return None if model is None else self._models.resolve(model, owner=owner)
         except NotFoundError as error:
             raise InvalidRequestError(f"model: {error}", param="model") from error
 

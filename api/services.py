@@ -16,6 +16,7 @@ from worker.jobs.files import FileStore
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
 from worker.jobs.models import ModelCatalog
+from worker.jobs.quota import StorageQuota
 from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.store import JobStore
 from worker.jobs.submissions import Submissions
@@ -35,6 +36,7 @@ class Services:
     waiting_room: WaitingRoom
     history: JobHistory
     files: FileStore
+    quota: StorageQuota
     uploads: UploadStore
     models: ModelCatalog
     reports: ReportDesk
@@ -51,6 +53,8 @@ class Services:
         tail = Tail(settings.redis_url)
         models = ModelCatalog(settings, store)
         files = FileStore(settings.home_directories, settings.data_root)
+        limits = UploadLimits(settings.max_upload_bytes, settings.upload_seconds)
+        uploads = UploadStore(settings.home_directories, files, limits)
         return cls(
             settings=settings,
             home=settings.home_directories,
@@ -60,11 +64,8 @@ class Services:
             waiting_room=WaitingRoom(redis, settings.rules),
             history=JobHistory(redis),
             files=files,
-            uploads=UploadStore(
-                settings.home_directories,
-                files,
-                UploadLimits(settings.max_upload_bytes, settings.upload_seconds),
-            ),
+            quota=StorageQuota(files, uploads, max_bytes=settings.max_stored_bytes_per_key),
+            uploads=uploads,
             models=models,
             reports=ReportDesk(files, models),
             submissions=Submissions(redis),

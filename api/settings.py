@@ -24,11 +24,14 @@ class ApiSettings(SharedSettings):
     port: int = Field(8000, ge=1, le=65535)
     """Port to listen on."""
     api_keys_file: Path | None = None
-    """Keys that callers must show, one `name:sha256` a line; unset means that none is asked for."""
+    """Keys that callers must show, a line each, as `flant5 keys` writes them; unset means that none
+    is asked for."""
     max_file_bytes: int = Field(512 * 2**20, ge=1)
     """Largest file that may be uploaded."""
     max_upload_bytes: int = Field(8 * 2**30, ge=1)
     """Largest file that may be uploaded in parts."""
+    max_stored_bytes_per_key: int = Field(0, ge=0)
+    """Bytes that one API key may store by uploading files; 0 means any number."""
     upload_seconds: int = Field(24 * 3600, ge=60)
     """Time from the beginning of an upload in parts to its completion; then its parts are
     removed."""

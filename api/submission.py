@@ -1,11 +1,12 @@
 """From a create request to a job: translated, checked, and made once."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import ValidationError
 
+from api.caller import Caller
 from api.hyperparameters import hyperparameters_of
 from api.schemas.create import CreateJob
 from api.services import Services
@@ -20,10 +21,9 @@ from worker.jobs.spec import JobSpec
 class Origin:
     """Where a create request comes from, as far as telling repetitions apart needs it."""
 
-    caller: str
-    """The Authorization header, or ''."""
-    owner: str
-    """The name of the caller's key, or ''."""
+    caller: Caller
+    authorization: str
+    """The header, or '': on a server without keys it tells callers apart."""
     idempotency_key: str | None
     is_retry: bool
     """The client says that it sent this before."""
@@ -39,7 +39,7 @@ def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
     `Recorder` does.
     """
     spec = spec_of(request)
-    _check_references(spec, services)
+    check_references(spec, caller=origin.caller, services=services)
     job = _recorded(spec, origin=origin, services=services)
     if origin.idempotency_key is not None and job.spec != spec:
         raise InvalidRequestError(
@@ -53,7 +53,7 @@ def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
 def _recorded(spec: JobSpec, *, origin: Origin, services: Services) -> Job:
     key = _submission_key(spec, origin, services)
     while True:
-        made = services.store.create(spec, owner=origin.owner, submission_key=key)
+        made = services.store.create(spec, owner=origin.caller.owner, submission_key=key)
         if job := services.recorder.record_new(made.id):
             return job
         # An earlier try gave its job up, because it could not be recorded. All tries that come
@@ -91,27 +91,31 @@ def _refuse_without_validation(spec: JobSpec) -> None:
         raise InvalidRequestError(f"hyperparameters.{message}", param=param)
 
 
-def _check_references(spec: JobSpec, services: Services) -> None:
-    _check("training_file", lambda: services.files.resolve(spec.training_file))
+def check_references(spec: JobSpec, *, caller: Caller, services: Services) -> None:
+    """Raises InvalidRequestError for a file or model that is not there, or not for the caller."""
+    _check("training_file", spec.training_file, services.files.resolve, caller)
     if spec.validation_file is not None:
-        validation_file = spec.validation_file
-        _check("validation_file", lambda: services.files.resolve(validation_file))
-    _check("model", lambda: services.models.resolve(spec.model))
+        _check("validation_file", spec.validation_file, services.files.resolve, caller)
+    _check("model", spec.model, services.models.resolve, caller)
 
 
-def _check(param: str, resolve: Callable[[], object]) -> None:
+class _Resolve(Protocol):
+    def __call__(self, reference: str, /, *, owner: str | None) -> object: ...
+
+
+def _check(param: str, reference: str, resolve: _Resolve, caller: Caller) -> None:
     """What a request names and isn't there is a bad request, not a page that was not found."""
     try:
-        resolve()
+        resolve(reference, owner=caller.limited_to)
     except (NotFoundError, InvalidRequestError) as error:
         raise InvalidRequestError(f"{param}: {error}", param=param) from error
 
 
 def _submission_key(spec: JobSpec, origin: Origin, services: Services) -> str:
     if origin.idempotency_key is not None:
-        return _digest("key", origin.caller, origin.idempotency_key)
+        return _digest("key", origin.authorization, origin.idempotency_key)
     return services.submissions.token(
-        _digest("spec", origin.caller, spec.model_dump_json()),
+        _digest("spec", origin.authorization, spec.model_dump_json()),
         arrived_at=origin.arrived_at,
         is_retry=origin.is_retry,
     )

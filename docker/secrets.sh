@@ -17,11 +17,11 @@ for name in redis_password metrics_key grafana_password; do
 done
 if [ ! -s secrets/api/keys ]; then
     key="f5-$(random)"
-    printf 'first:%s\n' "$(hash_of "$key")" > secrets/api/keys
+    printf 'first:%s:read,submit,admin\n' "$(hash_of "$key")" > secrets/api/keys
     echo "the API key named 'first' (only its hash is kept): $key"
 fi
 if ! grep -q '^prometheus:' secrets/api/keys; then
-    printf 'prometheus:%s\n' "$(hash_of "$(cat secrets/metrics_key)")" >> secrets/api/keys
+    printf 'prometheus:%s:read,admin\n' "$(hash_of "$(cat secrets/metrics_key)")" >> secrets/api/keys
 fi
 chmod 755 secrets/api
 chmod 644 secrets/redis_password secrets/metrics_key secrets/grafana_password secrets/api/keys

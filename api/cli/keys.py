@@ -1,17 +1,28 @@
 """`flant5 keys`: the API keys file, edited where the server runs."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from api.caller import DEFAULT_SCOPES, Scope
 from api.cli.errors import CommandError, reported
 from api.cli.jobs import AsJson
 from api.cli.printing import print_json, print_table
 from api.cli.settings import KeysSettings
-from api.keys import KeyHash, KeysFileError, check_name, hash_of, new_key, read_keys
+from api.keys import (
+    KeyHash,
+    KeysFileError,
+    check_name,
+    check_scopes,
+    hash_of,
+    new_key,
+    read_keys,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
@@ -21,47 +32,131 @@ KeysFile = Annotated[
 ]
 
 
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        help="read, submit or admin; once for each. Without it: read and submit what is NAME's "
+        "own. With admin: what is everybody's.",
+    ),
+]
+Days = Annotated[
+    float | None, typer.Option("--days", min=0, help="Days until it is no good; without: for ever.")
+]
+Overlap = Annotated[
+    float, typer.Option(min=0, help="Hours during which the old keys are good as well.")
+]
+KeyId = Annotated[str | None, typer.Option("--id", help="One key of NAME's; all unless given.")]
+
+
 @app.command()
-def create(name: Name, file: KeysFile = None, as_json: AsJson = False) -> None:
+def create(
+    name: Name,
+    scope: Scopes = None,
+    days: Days = None,
+    file: KeysFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Make a key. It is shown once; the file holds only its hash."""
     with reported(as_json=as_json):
         path = _path(file)
         known = _read(path) if path.exists() else ()
         if any(key.name == name for key in known):
-            raise CommandError(f"{path} has a key named {name!r}; revoke it, or take another name")
+            raise CommandError(
+                f"{path} has a key named {name!r}; `flant5 keys rotate {name}` makes a new one in "
+                "its place, or take another name"
+            )
+        expires_at = None if days is None else _now() + timedelta(days=days)
         key = new_key()
-        _write(path, [*known, _entry(name, key)])
-        if as_json:
-            print_json({"name": name, "key": key})
-        else:
-            typer.echo(key)
+        entry = KeyHash(_checked(name), hash_of(key), _scopes(scope), expires_at)
+        _write(path, [*known, entry])
+        _show_new(entry, key, as_json=as_json)
+
+
+@app.command()
+def rotate(
+    name: Name, overlap_hours: Overlap = 24.0, file: KeysFile = None, as_json: AsJson = False
+) -> None:
+    """Make a new key with the scopes of NAME's newest, and let the old ones end."""
+    with reported(as_json=as_json):
+        path = _path(file)
+        known = _read(path)
+        newest = next((key for key in reversed(known) if key.name == name), None)
+        if newest is None:
+            raise CommandError(f"{path} has no key named {name!r}; `flant5 keys create` makes one")
+        end = _now() + timedelta(hours=overlap_hours)
+        key = new_key()
+        entry = replace(newest, digest=hash_of(key), expires_at=None)
+        ending = [_ending(each, end) if each.name == name else each for each in known]
+        _write(path, [*ending, entry])
+        _show_new(entry, key, as_json=as_json)
 
 
 @app.command("list")
 def list_keys(file: KeysFile = None, as_json: AsJson = False) -> None:
-    """List whose keys there are."""
+    """List whose keys there are, and what they are good for."""
     with reported(as_json=as_json):
         known = _read(_path(file))
         if as_json:
-            print_json([{"name": key.name} for key in known])
-        else:
-            print_table(("NAME",), [(key.name,) for key in known])
+            print_json([_shown(key) for key in known])
+            return
+        now = _now()
+        rows = [
+            (key.name, key.id, _text(key.scopes), _expiry(key) if key.is_good(now) else "expired")
+            for key in known
+        ]
+        print_table(("NAME", "ID", "SCOPES", "EXPIRES"), rows)
 
 
 @app.command()
-def revoke(name: Name, file: KeysFile = None, as_json: AsJson = False) -> None:
+def revoke(
+    name: Name, key_id: KeyId = None, file: KeysFile = None, as_json: AsJson = False
+) -> None:
     """Take a key back; a running server refuses it from now on."""
     with reported(as_json=as_json):
         path = _path(file)
         known = _read(path)
-        left = [key for key in known if key.name != name]
-        if len(left) == len(known):
-            raise CommandError(f"{path} has no key named {name!r}")
-        _write(path, left)
+        revoked = [key for key in known if key.name == name and key_id in (None, key.id)]
+        if not revoked:
+            of_id = "" if key_id is None else f" with the id {key_id!r}"
+            raise CommandError(f"{path} has no key named {name!r}{of_id}")
+        _write(path, [key for key in known if key not in revoked])
         if as_json:
-            print_json({"name": name, "revoked": True})
+            print_json({"name": name, "ids": [key.id for key in revoked], "revoked": True})
         else:
-            typer.echo(f"the key of {name} is revoked")
+            whose = f"the key of {name} is" if len(revoked) == 1 else f"all keys of {name} are"
+            typer.echo(f"{whose} revoked")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _ending(key: KeyHash, end: datetime) -> KeyHash:
+    return (
+        key if key.expires_at is not None and key.expires_at < end else replace(key, expires_at=end)
+    )
+
+
+def _show_new(entry: KeyHash, key: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**_shown(entry), "key": key})
+    else:
+        typer.echo(key)
+
+
+def _shown(key: KeyHash) -> dict[str, object]:
+    expires_at = None if key.expires_at is None else int(key.expires_at.timestamp())
+    scopes = [scope for scope in Scope if scope in key.scopes]
+    return {"name": key.name, "id": key.id, "scopes": scopes, "expires_at": expires_at}
+
+
+def _text(scopes: Set[Scope]) -> str:
+    return ", ".join(scope for scope in Scope if scope in scopes)
+
+
+def _expiry(key: KeyHash) -> str:
+    return "" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _path(file: Path | None) -> Path:
@@ -78,12 +173,19 @@ def _read(path: Path) -> tuple[KeyHash, ...]:
         raise CommandError(str(error)) from error
 
 
-def _entry(name: str, key: str) -> KeyHash:
+def _checked(name: str) -> str:
     try:
         check_name(name)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    return KeyHash(name=name, digest=hash_of(key))
+    return name
+
+
+def _scopes(given: Sequence[str] | None) -> frozenset[Scope]:
+    try:
+        return check_scopes(given) if given else DEFAULT_SCOPES
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def _write(path: Path, keys: Sequence[KeyHash]) -> None:
@@ -92,7 +194,7 @@ def _write(path: Path, keys: Sequence[KeyHash]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch(mode=0o600)
-        draft.write_text("".join(f"{key.name}:{key.digest}\n" for key in keys), encoding="utf-8")
+        draft.write_text("".join(f"{key.line}\n" for key in keys), encoding="utf-8")
         if path.exists():
             # The server may be another user, who could read it so far.
             draft.chmod(path.stat().st_mode & 0o777)

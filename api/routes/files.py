@@ -2,15 +2,20 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Query, UploadFile
+from fastapi import APIRouter, Depends, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
+from api.caller import Calling
+from api.owned import own_file
 from api.schemas.files import FileDeleted, FileObject
 from api.schemas.pages import ListPage
 from api.services import Wired
 from worker.jobs.errors import InvalidRequestError
+from worker.jobs.files import NewFile, StoredFile
 
 _CHUNK_BYTES = 2**20
+
+_OF_ONE_FILE = [Depends(own_file)]
 
 router = APIRouter(prefix="/files", tags=["files"])
 
@@ -18,6 +23,7 @@ router = APIRouter(prefix="/files", tags=["files"])
 @router.post("")
 def create_file(
     services: Wired,
+    calling: Calling,
     file: UploadFile,
     purpose: Annotated[Literal["fine-tune"], Form()],
     expires_after: Annotated[str | None, Form(alias="expires_after[anchor]")] = None,
@@ -29,12 +35,13 @@ def create_file(
     if expires_after is not None:
         message = "expires_after: not supported; a file stays until it is deleted"
         raise InvalidRequestError(message, param="expires_after")
-    stored = services.files.create(
-        iter(lambda: file.file.read(_CHUNK_BYTES), b""),
-        filename=file.filename or "",
-        purpose=purpose,
-        max_bytes=services.settings.max_file_bytes,
-    )
+    new = NewFile.called(file.filename or "", purpose=purpose, owner=calling.owner)
+    with services.quota.reserved(file.size or 0, owner=calling.owner):
+        stored = services.files.write(
+            new,
+            chunks=iter(lambda: file.file.read(_CHUNK_BYTES), b""),
+            max_bytes=services.settings.max_file_bytes,
+        )
     services.metrics.count_upload(stored.num_bytes)
     return FileObject.of(stored)
 
@@ -42,31 +49,36 @@ def create_file(
 @router.get("")
 def list_files(
     services: Wired,
+    calling: Calling,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     order: Literal["asc", "desc"] = "desc",
     purpose: str | None = None,
 ) -> ListPage[FileObject]:
-    """All files, newest first."""
-    page = services.files.list(after=after, limit=limit, order=order, purpose=purpose)
+    """All files that the key may see, newest first."""
+
+    def wanted(file: StoredFile) -> bool:
+        return calling.may_see(file.owner) and purpose in (None, file.purpose)
+
+    page = services.files.list(wanted, after=after, limit=limit, order=order)
     files = [FileObject.of(stored) for stored in page.items]
     return ListPage[FileObject].of(files, has_more=page.has_more)
 
 
-@router.get("/{file_id}")
+@router.get("/{file_id}", dependencies=_OF_ONE_FILE)
 def retrieve_file(services: Wired, file_id: str) -> FileObject:
     """What is known about a file."""
     return FileObject.of(services.files.get(file_id))
 
 
-@router.delete("/{file_id}")
+@router.delete("/{file_id}", dependencies=_OF_ONE_FILE)
 def delete_file(services: Wired, file_id: str) -> FileDeleted:
     """Remove a file. A job that has not read it yet will fail."""
     services.files.delete(file_id)
     return FileDeleted(id=file_id)
 
 
-@router.get("/{file_id}/content", response_class=FileResponse)
+@router.get("/{file_id}/content", response_class=FileResponse, dependencies=_OF_ONE_FILE)
 def retrieve_file_content(services: Wired, file_id: str) -> FileResponse:
     """The file as it was uploaded."""
     return FileResponse(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api.lost_jobs import told_from_unknown
+from api.owned import own_job
 from api.schemas.history import (
     CHECKPOINT_PREFIX,
     EVENT_PREFIX,
@@ -20,7 +20,7 @@ from api.streams import MEDIA_TYPE, Stream, wants_stream
 router = APIRouter(
     prefix="/fine_tuning/jobs/{job_id}",
     tags=["history"],
-    dependencies=[Depends(told_from_unknown)],
+    dependencies=[Depends(own_job)],
 )
 
 _LIVE: dict[int | str, dict[str, Any]] = {

@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request
 
 from api import wishes
+from api.caller import Calling
 from api.hyperparameters import echo
-from api.lost_jobs import told_from_unknown
+from api.owned import own_job
 from api.schemas.create import CreateJob
 from api.schemas.jobs import JobObject
 from api.schemas.pages import ListPage
@@ -21,7 +22,7 @@ from worker.jobs.result_file import result_file_id
 
 _METADATA = re.compile(r"metadata\[(?P<key>.+)\]")
 
-_OF_ONE_JOB = [Depends(told_from_unknown)]
+_OF_ONE_JOB = [Depends(own_job)]
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 
@@ -37,6 +38,7 @@ IsRetry = Annotated[bool, Depends(_is_retry)]
 @router.post("")
 def create_job(
     services: Wired,
+    calling: Calling,
     request: Request,
     body: CreateJob,
     is_retry: IsRetry,
@@ -47,8 +49,8 @@ def create_job(
     The same `Idempotency-Key`, or a retry by the SDK, gives the job of the first try.
     """
     origin = Origin(
-        caller=request.headers.get("authorization", ""),
-        owner=request.state.owner,
+        caller=calling,
+        authorization=request.headers.get("authorization", ""),
         idempotency_key=idempotency_key,
         is_retry=is_retry,
         arrived_at=request.state.arrived_at,
@@ -59,14 +61,18 @@ def create_job(
 @router.get("")
 def list_jobs(
     services: Wired,
+    calling: Calling,
     request: Request,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> ListPage[JobObject]:
-    """All jobs, newest first; with `metadata[key]=value`, those that carry all such pairs."""
+    """All jobs that the key may see, newest first; with `metadata[key]=value`, those that carry all
+    such pairs."""
     found = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
     metadata = {match["key"]: value for match, value in found if match}
-    page = services.store.list(after=after, limit=limit, metadata=metadata)
+    page = services.store.list(
+        after=after, limit=limit, metadata=metadata, owner=calling.limited_to
+    )
     return ListPage[JobObject].of(_all_shown(page.items, services), has_more=page.has_more)
 
 

@@ -5,7 +5,7 @@ from fastapi.responses import FileResponse
 
 from api.artifacts import find_artifact, list_artifacts
 from api.curve import read_curve
-from api.lost_jobs import told_from_unknown
+from api.owned import own_job
 from api.schemas.artifacts import Artifact
 from api.schemas.metrics import Metrics
 from api.schemas.pages import ListPage
@@ -14,7 +14,7 @@ from api.services import Wired
 router = APIRouter(
     prefix="/fine_tuning/jobs/{job_id}",
     tags=["outputs"],
-    dependencies=[Depends(told_from_unknown)],
+    dependencies=[Depends(own_job)],
 )
 
 

@@ -1,9 +1,8 @@
 """Big files, in parts."""
 
-from typing import Annotated
+from fastapi import APIRouter, UploadFile
 
-from fastapi import APIRouter, Depends, Request, UploadFile
-
+from api.caller import Calling
 from api.schemas.pages import ListPage
 from api.schemas.uploads import CompleteUpload, CreateUpload, UploadObject, UploadPart
 from api.services import Services, Wired
@@ -15,17 +14,8 @@ _CHUNK_BYTES = 2**20
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
 
-async def _owner(request: Request) -> str:
-    owner: str = request.state.owner
-    return owner
-
-
-Owner = Annotated[str, Depends(_owner)]
-"""The name of the caller's key: another's upload is answered as one that does not exist."""
-
-
 @router.post("")
-def create_upload(services: Wired, owner: Owner, body: CreateUpload) -> UploadObject:
+def create_upload(services: Wired, calling: Calling, body: CreateUpload) -> UploadObject:
     """Begin a file that comes in parts: for files over the limit of `POST /files`, and for networks
     that break.
 
@@ -40,43 +30,47 @@ def create_upload(services: Wired, owner: Owner, body: CreateUpload) -> UploadOb
         mime_type=body.mime_type,
         num_bytes=body.bytes,
     )
-    return _shown(services.uploads.create(announced, owner=owner), services)
+    with services.quota.reserved(body.bytes, owner=calling.owner):
+        upload = services.uploads.create(announced, owner=calling.owner)
+    return _shown(upload, services)
 
 
 @router.get("/{upload_id}")
-def retrieve_upload(services: Wired, owner: Owner, upload_id: str) -> UploadObject:
+def retrieve_upload(services: Wired, calling: Calling, upload_id: str) -> UploadObject:
     """An upload as it stands. Beyond the SDK."""
-    return _shown(services.uploads.get(upload_id, owner=owner), services)
+    return _shown(services.uploads.get(upload_id, owner=calling.limited_to), services)
 
 
 @router.post("/{upload_id}/parts")
-def create_part(services: Wired, owner: Owner, upload_id: str, data: UploadFile) -> UploadPart:
+def create_part(services: Wired, calling: Calling, upload_id: str, data: UploadFile) -> UploadPart:
     """Add a part of up to 64 MiB. Parts may come side by side and in any order; one that gets no
     answer can be sent again, and is another part then.
 
     It is on disk when it is answered.
     """
     chunks = iter(lambda: data.file.read(_CHUNK_BYTES), b"")
-    return UploadPart.of(services.uploads.add_part(upload_id, owner=owner, chunks=chunks))
+    part = services.uploads.add_part(upload_id, owner=calling.limited_to, chunks=chunks)
+    return UploadPart.of(part)
 
 
 @router.get("/{upload_id}/parts")
-def list_parts(services: Wired, owner: Owner, upload_id: str) -> ListPage[UploadPart]:
+def list_parts(services: Wired, calling: Calling, upload_id: str) -> ListPage[UploadPart]:
     """The parts that are here, oldest first: what a client needs to go on after a break. Beyond the
     SDK. Always all of them, 10,000 at most."""
-    parts = services.uploads.parts(upload_id, owner=owner)
+    parts = services.uploads.parts(upload_id, owner=calling.limited_to)
     return ListPage[UploadPart].of([UploadPart.of(part) for part in parts])
 
 
 @router.post("/{upload_id}/complete")
 def complete_upload(
-    services: Wired, owner: Owner, upload_id: str, body: CompleteUpload
+    services: Wired, calling: Calling, upload_id: str, body: CompleteUpload
 ) -> UploadObject:
     """Make the file of these parts, in this order; it is in `file`, and whole.
 
     What is refused (a size or an `md5` that does not match, an unknown part) leaves the upload
     pending. The same call again answers the same.
     """
+    owner = calling.limited_to
     was = services.uploads.get(upload_id, owner=owner).status
     upload = services.uploads.complete(upload_id, owner=owner, part_ids=body.part_ids, md5=body.md5)
     if was is not UploadStatus.COMPLETED:
@@ -85,9 +79,9 @@ def complete_upload(
 
 
 @router.post("/{upload_id}/cancel")
-def cancel_upload(services: Wired, owner: Owner, upload_id: str) -> UploadObject:
+def cancel_upload(services: Wired, calling: Calling, upload_id: str) -> UploadObject:
     """End an upload; its parts are removed. No body."""
-    return _shown(services.uploads.cancel(upload_id, owner=owner), services)
+    return _shown(services.uploads.cancel(upload_id, owner=calling.limited_to), services)
 
 
 def _shown(upload: Upload, services: Services) -> UploadObject:

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.caller import DEFAULT_SCOPES, Caller
 from api.keys import KeyRing
 from api.settings import ApiSettings
 from tests.api.cli_runs import environment, flant5
@@ -21,9 +24,9 @@ def test_keys_are_made_listed_and_revoked(
     other = flant5("keys", "create", "bob", "--json", api_keys_file=file).document
     assert file.stat().st_mode & 0o777 == 0o600
     assert key not in file.read_text()
-    assert KeyRing(file).owner_of(key) == "alice"
+    assert KeyRing(file).caller_of(key) == Caller("alice", DEFAULT_SCOPES)
     twice = flant5("keys", "create", "alice", api_keys_file=file)
-    assert (twice.code, "a key named 'alice'" in twice.err) == (1, True)
+    assert (twice.code, "flant5 keys rotate alice" in twice.err) == (1, True)
     odd = flant5("keys", "create", "a b", api_keys_file=file)
     assert (odd.code, "can't name a key" in odd.err) == (1, True)
     listed = flant5("keys", "list", "--json", "--file", file).document
@@ -36,6 +39,45 @@ def test_keys_are_made_listed_and_revoked(
     assert flant5("keys", "revoke", "bob", api_keys_file=file).code == 0
     assert flant5("models", url=url, api_key=other["key"]).code == 1
     assert flant5("keys", "revoke", "bob", api_keys_file=file).code == 1
+
+
+def test_a_new_key_takes_the_place_of_an_old_one_which_is_good_for_a_while(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+
+    def keys(*args: str) -> Any:
+        return flant5("keys", *args, "--json", api_keys_file=file)
+
+    scopes = ("--scope", "read", "--scope", "admin", "--days", "9")
+    first = keys("create", "ops", *scopes).document
+    assert first["scopes"] == ["read", "admin"]
+    assert first["expires_at"] - time.time() > 8 * 24 * 3600
+    second = keys("rotate", "ops", "--overlap-hours", "1").document
+    assert (second["scopes"], second["expires_at"]) == (["read", "admin"], None)
+    ring = KeyRing(file)
+    assert ring.caller_of(first["key"]) == ring.caller_of(second["key"]) is not None
+    (old, _) = keys("list").document
+    assert 0 < old["expires_at"] - time.time() < 3601
+    third = keys("rotate", "ops", "--overlap-hours", "0").document
+    assert ring.caller_of(second["key"]) is None
+    assert ring.caller_of(first["key"]) is None
+    assert "expired" in flant5("keys", "list", api_keys_file=file).out
+    assert keys("revoke", "ops", "--id", second["id"]).document["ids"] == [second["id"]]
+    assert ring.caller_of(third["key"]) is not None
+    assert keys("revoke", "ops").code == 0
+    assert keys("list").document == []
+
+
+def test_what_a_key_can_not_be_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    for args, reason in (
+        (("create", "a", "--scope", "write"), "'write' is no scope; expected read, submit, admin"),
+        (("create", "a", "--scope", "admin"), "only widens them"),
+        (("create", "a", "--days", "-1"), "greater than or equal to 0"),
+        (("rotate", "a"), "can't be read"),
+    ):
+        run = flant5("keys", *args, api_keys_file=file)
+        assert (run.code != 0, reason in run.err) == (True, True), run.err
+    assert not file.exists()
 
 
 def test_a_file_that_another_user_could_read_stays_so(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.jobs.errors import InvalidRequestError, NotFoundError
-from worker.jobs.files import FileStore
+from worker.jobs.files import FileStore, NewFile
 from worker.jobs.home import Home
 
 
@@ -26,8 +26,12 @@ def files(tmp_path: Path, data_root: Path) -> FileStore:
     return FileStore(Home(tmp_path / "home"), data_root)
 
 
+NEW = NewFile(id="file-" + "0" * 26, filename="a.json", purpose="fine-tune")
+
+
 def keep(files: FileStore, *chunks: bytes, max_bytes: int = 1000) -> str:
-    return files.create(chunks, filename="a.json", purpose="fine-tune", max_bytes=max_bytes).id
+    new = NewFile.called(NEW.filename, purpose=NEW.purpose, owner="")
+    return files.write(new, chunks=chunks, max_bytes=max_bytes).id
 
 
 def test_a_file_id_leads_to_its_content(files: FileStore) -> None:
@@ -98,7 +102,7 @@ def test_an_upload_that_breaks_off_leaves_nothing_behind(files: FileStore, tmp_p
         raise ConnectionResetError("the client went away")
 
     with pytest.raises(ConnectionResetError):
-        files.create(broken(), filename="a", purpose="fine-tune", max_bytes=5)
+        files.write(NEW, chunks=broken(), max_bytes=5)
     assert list((tmp_path / "home" / "files").iterdir()) == []
 
 
@@ -113,7 +117,7 @@ def test_what_a_killed_upload_left_is_no_file_and_is_removed_after_a_day(
     os.utime(directory / cut, (long_ago, long_ago))
     os.utime(directory / whole, (long_ago, long_ago))
 
-    assert [file.id for file in files.list(after=None, limit=10).items] == [whole]
+    assert [file.id for file in files.all()] == [whole]
     with pytest.raises(NotFoundError):
         files.get(cut)
     assert files.remove_abandoned() == (cut,)

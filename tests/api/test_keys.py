@@ -1,5 +1,6 @@
 """API keys: who gets in, and what a server refuses to start with."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr, ValidationError
 
 from api.app import create_app
+from api.caller import DEFAULT_SCOPES, Caller, Scope
 from api.keys import KeyRing, KeysFileError, hash_of, new_key, read_keys
 from api.settings import ApiSettings
 
@@ -67,11 +69,11 @@ def test_keys_come_and_go_without_a_restart(guarded: TestClient, keys_file: Path
 
 def test_the_ring_knows_whose_key_it_is(keys_file: Path) -> None:
     ring = KeyRing(keys_file)
-    assert ring.owner_of("f5-alice") == "alice"
-    assert ring.owner_of(hash_of("f5-alice")) is None
+    assert ring.caller_of("f5-alice") == Caller("alice", DEFAULT_SCOPES)
+    assert ring.caller_of(hash_of("f5-alice")) is None
     keys_file.unlink()
     with pytest.raises(KeysFileError, match="can't be read"):
-        ring.owner_of("f5-alice")
+        ring.caller_of("f5-alice")
 
 
 def test_new_keys_are_long_and_never_the_same() -> None:
@@ -80,11 +82,42 @@ def test_new_keys_are_long_and_never_the_same() -> None:
     assert all(key.startswith("f5-") and len(key) >= 46 for key in keys)
 
 
-@pytest.mark.parametrize("line", ["alice", "alice:12", f"a b:{'0' * 64}", f"{'0' * 64}:alice"])
+def test_a_key_ends_at_its_expiry(guarded: TestClient, keys_file: Path) -> None:
+    lines = (
+        f"old:{hash_of('f5-old')}::20200101T000000Z\nnew:{hash_of('f5-new')}:read:29990101T000000Z"
+    )
+    keys_file.write_text(lines)
+    assert status(guarded, authorization="Bearer f5-old") == 401
+    assert status(guarded, authorization="Bearer f5-new") == 200
+
+
+def test_a_line_is_written_as_it_is_read(keys_file: Path) -> None:
+    line = f"alice:{'0' * 64}:read,admin:20300131T235959Z"
+    keys_file.write_text(line)
+    (key,) = read_keys(keys_file)
+    assert key.line == line
+    assert (key.name, key.id) == ("alice", "0" * 8)
+    assert key.scopes == frozenset({Scope.READ, Scope.ADMIN})
+    assert key.expires_at == datetime(2030, 1, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "alice",
+        "alice:12",
+        f"a b:{'0' * 64}",
+        f"{'0' * 64}:alice",
+        f"alice:{'0' * 64}:write",
+        f"alice:{'0' * 64}:admin",
+        f"alice:{'0' * 64}:read:2027-01-01",
+        f"alice:{'0' * 64}:read:20271301T000000Z",
+    ],
+)
 def test_a_malformed_keys_file_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "keys"
     path.write_text(f"alice:{'0' * 64}\n{line}\n")
-    with pytest.raises(KeysFileError, match="line 2: expected"):
+    with pytest.raises(KeysFileError, match=r"line 2: .*expected `name:sha256`"):
         read_keys(path)
     with pytest.raises(KeysFileError):
         create_app(ApiSettings(home=tmp_path, api_keys_file=path))

@@ -148,7 +148,7 @@ def test_while_redis_is_away_the_process_still_tells_of_itself(tmp_path: Path) -
 
 def test_with_keys_a_scrape_needs_one(tmp_path: Path, redis_url: SecretStr) -> None:
     keys_file = tmp_path / "keys"
-    keys_file.write_text(f"prometheus:{hash_of('f5-metrics')}\n")
+    keys_file.write_text(f"prometheus:{hash_of('f5-metrics')}:read,admin\n")
     settings = ApiSettings(home=tmp_path, redis_url=redis_url, api_keys_file=keys_file)
     client = TestClient(create_app(settings))
     assert client.get("/metrics").status_code == 401

@@ -25,6 +25,10 @@ class StorageFullError(JobsError):
     """The disk that holds HOME is full, or its quota is."""
 
 
+class StorageQuotaError(JobsError):
+    """The caller has stored as much as allowed; another file can come when one was deleted."""
+
+
 class LimitReachedError(JobsError):
     """The caller has as many jobs waiting as allowed; another one can be sent when one of them
     has run or was cancelled."""

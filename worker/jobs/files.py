@@ -10,10 +10,10 @@ Names sort by age, so a page of the newest files needs no look into any other.
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,6 +42,12 @@ class StoredFile(BaseModel):
     purpose: str
     num_bytes: int
     created_at: float
+    owner: str = ""
+    """Name of the API key that it came with; empty where none is asked for."""
+
+    def is_seen_by(self, owner: str | None) -> bool:
+        """Whether it exists for `owner`; None stands for one who sees all."""
+        return owner is None or owner == self.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,13 @@ class NewFile:
     id: str
     filename: str
     purpose: str
+    owner: str = ""
+
+    @classmethod
+    def called(cls, filename: str, *, purpose: str, owner: str) -> Self:
+        """With an id of its own. Raises InvalidRequestError when no file can have that name."""
+        check_filename(filename, param="file")
+        return cls(id=FILE_IDS.new(), filename=filename, purpose=purpose, owner=owner)
 
 
 def check_filename(filename: str, *, param: str) -> None:
@@ -63,19 +76,14 @@ def check_filename(filename: str, *, param: str) -> None:
 
 
 class FileStore:
-    """The files under HOME/files and, by relative path, those under the data root."""
+    """The files under HOME/files and, by relative path, those under the data root.
+
+    Where a method takes an `owner`, the files of others don't exist for it; None sees all.
+    """
 
     def __init__(self, home: Home, data_root: Path | None) -> None:
         self._root = home.files
         self._data_root = data_root
-
-    def create(
-        self, chunks: Iterable[bytes], *, filename: str, purpose: str, max_bytes: int
-    ) -> StoredFile:
-        """A new file of `chunks`; raises as `write` does."""
-        check_filename(filename, param="file")
-        new = NewFile(id=FILE_IDS.new(), filename=filename, purpose=purpose)
-        return self.write(new, chunks=chunks, max_bytes=max_bytes)
 
     def write(self, new: NewFile, *, chunks: Iterable[bytes], max_bytes: int) -> StoredFile:
         """Write `chunks` to disk; when this returns the file survives a power cut.
@@ -94,6 +102,7 @@ class FileStore:
                     purpose=new.purpose,
                     num_bytes=num_bytes,
                     created_at=time.time(),
+                    owner=new.owner,
                 )
                 write_whole(directory / "meta.json", stored.model_dump_json(indent=2) + "\n")
             except BaseException as error:
@@ -116,35 +125,43 @@ class FileStore:
         that nobody writes it now."""
         shutil.rmtree(self._root / file_id, ignore_errors=True)
 
-    def get(self, file_id: str) -> StoredFile:
+    def get(self, file_id: str, *, owner: str | None = None) -> StoredFile:
         """What is known about a file; NotFoundError when there is none of that id."""
         if not FILE_IDS.matches(file_id):
             raise NotFoundError(f"no file {file_id!r}; a file id is 'file-' and 26 characters")
         stored = self._read(file_id)
-        if stored is None:
+        if stored is None or not stored.is_seen_by(owner):
             raise NotFoundError(f"no file {file_id!r}; it was deleted, or never uploaded here")
         return stored
 
     def list(
         self,
+        wanted: Callable[[StoredFile], bool],
         *,
         after: str | None,
         limit: int,
         order: Literal["asc", "desc"] = "desc",
-        purpose: str | None = None,
     ) -> Page[StoredFile]:
-        """Files by age, newest first unless `order` is "asc". `after` need not exist any more."""
+        """Those `wanted`, by age, newest first unless `order` is "asc". `after` need not exist any
+        more."""
         if after is not None and not FILE_IDS.matches(after):
             raise InvalidRequestError(f"{after!r} is not a file id", param="after")
         found: list[StoredFile] = []
-        for file_id in self._ids(after=after, order=order):
-            stored = self._read(file_id)
-            if stored is None or purpose not in (None, stored.purpose):
+        for stored in self.all(after=after, order=order):
+            if not wanted(stored):
                 continue
             if len(found) == limit:
                 return Page(items=tuple(found), has_more=True)
             found.append(stored)
         return Page(items=tuple(found), has_more=False)
+
+    def all(
+        self, *, after: str | None = None, order: Literal["asc", "desc"] = "desc"
+    ) -> Iterator[StoredFile]:
+        """Every file, by age."""
+        for file_id in self._ids(after=after, order=order):
+            if stored := self._read(file_id):
+                yield stored
 
     def open(self, file_id: str) -> BinaryIO:
         """The content, open for reading: it stays readable when the file is deleted meanwhile."""
@@ -173,7 +190,7 @@ class FileStore:
             removed.append(file_id)
         return tuple(removed)
 
-    def resolve(self, reference: str) -> Path:
+    def resolve(self, reference: str, *, owner: str | None = None) -> Path:
         """The absolute path of the file that a job names.
 
         `reference` is a file id, or a path relative to the data root that does not leave it, not
@@ -181,7 +198,7 @@ class FileStore:
         the reference is neither.
         """
         if FILE_IDS.matches(reference):
-            return self.content_path(reference).resolve()
+            return self.content_path(self.get(reference, owner=owner).id).resolve()
         if self._data_root is None:
             raise NotFoundError(
                 f"no file {reference!r}; expected the id of an uploaded file "

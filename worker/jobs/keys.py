@@ -53,6 +53,10 @@ def running_of(owner: str) -> str:
     return f"{PREFIX}owner:{owner}:running"
 
 
+def jobs_of(owner: str) -> str:
+    return f"{PREFIX}owner:{owner}:jobs"
+
+
 def submission(key: str) -> str:
     return f"{PREFIX}submission:{key}"
 

@@ -16,12 +16,13 @@ _BATCH = 100
 
 
 def list_jobs(
-    redis: Redis, *, after: str | None, limit: int, metadata: Mapping[str, str]
+    redis: Redis, index: str, *, after: str | None, limit: int, metadata: Mapping[str, str]
 ) -> Page[Job]:
-    """Newest first; jobs created meanwhile shift nothing, because each job keeps its number."""
+    """Jobs of an index of ids by number, newest first; jobs created meanwhile shift nothing,
+    because each job keeps its number."""
     wanted = metadata.items()
     found: list[Job] = []
-    for job_id, fields in _newest_first(redis, below=_number_of(redis, after)):
+    for job_id, fields in _newest_first(redis, index, below=_number_of(redis, index, after)):
         if wanted <= json.loads(fields["metadata"]).items():
             if len(found) == limit:
                 return Page(items=tuple(found), has_more=True)
@@ -29,20 +30,18 @@ def list_jobs(
     return Page(items=tuple(found), has_more=False)
 
 
-def _number_of(redis: Redis, job_id: str | None) -> str:
+def _number_of(redis: Redis, index: str, job_id: str | None) -> str:
     if job_id is None:
         return "+inf"
-    number = redis.zscore(keys.JOBS, job_id)
+    number = redis.zscore(index, job_id)
     if number is None:
         raise InvalidRequestError(f"no job {job_id!r} to list after", param="after")
     return f"({number:.0f}"
 
 
-def _newest_first(redis: Redis, *, below: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _newest_first(redis: Redis, index: str, *, below: str) -> Iterator[tuple[str, dict[str, str]]]:
     while True:
-        rows = redis.zrevrangebyscore(
-            keys.JOBS, below, "-inf", start=0, num=_BATCH, withscores=True
-        )
+        rows = redis.zrevrangebyscore(index, below, "-inf", start=0, num=_BATCH, withscores=True)
         entries = cast(list[tuple[str, float]], rows)
         with redis.pipeline(transaction=False) as pipeline:
             for job_id, _ in entries:

@@ -34,11 +34,16 @@ class ModelIndex:
         with unavailable():
             num_removed = self._redis.hdel(keys.MODELS, model)
         if not num_removed:
-            raise NotFoundError(f"no fine-tuned model {model!r}")
+            raise no_fine_tuned(model)
 
     def _job_in(self, key: str, model: str) -> str:
         with unavailable():
             job_id = cast(str | None, self._redis.hget(key, model))
         if job_id is None:
-            raise NotFoundError(f"no fine-tuned model {model!r}")
+            raise no_fine_tuned(model)
         return job_id
+
+
+def no_fine_tuned(model: str) -> NotFoundError:
+    """There is no such model, or none for who asks."""
+    return NotFoundError(f"no fine-tuned model {model!r}")

@@ -9,13 +9,15 @@ ft:flant5-demo:flant5:math:7d6c5b4a:ckpt-step-40      its checkpoint at step 40
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flant5_train.config import DEMO_MODEL
 from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.job import Job
 from worker.jobs.ledger import Ledger
+from worker.jobs.model_index import no_fine_tuned
 from worker.jobs.settings import SharedSettings
 from worker.jobs.store import JobStore
 
@@ -37,7 +39,11 @@ class Model:
 
 
 class ModelCatalog:
-    """All models this service can train from."""
+    """All models this service can train from.
+
+    Where a method takes an `owner`, the models that jobs of others made don't exist for it; None
+    sees all. Base models are everybody's.
+    """
 
     def __init__(self, settings: SharedSettings, store: JobStore) -> None:
         self._home = settings.home_directories
@@ -48,7 +54,7 @@ class ModelCatalog:
         )
         self._store = store
 
-    def resolve(self, model: str) -> str:
+    def resolve(self, model: str, *, owner: str | None = None) -> str:
         """What the trainer loads: `flant5-demo`, an absolute directory or a hub name.
 
         Raises NotFoundError with what is possible instead.
@@ -56,7 +62,7 @@ class ModelCatalog:
         if model == DEMO_MODEL:
             return model
         if model.startswith("ft:"):
-            return str(self._fine_tuned_directory(model))
+            return str(self._fine_tuned_directory(model, owner=owner))
         if directory := self._named(model):
             return str(directory)
         if _HUB_NAME.fullmatch(model) and any(
@@ -65,14 +71,14 @@ class ModelCatalog:
             return model
         raise NotFoundError(f"no model {model!r}; possible are {self._possible()}")
 
-    def list(self) -> tuple[Model, ...]:
+    def list(self, *, owner: str | None = None) -> tuple[Model, ...]:
         """Models that are here: what jobs made, newest first; the demo model; the directories."""
-        made = self._store.models.all()
-        fine_tuned = [self._fine_tuned(model, job) for model, job in made.items()]
+        made = ((model, self._store.get(job)) for model, job in self._store.models.all().items())
+        fine_tuned = [_made_by(job, model) for model, job in made if owner in (None, job.owner)]
         fine_tuned.sort(key=lambda model: model.created_at, reverse=True)
         return (*fine_tuned, *self._local())
 
-    def get(self, model: str) -> Model:
+    def get(self, model: str, *, owner: str | None = None) -> Model:
         """Raises NotFoundError."""
         for local in self._local():
             if local.id == model:
@@ -80,36 +86,40 @@ class ModelCatalog:
         if not model.startswith("ft:"):
             self.resolve(model)
             return Model(id=model, created_at=0, owned_by=model.partition("/")[0])
-        checkpoint = _CHECKPOINT.fullmatch(model)
-        if checkpoint is None:
-            return self._fine_tuned(model, self._store.models.job_of(model))
-        directory = self._fine_tuned_directory(model)
-        return Model(id=model, created_at=directory.stat().st_mtime, owned_by=OWNER)
+        made = _made_by(self._store.get(self._job_of(model, owner=owner)), model)
+        if _CHECKPOINT.fullmatch(model) is None:
+            return made
+        directory = self._fine_tuned_directory(model, owner=owner)
+        return replace(made, created_at=directory.stat().st_mtime)
 
-    def delete(self, model: str) -> None:
+    def delete(self, model: str, *, owner: str | None = None) -> None:
         """Forgets a model that a job made; its files stay in the run directory.
 
         Raises InvalidRequestError for any other model, NotFoundError when there is none, OSError
         when the disk can't be written.
         """
         if not model.startswith("ft:") or _CHECKPOINT.fullmatch(model):
-            self.get(model)
+            self.get(model, owner=owner)
             raise InvalidRequestError(
                 f"model {model!r} was not made by a job; only such models can be deleted",
                 param="model",
             )
         # On disk first: a model that is gone must not come back with a store that was lost.
-        Ledger(self._home).forget_model(self._store.models.job_of(model))
+        Ledger(self._home).forget_model(self._job_of(model, owner=owner))
         self._store.models.forget(model)
 
-    def _fine_tuned_directory(self, model: str) -> Path:
-        checkpoint = _CHECKPOINT.fullmatch(model)
+    def _job_of(self, model: str, *, owner: str | None) -> str:
+        """The job that made a model or checkpoint; raises NotFoundError for another's as for one
+        that is not there."""
+        checkpoint, index = _CHECKPOINT.fullmatch(model), self._store.models
         # A job that has not ended, or not well, has checkpoints but no model.
-        job_id = (
-            self._store.models.job_of_name(checkpoint["model"])
-            if checkpoint
-            else self._store.models.job_of(model)
-        )
+        job_id = index.job_of_name(checkpoint["model"]) if checkpoint else index.job_of(model)
+        if owner not in (None, self._store.owner_of(job_id)):
+            raise no_fine_tuned(checkpoint["model"] if checkpoint else model)
+        return job_id
+
+    def _fine_tuned_directory(self, model: str, *, owner: str | None) -> Path:
+        checkpoint, job_id = _CHECKPOINT.fullmatch(model), self._job_of(model, owner=owner)
         output = self._home.run_directory(job_id).output
         directory = output / f"checkpoint-{int(checkpoint['step'])}" if checkpoint else output
         if not self._is_model(directory):
@@ -117,10 +127,6 @@ class ModelCatalog:
                 f"model {model!r} of job {job_id} has no files any more; expected {directory}"
             )
         return directory
-
-    def _fine_tuned(self, model: str, job_id: str) -> Model:
-        job = self._store.get(job_id)
-        return Model(id=model, created_at=job.finished_at or job.created_at, owned_by=OWNER)
 
     def _local(self) -> tuple[Model, ...]:
         demo = Model(id=DEMO_MODEL, created_at=0, owned_by=OWNER)
@@ -148,3 +154,8 @@ class ModelCatalog:
         return ", ".join(
             [*local, *(f"hub names like {p}" for p in self._patterns), "fine-tuned models (ft:...)"]
         )
+
+
+def _made_by(job: Job, model: str) -> Model:
+    owner = job.owner or OWNER
+    return Model(id=model, created_at=job.finished_at or job.created_at, owned_by=owner)

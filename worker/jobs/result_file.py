@@ -51,7 +51,7 @@ def result_file_id(job: Job) -> str:
 def keep_result_file(job: Job, home: Home) -> None:
     """Write the file; one of an earlier try is replaced. Raises StorageFullError, OSError."""
     files = FileStore(home, None)
-    new = NewFile(id=result_file_id(job), filename=FILENAME, purpose=PURPOSE)
+    new = NewFile(id=result_file_id(job), filename=FILENAME, purpose=PURPOSE, owner=job.owner)
     curve = read_steps(home.run_directory(job.id).progress)
     files.clear(new.id)
     files.write(new, chunks=_rows(curve), max_bytes=_MAX_BYTES)

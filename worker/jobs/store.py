@@ -12,6 +12,7 @@
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
 | worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs), sits_at,  |
 |                           |        | sits_until (the job at which it waits for other workers)   |
+| owner:{name}:jobs         | zset   | all ids of an owner's jobs by number                       |
 | owner:{name}:waiting      | set    | ids of an owner's jobs that wait or are paused             |
 | owner:{name}:running      | set    | ids of an owner's jobs that run                            |
 | models                    | hash   | fine-tuned model id -> job id                              |
@@ -115,13 +116,27 @@ class JobStore:
             raise NotFoundError(f"no job {job_id!r}")
         return read_job(job_id, fields)
 
+    def owner_of(self, job_id: str) -> str:
+        """The owner of a job, '' for nobody in particular. Raises NotFoundError."""
+        with unavailable():
+            owner = cast(str | None, self._redis.hget(keys.job(job_id), "owner"))
+        if owner is None:
+            raise NotFoundError(f"no job {job_id!r}")
+        return owner
+
     def list(
-        self, *, after: str | None, limit: int, metadata: Mapping[str, str] | None = None
+        self,
+        *,
+        after: str | None,
+        limit: int,
+        metadata: Mapping[str, str] | None = None,
+        owner: str | None = None,
     ) -> Page[Job]:
         """Newest first, beginning after the job `after`; with `metadata`, only jobs that carry
-        all of these pairs."""
+        all of these pairs; with `owner`, only the jobs of that owner."""
+        index = keys.JOBS if owner is None else keys.jobs_of(owner)
         with unavailable():
-            return list_jobs(self._redis, after=after, limit=limit, metadata=metadata or {})
+            return list_jobs(self._redis, index, after=after, limit=limit, metadata=metadata or {})
 
     def cancel(self, job_id: str, *, with_checkpoint: bool = False) -> Job:
         """A job that does not run is cancelled at once; a running one is asked to stop."""

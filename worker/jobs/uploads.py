@@ -40,7 +40,7 @@ class UploadLimits:
 
 
 class UploadStore:
-    """The uploads under HOME/uploads. Those of other owners don't exist for a caller."""
+    """The uploads under HOME/uploads. Those of others don't exist for an `owner`; None sees all."""
 
     def __init__(self, home: Home, files: FileStore, limits: UploadLimits) -> None:
         self._root = home.uploads
@@ -80,16 +80,28 @@ class UploadStore:
             UploadDirectory(self._root / upload.id).make(upload)
         return upload
 
-    def get(self, upload_id: str, *, owner: str) -> Upload:
+    def get(self, upload_id: str, *, owner: str | None) -> Upload:
         """An upload as it stands. Raises NotFoundError."""
         return self._seen(self._directory(upload_id), owner=owner)
 
-    def parts(self, upload_id: str, *, owner: str) -> tuple[Part, ...]:
+    def parts(self, upload_id: str, *, owner: str | None) -> tuple[Part, ...]:
         """The parts that are here, oldest first; none any more when it has ended."""
         self.get(upload_id, owner=owner)
         return self._directory(upload_id).parts()
 
-    def add_part(self, upload_id: str, *, owner: str, chunks: Iterable[bytes]) -> Part:
+    def pending_bytes(self, owner: str) -> int:
+        """The size of the files that the owner's uploads will become."""
+        names = os.listdir(self._root) if self._root.is_dir() else []
+        uploads = (self._found(name) for name in filter(UPLOAD_IDS.matches, names))
+        return sum(
+            upload.announced.num_bytes
+            for upload in uploads
+            if upload is not None
+            and upload.owner == owner
+            and upload.status is UploadStatus.PENDING
+        )
+
+    def add_part(self, upload_id: str, *, owner: str | None, chunks: Iterable[bytes]) -> Part:
         """Write a part; when this returns it survives a power cut.
 
         Raises InvalidRequestError when the upload takes no (such) part, StorageFullError.
@@ -115,7 +127,7 @@ class UploadStore:
             ) from error
 
     def complete(
-        self, upload_id: str, *, owner: str, part_ids: Sequence[str], md5: str | None = None
+        self, upload_id: str, *, owner: str | None, part_ids: Sequence[str], md5: str | None = None
     ) -> Upload:
         """The upload whose file is these parts, in this order; a second call with the same parts
         changes nothing.
@@ -137,7 +149,7 @@ class UploadStore:
                     upload = self._assemble(directory, _becoming(upload, part_ids), md5=md5)
                 return _ended(directory, upload)
 
-    def cancel(self, upload_id: str, *, owner: str) -> Upload:
+    def cancel(self, upload_id: str, *, owner: str | None) -> Upload:
         """The upload without its parts; a second call changes nothing. Raises InvalidRequestError
         when it was completed or has expired."""
         directory = self._directory(upload_id)
@@ -155,7 +167,12 @@ class UploadStore:
         self._files.clear(upload.file_id)
         announced = upload.announced
         self._files.write(
-            NewFile(id=upload.file_id, filename=announced.filename, purpose=announced.purpose),
+            NewFile(
+                id=upload.file_id,
+                filename=announced.filename,
+                purpose=announced.purpose,
+                owner=upload.owner,
+            ),
             chunks=directory.content(upload.part_ids, md5=md5),
             max_bytes=announced.num_bytes,
         )
@@ -166,15 +183,21 @@ class UploadStore:
             raise NotFoundError(f"no upload {upload_id!r}; its id is 'upload_' and 26 characters")
         return UploadDirectory(self._root / upload_id)
 
-    def _seen(self, directory: UploadDirectory, *, owner: str) -> Upload:
+    def _seen(self, directory: UploadDirectory, *, owner: str | None) -> Upload:
         try:
             upload = directory.read()
         except FileNotFoundError as error:
             raise _unknown(directory.path) from error
-        if upload.owner != owner:
+        if owner not in (None, upload.owner):
             raise _unknown(directory.path)
         has_file = upload.file_id is not None and self._files.find(upload.file_id) is not None
         return upload.seen(now=time.time(), has_file=has_file)
+
+    def _found(self, upload_id: str) -> Upload | None:
+        try:
+            return self.get(upload_id, owner=None)
+        except NotFoundError:
+            return None  # it is being made, or was removed just now
 
     @contextmanager
     def _locked(self, directory: UploadDirectory) -> Iterator[None]:

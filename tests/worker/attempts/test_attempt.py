@@ -35,8 +35,8 @@ def test_a_job_is_trained_to_its_model(workshop: Workshop) -> None:
 def test_the_numbers_of_a_job_that_succeeded_are_a_file(workshop: Workshop) -> None:
     job = workshop.run(workshop.new_job(max_steps=3).id)
     files = FileStore(workshop.settings.home_directories, None)
-    (file,) = files.list(after=None, limit=9, purpose="fine-tune-results").items
-    assert file.id == result_file_id(job)
+    (file,) = files.all()
+    assert (file.id, file.purpose) == (result_file_id(job), "fine-tune-results")
     rows = files.content_path(file.id).read_text().splitlines()
     assert rows[0].startswith("step,epoch,train_loss,")
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3"]

@@ -14,7 +14,7 @@ from tests.worker.programs.keeper_with_checks import argv
 from tests.worker.scenes import claimed_job, is_alive, queued_job, spec, wait_until
 from tests.worker.workshop import Workshop, open_workshop
 from worker.jobs import keys
-from worker.jobs.files import FileStore
+from worker.jobs.files import FileStore, NewFile
 from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.queue import num_doorbells
@@ -85,9 +85,8 @@ def test_an_uploaded_file_is_called_by_its_own_name(workshop: Workshop, keeper: 
     failure = Failure(code=FailureCode.BAD_DATA, message="content: record 3: no value")
     script = {"exit_code": 2, "stdout": failure.model_dump_json()}
     files = FileStore(workshop.settings.home_directories, None)
-    stored = files.create(
-        [json.dumps(script).encode()], filename="math.json", purpose="fine-tune", max_bytes=9999
-    )
+    new = NewFile.called("math.json", purpose="fine-tune", owner="")
+    stored = files.write(new, chunks=[json.dumps(script).encode()], max_bytes=9999)
     job = validated(workshop, keeper, workshop.store.create(spec(training_file=stored.id)))
     assert job.error is not None
     assert job.error.message == "math.json: record 3: no value"

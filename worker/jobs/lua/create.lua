@@ -18,6 +18,7 @@ redis.call('HSET', key, 'status', 'validating_files', 'spec', ARGV[3], 'metadata
 redis.call('HINCRBY', COUNTS, 'validating_files', 1)
 redis.call('HSET', PREFIX .. 'names', ARGV[2], id)
 redis.call('ZADD', PREFIX .. 'jobs', number, id)
+redis.call('ZADD', PREFIX .. 'owner:' .. owner .. ':jobs', number, id)
 redis.call('ZADD', INDEX.validating_files, number, id)
 count_for_owner(id, 'validating_files')
 append_event(id, { message = 'Job created; its files are being checked',

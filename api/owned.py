@@ -1,0 +1,68 @@
+"""Dependencies that stand before every route about one thing: another's thing is answered as one
+that does not exist, in the same words."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Path
+from fastapi.concurrency import run_in_threadpool
+
+from api.caller import Caller, Calling
+from api.errors import JobNotRestoredError
+from api.services import Services, Wired
+from worker.jobs.errors import NotFoundError
+from worker.jobs.ledger import Ledger
+
+_JOB_ID = re.compile(r"ftjob-[0-9a-z]{1,64}", re.ASCII)
+
+
+async def own_job(
+    services: Wired,
+    calling: Calling,
+    job_id: Annotated[str, Path(description="The id of a job.")],
+) -> AsyncIterator[None]:
+    """Raises NotFoundError for a job that the caller may not see. When the store does not know the
+    job and its record is on disk, so that the store was lost, raises JobNotRestoredError in place
+    of the route's NotFoundError."""
+    if not calling.sees_all:
+        await run_in_threadpool(_refuse_foreign, services, calling, job_id)
+    try:
+        yield
+    except NotFoundError as error:
+        if await run_in_threadpool(_is_lost, services, calling, job_id):
+            raise JobNotRestoredError(
+                f"job {job_id} is on disk but not in the store, which was lost or emptied; "
+                "`flant5 recover` brings it back"
+            ) from error
+        raise
+
+
+def own_file(
+    services: Wired,
+    calling: Calling,
+    file_id: Annotated[str, Path(description="The id of a file.")],
+) -> None:
+    """Raises NotFoundError for a file that the caller may not see."""
+    services.files.get(file_id, owner=calling.limited_to)
+
+
+def _refuse_foreign(services: Services, caller: Caller, job_id: str) -> None:
+    try:
+        owner = services.store.owner_of(job_id)
+    except NotFoundError:
+        return  # the route says so, with what it knows
+    if not caller.may_see(owner):
+        raise NotFoundError(f"no job {job_id!r}")
+
+
+def _is_lost(services: Services, caller: Caller, job_id: str) -> bool:
+    if not _JOB_ID.fullmatch(job_id) or not services.store.unknown([job_id]):
+        return False
+    try:
+        return caller.may_see(Ledger(services.home).read(job_id).owner)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        # A record that can't be read is lost for those who can do something about it.
+        return caller.sees_all
