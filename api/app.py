@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from api import errors
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
+from api.pace import BodyPace
 from api.request_meter import RequestMeter
 from api.routes import (
     files,
@@ -60,6 +61,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
         openapi_tags=_TAGS,
         lifespan=_lifespan,
         redoc_url=None,
+        # A redirect would go to whatever host the request names.
+        redirect_slashes=False,
         # `default` also keeps FastAPI from advertising its own shape of a 422.
         responses={"default": {"model": ErrorResponse, "description": "Any error."}},
     )
@@ -73,6 +76,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.add_middleware(Gate, keys=KeyRing(settings.api_keys_file))
     # Added after the gate, so that it is around it: refusals carry a request id too. They are
     # counted as well, and so are the answers to failures that the frame gives.
+    app.add_middleware(BodyPace, patience_seconds=settings.slow_client_seconds)
     app.add_middleware(RequestFrame)
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):

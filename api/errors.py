@@ -70,6 +70,9 @@ class Kind:
     """Set where another try may succeed without any change; else the SDK is told not to try."""
 
 
+_MAX_MESSAGE = 1000
+_MAX_PARAM = 200
+
 _REQUEST = "invalid_request_error"
 _SERVER = "server_error"
 
@@ -105,7 +108,8 @@ def answer(error: Exception, *, body_model: type[BaseModel] | None = None) -> JS
         headers |= error.headers
     if kind.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
-    body = ErrorResponse(error=Error(message=message, type=kind.type, param=param, code=kind.code))
+    shown = {"message": _cut(message, _MAX_MESSAGE), "param": param and _cut(param, _MAX_PARAM)}
+    body = ErrorResponse(error=Error(**shown, type=kind.type, code=kind.code))
     return JSONResponse(body.model_dump(), status_code=kind.status, headers=headers)
 
 
@@ -122,6 +126,13 @@ def _handle(request: Request, error: Exception) -> JSONResponse:
     model = body_field.field_info.annotation if body_field else None
     is_model = isinstance(model, type) and issubclass(model, BaseModel)
     return answer(error, body_model=model if is_model else None)
+
+
+def _cut(text: str, max_characters: int) -> str:
+    """Messages repeat what was found, which may be as long as a request."""
+    if len(text) <= max_characters:
+        return text
+    return f"{text[:max_characters]}... ({len(text)} characters)"
 
 
 def _kind_of(error: Exception) -> Kind:

@@ -1,9 +1,11 @@
 """What happens to every request before and after its route."""
 
+import asyncio
 import logging
 import re
 import secrets
 import time
+from contextlib import suppress
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.caller import ANYONE, refusal
 from api.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
 from api.keys import KeyRing
+from api.pace import SlowBodyError
 from worker.jobs.upload import MAX_PART_BYTES
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
@@ -20,6 +23,7 @@ _GUARDED = ("/v1", "/metrics")
 _MULTIPART_BYTES = 2**16
 """Room for the form around an uploaded file."""
 _DISCARDED_BYTES = 2**26
+_DISCARDED_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -127,10 +131,12 @@ async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: 
     """Answer without a look at the body, but take some of it first: a connection that is closed
     while the client still sends may lose the answer."""
     num_bytes, has_more = 0, True
-    while has_more and num_bytes < _DISCARDED_BYTES:
-        message = await receive()
-        num_bytes += len(message.get("body", b""))
-        has_more = message.get("more_body", False)
+    with suppress(TimeoutError, SlowBodyError):
+        async with asyncio.timeout(_DISCARDED_SECONDS):
+            while has_more and num_bytes < _DISCARDED_BYTES:
+                message = await receive()
+                num_bytes += len(message.get("body", b""))
+                has_more = message.get("more_body", False)
     await response(scope, receive, send)
 
 

@@ -41,6 +41,9 @@ class ApiSettings(SharedSettings):
     """Live streams held at a time; one more is told to come back later."""
     heartbeat_seconds: float = Field(15.0, gt=0)
     """Silence on a live stream after which a comment is sent, so that no proxy cuts it."""
+    slow_client_seconds: float = Field(30.0, gt=0)
+    """Time a client gets for the headers of a request, for the body beyond a second for every 4 KiB
+    of it, and to take what is sent to it; then its connection is closed."""
     stop_grace_seconds: int = Field(5, ge=0)
     """Time that requests in progress get to end when the process is told to stop."""
 

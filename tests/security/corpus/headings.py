@@ -150,8 +150,8 @@ def sizes(victim: Victim) -> Iterator[Malformed]:
     yield _in_chunks("/v1/files", heading, form, 100_000)
     yield Malformed("POST", part_path, heading, form)
     yield _in_chunks(part_path, heading, form, 100_000)
-    for declared in ("99999999999", "18446744073709551615", "9223372036854775807"):
-        for path in ("/v1/files", "/v1/fine_tuning/jobs", part_path):
+    for declared in ("99999999999", "18446744073709551615"):
+        for path in ("/v1/files", "/v1/fine_tuning/jobs"):
             sent = heading | {"Content-Length": declared, "Connection": "close"}
             yield Malformed("POST", path, sent, form[:1000])
 
