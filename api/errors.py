@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from api.allowed_methods import allowed_methods
 from api.schemas.errors import Error, ErrorResponse
 from api.validation import explain
 from worker.jobs.errors import (
@@ -125,7 +126,11 @@ def _handle(request: Request, error: Exception) -> JSONResponse:
     body_field = getattr(request.scope.get("route"), "body_field", None)
     model = body_field.field_info.annotation if body_field else None
     is_model = isinstance(model, type) and issubclass(model, BaseModel)
-    return answer(error, body_model=model if is_model else None)
+    response = answer(error, body_model=model if is_model else None)
+    if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = allowed_methods(request.app, request.url.path)
+        response.headers["allow"] = ", ".join(methods) or response.headers["allow"]
+    return response
 
 
 def _cut(text: str, max_characters: int) -> str:

@@ -7,7 +7,6 @@ from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.errors import answer

@@ -11,7 +11,7 @@ from tests.security.corpus import CLASSES
 from tests.security.malformed import Malformed, Raw
 from tests.security.server import Server
 from tests.security.victim import Victim
-from tests.security.wire import Answer, Hung, Wire
+from tests.security.wire import Answer, HungError, Wire
 
 _NUM_CONNECTIONS = 4
 _LONGEST_ERROR_BYTES = 4096
@@ -58,7 +58,7 @@ def _sent_share(server: Server, inputs: Iterable[Malformed | Raw]) -> Tally:
         for each in inputs:
             try:
                 answer = _answer(wire, each, authorization=server.authorization)
-            except (Hung, AssertionError) as error:
+            except (HungError, AssertionError) as error:
                 tally.statuses["none"] += 1
                 tally.defects.append(f"{error}: {shown(each)}")
                 wire.close()

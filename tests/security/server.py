@@ -77,6 +77,8 @@ class Server:
         files = {
             str(path.relative_to(self.directory)): path.stat().st_size if path.is_file() else 0
             for path in found
+            # Of an upload that was there before: whoever wanted to change it has locked it.
+            if path.name != "lock"
         }
         return State(files=files, keys=keys)
 
@@ -146,7 +148,10 @@ def _is_ready(server: Server) -> bool:
 
 
 def _new_key(file: Path) -> str:
-    made = CliRunner().invoke(cli, ["keys", "create", "alice", "--file", str(file), "--json"])
+    scopes = [text for scope in ("read", "submit", "admin") for text in ("--scope", scope)]
+    made = CliRunner().invoke(
+        cli, ["keys", "create", "alice", *scopes, "--file", str(file), "--json"]
+    )
     assert made.exit_code == 0, made.output
     return str(json.loads(made.stdout)["key"])
 

@@ -1,6 +1,7 @@
 """A client that sends bytes as they are: most of what is sent here no proper client can say."""
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from types import TracebackType
@@ -18,7 +19,7 @@ class Answer:
     body: bytes
 
 
-class Hung(AssertionError):
+class HungError(AssertionError):
     """The server neither answered nor closed the connection."""
 
 
@@ -66,14 +67,12 @@ class Wire:
     def _exchange(self, data: bytes, *, is_last: bool = False) -> Answer | None:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, PATIENCE_SECONDS)
-        try:
+        # Refused before it was all sent, or closed: the answer may be there nevertheless.
+        with suppress(ConnectionError):
             self._socket.sendall(data)
-            if is_last:
+        if is_last:
+            with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
-        except ConnectionError:
-            pass  # refused before it was all sent; the answer may be there nevertheless
-        except OSError as error:
-            assert is_last, error  # the other side has closed it already
         return self._read(method=data.partition(b" ")[0].decode("latin-1"))
 
     def _read(self, *, method: str) -> Answer | None:
@@ -83,7 +82,7 @@ class Wire:
             response.begin()
             body = response.read()
         except TimeoutError as error:
-            raise Hung(f"no answer within {PATIENCE_SECONDS:g} s") from error
+            raise HungError(f"no answer within {PATIENCE_SECONDS:g} s") from error
         except (ConnectionError, HTTPException):
             self.close()
             return None

@@ -142,7 +142,7 @@ _NAMES_BY_PATH = (
     ("/v1/models", ("after", "limit")),
     ("/healthz", ("x",)),
 )
-_REPORT = ("model", "max_source_length", "tokenization", "on_bad_record", "wait_seconds", "x")
+_REPORT = ("model", "max_source_length", "tokenization", "on_bad_record", "x")
 
 _METHODS = (
     "PUT",
@@ -185,7 +185,9 @@ def queries(victim: Victim) -> Iterator[Malformed]:
         for name, value in product(names, _VALUES):
             yield Malformed("GET", f"{path}?{name}={value}", may_pass=True)
     for name, value in product(_REPORT, _VALUES):
-        yield Malformed("GET", f"/v1/files/file-{'0' * 26}/report?{name}={value}")
+        yield Malformed("GET", f"/v1/files/{victim.file_id}/report?{name}={value}")
+    for value in _VALUES:
+        yield Malformed("GET", f"/v1/files/file-{'0' * 26}/report?wait_seconds={value}")
     for value in _VALUES:
         path = f"/v1/fine_tuning/jobs/ftjob-0/cancel?save_checkpoint={value}"
         yield Malformed("POST", path)

@@ -3,14 +3,19 @@ and by the job that would use it."""
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 from tests.security.corpus.values import ANY
 from tests.security.malformed import dumped, nested
 
-_CHAT = {"id": "1", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]}
-_MESSAGES = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
+_CHAT = {
+    "id": "1",
+    "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}],
+}
+_MESSAGES = {
+    "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+}
 _WHOLE = (
     b"",
     b"\n",
@@ -65,7 +70,7 @@ def reported_contents() -> Iterator[bytes]:
     yield b'{"conversations": [{"from": "human", "value": "\xff"}]}\n'
 
 
-def _with_odd_values(record: dict[str, object]) -> Iterator[bytes]:
+def _with_odd_values(record: Mapping[str, object]) -> Iterator[bytes]:
     (field,) = (name for name, value in record.items() if isinstance(value, list))
     turns = record[field]
     assert isinstance(turns, list)

@@ -1,6 +1,6 @@
 """Headers with values they were not made for, and sizes beyond every limit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 from tests.security.corpus.forms import file_form
@@ -152,12 +152,11 @@ def sizes(victim: Victim) -> Iterator[Malformed]:
     yield _in_chunks(part_path, heading, form, 100_000)
     for declared in ("99999999999", "18446744073709551615"):
         for path in ("/v1/files", "/v1/fine_tuning/jobs"):
-            sent = heading | {"Content-Length": declared, "Connection": "close"}
+            sent = {**heading, "Content-Length": declared, "Connection": "close"}
             yield Malformed("POST", path, sent, form[:1000])
 
 
-def _in_chunks(path: str, heading: dict[str, str] | object, body: bytes, size: int) -> Malformed:
-    assert isinstance(heading, dict)
+def _in_chunks(path: str, heading: Mapping[str, str], body: bytes, size: int) -> Malformed:
     pieces = (body[start : start + size] for start in range(0, len(body), size))
     chunked = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
-    return Malformed("POST", path, heading | {"Transfer-Encoding": "chunked"}, chunked)
+    return Malformed("POST", path, {**heading, "Transfer-Encoding": "chunked"}, chunked)

@@ -113,7 +113,8 @@ _BODIES = (
 
 
 def raw(victim: Victim) -> Iterator[Raw]:
-    """First lines, header lines, bodies with lengths that are wrong; and requests that break off."""
+    """First lines, header lines, bodies with lengths that are wrong; and requests that
+    break off."""
     for line in _FIRST_LINES:
         yield Raw(line)
         yield Raw(line + b"\r\n\r\n")
