@@ -44,6 +44,18 @@ class BodyTooLargeError(HTTPException):
         super().__init__(413, f"the body is larger than {max_bytes} bytes, the limit of this path")
 
 
+class RateLimitedError(HTTPException):
+    """The caller sends more than it may."""
+
+    def __init__(self, kind: str, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            429,
+            f"too many {kind} requests from this key or address; the next one may come in "
+            f"{retry_after_seconds} s",
+            headers={"retry-after": str(retry_after_seconds), "x-should-retry": "true"},
+        )
+
+
 class TooManyStreamsError(Exception):
     """All live streams that this process holds are taken."""
 
@@ -86,6 +98,7 @@ KINDS: dict[type[Exception], Kind] = {
     ForbiddenError: Kind(403, "permission_error", "insufficient_scope"),
     NotFoundError: Kind(404, _REQUEST, "not_found"),
     BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
+    RateLimitedError: Kind(429, "rate_limit_error", "rate_limit"),
     LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
     StorageQuotaError: Kind(429, "insufficient_quota", "storage_quota"),
     StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.errors import answer
+from api.security_headers import EVERYWHERE
 
 MAX_HEADING_BYTES = 65_536
 _WEBSOCKETS = b"/_nicegui_ws/"
@@ -127,7 +128,6 @@ def _refusal(status: HTTPStatus, message: str) -> bytes:
     request_id = f"req_{secrets.token_hex(12)}"
     _log.info("refused what was no request: %s (%s)", message, request_id)
     response = answer(HTTPException(status, message))
-    response.headers["x-request-id"] = request_id
-    response.headers["connection"] = "close"
+    response.headers.update(EVERYWHERE | {"x-request-id": request_id, "connection": "close"})
     heading = [b"%b: %b\r\n" % header for header in response.raw_headers]
     return b"".join([STATUS_LINE[status], *heading, b"\r\n", bytes(response.body)])

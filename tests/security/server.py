@@ -77,8 +77,9 @@ class Server:
         files = {
             str(path.relative_to(self.directory)): path.stat().st_size if path.is_file() else 0
             for path in found
-            # Of an upload that was there before: whoever wanted to change it has locked it.
-            if path.name != "lock"
+            # Locks are of an upload that was there before: whoever wanted to change it took one.
+            # The audit log has to grow.
+            if path.name != "lock" and path.parent.name != "audit"
         }
         return State(files=files, keys=keys)
 
