@@ -146,6 +146,17 @@ def _handle(request: Request, error: Exception) -> JSONResponse:
     return response
 
 
+def _unreadable(cause: BaseException | None) -> str | None:
+    """What is wrong with a body that the framework could not parse at all; it does not say."""
+    if isinstance(cause, UnicodeDecodeError):
+        return f"the body is not JSON: byte {cause.start} is no UTF-8; expected a JSON object"
+    if isinstance(cause, RecursionError):
+        return "the body is nested too deeply; expected a JSON object of a few levels"
+    if type(cause) is ValueError:
+        return f"the body can't be read: {cause}; expected a JSON object"
+    return None
+
+
 def _cut(text: str, max_characters: int) -> str:
     """Messages repeat what was found, which may be as long as a request."""
     if len(text) <= max_characters:
@@ -169,7 +180,7 @@ def _message_of(error: Exception, body_model: type[BaseModel] | None) -> tuple[s
     if isinstance(error, RequestValidationError):
         return explain(error, model=body_model)
     if isinstance(error, HTTPException):
-        return str(error.detail), None
+        return _unreadable(error.__cause__) or str(error.detail), None
     if _kind_of(error) is INTERNAL:
         return "the server failed on this request; its log has the details by x-request-id", None
     return str(error), None

@@ -15,6 +15,8 @@ from api.errors import RateLimitedError, answer
 _SUBMIT = re.compile(r"/v1/fine_tuning/jobs/?")
 _UPLOAD = re.compile(r"/v1/(files|uploads)(/.*)?")
 _MAX_KNOWN = 10_000
+_TOLERANCE_SECONDS = 1e-6
+"""What sums of floating-point numbers are off by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Allowance:
         """0 when the request may go on, which counts; else the time until one may."""
         now = self._clock()
         paid_off_at = max(now, self._paid_off_at.get(who, now)) + self._seconds_each
-        if paid_off_at - now > 60.0 + self._seconds_each / 2:
+        if paid_off_at - now > 60.0 + _TOLERANCE_SECONDS:
             return paid_off_at - now - 60.0
         self._forget_old(now)
         self._paid_off_at[who] = paid_off_at

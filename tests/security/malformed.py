@@ -22,7 +22,7 @@ class Malformed:
 
     def encoded(self, authorization: str) -> bytes:
         """The bytes; headers that it sets itself come instead of the usual ones."""
-        usual = {"Host": "flant5.test", "Authorization": authorization}
+        usual = {"Host": "127.0.0.1", "Authorization": authorization}
         if self.body or self.method in ("POST", "PUT", "PATCH"):
             usual["Content-Length"] = str(len(self.body))
         own = {name.lower() for name in self.headers}

@@ -79,7 +79,7 @@ class Server:
             for path in found
             # Locks are of an upload that was there before: whoever wanted to change it took one.
             # The audit log has to grow.
-            if path.name != "lock" and path.parent.name != "audit"
+            if path.name not in ("lock", "audit") and path.parent.name != "audit"
         }
         return State(files=files, keys=keys)
 
