@@ -23,6 +23,7 @@ from api.routes import (
     metrics,
     models,
     outputs,
+    plans,
     recovery,
     reports,
     uploads,
@@ -91,7 +92,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):
         app.include_router(routes.router)
-    for routes in (files, reports, uploads, jobs, history, outputs, models, recovery):
+    for routes in (files, reports, uploads, plans, jobs, history, outputs, models, recovery):
         app.include_router(routes.router, prefix="/v1")
     return app
 
@@ -105,5 +106,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with services.tail.running():
             yield
     finally:
-        await run_in_threadpool(services.reports.close)
+        await run_in_threadpool(services.programs.close)
         services.redis.close()
