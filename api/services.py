@@ -67,7 +67,7 @@ class Services:
             store=store,
             recorder=Recorder(store, settings.home_directories),
             waiting_room=WaitingRoom(redis, settings.rules),
-            history=JobHistory(redis),
+            history=JobHistory(redis, settings.home_directories),
             files=files,
             quota=StorageQuota(files, uploads, max_bytes=settings.max_stored_bytes_per_key),
             uploads=uploads,

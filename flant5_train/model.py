@@ -33,12 +33,14 @@ def load_model(
     if holds_adapter(name_or_path):
         return _load_adapted(Path(name_or_path), tokenizer)
     try:
-        config = AutoConfig.from_pretrained(name_or_path)
+        config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
         _refuse_other_architectures(config, name_or_path)
         num_old_tokens = num_known_tokens(name_or_path)
         loaded: Any = FlanT5.from_pretrained(
             name_or_path,
             dtype=torch.float32,
+            use_safetensors=True,  # of hub models too
+            trust_remote_code=False,
             quantization_config=quantization,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
@@ -57,7 +59,7 @@ def load_model(
 
 
 def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
-    own: Any = AutoTokenizer.from_pretrained(directory)
+    own: Any = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     model = merged_model(directory, load_base=lambda base: load_model(base, own))
     if len(own) != len(tokenizer):
         resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=len(own))
@@ -66,7 +68,7 @@ def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
 
 def num_known_tokens(name_or_path: str | Path) -> int:
     """Tokens that a model was trained with; it may have more rows."""
-    return len(AutoTokenizer.from_pretrained(name_or_path))
+    return len(AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False))
 
 
 def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) -> None:

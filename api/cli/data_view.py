@@ -3,7 +3,7 @@
 import typer
 
 from api.cli.client import Json
-from api.cli.printing import print_table, size
+from api.cli.printing import plain, print_table, size
 
 
 def show_report(report: Json) -> None:
@@ -96,12 +96,3 @@ def _show_problems(title: str, problems: Json) -> None:
 
 def _number(number: int | None) -> str:
     return "" if number is None else str(number)
-
-
-def plain(text: str) -> str:
-    """Without what would move the cursor of a terminal: it comes from somebody's file.
-
-    >>> plain("a\\x1b[2Jb")
-    'a\ufffd[2Jb'
-    """
-    return "".join(each if each.isprintable() else "\ufffd" for each in text)

@@ -3,8 +3,7 @@
 import typer
 
 from api.cli.client import Json
-from api.cli.data_view import plain
-from api.cli.printing import duration, print_table, size
+from api.cli.printing import duration, plain, print_table, size
 
 _OF_THE_SDK = ("n_epochs", "batch_size", "learning_rate_multiplier")
 

@@ -63,10 +63,8 @@ def test_only_the_ends_of_a_long_file_are_read(
 ) -> None:
     monkeypatch.setattr(curve, "_END_BYTES", 1000)
     between = FileEncoding(at=1, file="a", conversations=1, bytes_done=1, bytes_total=1)
-    records: list[Record] = [
-        *(step(1, at=1, tokens=10), *[between] * 500),
-        *(step(4, at=3, tokens=30), step(5, at=5, tokens=90)),
-    ]
+    last = [step(4, at=3, tokens=30), step(5, at=5, tokens=90)]
+    records: list[Record] = [step(1, at=1, tokens=10), *[between] * 500, *last]
     path = write(tmp_path / "progress.jsonl", *records)
     seen: list[bytes] = []
     parsed = curve._parsed
