@@ -117,11 +117,6 @@ JOBS = Leg(
             keeps={"job": "id"},
         ),
         Call(
-            "POST /v1/fine_tuning/jobs/plan",
-            _post(f"{_JOBS}/plan?gpu_memory_gib=24", _SPEC.format(steps=40, extra="")),
-            says="What a job would be, before it is made:",
-        ),
-        Call(
             "POST /v1/fine_tuning/jobs",
             _post(_JOBS, _SPEC.format(steps=10, extra="")),
             says="Another, to show what can be wished of a job that waits:",
