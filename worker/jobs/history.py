@@ -102,6 +102,8 @@ class JobHistory:
 
     def _down(self, stream: str, *, after: str | None, limit: int) -> list[Entry]:
         """One more than `limit` entries, newest first."""
+        if after is not None and not any(map(int, after.split("-"))):
+            return []  # below the smallest id there is no range that Redis would take
         with unavailable():
             entries = self._redis.xrevrange(
                 stream, max=f"({after}" if after else "+", count=limit + 1

@@ -11,8 +11,9 @@
 | waiting_since             | zset   | the same ids by when they entered the queue, in ms         |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
-| worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs), sits_at,  |
-|                           |        | sits_until (the job at which it waits for other workers)   |
+| worker:{name}             | hash   | num_slots, devices, gpu_bytes (of the smallest, or ''),    |
+|                           |        | sick (why it takes no jobs), sits_at, sits_until (the job  |
+|                           |        | at which it waits for other workers)                       |
 | owner:{name}:jobs         | zset   | all ids of an owner's jobs by their number                 |
 | metadata:{sha1}           | zset   | the ids of jobs with this pair of metadata, by their number|
 | owner:{name}:waiting      | set    | ids of an owner's jobs that wait or are paused             |
