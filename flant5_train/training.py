@@ -139,8 +139,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     model, trainer_class = load_for_training(arguments, tokenizer)
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(training.device).total_memory
-        pairs = data["train_dataset"].report()
-        report(memory_planned(arguments, config=model.config, data=pairs, gpu_bytes=memory))
+        plan = batches.plan
+        report(memory_planned(arguments, config=model.config, batches=plan, gpu_bytes=memory))
     assert model.generation_config is not None, "a T5 generates text"
     model.generation_config.max_length = None
     model.generation_config.max_new_tokens = (

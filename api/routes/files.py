@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
 from api.caller import Calling
+from api.downloads import Download
 from api.owned import own_file
 from api.parameters import MOST_ITEMS, After
 from api.schemas.files import FileDeleted, FileObject
@@ -84,10 +85,7 @@ def delete_file(services: Wired, file_id: str) -> FileDeleted:
 
 
 @router.get("/{file_id}/content", response_class=FileResponse, dependencies=_OF_ONE_FILE)
-def retrieve_file_content(services: Wired, file_id: str) -> FileResponse:
+def retrieve_file_content(services: Wired, file_id: str) -> Download:
     """The file as it was uploaded."""
-    return FileResponse(
-        services.files.content_path(file_id),
-        media_type="application/octet-stream",
-        filename=services.files.get(file_id).filename,
-    )
+    content = services.files.content_path(file_id)
+    return Download(content, filename=services.files.get(file_id).filename)

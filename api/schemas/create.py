@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from api.schemas.numbers import without_booleans_for_numbers
 from flant5_train.config import Hyperparameters
 
 
@@ -24,7 +25,8 @@ class RequestedHyperparameters(Hyperparameters):
     def _leave_out_auto(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {name: value for name, value in data.items() if value != "auto"}
+        given = {name: value for name, value in data.items() if value != "auto"}
+        return without_booleans_for_numbers(cls, given)
 
 
 class Supervised(BaseModel):
@@ -77,3 +79,8 @@ class CreateJob(BaseModel):
     """Up to 16 pairs of the caller's own; keys to 64 characters, values to 512."""
     integrations: list[JsonValue] | None = None
     """Not supported: null or empty."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_booleans(cls, data: Any) -> Any:
+        return without_booleans_for_numbers(cls, data)

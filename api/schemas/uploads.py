@@ -29,7 +29,7 @@ class CreateUpload(BaseModel):
         },
     )
 
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, strict=True)
     """The size of the whole file; its parts have to add up to it."""
     filename: str
     """The caller's name for it, up to 255 characters."""
