@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from flant5_train.progress import Phase as TrainerPhase
 from worker.jobs.life import Status
+from worker.jobs.redaction import redacted
 from worker.jobs.spec import JobSpec
 
 Phase = TrainerPhase | None
@@ -19,6 +20,11 @@ class JobError(BaseModel):
     code: str
     message: str
     param: str | None = None
+
+    @field_validator("message")
+    @classmethod
+    def _without_secrets(cls, message: str) -> str:
+        return redacted(message)
 
 
 class Progress(BaseModel):
