@@ -7,7 +7,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from api import errors
+from api import errors, openapi
 from api.audit import Audit, AuditLog
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
@@ -23,6 +23,7 @@ from api.routes import (
     metrics,
     models,
     outputs,
+    plans,
     recovery,
     reports,
     uploads,
@@ -72,6 +73,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
+    openapi.install(app)
     app.add_middleware(
         BodyLimit, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
     )
@@ -90,7 +92,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):
         app.include_router(routes.router)
-    for routes in (files, reports, uploads, jobs, history, outputs, models, recovery):
+    for routes in (files, reports, uploads, plans, jobs, history, outputs, models, recovery):
         app.include_router(routes.router, prefix="/v1")
     return app
 
@@ -104,5 +106,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with services.tail.running():
             yield
     finally:
-        await run_in_threadpool(services.reports.close)
+        await run_in_threadpool(services.programs.close)
         services.redis.close()

@@ -14,9 +14,7 @@ from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.model_files import bad_model, holds_adapter, refuse_directory_without_model
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
-
-ROW_MULTIPLE = 64
-"""Embedding rows are padded to a multiple of this, which matrix units are fast at."""
+from flant5_train.weight_shapes import embedding_rows
 
 
 def load_model(
@@ -131,7 +129,7 @@ def resize_embeddings(
         model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
     input_rows = model.get_input_embeddings().weight.detach().clone()
     output_rows = model.get_output_embeddings().weight.detach().clone()
-    num_rows = -(-max(num_tokens, num_old_tokens) // ROW_MULTIPLE) * ROW_MULTIPLE
+    num_rows = embedding_rows(max(num_tokens, num_old_tokens))
     model.resize_token_embeddings(num_rows, mean_resizing=False)
     with torch.no_grad():
         for layer, rows in (

@@ -32,9 +32,10 @@ class RequestedHyperparameters(Hyperparameters):
 class Supervised(BaseModel):
     """Settings of supervised fine-tuning."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     hyperparameters: RequestedHyperparameters | None = None
+    """What differs from the defaults."""
 
 
 class Method(BaseModel):
@@ -45,6 +46,7 @@ class Method(BaseModel):
     type: Literal["supervised"]
     """This service has no other method."""
     supervised: Supervised | None = None
+    """Its settings."""
 
 
 class CreateJob(BaseModel):
@@ -60,6 +62,7 @@ class CreateJob(BaseModel):
     validation_file: str | None = None
     """Conversations to evaluate on: a file id, or a path relative to `DATA_ROOT`."""
     method: Method | None = None
+    """How to fine-tune, with the hyperparameters."""
     hyperparameters: RequestedHyperparameters | None = None
     """Deprecated by the SDK: use `method.supervised.hyperparameters`."""
     suffix: str | None = None
