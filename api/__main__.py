@@ -13,7 +13,7 @@ from api.http_protocol import http_protocol
 from api.keys import KeysFileError
 from api.services import Services
 from api.settings import ApiSettings
-from worker.jobs.log_format import configure_logging
+from worker.jobs.process_log import configure_logging
 
 
 class _Server(uvicorn.Server):

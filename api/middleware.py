@@ -15,7 +15,7 @@ from api.caller import ANYONE, refusal
 from api.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
 from api.keys import KeyRing
 from api.pace import SlowBodyError
-from worker.jobs.log_format import about
+from worker.jobs.process_log import about
 from worker.jobs.upload import MAX_PART_BYTES
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)

@@ -8,7 +8,7 @@ from celery.platforms import SecurityWarning
 
 from worker.app import run_worker
 from worker.context import open_context
-from worker.jobs.log_format import configure_logging
+from worker.jobs.process_log import configure_logging
 from worker.lock import LockedError, take_lock
 from worker.processes.launch import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings

@@ -11,7 +11,7 @@ from tests.api.scenes import claim_new_job
 from worker.jobs.history import JobHistory
 from worker.jobs.home import RunDirectory
 from worker.jobs.job import JobError
-from worker.jobs.log_format import JsonLines, TextLines
+from worker.jobs.process_log import JsonLines, TextLines
 from worker.jobs.redaction import HIDDEN, redacted
 from worker.jobs.store import JobStore
 from worker.jobs.update import NewEvent, Update

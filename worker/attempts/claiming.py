@@ -9,7 +9,7 @@ from worker.gang.member import Member
 from worker.gang.seat import find_work
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.gang import Membership
-from worker.jobs.log_format import about
+from worker.jobs.process_log import about
 from worker.jobs.update import Claim
 from worker.slots.probe import probe
 from worker.slots.slot_locks import HeldSlots

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.jobs.home import Home
-from worker.jobs.log_format import LogFormat
+from worker.jobs.process_log import LogFormat
 from worker.jobs.rules import Rules
 
 

@@ -4,7 +4,7 @@ import sys
 
 from pydantic import ValidationError
 
-from worker.jobs.log_format import configure_logging
+from worker.jobs.process_log import configure_logging
 from worker.keeper.file_check import CheckArgv, check_argv
 from worker.keeper.keeper import run_keeper
 from worker.settings import WorkerSettings

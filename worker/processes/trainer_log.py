@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from worker.jobs.log_format import Stream, format_line
-
 from worker.jobs.redaction import redacted
 
 MAX_CHARACTERS = 8192
