@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import torch
 
-    from flant5_train.serving.session import Session
+    from flant5_train.serving.session import Limits, Session
     from flant5_train.serving.shelf import shelf_on
 
     def say(piece: Piece) -> None:
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_bytes=options.max_model_bytes,
         max_source_tokens=options.max_source_tokens,
     )
-    Session(shelf, inbox, max_rows=options.max_rows, say=say).run()
+    limits = Limits(max_rows=options.max_rows, max_answer_tokens=options.max_answer_tokens)
+    Session(shelf, inbox, limits=limits, say=say).run()
     return 0
 
 
@@ -48,6 +49,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--max-model-bytes", type=int, default=8 * 2**30)
     parser.add_argument("--max-source-tokens", type=int, default=4096)
+    parser.add_argument("--max-answer-tokens", type=int, default=2048)
     parser.add_argument("--max-rows", type=int, default=8)
     return parser.parse_args(argv)
 

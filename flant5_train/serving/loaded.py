@@ -8,12 +8,13 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, T5Tokenizer
 
 from flant5_train.encoder import TextEncoder, encoder_for
-from flant5_train.model import ROW_MULTIPLE, load_model
+from flant5_train.model import load_model
 from flant5_train.model_files import bad_model, refuse_directory_without_model
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import FASTCHAT_TOKENS, AnyTokenizer, load_tokenizer
 
 _BYTES_PER_WEIGHT = 4
+_MAX_ADDED_ROWS = 512
 _DEFAULT_SOURCE_TOKENS = 2048
 """What a run reads unless it was told otherwise; for models that no run of ours made."""
 _DEFAULT_NEW_TOKENS = 512
@@ -58,15 +59,18 @@ def expected_bytes(name_or_path: str) -> int:
     refuse_directory_without_model(name_or_path)
     try:
         config: Any = AutoConfig.from_pretrained(name_or_path)
-        # Rows for the tokens that a base model lacks may be added when it is loaded.
-        config.vocab_size += 8 * ROW_MULTIPLE
-        config.tie_word_embeddings = False
         with torch.device("meta"):
             skeleton = FlanT5(config)
     except Exception as error:
         # Loaders raise errors of any kind for files they can't read.
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
-    return sum(weight.numel() for weight in skeleton.parameters()) * _BYTES_PER_WEIGHT
+    blocks = sum(
+        weight.numel() for name, weight in skeleton.named_parameters() if ".block." in name
+    )
+    # One embedding for both sides and an output layer; with rows for the tokens that a base model
+    # lacks, which are added when it is loaded.
+    rows = config.vocab_size + _MAX_ADDED_ROWS
+    return (blocks + 2 * rows * config.d_model) * _BYTES_PER_WEIGHT
 
 
 def _tokenizer_of(name_or_path: str) -> AnyTokenizer:

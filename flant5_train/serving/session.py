@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -24,18 +25,27 @@ layer: a bound on the memory that a batch takes."""
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one question, and all together, may ask for."""
+
+    max_rows: int = 8
+    """Answers at the same time."""
+    max_answer_tokens: int = 2048
+
+
 class Session:
     """What the program does from its first question to its end."""
 
-    def __init__(self, shelf: Shelf, inbox: Inbox, *, max_rows: int, say: Say) -> None:
+    def __init__(self, shelf: Shelf, inbox: Inbox, *, limits: Limits, say: Say) -> None:
         self._shelf = shelf
         self._inbox = inbox
-        self._max_rows = max_rows
+        self._limits = limits
         self._say = say
 
     def run(self) -> None:
         """Returns when the inbox is closed."""
-        while asks := self._inbox.next_batch(self._max_rows):
+        while asks := self._inbox.next_batch(self._limits.max_rows):
             try:
                 self._answer(asks)
             except (torch.OutOfMemoryError, MemoryError) as error:
@@ -64,7 +74,11 @@ class Session:
 
     def _row(self, ask: Ask, model: LoadedModel) -> Row | None:
         """The question ready to be answered; None when it was refused."""
-        question = ask.question
+        question, max_new_tokens = ask.question, self._limits.max_answer_tokens
+        if (question.max_new_tokens or 0) > max_new_tokens:
+            message = f"found {question.max_new_tokens}; an answer may have {max_new_tokens} tokens"
+            self._refuse([ask], "invalid", message, param="max_completion_tokens")
+            return None
         try:
             conversation = conversation_of(question.turns)
             source = source_of(conversation, model.encoder, max_tokens=model.max_source_tokens)
@@ -84,7 +98,7 @@ class Session:
                 temperature=question.temperature, top_p=question.top_p, seed=question.seed
             ),
             text=AnswerText(text_stream(model.tokenizer), stop=question.stop),
-            max_new_tokens=question.max_new_tokens or model.max_new_tokens,
+            max_new_tokens=question.max_new_tokens or min(model.max_new_tokens, max_new_tokens),
         )
 
     def _refuse(
