@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 from redis import Redis
 
+from api.chat.desk import ChatDesk
 from api.metrics import Metrics
 from api.recorder import Recorder
 from api.report_desk import ReportDesk
@@ -39,6 +40,7 @@ class Services:
     quota: StorageQuota
     uploads: UploadStore
     models: ModelCatalog
+    chats: ChatDesk
     reports: ReportDesk
     submissions: Submissions
     recovery: RecoveryDesk
@@ -67,6 +69,7 @@ class Services:
             quota=StorageQuota(files, uploads, max_bytes=settings.max_stored_bytes_per_key),
             uploads=uploads,
             models=models,
+            chats=ChatDesk(redis, settings),
             reports=ReportDesk(files, models),
             submissions=Submissions(redis),
             recovery=RecoveryDesk(redis),

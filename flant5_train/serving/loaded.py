@@ -70,7 +70,7 @@ def expected_bytes(name_or_path: str) -> int:
     # One embedding for both sides and an output layer; with rows for the tokens that a base model
     # lacks, which are added when it is loaded.
     rows = config.vocab_size + _MAX_ADDED_ROWS
-    return (blocks + 2 * rows * config.d_model) * _BYTES_PER_WEIGHT
+    return int(blocks + 2 * rows * config.d_model) * _BYTES_PER_WEIGHT
 
 
 def _tokenizer_of(name_or_path: str) -> AnyTokenizer:
