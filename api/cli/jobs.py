@@ -42,7 +42,7 @@ def submit(
 ) -> None:
     """Upload conversations and submit a job."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
-        hyperparameters = dict(_assignment(setting) for setting in settings or [])
+        hyperparameters = dict(assignment(setting) for setting in settings or [])
         request: Json = {"model": model, "suffix": suffix, "seed": seed}
         request |= {"priority": priority, "max_run_seconds": max_run_seconds}
         request["method"] = {
@@ -94,9 +94,10 @@ def _file_id(client: Client, reference: str) -> str:
     raise CommandError(f"{reference} is neither a file here nor the id of an uploaded file")
 
 
-def _assignment(text: str) -> tuple[str, Any]:
-    """
-    >>> _assignment("learning_rate=2e-5"), _assignment("bf16=true"), _assignment("a=cosine")
+def assignment(text: str) -> tuple[str, Any]:
+    """A name and the JSON value, or the text, that it is set to.
+
+    >>> assignment("learning_rate=2e-5"), assignment("bf16=true"), assignment("a=cosine")
     (('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine'))
     """
     name, equals, value = text.partition("=")
