@@ -32,9 +32,9 @@ PAIRS = (
 SETTINGS = {
     "per_device_train_batch_size": 20,
     "learning_rate": 3e-3,
-    "max_steps": 150,
+    "max_steps": 120,
     "model_max_length": 256,
-    "save_steps": 50,
+    "save_steps": 60,
 }
 
 

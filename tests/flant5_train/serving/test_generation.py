@@ -1,5 +1,7 @@
 """Answers that are given together are what they are alone, and what the library generates."""
 
+from typing import Any
+
 import torch
 
 from flant5_train.serving.answer import AnswerText
@@ -57,7 +59,8 @@ def test_answers_given_together_are_those_given_alone(loaded: LoadedModel) -> No
 def test_an_answer_is_the_librarys(loaded: LoadedModel) -> None:
     for text in QUESTIONS:
         source = torch.from_numpy(row(loaded, text).source.astype("int64"))[None]
-        generated = loaded.model.generate(  # type: ignore[operator]
+        library: Any = loaded.model
+        generated = library.generate(
             source, attention_mask=torch.ones_like(source), max_new_tokens=LENGTH, do_sample=False
         )
         stream = text_stream(loaded.tokenizer)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -154,7 +155,7 @@ def test_the_program_speaks_lines_and_ends_with_its_input(talkative: Path) -> No
         assert program.stdout is not None
         program.stdin.write(f"{order}\n{bad}\n")
         program.stdin.flush()
-        said = []
+        said: list[dict[str, Any]] = []
         while len([each for each in said if each["type"] in ("finished", "refused")]) < 2:
             said.append(json.loads(program.stdout.readline()))
         program.stdin.close()

@@ -1,6 +1,7 @@
 """A question on its way, and what became of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from redis import Redis
 
@@ -28,7 +29,8 @@ class Client:
         return self.queue.submit(question(text, model=model), max_waiting=100)
 
     def entries(self, chat_id: str) -> list[Taken | Piece]:
-        return [read_answer_entry(fields) for _, fields in self.redis.xrange(keys.answer(chat_id))]
+        entries: Any = self.redis.xrange(keys.answer(chat_id))
+        return [read_answer_entry(fields) for _, fields in entries]
 
     def end(self, chat_id: str) -> Finished | Refused | None:
         """How the answer ended."""
