@@ -8,7 +8,7 @@ SETTLE ?= 60
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up secrets test test-stack test-docker chaos endurance bench lint check format lock clean
+.PHONY: help install demo up secrets test test-stack test-docker chaos endurance bench api-docs lint check format lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 po
 
 bench: $(INSTALLED)  ## Measure our ways beside the usual ones; adds to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+api-docs: $(INSTALLED)  ## Make every call of the REST API and write the answers into docs/api.md
+	$(BIN)/python -m examples.api_calls
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

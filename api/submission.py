@@ -22,6 +22,8 @@ class Origin:
     """Where a create request comes from, as far as telling repetitions apart needs it."""
 
     caller: Caller
+    authorization: str
+    """The header, or '': on a server without keys it tells callers apart."""
     idempotency_key: str | None
     is_retry: bool
     """The client says that it sent this before."""
@@ -111,9 +113,9 @@ def _check(param: str, reference: str, resolve: _Resolve, caller: Caller) -> Non
 
 def _submission_key(spec: JobSpec, origin: Origin, services: Services) -> str:
     if origin.idempotency_key is not None:
-        return _digest("key", origin.caller.owner, origin.idempotency_key)
+        return _digest("key", origin.authorization, origin.idempotency_key)
     return services.submissions.token(
-        _digest("spec", origin.caller.owner, spec.model_dump_json()),
+        _digest("spec", origin.authorization, spec.model_dump_json()),
         arrived_at=origin.arrived_at,
         is_retry=origin.is_retry,
     )

@@ -86,7 +86,8 @@ def _as_list(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else stop
 
 
-Unsupported = Annotated[JsonValue, _only()]
+_UNSUPPORTED = Field(description="Not supported here: refused unless it asks for nothing.")
+Unsupported = Annotated[JsonValue, _only(), _UNSUPPORTED]
 Ignored = Annotated[JsonValue, Field(description="Accepted, and without effect here.")]
 Text = Annotated[str, AfterValidator(_whole)]
 Content = Annotated[
@@ -109,12 +110,13 @@ class ChatMessage(_Sent):
     """`developer` is another name of `system`, whose text stands in for the prompt's first
     sentence."""
     content: Content
+    """A text, or parts like `{"type": "text", "text": "..."}`."""
     name: Unsupported = None
     refusal: Unsupported = None
     audio: Unsupported = None
     function_call: Unsupported = None
-    tool_calls: Annotated[JsonValue, _only([])] = None
-    annotations: Annotated[JsonValue, _only([])] = None
+    tool_calls: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
+    annotations: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
 
 
 class StreamOptions(_Sent):
@@ -135,6 +137,7 @@ class CreateChatCompletion(_Sent):
     stream: bool | None = None
     """Server-sent events as the answer is generated, token by token."""
     stream_options: StreamOptions | None = None
+    """What a stream has beside the answer."""
     max_completion_tokens: int | None = Field(None, ge=1)
     """Most tokens of the answer; unless given, as many as one in training could have."""
     max_tokens: int | None = Field(None, ge=1)
@@ -158,22 +161,22 @@ class CreateChatCompletion(_Sent):
     prompt_cache_retention: Ignored = None
     parallel_tool_calls: Ignored = None
 
-    n: Annotated[JsonValue, _only(1)] = None
-    frequency_penalty: Annotated[JsonValue, _only(0)] = None
-    presence_penalty: Annotated[JsonValue, _only(0)] = None
-    logit_bias: Annotated[JsonValue, _only({})] = None
-    logprobs: Annotated[JsonValue, _only(False)] = None
-    top_logprobs: Annotated[JsonValue, _only(0)] = None
-    response_format: Annotated[JsonValue, _only({"type": "text"})] = None
-    modalities: Annotated[JsonValue, _only(["text"])] = None
-    tools: Annotated[JsonValue, _only([])] = None
-    tool_choice: Annotated[JsonValue, _only("none")] = None
-    functions: Annotated[JsonValue, _only([])] = None
-    function_call: Annotated[JsonValue, _only("none")] = None
+    n: Annotated[JsonValue, _only(1), _UNSUPPORTED] = None
+    frequency_penalty: Annotated[JsonValue, _only(0), _UNSUPPORTED] = None
+    presence_penalty: Annotated[JsonValue, _only(0), _UNSUPPORTED] = None
+    logit_bias: Annotated[JsonValue, _only({}), _UNSUPPORTED] = None
+    logprobs: Annotated[JsonValue, _only(False), _UNSUPPORTED] = None
+    top_logprobs: Annotated[JsonValue, _only(0), _UNSUPPORTED] = None
+    response_format: Annotated[JsonValue, _only({"type": "text"}), _UNSUPPORTED] = None
+    modalities: Annotated[JsonValue, _only(["text"]), _UNSUPPORTED] = None
+    tools: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
+    tool_choice: Annotated[JsonValue, _only("none"), _UNSUPPORTED] = None
+    functions: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
+    function_call: Annotated[JsonValue, _only("none"), _UNSUPPORTED] = None
     audio: Unsupported = None
     moderation: Unsupported = None
     prediction: Unsupported = None
-    reasoning_effort: Annotated[JsonValue, _only("none")] = None
+    reasoning_effort: Annotated[JsonValue, _only("none"), _UNSUPPORTED] = None
     verbosity: Unsupported = None
     web_search_options: Unsupported = None
 

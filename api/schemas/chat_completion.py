@@ -21,6 +21,7 @@ class Usage(_Shown):
     completion_tokens: int
     """What it generated, the token that ends the answer among it."""
     total_tokens: int
+    """Both together."""
     truncated_prompt_tokens: int
     """What it did not read: the oldest turns of a conversation that is longer than it was trained
     to read."""
@@ -40,7 +41,9 @@ class AnswerMessage(_Shown):
 
     role: Literal["assistant"] = "assistant"
     content: str
+    """The answer, without the line end that closes a turn in the prompt format."""
     refusal: None = None
+    """Always null."""
 
 
 class Choice(_Shown):
@@ -48,22 +51,31 @@ class Choice(_Shown):
 
     index: Literal[0] = 0
     message: AnswerMessage
+    """What was said."""
     finish_reason: FinishReason
     """`stop`: the model ended its answer, or a stop sequence came; `length`: it was cut off."""
     logprobs: None = None
+    """Always null."""
 
 
 class ChatCompletion(_Shown):
     """A whole answer."""
 
     id: str
+    """The id of the answer, the same in all chunks."""
     object: Literal["chat.completion"] = "chat.completion"
     created: int
+    """When it was begun, in Unix seconds."""
     model: str
+    """The model that was asked."""
     choices: tuple[Choice]
+    """The one answer."""
     usage: Usage
+    """How many tokens it took."""
     system_fingerprint: None = None
+    """Always null."""
     service_tier: None = None
+    """Always null."""
 
     @classmethod
     def of(cls, text: str, *, model: str, usage: Usage, end: Finished) -> Self:
@@ -71,11 +83,21 @@ class ChatCompletion(_Shown):
         return cls(id=end.id, created=int(time.time()), model=model, choices=(choice,), usage=usage)
 
 
+def completion_example(*, model: str, created: int) -> ChatCompletion:
+    """As the OpenAPI document shows it."""
+    usage = Usage(prompt_tokens=41, completion_tokens=9, total_tokens=50, truncated_prompt_tokens=0)
+    end = Finished(id="chatcmpl-x7Yh2Kq9", reason="stop", completion_tokens=9)
+    completion = ChatCompletion.of("Hold the button.", model=model, usage=usage, end=end)
+    return completion.model_copy(update={"created": created})
+
+
 class ChunkDelta(_Shown):
     """What is new; the role comes with the first chunk, nothing with the last."""
 
     role: Literal["assistant"] | None = None
+    """Who speaks."""
     content: str | None = None
+    """More of the answer: whole characters."""
 
     @model_serializer(mode="wrap")
     def _what_there_is(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -87,22 +109,31 @@ class ChunkChoice(_Shown):
 
     index: Literal[0] = 0
     delta: ChunkDelta
+    """What this chunk adds."""
     finish_reason: FinishReason | None = None
+    """Why the answer ended, in its last chunk."""
     logprobs: None = None
+    """Always null."""
 
 
 class ChatChunk(_Shown):
     """An event of a stream."""
 
     id: str
+    """The id of the answer, the same in all chunks."""
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
+    """When it was begun, in Unix seconds."""
     model: str
+    """The model that was asked."""
     choices: tuple[ChunkChoice, ...]
     """Empty in the chunk with the usage."""
     usage: Usage | None = None
+    """In a chunk of its own at the end, if `stream_options.include_usage` asked for it."""
     system_fingerprint: None = None
+    """Always null."""
     service_tier: None = None
+    """Always null."""
 
     @classmethod
     def of(cls, choice: Mapping[str, str], **fields: Any) -> Self:
