@@ -1,4 +1,4 @@
-"""The whole service as child processes: Valkey, API, worker, keeper."""
+"""The whole service as child processes: Valkey, API, worker, serving process, keeper."""
 
 import secrets
 import signal
@@ -120,6 +120,7 @@ class Stack:
         worker_seconds = self._settings.trainer_grace_seconds + _MARGIN_SECONDS
         return (
             self._program("worker", "worker", stop_seconds=worker_seconds),
+            self._program("serve", "worker.serving", stop_seconds=_STOP_SECONDS),
             self._program("keeper", "worker.keeper", stop_seconds=_STOP_SECONDS),
             self._program("api", "api", stop_seconds=_STOP_SECONDS),
         )

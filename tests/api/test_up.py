@@ -96,7 +96,13 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
         assert ready["pid"] == process.pid
         assert ready["url"] in said(home)
         commands = " ".join(processes_of(home).values())
-        for part in ("valkey-server", "-m api", "-m worker ", "-m worker.keeper"):
+        for part in (
+            "valkey-server",
+            "-m api",
+            "-m worker ",
+            "-m worker.keeper",
+            "-m worker.serving",
+        ):
             assert part in commands
 
         second = flant5("up", "--home", home)
@@ -115,6 +121,7 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
     assert {path.name for path in (home / "logs").iterdir()} == {
         "api.log",
         "keeper.log",
+        "serve.log",
         "worker.log",
     }
 
