@@ -1,5 +1,5 @@
-"""The whole service as child processes: Valkey, API, worker, serving process, keeper, and what sends
-webhooks."""
+"""The whole service as child processes: Valkey, API, worker, keeper, what answers chats and what
+sends webhooks."""
 
 import secrets
 import signal
