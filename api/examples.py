@@ -10,6 +10,7 @@ from api.hyperparameters import echo
 from api.plan_example import plan_example
 from api.routes.health import Health
 from api.schemas.artifacts import Artifact
+from api.schemas.chat_completion import completion_example
 from api.schemas.create import CreateJob
 from api.schemas.errors import Error, ErrorResponse
 from api.schemas.files import FileDeleted, FileObject
@@ -132,6 +133,7 @@ def examples() -> Mapping[str, BaseModel]:
         Artifact(id="checkpoint-120/model.safetensors", bytes=990_345_064),
         ModelObject(id=_MODEL, created=_AT, owned_by="alice"),
         ModelDeleted(id=_MODEL),
+        completion_example(model=_MODEL, created=_AT),
         RecoveryObject(
             status="done",
             requested_at=_AT,

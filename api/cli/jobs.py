@@ -72,7 +72,7 @@ def submit(
             raise CommandError("--watch: there is nothing to follow in a --dry-run")
         if gpu_memory_gib is not None and not dry:
             raise CommandError("--gpu-memory-gib: only a --dry-run asks for it")
-        hyperparameters = dict(_assignment(setting) for setting in settings or [])
+        hyperparameters = dict(assignment(setting) for setting in settings or [])
         request: Json = {"model": model, "suffix": suffix, "seed": seed}
         request |= {"priority": priority, "max_run_seconds": max_run_seconds}
         request["method"] = {
@@ -103,9 +103,10 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
         print_table(("FIELD", "VALUE"), [row for row in _details(job) if row[1]])
 
 
-def _assignment(text: str) -> tuple[str, Any]:
-    """
-    >>> _assignment("learning_rate=2e-5"), _assignment("bf16=true"), _assignment("a=cosine")
+def assignment(text: str) -> tuple[str, Any]:
+    """A name and the JSON value, or the text, that it is set to.
+
+    >>> assignment("learning_rate=2e-5"), assignment("bf16=true"), assignment("a=cosine")
     (('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine'))
     """
     name, equals, value = text.partition("=")
