@@ -10,6 +10,7 @@ import httpx
 import typer
 
 from api.cli.client import Client, Json
+from api.cli.completion import model_ids
 from api.cli.errors import CommandError, reported
 from api.cli.jobs import assignment
 from api.cli.printing import print_json
@@ -52,7 +53,12 @@ class Conversation:
 
 
 def chat(
-    model: Annotated[str, typer.Argument(help="A fine-tuned model, a checkpoint, a base model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A fine-tuned model, a checkpoint, a base model.", autocompletion=model_ids
+        ),
+    ],
     message: Annotated[
         str | None, typer.Option("--message", "-m", help="Ask this alone; - reads it from stdin.")
     ] = None,

@@ -35,6 +35,10 @@ class Stop:
 TOUR = (
     Stop("flant5 data check talks.jsonl --model-max-length 128", "What a file holds, row by row."),
     Stop(
+        f"flant5 submit talks.jsonl --dry-run --set max_steps=10 {_SMALL}",
+        "What a job would be; nothing is started.",
+    ),
+    Stop(
         f"flant5 submit talks.jsonl --set max_steps=10 {_SMALL} --set validation_split=0.1"
         " --set eval_steps=5",
         "Upload it and train on it; `--watch` follows the job at once.",
