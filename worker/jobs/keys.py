@@ -21,6 +21,7 @@ FORGOTTEN = f"{PREFIX}forgotten"
 COUNTS = f"{PREFIX}counts"
 CHATS = f"{PREFIX}chats"
 CHAT_SERVERS = f"{PREFIX}chat_servers"
+WEBHOOKS = f"{PREFIX}webhooks"
 
 
 def job(job_id: str) -> str:
@@ -56,6 +57,14 @@ def jobs_tagged(name: str, value: str) -> str:
     framed = f"{len(name.encode())}:{name}{value}"
     digest = sha1(framed.encode(), usedforsecurity=False).hexdigest()  # Lua's only one
     return f"{PREFIX}metadata:{digest}"
+
+
+def webhook_sender(name: str) -> str:
+    return f"{PREFIX}webhook_sender:{name}"
+
+
+def due_webhooks(endpoint: str) -> str:
+    return f"{PREFIX}webhook:{endpoint}:due"
 
 
 def waiting_of(owner: str) -> str:

@@ -23,7 +23,12 @@
 | recovery                  | string | the last `flant5 recover`, as JSON                         |
 | forgotten                 | set    | ids of deleted jobs whose files are not yet all gone       |
 | counts                    | hash   | jobs by status; file checks that ended, by verdict:        |
-|                           |        | accepted, rejected                                         |
+|                           |        | accepted, rejected; webhooks_delivered, _failed (tries),   |
+|                           |        | _given_up                                                  |
+| webhooks                  | hash   | endpoint -> which ends of jobs it is told of, as JSON      |
+| webhook:{endpoint}:due    | zset   | ids of events by the time of their next delivery, in ms    |
+| webhook:{endpoint}:ends   | hash   | id of an event -> job_id, status, created_at, as JSON      |
+| webhook:{endpoint}:tries  | hash   | id of an event -> deliveries begun                         |
 | submission:{key}          | string | id of the job that a submission key made; 24 h             |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |
@@ -86,7 +91,11 @@ class JobStore:
         self.ended = EndedJobs(redis, self._scripts)
 
     def create(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> Job:
-        """The new job, or the one that an earlier call with this submission key made.
+        """The job that `submit` made, as it stands."""
+        return self.get(self.submit(spec, owner=owner, submission_key=submission_key))
+
+    def submit(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> str:
+        """The id of the new job, or of the one that an earlier call with this submission key made.
 
         Raises LimitReachedError when as many jobs of this owner wait as may.
         """
@@ -110,7 +119,7 @@ class JobStore:
                 f"{waiting[0]} jobs of yours are waiting, as many as may; send this one when one "
                 "of them has started or was cancelled"
             )
-        return self.get(job_id)
+        return str(job_id)
 
     def get(self, job_id: str) -> Job:
         with unavailable():
