@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
+from api.cli import completion
 from api.cli.client import Client, Json
 from api.cli.errors import CommandError, reported
 from api.cli.jobs import assignment
@@ -54,7 +55,13 @@ class Conversation:
 
 
 def chat(
-    model: Annotated[str, typer.Argument(help="A fine-tuned model, a checkpoint, a base model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A fine-tuned model, a checkpoint, a base model.",
+            autocompletion=completion.model_ids,
+        ),
+    ],
     message: Annotated[
         str | None, typer.Option("--message", "-m", help="Ask this alone; - reads it from stdin.")
     ] = None,

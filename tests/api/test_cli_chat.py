@@ -6,19 +6,10 @@ from collections.abc import Iterable, Iterator
 import pytest
 from pydantic import SecretStr
 
-from api.settings import ApiSettings
 from flant5_train.serving.messages import Piece
 from tests.api.chat_scenes import Server, echo, refusing
 from tests.api.cli_runs import FLANT5, Run, environment, flant5
 from worker.jobs.chats import Chat
-
-
-@pytest.fixture
-def model(settings: ApiSettings) -> str:
-    directory = settings.home_directories.models / "my-t5"
-    directory.mkdir(parents=True)
-    (directory / "config.json").write_text("{}")
-    return "my-t5"
 
 
 @pytest.fixture
