@@ -3,14 +3,16 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
 
+from api.cli import completion
 from api.cli.client import Client, Json
-from api.cli.completion import model_ids
 from api.cli.errors import CommandError, reported
 from api.cli.jobs import assignment
 from api.cli.printing import print_json
@@ -37,12 +39,12 @@ class Conversation:
         self._system = text or None
         self.reset()
 
-    def body(self, text: str, *, stream: bool) -> Json:
+    def body(self, text: str) -> Json:
         """The request for the answer to `text`."""
         system = [{"role": "system", "content": self._system}] if self._system else []
         question = {"role": "user", "content": text}
         messages = [*system, *self._messages, question]
-        return {**self._request, "messages": messages, "stream": stream}
+        return {**self._request, "messages": messages}
 
     def keep(self, text: str, answer: str) -> None:
         """Both belong to what was said."""
@@ -56,7 +58,8 @@ def chat(
     model: Annotated[
         str,
         typer.Argument(
-            help="A fine-tuned model, a checkpoint, a base model.", autocompletion=model_ids
+            help="A fine-tuned model, a checkpoint, a base model.",
+            autocompletion=completion.model_ids,
         ),
     ],
     message: Annotated[
@@ -70,27 +73,25 @@ def chat(
         typer.Option("--set", help="name=value, as temperature=0.7, max_tokens=200, seed=1."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="The answer as one JSON document; with --message.")
+        bool, typer.Option("--json", help="One JSON document; in a conversation a line each.")
     ] = False,
 ) -> None:
     """Talk to a model; /reset, /system TEXT and /quit are commands."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
-        if as_json and message is None:
-            raise CommandError("--json shows one answer: give the question with --message")
         conversation = Conversation(
             {"model": model, **dict(map(assignment, settings or []))}, system=system
         )
+        answering = _show_document if as_json else _say
         if message is None:
-            _talk(client, conversation)
+            # Now, and not after the first question was typed.
+            client.get(f"/models/{quote(model, safe='')}")
+            _talk(conversation, partial(answering, client))
             return
         text = sys.stdin.read() if message == "-" else message
-        if as_json:
-            print_json(client.post(_PATH, conversation.body(text, stream=False), timeout=None))
-        else:
-            _say(_answer(client, conversation.body(text, stream=True)))
+        answering(client, conversation.body(text))
 
 
-def _talk(client: Client, conversation: Conversation) -> None:
+def _talk(conversation: Conversation, answering: Callable[[Json], str]) -> None:
     """Until the end of the input or /quit. A question that is refused costs a line, not the
     conversation."""
     if sys.stdin.isatty():
@@ -113,12 +114,12 @@ def _talk(client: Client, conversation: Conversation) -> None:
         elif command.startswith("/"):
             typer.echo(f"no command {command}; {_HELP}", err=True)
         elif text.strip():
-            _ask(client, conversation, text)
+            _ask(conversation, text, answering)
 
 
-def _ask(client: Client, conversation: Conversation, text: str) -> None:
+def _ask(conversation: Conversation, text: str, answering: Callable[[Json], str]) -> None:
     try:
-        answer = _say(_answer(client, conversation.body(text, stream=True)))
+        answer = answering(conversation.body(text))
     except CommandError as error:
         typer.echo(f"flant5: {error}", err=True)
     except KeyboardInterrupt:
@@ -127,10 +128,18 @@ def _ask(client: Client, conversation: Conversation, text: str) -> None:
         conversation.keep(text, answer)
 
 
+def _show_document(client: Client, body: Json) -> str:
+    """Prints the answer as it comes from the API; its text."""
+    document = client.post(_PATH, body, timeout=None)
+    print_json(document)
+    text: str = document["choices"][0]["message"]["content"]
+    return text
+
+
 def _answer(client: Client, body: Json) -> Iterator[str]:
     """The text as it comes. Raises CommandError when it breaks off."""
     try:
-        with client.stream(_PATH, body=body) as response:
+        with client.stream(_PATH, body={**body, "stream": True}) as response:
             for line in response.iter_lines():
                 data = line.removeprefix("data: ")
                 if not line.startswith("data: ") or data == "[DONE]":
@@ -143,10 +152,10 @@ def _answer(client: Client, body: Json) -> Iterator[str]:
         raise client.unreachable(error) from error
 
 
-def _say(texts: Iterator[str]) -> str:
-    """Prints the text; what was said, as a whole."""
+def _say(client: Client, body: Json) -> str:
+    """Prints the answer as it is given; what was said, as a whole."""
     said = []
-    for text in texts:
+    for text in _answer(client, body):
         said.append(text)
         typer.echo(printable(text), nl=False)
         sys.stdout.flush()

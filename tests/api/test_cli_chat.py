@@ -6,19 +6,10 @@ from collections.abc import Iterable, Iterator
 import pytest
 from pydantic import SecretStr
 
-from api.settings import ApiSettings
 from flant5_train.serving.messages import Piece
 from tests.api.chat_scenes import Server, echo, refusing
 from tests.api.cli_runs import FLANT5, Run, environment, flant5
 from worker.jobs.chats import Chat
-
-
-@pytest.fixture
-def model(settings: ApiSettings) -> str:
-    directory = settings.home_directories.models / "my-t5"
-    directory.mkdir(parents=True)
-    (directory / "config.json").write_text("{}")
-    return "my-t5"
 
 
 @pytest.fixture
@@ -87,6 +78,12 @@ def test_a_conversation_is_remembered_until_it_is_reset(
     assert "no command /what; /reset forgets" in run.err
 
 
+def test_a_program_can_hold_a_conversation(server_url: str, model: str, server: Server) -> None:
+    run = typed("one\ntwo\n", model, "--json", url=server_url)
+    said = [answer["choices"][0]["message"]["content"] for answer in run.lines]
+    assert (run.code, said) == (0, ["one ()", "two (u, a)"])
+
+
 def test_the_end_of_the_input_ends_it(server_url: str, model: str, server: Server) -> None:
     assert typed("one\n", model, url=server_url).out == "one ()\n"
 
@@ -108,10 +105,7 @@ def test_a_refused_question_costs_a_line_and_not_the_conversation(
 
 
 def test_what_can_not_be_is_said_in_a_line(server_url: str, model: str) -> None:
-    assert (
-        "give the question with --message"
-        in flant5("chat", model, "--json").document["error"]["message"]
-    )
+    assert "no model 'absent'" in typed("", "absent", url=server_url).err
     assert "no model 'absent'" in flant5("chat", "absent", "-m", "Hi", url=server_url).err
     run = flant5("chat", model, "-m", "Hi", url=server_url)
     assert (run.code, "no serving process is here" in run.err) == (1, True)
