@@ -42,9 +42,13 @@ def run_schemathesis(server: Server, *, num_examples: int, seed: int = 1) -> Ver
         "--continue-on-failure",
         "--no-color",
     ]
-    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.security.answer_checks"}
+    environment = os.environ | {
+        "SCHEMATHESIS_HOOKS": "tests.security.answer_checks",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    # It keeps a cache where it runs.
     finished = subprocess.run(
-        argv, env=environment, cwd=REPOSITORY, text=True, capture_output=True, timeout=SECONDS
+        argv, env=environment, cwd=server.directory, text=True, capture_output=True, timeout=SECONDS
     )
     text = finished.stdout + finished.stderr
     assert report.exists(), text
