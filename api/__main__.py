@@ -1,6 +1,5 @@
 """`python -m api`: the API server."""
 
-import logging
 import signal
 import sys
 from socket import socket
@@ -15,6 +14,7 @@ from api.http_protocol import http_protocol
 from api.keys import KeysFileError
 from api.services import Services
 from api.settings import ApiSettings
+from worker.jobs.process_log import configure_logging
 
 
 class _Server(uvicorn.Server):
@@ -31,11 +31,9 @@ class _Server(uvicorn.Server):
 
 
 def main() -> int:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
         settings = ApiSettings()
+        configure_logging(settings.log_format, process="api")
         app = create_app(settings)
     except (ValidationError, KeysFileError) as error:
         sys.stderr.write(f"flant5 api: {_reason(error)}\n")

@@ -16,6 +16,7 @@ from api.rate_limit import RateLimit
 from api.request_checks import RequestChecks
 from api.request_meter import RequestMeter
 from api.routes import (
+    chat,
     files,
     health,
     history,
@@ -49,6 +50,7 @@ _TAGS = [
     {"name": "history", "description": "Events, log lines and checkpoints of a job; also live."},
     {"name": "outputs", "description": "The loss curve and the files of a job."},
     {"name": "models", "description": "Models to start from, and those that jobs made."},
+    {"name": "chat", "description": "Answers of models."},
     {"name": "recovery", "description": "Job records back from the disk."},
     {"name": "health", "description": "For whoever watches the process."},
 ]
@@ -92,7 +94,18 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):
         app.include_router(routes.router)
-    for routes in (files, reports, uploads, plans, jobs, history, outputs, models, recovery):
+    for routes in (
+        files,
+        reports,
+        uploads,
+        plans,
+        jobs,
+        history,
+        outputs,
+        models,
+        chat,
+        recovery,
+    ):
         app.include_router(routes.router, prefix="/v1")
     return app
 
@@ -107,4 +120,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
     finally:
         await run_in_threadpool(services.programs.close)
+        await services.chats.close()
         services.redis.close()

@@ -32,7 +32,7 @@ class Download(FileResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_raise(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:
-                size = 0 if self.stat_result is None else self.stat_result.st_size
+                size = self.headers["content-length"]
                 raise HTTPException(
                     message["status"],
                     f"Range: no part of a file of {size} bytes; expected `bytes=first-last`",

@@ -14,9 +14,18 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from api.allowed_methods import allowed_methods
+from api.chat.errors import (
+    ChatFailedError,
+    ChatTimeoutError,
+    ClientGoneError,
+    NoServerError,
+    ServerLostError,
+    TooLongError,
+)
 from api.schemas.errors import Error, ErrorResponse
 from api.validation import explain
 from worker.jobs.errors import (
+    ChatLimitError,
     InvalidRequestError,
     JobsError,
     LimitReachedError,
@@ -94,6 +103,7 @@ INTERNAL = Kind(500, _SERVER, "internal_error")
 KINDS: dict[type[Exception], Kind] = {
     InvalidRequestError: Kind(400, _REQUEST, "invalid_value"),
     RequestValidationError: Kind(400, _REQUEST, "invalid_value"),
+    TooLongError: Kind(400, _REQUEST, "context_length_exceeded"),
     UnauthorizedError: Kind(401, "authentication_error", "invalid_api_key"),
     ForbiddenError: Kind(403, "permission_error", "insufficient_scope"),
     NotFoundError: Kind(404, _REQUEST, "not_found"),
@@ -101,11 +111,17 @@ KINDS: dict[type[Exception], Kind] = {
     RateLimitedError: Kind(429, "rate_limit_error", "rate_limit"),
     LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
     StorageQuotaError: Kind(429, "insufficient_quota", "storage_quota"),
+    ChatLimitError: Kind(429, "rate_limit_error", "chat_limit", retry_after_seconds=5),
+    ClientGoneError: Kind(499, _REQUEST, "client_gone"),
+    ChatFailedError: Kind(500, _SERVER, "chat_failed"),
     StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
     TooManyStreamsError: Kind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
     TooManyReportsError: Kind(503, _SERVER, "too_many_reports", retry_after_seconds=5),
     StorageFailedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
     JobNotRestoredError: Kind(503, _SERVER, "job_not_restored", retry_after_seconds=5),
+    NoServerError: Kind(503, _SERVER, "no_serving_process", retry_after_seconds=5),
+    ServerLostError: Kind(503, _SERVER, "serving_process_lost", retry_after_seconds=1),
+    ChatTimeoutError: Kind(504, _SERVER, "chat_timeout"),
     StorageFullError: Kind(507, _SERVER, "storage_full"),
 }
 """The one table of HTTP codes; what is not in it is an HTTPException or our own bug."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from api.hyperparameters import echo
+from api.plan_example import plan_example
 from api.routes.health import Health
 from api.schemas.artifacts import Artifact
+from api.schemas.chat_completion import completion_example
 from api.schemas.create import CreateJob
 from api.schemas.errors import Error, ErrorResponse
 from api.schemas.files import FileDeleted, FileObject
@@ -16,6 +18,7 @@ from api.schemas.history import CheckpointObject, EventObject, LogLineObject
 from api.schemas.jobs import JobObject
 from api.schemas.metrics import Metrics
 from api.schemas.models import ModelDeleted, ModelObject
+from api.schemas.plans import PlanInProgress
 from api.schemas.recovery import RecoveryObject
 from api.schemas.reports import FileReportObject, ReportInProgress
 from api.schemas.uploads import UploadObject, UploadPart
@@ -130,6 +133,7 @@ def examples() -> Mapping[str, BaseModel]:
         Artifact(id="checkpoint-120/model.safetensors", bytes=990_345_064),
         ModelObject(id=_MODEL, created=_AT, owned_by="alice"),
         ModelDeleted(id=_MODEL),
+        completion_example(model=_MODEL, created=_AT),
         RecoveryObject(
             status="done",
             requested_at=_AT,
@@ -161,6 +165,8 @@ def examples() -> Mapping[str, BaseModel]:
             num_malformed_lines=0,
         ),
         _report(),
+        plan_example(_SPEC),
+        PlanInProgress(),
         Health(),
         ErrorResponse(
             error=Error(

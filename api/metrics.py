@@ -28,6 +28,8 @@ from prometheus_client.registry import Collector
 from redis import Redis
 
 from api.overview_metrics import overview_families
+from api.webhook_metrics import webhook_families
+from worker.jobs.deliveries import count_webhooks
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.overview import look
 
@@ -100,6 +102,7 @@ class _Service(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             overview = look(self._redis)
+            webhooks = count_webhooks(self._redis)
         except StoreUnavailableError as error:
             _log.warning("metrics without those of the store: %s", error)
             yield _up(0)
@@ -112,6 +115,7 @@ class _Service(Collector):
         for verdict, number in overview.num_checks.items():
             checks.add_metric([verdict], number)
         yield checks
+        yield from webhook_families(webhooks)
 
 
 def _up(value: int) -> Metric:

@@ -15,6 +15,7 @@ from api.caller import ANYONE, refusal
 from api.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
 from api.keys import KeyRing
 from api.pace import SlowBodyError
+from worker.jobs.process_log import about
 from worker.jobs.upload import MAX_PART_BYTES
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
@@ -44,6 +45,11 @@ class RequestFrame:
         scope.setdefault("state", {}).update(
             arrived_at=time.time(), caller=ANYONE, request_id=request_id
         )
+        with about(request_id=request_id):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["state"]["request_id"]
         status = 0
 
         async def send_with_id(message: Message) -> None:

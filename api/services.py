@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 from redis import Redis
 
+from api.chat.desk import ChatDesk
 from api.metrics import Metrics
 from api.program_desk import ProgramDesk
 from api.recorder import Recorder
@@ -41,6 +42,7 @@ class Services:
     quota: StorageQuota
     uploads: UploadStore
     models: ModelCatalog
+    chats: ChatDesk
     programs: ProgramDesk
     reports: ReportDesk
     workers: WorkerRegistry
@@ -72,6 +74,7 @@ class Services:
             quota=StorageQuota(files, uploads, max_bytes=settings.max_stored_bytes_per_key),
             uploads=uploads,
             models=models,
+            chats=ChatDesk(redis, settings),
             programs=programs,
             reports=ReportDesk(files, models, programs),
             workers=WorkerRegistry(redis),

@@ -47,6 +47,11 @@ class ApiSettings(SharedSettings):
     """The same for all other requests."""
     max_stream_clients: int = Field(1000, ge=1)
     """Live streams held at a time; one more is told to come back later."""
+    max_waiting_chats: int = Field(32, ge=1)
+    """Questions to models that may wait for a serving process; one more is told to come back
+    later."""
+    chat_seconds: float = Field(600.0, gt=0)
+    """Time an answer of a model may take, waiting included."""
     heartbeat_seconds: float = Field(15.0, gt=0)
     """Longest silence on a live stream: then a comment is sent, so that no proxy cuts it."""
     slow_client_seconds: float = Field(30.0, gt=0)

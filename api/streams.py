@@ -18,7 +18,7 @@ from worker.jobs.life import Status
 
 MEDIA_TYPE = "text/event-stream"
 _PAGE = 500
-_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +57,7 @@ class Stream:
             )
         stream = cls(services, job_id, topic=topic, after=after)
         stream._history_page(limit=1)
-        return StreamingResponse(stream._frames(), media_type=MEDIA_TYPE, headers=_HEADERS)
+        return StreamingResponse(stream._frames(), media_type=MEDIA_TYPE, headers=HEADERS)
 
     async def _frames(self) -> AsyncIterator[bytes]:
         yield RETRY

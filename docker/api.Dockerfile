@@ -1,4 +1,4 @@
-# The API, the keeper and the command line: no torch.
+# The API, the keeper, what sends webhooks, and the command line: no torch.
 #
 #     docker build -f docker/api.Dockerfile -t flant5-api .
 #
@@ -30,7 +30,7 @@ RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=bind,source=docker/wheels,target=/wheels \
     mkdir api worker flant5_train \
     && touch api/__init__.py worker/__init__.py flant5_train/__init__.py \
-    && /opt/flant5/bin/pip install --find-links /wheels --constraint requirements.lock '.[api,cli]'
+    && /opt/flant5/bin/pip install --find-links /wheels --constraint requirements.lock '.[api,cli,webhooks]'
 COPY api api
 COPY worker worker
 COPY flant5_train flant5_train

@@ -15,6 +15,7 @@ LIGHT = {
     "flant5_train.failure",
     "flant5_train.diagnosis",
     "flant5_train.file_report.format",
+    "flant5_train.serving.messages",
     "flant5_train.forecast.format",
 }
 """What of the trainer the service may import; none of it imports torch."""

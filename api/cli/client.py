@@ -15,6 +15,8 @@ from api.cli.settings import DEFAULT_URL, ClientSettings
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """The server sends a heartbeat every 15 seconds; silence for longer is a broken connection."""
+_ANSWER_TIMEOUT = httpx.Timeout(None, connect=5.0)
+"""Of a model: the server says when it takes too long."""
 _PART_BYTES = 64 * 2**20
 
 Json = dict[str, Any]
@@ -53,8 +55,8 @@ class Client:
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Json:
         return self._json("GET", path, params=params)
 
-    def post(self, path: str, body: Json | None = None) -> Json:
-        return self._json("POST", path, json=body)
+    def post(self, path: str, body: Json | None = None, **options: Any) -> Json:
+        return self._json("POST", path, json=body, **options)
 
     def delete(self, path: str) -> Json:
         return self._json("DELETE", path)
@@ -97,11 +99,17 @@ class Client:
 
     @contextmanager
     def stream(
-        self, path: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: Json | None = None,
     ) -> Iterator[httpx.Response]:
-        """An answer that is read as it comes. Raises httpx.TransportError when it breaks off."""
+        """An answer that is read as it comes: to a question when there is a body. Raises
+        httpx.TransportError when it breaks off."""
+        method, timeout = ("GET", _STREAM_TIMEOUT) if body is None else ("POST", _ANSWER_TIMEOUT)
         with self._http.stream(
-            "GET", self._url + path, headers=headers, timeout=_STREAM_TIMEOUT
+            method, self._url + path, headers=headers, json=body, timeout=timeout
         ) as response:
             if response.is_error:
                 response.read()

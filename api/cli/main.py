@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli import data, job_list, jobs, keys, outputs, recover, up, watch, wishes
+from api.cli import chat, data, job_list, jobs, keys, outputs, recover, up, watch, wishes
 from api.cli.doctor import command
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("logs")(outputs.logs)
 app.command("cancel")(wishes.cancel)
 app.command("pause")(wishes.pause)
 app.command("resume")(wishes.resume)
+app.command("chat")(chat.chat)
 app.command("models")(outputs.models)
 app.command("download")(outputs.download)
 app.command("recover")(recover.recover)

@@ -47,6 +47,8 @@ class UpSettings(BaseSettings):
     """A Redis or Valkey server to use; unset means that one is started."""
     trainer_grace_seconds: float = Field(60.0, ge=0)
     """Time a trainer gets to save a checkpoint when the service stops."""
+    webhooks_file: Path | None = None
+    """The endpoints that are told when a job ends; unset means none."""
 
 
 class KeysSettings(BaseSettings):

@@ -1,4 +1,5 @@
-"""The whole service as child processes: Valkey, API, worker, keeper."""
+"""The whole service as child processes: Valkey, API, worker, keeper, what answers chats and what
+sends webhooks."""
 
 import secrets
 import signal
@@ -118,10 +119,15 @@ class Stack:
     def _programs(self) -> tuple[Program, ...]:
         """In the order in which they are to be stopped."""
         worker_seconds = self._settings.trainer_grace_seconds + _MARGIN_SECONDS
+        modules = {"serve": "worker.serving", "keeper": "worker.keeper", "api": "api"}
+        if self._settings.webhooks_file is not None:
+            modules["webhooks"] = "worker.webhooks"
         return (
             self._program("worker", "worker", stop_seconds=worker_seconds),
-            self._program("keeper", "worker.keeper", stop_seconds=_STOP_SECONDS),
-            self._program("api", "api", stop_seconds=_STOP_SECONDS),
+            *(
+                self._program(name, module, stop_seconds=_STOP_SECONDS)
+                for name, module in modules.items()
+            ),
         )
 
     def _program(self, name: str, module: str, *, stop_seconds: float) -> Program:

@@ -121,14 +121,18 @@ def _exact(model: str, tokenization: Tokenization) -> TokenCounter:
 
 
 def _downloaded(model: str) -> Path:
-    from flant5_train.tokenizer import sentencepiece_file
+    # Not by transformers, which takes seconds to import.
+    from huggingface_hub import try_to_load_from_cache
 
     try:
-        return sentencepiece_file(model)
-    except TrainingError as error:
+        found = try_to_load_from_cache(model, _VOCABULARY)
+    except ValueError:  # no hub name at all
+        found = None
+    if not isinstance(found, str):
         raise TrainingError(
             FailureCode.BAD_MODEL,
-            f"no {_VOCABULARY} of '{model}' is on this machine, and nothing is downloaded for a"
-            " report",
+            f"no {_VOCABULARY} of '{model}' is on this machine, and nothing is downloaded to count"
+            " tokens",
             param="model",
-        ) from error
+        )
+    return Path(found)

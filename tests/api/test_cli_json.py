@@ -14,6 +14,8 @@ LOCAL = {"up", "doctor", "data check", "keys create", "keys list", "keys revoke"
 """Commands that need no server."""
 FILLED_IN = {"job_id": "ftjob-none", "data": "file-none", "destination": "out", "model": "none"}
 """An argument that each command takes, by its name."""
+OPTIONS = {"chat": ("--message", "Hi")}
+"""What a command asks for beside --json."""
 
 
 def commands() -> dict[str, TyperCommand]:
@@ -46,6 +48,7 @@ def test_a_command_without_its_server_says_so_in_json(name: str) -> None:
         for parameter in commands()[name].params
         if isinstance(parameter, TyperArgument) and parameter.required
     ]
-    run = flant5(*name.split(), *arguments, "--json", url="http://127.0.0.1:1/v1")
+    options = OPTIONS.get(name, ())
+    run = flant5(*name.split(), *arguments, *options, "--json", url="http://127.0.0.1:1/v1")
     assert (run.code, run.err) == (1, "")
     assert "no server answers at http://127.0.0.1:1/v1" in run.document["error"]["message"]

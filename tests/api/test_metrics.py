@@ -14,6 +14,7 @@ from api.app import create_app
 from api.keys import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
+from worker.jobs.deliveries import Deliveries, Subscription
 from worker.jobs.job import JobError, Progress
 from worker.jobs.life import Status
 from worker.jobs.store import JobStore
@@ -59,6 +60,27 @@ def test_jobs_are_counted_in_each_status(client: TestClient, store: JobStore) ->
     assert scrape.value("flant5_file_checks_total", verdict="accepted") == 5
     assert scrape.value("flant5_file_checks_total", verdict="rejected") == 1
     assert scrape.value("flant5_redis_up") == 1
+
+
+def test_webhooks_are_counted_by_what_became_of_them(
+    client: TestClient, store: JobStore, redis: Redis
+) -> None:
+    deliveries = Deliveries(redis)
+    wants = Subscription("ci", "*", frozenset({Status.CANCELLED}), max_age_seconds=60)
+    assert Scrape(client).series("flant5_webhooks_waiting") == []
+    deliveries.subscribe([wants])
+    for _ in range(2):
+        store.cancel(make_job(store).id)
+    first, second = deliveries.take("ci", limit=9, lease_seconds=60)
+    deliveries.retry(first, pause_seconds=60)
+    deliveries.give_up(second, reason="HTTP 500")
+    scrape = Scrape(client)
+    counted = {
+        outcome: scrape.value("flant5_webhook_deliveries_total", outcome=outcome)
+        for outcome in ("delivered", "failed", "given_up")
+    }
+    assert counted == {"delivered": 0, "failed": 1, "given_up": 1}
+    assert scrape.value("flant5_webhooks_waiting", endpoint="ci") == 1
 
 
 def test_a_removed_job_is_counted_no_more(client: TestClient, store: JobStore) -> None:

@@ -91,12 +91,14 @@ def is_ready(url: str) -> bool:
 
 
 def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with up(home) as (process, ready):
+    home, webhooks = tmp_path / "home", tmp_path / "webhooks.toml"
+    webhooks.touch()
+    with up(home, webhooks_file=webhooks) as (process, ready):
         assert ready["pid"] == process.pid
         assert ready["url"] in said(home)
         commands = " ".join(processes_of(home).values())
-        for part in ("valkey-server", "-m api", "-m worker ", "-m worker.keeper"):
+        modules = ("api", "worker ", "worker.keeper", "worker.serving", "worker.webhooks")
+        for part in ("valkey-server", *(f"-m {module}" for module in modules)):
             assert part in commands
 
         second = flant5("up", "--home", home)
@@ -115,6 +117,8 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
     assert {path.name for path in (home / "logs").iterdir()} == {
         "api.log",
         "keeper.log",
+        "serve.log",
+        "webhooks.log",
         "worker.log",
     }
 

@@ -3,8 +3,9 @@
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPResponse, IncompleteRead
+from pathlib import Path
 
 import pytest
 
@@ -116,18 +117,29 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off(server: Server) -> No
         file = client.post(
             "/files", data={"purpose": "fine-tune"}, files={"file": ("big", content)}
         ).json()
-    num_open_files = server.num_open_files()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(PATIENCE_SECONDS)
         connection.connect(("127.0.0.1", server.port))
         connection.sendall(head(server, "GET", f"/v1/files/{file['id']}/content"))
-        wait_until(lambda: server.num_open_files() > num_open_files)
-        wait_until(lambda: server.num_open_files() <= num_open_files)
         response = HTTPResponse(connection)
         response.begin()
+        # The file is open from the first byte of it on.
+        assert response.read(1) == b"x"
+        wait_until(lambda: not is_open(server, f"{file['id']}/content"), seconds=60)
         with pytest.raises((ConnectionError, IncompleteRead)):
             response.read()
+
+
+def is_open(server: Server, path: str) -> bool:
+    """Whether the server has that file open."""
+    found = Path(f"/proc/{server.process.pid}/fd")
+    for descriptor in found.iterdir():
+        # Another one may be closed meanwhile.
+        with suppress(FileNotFoundError):
+            if str(descriptor.readlink()).endswith(path):
+                return True
+    return False
 
 
 def test_a_slow_body_that_keeps_coming_is_taken(server: Server) -> None:

@@ -12,7 +12,12 @@ import pytest
 import worker
 
 ROOT = Path(worker.__file__).parent
-CONTRACT = {"flant5_train.config", "flant5_train.progress", "flant5_train.failure"}
+CONTRACT = {
+    "flant5_train.config",
+    "flant5_train.progress",
+    "flant5_train.failure",
+    "flant5_train.serving.messages",
+}
 DIAGNOSIS = {"flant5_train.diagnosis"}
 """Needed where a process printed why it failed and could not write it down."""
 

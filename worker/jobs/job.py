@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from flant5_train.progress import Phase as TrainerPhase
 from worker.jobs.life import Status
+from worker.jobs.redaction import redacted
 from worker.jobs.spec import JobSpec
 
 Phase = TrainerPhase | None
@@ -22,6 +23,11 @@ class JobError(BaseModel):
     """What happened, in words."""
     param: str | None = None
     """The field of the job at fault, if one is."""
+
+    @field_validator("message")
+    @classmethod
+    def _without_secrets(cls, message: str) -> str:
+        return redacted(message)
 
 
 class Progress(BaseModel):

@@ -1,4 +1,5 @@
-"""The names of all keys in Redis. What they hold: see the table in `worker.jobs.store`."""
+"""The names of all keys in Redis. What they hold: see the tables in `worker.jobs.store` and
+`worker.jobs.chats`."""
 
 from hashlib import sha1
 
@@ -18,6 +19,9 @@ NAMES = f"{PREFIX}names"
 RECOVERY = f"{PREFIX}recovery"
 FORGOTTEN = f"{PREFIX}forgotten"
 COUNTS = f"{PREFIX}counts"
+CHATS = f"{PREFIX}chats"
+CHAT_SERVERS = f"{PREFIX}chat_servers"
+WEBHOOKS = f"{PREFIX}webhooks"
 
 
 def job(job_id: str) -> str:
@@ -55,6 +59,14 @@ def jobs_tagged(name: str, value: str) -> str:
     return f"{PREFIX}metadata:{digest}"
 
 
+def webhook_sender(name: str) -> str:
+    return f"{PREFIX}webhook_sender:{name}"
+
+
+def due_webhooks(endpoint: str) -> str:
+    return f"{PREFIX}webhook:{endpoint}:due"
+
+
 def waiting_of(owner: str) -> str:
     return f"{PREFIX}owner:{owner}:waiting"
 
@@ -73,3 +85,11 @@ def submission(key: str) -> str:
 
 def first_try(fingerprint: str) -> str:
     return f"{PREFIX}try:{fingerprint}"
+
+
+def chat(chat_id: str) -> str:
+    return f"{PREFIX}chat:{chat_id}"
+
+
+def answer(chat_id: str) -> str:
+    return f"{chat(chat_id)}:answer"

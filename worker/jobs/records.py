@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.jobs.events import Checkpoint, Event, LogLine
 from worker.jobs.job import Job
+from worker.jobs.redaction import redacted, redacted_values
 from worker.jobs.update import Offsets, Update
 
 Fields = Mapping[str, str]
@@ -89,8 +90,8 @@ def encode_update(update: Update) -> str:
         {
             "level": event.level,
             "type": event.type,
-            "message": event.message,
-            "data": json.dumps(event.data or {}),
+            "message": redacted(event.message),
+            "data": json.dumps(redacted_values(event.data or {})),
             **_at(event.at),
         }
         for event in update.events

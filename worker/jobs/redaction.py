@@ -4,6 +4,9 @@ No imports beyond the standard library, because the supervisor lives on this.
 """
 
 import re
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 HIDDEN = "[hidden]"
 
@@ -32,6 +35,22 @@ def redacted(text: str) -> str:
     'redis://:[hidden]@redis:6379/0, Authorization: Bearer [hidden]'
     """
     return _SECRETS.sub(_hide, text)
+
+
+def redacted_values(value: Value) -> Value:
+    """A JSON value with all its texts redacted; names stay.
+
+    >>> redacted_values({"note": ["use hf_abcdefghijklmnop", 1]})
+    {'note': ['use [hidden]', 1]}
+    """
+    changed: object = value
+    if isinstance(value, str):
+        changed = redacted(value)
+    elif isinstance(value, dict):
+        changed = {name: redacted_values(each) for name, each in value.items()}
+    elif isinstance(value, list | tuple):
+        changed = [redacted_values(each) for each in value]
+    return changed  # type: ignore[return-value]
 
 
 def _hide(found: re.Match[str]) -> str:

@@ -23,7 +23,12 @@
 | recovery                  | string | the last `flant5 recover`, as JSON                         |
 | forgotten                 | set    | ids of deleted jobs whose files are not yet all gone       |
 | counts                    | hash   | jobs by status; file checks that ended, by verdict:        |
-|                           |        | accepted, rejected                                         |
+|                           |        | accepted, rejected; webhooks_delivered, _failed (tries),   |
+|                           |        | _given_up                                                  |
+| webhooks                  | hash   | endpoint -> which ends of jobs it is told of, as JSON      |
+| webhook:{endpoint}:due    | zset   | ids of events by the time of their next delivery, in ms    |
+| webhook:{endpoint}:ends   | hash   | id of an event -> job_id, status, created_at, as JSON      |
+| webhook:{endpoint}:tries  | hash   | id of an event -> deliveries begun                         |
 | submission:{key}          | string | id of the job that a submission key made; 24 h             |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |

@@ -1,7 +1,8 @@
-"""The sign of life of a keeper, given after each round that it finished."""
+"""The sign of life of a keeper, or of a like process, given after each round that it finished."""
 
 import socket
 import time
+from collections.abc import Callable
 
 from redis import Redis
 
@@ -14,11 +15,14 @@ BEAT_SECONDS = 5.0
 
 
 class KeeperPresence:
-    """The keeper of this host name. Both methods raise StoreUnavailableError."""
+    """The keeper of this host name, or the process with another kind of key. Both methods raise
+    StoreUnavailableError."""
 
-    def __init__(self, redis: Redis, *, name: str | None = None) -> None:
+    def __init__(
+        self, redis: Redis, *, name: str | None = None, key_of: Callable[[str], str] = keys.keeper
+    ) -> None:
         self._redis = redis
-        self._key = keys.keeper(name or socket.gethostname())
+        self._key = key_of(name or socket.gethostname())
         self._beats_at = 0.0
 
     def appear(self) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from worker.jobs.log_format import Stream, format_line
+from worker.jobs.redaction import redacted
 
 MAX_CHARACTERS = 8192
 """A longer line is cut into lines of this length."""
@@ -38,7 +39,8 @@ class LineSplitter:
             lines.append(rest[:MAX_CHARACTERS])
             rest = rest[MAX_CHARACTERS:]
         self._rest = rest
-        return [piece for line in lines for piece in _pieces(_CONTROL.sub("", line).rstrip())]
+        plain = (redacted(_CONTROL.sub("", line).rstrip()) for line in lines)
+        return [piece for line in plain for piece in _pieces(line)]
 
 
 class TrainerLog:

@@ -7,7 +7,7 @@ from itertools import product
 from tests.security.malformed import JSON, Malformed, dumped, nested
 from tests.security.victim import Victim
 
-_PATHS = ("/v1/fine_tuning/jobs", "/v1/uploads")
+_PATHS = ("/v1/fine_tuning/jobs", "/v1/uploads", "/v1/fine_tuning/jobs/plan")
 _SPEC = dumped(
     {
         "model": "no-such-model",

@@ -11,6 +11,8 @@ local BELLS = PREFIX .. 'bells'
 local WAITING_SINCE = PREFIX .. 'waiting_since'
 local WORKERS = PREFIX .. 'workers'
 local COUNTS = PREFIX .. 'counts'
+local WEBHOOKS = PREFIX .. 'webhooks'
+local MAX_DELIVERIES = 10000
 local MAX_RETRY_MS, MAX_FAILURES = 60000, 2
 local IS_WAITING = { validating_files = true, queued = true, paused = true }
 
@@ -74,6 +76,32 @@ local function enter_index(id, to, score)
   end
 end
 
+-- The end of a job waits for each endpoint that wants to hear of it (worker.jobs.deliveries). The
+-- event's id is the same however often this end is recorded: only a resume, which raises the floor,
+-- lets a job end again.
+local function announce(id, to, ended_at)
+  local endpoints, job = redis.call('HGETALL', WEBHOOKS), nil
+  for number = 1, #endpoints, 2 do
+    local name, wants = endpoints[number], cjson.decode(endpoints[number + 1])
+    job = job or redis.call('HMGET', job_key(id), 'owner', 'result_floor')
+    local is_wanted = wants.statuses[to] and (wants.owner == '*' or wants.owner == (job[1] or ''))
+    -- A job that was restored from disk may have ended long ago.
+    if is_wanted and now() - ended_at < wants.max_age_ms then
+      local key = PREFIX .. 'webhook:' .. name
+      if redis.call('ZCARD', key .. ':due') >= MAX_DELIVERIES then
+        redis.call('HINCRBY', COUNTS, 'webhooks_given_up', 1)
+        append_event(id, { level = 'warn', message = 'Webhook "' .. name .. '" not sent: ' ..
+          MAX_DELIVERIES .. ' others wait for its endpoint' })
+      else
+        local event = 'evt_' .. string.sub(redis.sha1hex(id .. ':' .. (job[2] or '-1')), 1, 32)
+        redis.call('ZADD', key .. ':due', now(), event)
+        redis.call('HSET', key .. ':ends', event, cjson.encode({
+          job_id = id, status = to, created_at = math.floor(ended_at / 1000) }))
+      end
+    end
+  end
+end
+
 -- Every step of every job goes through here: the status, the index it is found by, the event.
 local function move(id, to, step)
   local key, from = job_key(id), status_of(id)
@@ -92,7 +120,8 @@ local function move(id, to, step)
   redis.call('HDEL', key, 'phase')
   if from == 'running' then leave_worker(key) end
   if INDEX[to] then enter_index(id, to, step.score) end
-  if not INDEX[to] and to ~= 'paused' then
+  local is_end = not INDEX[to] and to ~= 'paused'
+  if is_end then
     redis.call('HSET', key, 'finished_at', step.at or now())
     redis.call('HDEL', key, 'pause_requested')
   end
@@ -101,6 +130,7 @@ local function move(id, to, step)
     at = step.at, level = step.level, message = step.message,
     data = step.data or '{"status":"' .. to .. '"}',
   })
+  if is_end then announce(id, to, tonumber(step.at or now())) end
 end
 
 local function fail(id, code, message, param)

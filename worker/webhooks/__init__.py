@@ -1,0 +1,1 @@
+"""The process that tells the operator's endpoints how jobs ended."""

@@ -1,0 +1,44 @@
+"""`python -m worker.webhooks`: tells endpoints how jobs ended, until it is stopped (SIGTERM)."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from pydantic import ValidationError
+
+from worker.jobs import keys
+from worker.jobs.connection import open_redis
+from worker.jobs.deliveries import Deliveries
+from worker.keeper.presence import KeeperPresence
+from worker.webhooks.endpoints import EndpointsFile, WebhooksFileError
+from worker.webhooks.sender import Sender
+from worker.webhooks.settings import WebhookSettings
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # It logs each URL, and URLs may have secrets in them.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = WebhookSettings()
+        file = EndpointsFile(settings.webhooks_file)
+    except (ValidationError, WebhooksFileError) as error:
+        print(f"webhooks can't be sent: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    asyncio.run(_send(settings, file))
+    return 0
+
+
+async def _send(settings: WebhookSettings, file: EndpointsFile) -> None:
+    with open_redis(settings.redis_url) as redis:
+        presence = KeeperPresence(redis, key_of=keys.webhook_sender)
+        sender = Sender(settings, file, Deliveries(redis), presence)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, sender.stop)
+        await sender.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

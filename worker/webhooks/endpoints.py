@@ -1,0 +1,174 @@
+"""The webhooks file: who is told when a job ends. TOML, a table for each endpoint.
+
+    [ci]
+    url = "https://ci.example.org/hooks/flant5"
+    secret = "whsec_..."
+    owner = "alice"
+    events = ["fine_tuning.job.succeeded", "fine_tuning.job.failed"]
+
+`owner` is the owner of the jobs, "*" (as when it is left out) stands for all. Without `events` all
+three kinds of ends are told. No message of ours has a secret in it, nor a URL, which may have one.
+"""
+
+import base64
+import binascii
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
+
+from worker.jobs.deliveries import ALL_OWNERS, Subscription
+from worker.jobs.life import Status
+
+EVENT_TYPES = {
+    f"fine_tuning.job.{status}": status
+    for status in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+}
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - what each secret begins with
+_NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
+
+
+class WebhooksFileError(Exception):
+    """The webhooks file can't be used; the message says where, and what was expected."""
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or not url.isascii() or any(character <= " " for character in url):
+        raise ValueError("found no URL of http or https with a host; expected https://host/path")
+    return url
+
+
+def _checked_secret(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    expected = "expected `whsec_` and 24 to 64 random bytes in base64"
+    if not text.startswith(_SECRET_PREFIX):
+        raise ValueError(f"it does not begin with `whsec_`; {expected}")
+    try:
+        num_bytes = len(_key(text))
+    except binascii.Error:
+        raise ValueError(f"what follows `whsec_` is no base64; {expected}") from None
+    if not 24 <= num_bytes <= 64:
+        raise ValueError(f"it has {num_bytes} bytes; {expected}")
+    return secret
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+
+
+def _checked_events(events: tuple[str, ...]) -> tuple[str, ...]:
+    known = ", ".join(EVENT_TYPES)
+    if not events:
+        raise ValueError(f"found none; expected some of {known}")
+    for event in events:
+        if event not in EVENT_TYPES:
+            raise ValueError(f"found {event!r}; expected some of {known}")
+    return events
+
+
+def _checked_owner(owner: str) -> str:
+    if not owner:
+        raise ValueError('found an empty one; expected the name of a key\'s owner, or "*"')
+    return owner
+
+
+class Endpoint(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str
+    url: Annotated[str, AfterValidator(_checked_url)]
+    secret: Annotated[SecretStr, AfterValidator(_checked_secret)]
+    owner: Annotated[str, AfterValidator(_checked_owner)] = ALL_OWNERS
+    events: Annotated[tuple[str, ...], AfterValidator(_checked_events)] = tuple(EVENT_TYPES)
+
+    @property
+    def key(self) -> bytes:
+        """What its deliveries are signed with."""
+        return _key(self.secret.get_secret_value())
+
+    def subscription(self, *, max_age_seconds: float) -> Subscription:
+        statuses = frozenset(EVENT_TYPES[event] for event in self.events)
+        return Subscription(self.name, self.owner, statuses, max_age_seconds)
+
+
+def read_endpoints(path: Path) -> tuple[Endpoint, ...]:
+    """The endpoints in the file. Raises WebhooksFileError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise WebhooksFileError(f"webhooks file {path} can't be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        # Its message names the place; the line itself may hold a secret.
+        raise WebhooksFileError(f"webhooks file {path} is no TOML: {error}") from error
+    return tuple(
+        _read_table(name, table, where=f"webhooks file {path}{_line(text, name)}")
+        for name, table in tables.items()
+    )
+
+
+def _read_table(name: str, table: object, *, where: str) -> Endpoint:
+    found = f"{where}: endpoint {name!r}"
+    if not isinstance(table, dict):
+        raise WebhooksFileError(
+            f"{found}: found a value; expected a table, as `[{name}]` begins one"
+        )
+    if not _NAME.fullmatch(name):
+        expected = "expected a name of 1 to 64 letters, digits, '_' or '-'"
+        raise WebhooksFileError(f"{found}: {expected}")
+    if "name" in table:
+        raise WebhooksFileError(f"{found}: field 'name' is unknown")
+    try:
+        return Endpoint.model_validate(table | {"name": name})
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        field = ".".join(map(str, fault["loc"]))
+        message = fault["msg"].removeprefix("Value error, ")
+        raise WebhooksFileError(f"{found}: field {field!r}: {message}") from None
+
+
+def _line(text: str, name: str) -> str:
+    """Where the table begins, as far as a look at the lines tells."""
+    header = re.compile(rf"\s*\[?\s*[\"']?{re.escape(name)}[\"']?\s*[\]=.]")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header.match(line):
+            return f", line {number}"
+    return ""
+
+
+class EndpointsFile:
+    """Reads the file again when it has changed; the last good one counts until it is mended."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises WebhooksFileError."""
+        self._path = path
+        self.endpoints = read_endpoints(path)
+        self._state = self._look()
+
+    def refresh(self) -> bool:
+        """Whether there are other endpoints now. Raises WebhooksFileError, once for each change
+        of a file that can't be used."""
+        state = self._look()
+        if state == self._state:
+            return False
+        self._state = state
+        before, self.endpoints = self.endpoints, read_endpoints(self._path)
+        return before != self.endpoints
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        # The size and inode too: two changes may fall into one tick of the clock.
+        return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,36 @@
+"""`python -m worker.webhooks.health`: whether webhooks are sent from this container."""
+
+import sys
+
+from pydantic import ValidationError
+
+from worker.jobs import keys
+from worker.jobs.connection import open_redis
+from worker.jobs.errors import StoreUnavailableError
+from worker.keeper.presence import PRESENCE_SECONDS, KeeperPresence
+from worker.webhooks.settings import WebhookSettings
+
+
+def sender_trouble(settings: WebhookSettings) -> str | None:
+    """Why the sender of this host name does not send; None when it does."""
+    with open_redis(settings.redis_url) as redis:
+        try:
+            if KeeperPresence(redis, key_of=keys.webhook_sender).is_here():
+                return None
+        except StoreUnavailableError as error:
+            return str(error)
+    return f"no sender of this host has finished a round within {PRESENCE_SECONDS:g} s"
+
+
+def main() -> int:
+    try:
+        trouble = sender_trouble(WebhookSettings())
+    except ValidationError as error:
+        trouble = f"the settings are wrong: {error}"
+    if trouble is not None:
+        print(trouble, file=sys.stderr)  # noqa: T201
+    return 0 if trouble is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Delivers what is due: each endpoint has a few requests of its own under way, so that a slow one
+delays nobody else."""
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import httpx
+
+from worker.jobs.deliveries import Deliveries, Delivery
+from worker.jobs.errors import StoreUnavailableError
+from worker.keeper.presence import KeeperPresence
+from worker.webhooks.endpoints import Endpoint, EndpointsFile, WebhooksFileError
+from worker.webhooks.message import write_message
+from worker.webhooks.post import post
+from worker.webhooks.settings import WebhookSettings
+
+MAX_UNDER_WAY = 8
+"""Requests to one endpoint at the same time."""
+POLL_SECONDS = 0.5
+SUBSCRIBE_SECONDS = 10.0
+"""Time between two times that Redis is told who wants what: it may have lost that."""
+MAX_PAUSE_SECONDS = 6 * 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+def pause_before(number: int, *, first_seconds: float) -> float:
+    """Seconds before the try of this number (2 is the first one that follows a failure), a fifth
+    more or less: what failed together does not come back together."""
+    seconds = min(first_seconds * 4.0 ** min(number - 2, 20), MAX_PAUSE_SECONDS)
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+class Sender:
+    """All endpoints of one file. Several senders share the work; one that is killed leaves what it
+    had under way to be sent again, with the same id."""
+
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        file: EndpointsFile,
+        deliveries: Deliveries,
+        presence: KeeperPresence,
+    ) -> None:
+        self._settings = settings
+        self._file = file
+        self._deliveries = deliveries
+        self._presence = presence
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._num_under_way: Counter[str] = Counter()
+        self._subscribe_at = 0.0
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Ends `run` when what is under way is through."""
+        self._is_stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Rounds until it is told to stop."""
+        timeout = self._settings.webhook_timeout_seconds
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_UNDER_WAY)
+        async with httpx.AsyncClient(
+            timeout=timeout, limits=limits, follow_redirects=False
+        ) as client:
+            while not self._is_stopping:
+                try:
+                    await self._round(client)
+                except StoreUnavailableError as error:
+                    logger.warning("round not finished: %s", error)
+                await self._rest()
+            await asyncio.gather(*self._under_way)
+
+    async def _rest(self) -> None:
+        """Until something ended, or for a moment."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+        except TimeoutError:
+            return
+        if not self._is_stopping:
+            self._wake.clear()
+
+    async def _round(self, client: httpx.AsyncClient) -> None:
+        await self._subscribe()
+        await asyncio.to_thread(self._presence.appear)
+        for endpoint in self._file.endpoints:
+            num_free = MAX_UNDER_WAY - self._num_under_way[endpoint.name]
+            if num_free > 0:
+                for delivery in await self._take(endpoint, num_free):
+                    self._begin(client, endpoint, delivery)
+
+    async def _subscribe(self) -> None:
+        try:
+            has_changed = self._file.refresh()
+        except WebhooksFileError as error:
+            logger.error("the endpoints stay as they were: %s", error)
+            has_changed = False
+        if not has_changed and time.monotonic() < self._subscribe_at:
+            return
+        age = self._settings.give_up_seconds
+        wanted = [each.subscription(max_age_seconds=age) for each in self._file.endpoints]
+        gone = await asyncio.to_thread(self._deliveries.subscribe, wanted)
+        for name, number in gone.items():
+            logger.warning("endpoint %s is gone from the file, with %d that waited", name, number)
+        self._subscribe_at = time.monotonic() + SUBSCRIBE_SECONDS
+
+    async def _take(self, endpoint: Endpoint, limit: int) -> Sequence[Delivery]:
+        lease = self._settings.lease_seconds
+        return await asyncio.to_thread(
+            self._deliveries.take, endpoint.name, limit=limit, lease_seconds=lease
+        )
+
+    def _begin(self, client: httpx.AsyncClient, endpoint: Endpoint, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._deliver(client, endpoint, delivery))
+        self._under_way.add(task)
+        self._num_under_way[endpoint.name] += 1
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._under_way.discard(task)
+            self._num_under_way[endpoint.name] -= 1
+            self._wake.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                # Due again after its lease.
+                logger.error("delivery to %s broke off", endpoint.name, exc_info=error)
+
+        task.add_done_callback(ended)
+
+    async def _deliver(
+        self, client: httpx.AsyncClient, endpoint: Endpoint, delivery: Delivery
+    ) -> None:
+        message = write_message(delivery, key=endpoint.key, at=time.time())
+        answer = await post(client, endpoint, message)
+        try:
+            if answer.problem is None:
+                await asyncio.to_thread(self._deliveries.delivered, delivery)
+                logger.info("%s told that %s %s", *_of(delivery))
+            else:
+                await self._failed(delivery, answer.problem, is_final=answer.is_final)
+        except StoreUnavailableError as error:
+            logger.warning("what %s said is not kept, it is told again: %s", endpoint.name, error)
+
+    async def _failed(self, delivery: Delivery, problem: str, *, is_final: bool) -> None:
+        number = delivery.number
+        pause = pause_before(number + 1, first_seconds=self._settings.webhook_retry_seconds)
+        gives_up_at = delivery.end.created_at + self._settings.give_up_seconds
+        if is_final or time.time() + pause > gives_up_at:
+            tries = "1 try" if number == 1 else f"{number} tries"
+            reason = f"given up after {tries}; the last one: {problem}"
+            await asyncio.to_thread(self._deliveries.give_up, delivery, reason=reason)
+            logger.error("%s not told that %s %s: %s", *_of(delivery), reason)
+            return
+        await asyncio.to_thread(self._deliveries.retry, delivery, pause_seconds=pause)
+        logger.warning(
+            "%s not told that %s %s: %s; try %d in %.0f s",
+            *_of(delivery),
+            problem,
+            number + 1,
+            pause,
+        )
+
+
+def _of(delivery: Delivery) -> tuple[str, str, str]:
+    return delivery.endpoint, delivery.end.job_id, delivery.end.status.value
