@@ -2,8 +2,8 @@
 
 The API, its Valkey and the clients share this machine; no worker runs. Requests are timed over one
 connection each, kind by kind in turns, of a service with 100 stored jobs and of one with 10,000;
-then the pages of a log of 1 GB. Then 1,000 clients follow live streams: first undisturbed, then over
-a restart of the API.
+then the pages of a log of 1 GB. Then 1,000 clients follow live streams: first undisturbed, then
+over a restart of the API.
 """
 
 import tempfile
