@@ -1,14 +1,16 @@
-"""How long requests of several kinds take, in turns, over one connection."""
+"""How long requests of several kinds take, in turns, over one connection to each server."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 import httpx
 
 _WARM_UP_ROUNDS = 20
 
+Kind = TypeVar("Kind")
 Request = Callable[[httpx.Client], httpx.Response]
 
 
@@ -21,13 +23,13 @@ class Latency:
 
 
 def measure_latencies(
-    client: httpx.Client, requests: Mapping[str, Request], *, num_rounds: int
-) -> dict[str, Latency]:
+    client: httpx.Client, requests: Mapping[Kind, Request], *, num_rounds: int
+) -> dict[Kind, Latency]:
     """One request of each kind in each round, so that other load meets all kinds.
 
     Raises httpx.HTTPStatusError for a request that is refused.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in requests}
+    seconds: dict[Kind, list[float]] = {name: [] for name in requests}
     for number in range(_WARM_UP_ROUNDS + num_rounds):
         for name, request in requests.items():
             began = time.perf_counter()

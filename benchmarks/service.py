@@ -24,7 +24,7 @@ from worker.settings import inherited_environment
 TITLE = "The service"
 _DATA = Path(__file__).parents[1] / "examples" / "conversations.json"
 _NUM_STEPS = 201
-_MAX_SECONDS = 300.0
+_MAX_SECONDS = 900.0
 _GRACE_SECONDS = 60.0
 _SETTINGS: dict[str, object] = {
     "max_steps": _NUM_STEPS,
