@@ -130,7 +130,9 @@ def test_a_killed_up_takes_everything_along_and_the_next_one_knows_its_jobs(
     data = tmp_path / "chats.json"
     data.write_bytes(CONVERSATIONS)
     with up(home) as (process, ready):
-        job = flant5("submit", data, "--json", url=ready["url"]).document
+        # More slots than the worker has: one with a job at hand would try for long to save it.
+        waits = ("--set", "num_gpus=64")
+        job = flant5("submit", data, "--json", *waits, url=ready["url"]).document
         flant5("cancel", job["id"], url=ready["url"])
         process.kill()
         process.wait()
