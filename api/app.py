@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from api import errors
+from api.dashboard.door import DashboardRoute
+from api.dashboard.sessions import Sessions
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
 from api.request_meter import RequestMeter
@@ -68,9 +70,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(
         BodyLimit, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
     )
+    keys = None
     if settings.api_keys_file is not None:
         read_keys(settings.api_keys_file)
-        app.add_middleware(Gate, keys=KeyRing(settings.api_keys_file))
+        keys = KeyRing(settings.api_keys_file)
+        app.add_middleware(Gate, keys=keys)
     # Added after the gate, so that it is around it: refusals carry a request id too. They are
     # counted as well, and so are the answers to failures that the frame gives.
     app.add_middleware(RequestFrame)
@@ -79,6 +83,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.include_router(routes.router)
     for routes in (files, reports, uploads, jobs, history, outputs, models, recovery):
         app.include_router(routes.router, prefix="/v1")
+    dashboard = DashboardRoute(services, Sessions(keys))
+    app.router.routes.append(dashboard)
+    app.state.dashboard = dashboard
     return app
 
 
@@ -88,7 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = _MAX_THREADS
     await run_in_threadpool(services.files.remove_abandoned)
     try:
-        async with services.tail.running():
+        async with services.tail.running(), app.state.dashboard.door.running():
             yield
     finally:
         await run_in_threadpool(services.reports.close)

@@ -1,0 +1,97 @@
+"""Pause, resume and cancel, each after a question."""
+
+from dataclasses import dataclass
+
+from nicegui import ui
+
+from api import wishes
+from api.dashboard.job_row import Choices
+from api.dashboard.live import tried
+from api.dashboard.visitor import Visitor
+from api.wishes import Wish
+from worker.jobs.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button and what it does."""
+
+    name: str
+    icon: str
+    question: str
+    wish: Wish
+
+
+PAUSE = Action(
+    "Pause",
+    "pause",
+    "It saves a checkpoint, leaves its GPU, and keeps its place in the queue.",
+    wishes.PAUSE,
+)
+RESUME = Action(
+    "Resume",
+    "play_arrow",
+    "It goes on from its newest checkpoint as soon as its turn comes.",
+    wishes.RESUME,
+)
+CANCEL = Action(
+    "Cancel",
+    "stop",
+    "It is stopped at once. Its checkpoints stay, and it can be resumed later.",
+    wishes.CANCEL,
+)
+
+
+def fulfil(visitor: Visitor, job_id: str, wish: Wish) -> Job:
+    """The job after the wish. Raises what `wishes.fulfil` does, NotAllowedError,
+    SessionEndedError, NotFoundError for another's job."""
+    visitor.changing()
+    visitor.job(job_id)
+    return wishes.fulfil(wish, job_id, is_retry=False, services=visitor.services)
+
+
+class ActionButtons:
+    """Those of one job, of which the possible ones are seen."""
+
+    def __init__(self, visitor: Visitor, *, are_small: bool) -> None:
+        self._visitor = visitor
+        self._job_id = ""
+        self._are_small = are_small
+        with ui.row().classes("actions"):
+            self._buttons = {
+                action.name: self._button(action) for action in (PAUSE, RESUME, CANCEL)
+            }
+
+    def show(self, job_id: str, choices: Choices) -> None:
+        """Which job they are for, and what is possible."""
+        self._job_id = job_id
+        may_change = self._visitor.may_change
+        self._buttons["Pause"].set_visibility(may_change and choices.pause)
+        self._buttons["Resume"].set_visibility(may_change and choices.resume)
+        self._buttons["Cancel"].set_visibility(may_change and choices.cancel)
+
+    def _button(self, action: Action) -> ui.button:
+        text = "" if self._are_small else action.name
+        button = ui.button(text, icon=action.icon, on_click=lambda: self._ask(action))
+        button.props("flat round dense" if self._are_small else "outline dense no-caps")
+        button.props(f'aria-label="{action.name}"')
+        if self._are_small:
+            button.tooltip(action.name)
+        return button
+
+    async def _ask(self, action: Action) -> None:
+        job_id = self._job_id
+        with ui.dialog() as dialog, ui.card().classes("question"):
+            ui.label(f"{action.name} job {job_id[-8:]}?").classes("heading")
+            ui.label(action.question)
+            with ui.row().classes("answers"):
+                ui.button("No", on_click=lambda: dialog.submit(False)).props("flat no-caps")
+                yes = ui.button(action.name, on_click=lambda: dialog.submit(True))
+                yes.props("unelevated no-caps").mark("confirm")
+        is_sure = await dialog
+        dialog.delete()
+        if is_sure:
+            await tried(
+                lambda: fulfil(self._visitor, job_id, action.wish),
+                done=f"{action.name}: job {job_id[-8:]}",
+            )
