@@ -21,7 +21,7 @@ from flant5_train.progress import Evaluated, StepTrained, TrainingStarted, parse
 TRAIN = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "gpu_memory_bytes")
 EVALUATION = ("eval_loss", "eval_token_accuracy", "eval_exact_match", "eval_rouge_l")
 SMOOTHED = "smoothed"
-_SMOOTHING = 0.95
+_WEIGHT = 0.05
 _MAX_KEPT = 32
 _CHUNK_BYTES = 2**22
 
@@ -94,10 +94,12 @@ class LiveCurve:
             self._values[SMOOTHED].append(self._smoothed(self._values["loss"][-1]))
 
     def _smoothed(self, loss: float) -> float:
+        """The mean of the first twenty losses, from then on one that forgets."""
         before = self._values[SMOOTHED]
-        if not before or not math.isfinite(before[-1]):
+        if not before or not math.isfinite(before[-1]) or not math.isfinite(loss):
             return loss
-        return _SMOOTHING * before[-1] + (1 - _SMOOTHING) * loss if math.isfinite(loss) else loss
+        weight = max(_WEIGHT, 1 / (len(before) + 1))
+        return before[-1] + weight * (loss - before[-1])
 
     def _cut(self, step: int) -> None:
         for kind, steps in self._steps.items():

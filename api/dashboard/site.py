@@ -11,7 +11,9 @@ from starlette.staticfiles import StaticFiles
 from api import errors
 from api.dashboard import downloads, login
 from api.dashboard.desk import Desk
+from api.dashboard.job_page import job_page
 from api.dashboard.jobs_page import jobs_page
+from api.dashboard.sought import sought
 from api.dashboard.visitor import Visitor
 from api.reception import receive
 from api.schemas.files import FileObject
@@ -63,3 +65,8 @@ def _add_pages(desk: Desk) -> None:
     @page("/")
     def jobs(request: Request) -> None:
         jobs_page(request, desk)
+
+    @page("/jobs/{job_id}")
+    async def job(request: Request, job_id: str) -> None:
+        if found := await sought(request, partial(Visitor.of(request).job, job_id)):
+            job_page(request, found, desk)
