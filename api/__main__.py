@@ -10,6 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.http_protocol import http_protocol
 from api.keys import KeysFileError
 from api.services import Services
 from api.settings import ApiSettings
@@ -42,6 +43,7 @@ def main() -> int:
         app,
         host=settings.host,
         port=settings.port,
+        http=http_protocol(slow_client_seconds=settings.slow_client_seconds),
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=settings.stop_grace_seconds,

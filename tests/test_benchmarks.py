@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import service
 from benchmarks.fastchat import preprocess, slow_tokenizer
+from benchmarks.live_service import BenchmarkError, live_service
 from benchmarks.memory import memory_of_tree, private_memory
 from benchmarks.row import Row
 from benchmarks.table import heading, table
 from benchmarks.talks import talks, write_array
+from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
 from flant5_train import preprocessing
 from flant5_train.conversations import ConversationFile
+from flant5_train.progress import StepTrained
 from flant5_train.tokenizer import load_tokenizer
 from tests.flant5_train.conftest import T5_VOCABULARY
 
@@ -77,3 +81,57 @@ def test_memory_counts_what_a_process_takes() -> None:
     assert len(ballast) == 64 << 20
     for one, other in zip(before, after, strict=True):
         assert other - one > 60 << 20
+
+
+def run_directory(path: Path, *, first: float, seconds: list[float]) -> Path:
+    """A run that began at 1000 and told its first step after `first` seconds."""
+    path.mkdir()
+    at = 1000 + first
+    records = []
+    for step, pause in enumerate([0.0, *seconds], start=1):
+        at += pause
+        records.append(
+            StepTrained(
+                at=at,
+                step=step,
+                max_steps=99,
+                epoch=1,
+                loss=2.5,
+                learning_rate=0.1,
+                tokens_seen=1,
+                tokens_per_second=1,
+                eta_seconds=1,
+            )
+        )
+    lines = "".join(f"{record.model_dump_json()}\n" for record in records)
+    (path / "progress.jsonl").write_text(lines, encoding="utf-8")
+    return path
+
+
+def test_runs_are_compared_step_by_step_and_a_pause_of_the_machine_does_not_count(
+    tmp_path: Path,
+) -> None:
+    seconds = [0.1 + step / 100 for step in range(30)]
+    paused = [2 * each for each in seconds]
+    paused[25] += 1000
+    fast, slow = (
+        TrainingRun.read(run_directory(tmp_path / name, first=first, seconds=each), began_at=1000)
+        for name, first, each in (("fast", 5, seconds), ("slow", 7, paused))
+    )
+    assert speed_ratio([fast, fast], [slow, slow]) == pytest.approx(2)
+    assert steps_per_second([slow]) == pytest.approx(10 / sum(paused[10:20]))
+    training, first_step, loss = service.rows([fast], [slow])
+    assert training.ratio == pytest.approx(2)
+    assert first_step.ratio == pytest.approx(-2)
+    assert loss.ratio == 0
+
+
+def test_a_service_that_does_not_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLANT5_HOST", "0.0.0.0")  # without API keys
+    with (
+        pytest.raises(BenchmarkError, match=r"the service ended: .* no API keys are configured"),
+        live_service(tmp_path / "home"),
+    ):
+        raise AssertionError("it started")

@@ -27,11 +27,17 @@ class UnavailableError(CommandError):
 class Client:
     """One server. A context manager."""
 
-    def __init__(self, settings: ClientSettings) -> None:
-        key = settings.api_key
-        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    def __init__(self, settings: ClientSettings, *, timeout: httpx.Timeout = _TIMEOUT) -> None:
+        key = settings.api_key.get_secret_value() if settings.api_key else ""
+        if not (key.isascii() and key.isprintable()):
+            raise CommandError("FLANT5_API_KEY holds a character that no key has")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
         self._url = settings.url.rstrip("/")
-        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT)
+        try:
+            httpx.URL(self._url)
+        except httpx.InvalidURL as error:
+            raise CommandError(f"FLANT5_URL is {self._url!r}, which is no URL ({error})") from error
+        self._http = httpx.Client(headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +139,10 @@ class Client:
             message = f"{self._url} answered {response.status_code} {response.reason_phrase}"
         if response.status_code == httpx.codes.UNAUTHORIZED:
             message += "; set FLANT5_API_KEY to your key"
+        if response.status_code == httpx.codes.NOT_FOUND and "/fine_tuning/jobs/" in str(
+            response.url
+        ):
+            message += "; `flant5 jobs` lists those there are"
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             return UnavailableError(message)
         return CommandError(message)

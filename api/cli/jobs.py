@@ -1,4 +1,4 @@
-"""`flant5 submit`, `jobs`, `job`: jobs, one request each."""
+"""`flant5 submit`, `job`: one job."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli import completion
 from api.cli.client import Client, Json
 from api.cli.errors import CommandError, reported
 from api.cli.printing import duration, moment, print_json, print_table, state_of
@@ -15,21 +16,40 @@ from api.cli.watch import watch_job
 from flant5_train.config import DEMO_MODEL
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-JobId = Annotated[str, typer.Argument(help="The id of a job: ftjob-...")]
+JobId = Annotated[
+    str, typer.Argument(help="The id of a job: ftjob-...", autocompletion=completion.job_ids)
+]
 
 _FILE_ID = re.compile(r"file-[0-9a-z]+")
 
 
 def submit(
-    data: Annotated[str, typer.Argument(help="A local file to upload, or the id of a file.")],
-    model: Annotated[str, typer.Option(help="Base model.")] = DEMO_MODEL,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A local file to upload, or the id of a file.", autocompletion=completion.file_ids
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Base model.", autocompletion=completion.model_ids)
+    ] = DEMO_MODEL,
     validation: Annotated[
-        str | None, typer.Option(help="Conversations to evaluate on: a local file or an id.")
+        str | None,
+        typer.Option(
+            help="Conversations to evaluate on: a local file or an id.",
+            autocompletion=completion.file_ids,
+        ),
     ] = None,
     suffix: Annotated[str | None, typer.Option(help="Part of the model's id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A hyperparameter.",
+            autocompletion=completion.hyperparameters,
+        ),
     ] = None,
     priority: Annotated[
         int | None, typer.Option(help="-100 to 100; jobs with a higher one run first.")
@@ -58,20 +78,6 @@ def submit(
             print_json(job)
         else:
             typer.echo(f"submitted {job['id']}; follow it with `flant5 watch {job['id']}`")
-
-
-def list_jobs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Jobs to show.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List the newest jobs."""
-    with reported(as_json=as_json), Client(ClientSettings()) as client:
-        page = client.get("/fine_tuning/jobs", {"limit": limit})
-        if as_json:
-            print_json(page)
-            return
-        columns = ("ID", "CREATED", "MODEL", "STATUS", "RESULT")
-        print_table(columns, [_row(job) for job in page["data"]])
 
 
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
@@ -106,11 +112,6 @@ def _assignment(text: str) -> tuple[str, Any]:
         return name.strip(), json.loads(value)
     except ValueError:
         return name.strip(), value
-
-
-def _row(job: Json) -> tuple[str, ...]:
-    result = job["fine_tuned_model"] or (job["error"] or {}).get("message", "")
-    return (job["id"], moment(job["created_at"]), job["model"], state_of(job), result)
 
 
 def _details(job: Json) -> list[tuple[str, str]]:

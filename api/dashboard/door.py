@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -21,6 +21,7 @@ from starlette.websockets import WebSocketClose
 
 from api.dashboard.sessions import COOKIE, Sessions
 from api.dashboard.visitor import Visitor
+from api.request_checks import lured
 from api.services import Services
 
 UPLOAD_PATH = "/upload"
@@ -88,8 +89,7 @@ class _Door:
     def _refusal(self, scope: Scope, headers: Headers, token: str | None) -> ASGIApp | None:
         """The answer to a request that goes no further."""
         is_socket = scope["type"] == "websocket"
-        if _comes_from_elsewhere(headers):
-            message = "sent by the page of another site; the dashboard takes only its own"
+        if message := lured(headers, has_keys=self._sessions.are_needed):
             return WebSocketClose(1008) if is_socket else PlainTextResponse(message, 403)
         path = scope["path"]
         if _OPEN_PATHS.fullmatch(path) or self._sessions.caller_of(token) is not None:
@@ -113,12 +113,6 @@ def _load() -> Any:
     from api.dashboard.site import site
 
     return site()
-
-
-def _comes_from_elsewhere(headers: Headers) -> bool:
-    """Browsers name the site whose page sends a form or opens a socket."""
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
 def _to_login(path: str, query: str) -> Response:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from api.artifacts import find_artifact, list_artifacts
 from api.dashboard.visitor import Visitor
+from api.downloads import Download
 from worker.jobs.errors import NotFoundError
 
 _CHUNK_BYTES = 2**20
@@ -29,13 +30,13 @@ def download_model(request: Request, job_id: str, name: str) -> StreamingRespons
     return StreamingResponse(archive(paths, label), media_type="application/x-tar", headers=headers)
 
 
-@router.get("/files/{file_id}")
-def download_file(request: Request, file_id: str) -> FileResponse:
+@router.get("/files/{file_id}", response_class=Download)
+def download_file(request: Request, file_id: str) -> Download:
     """An uploaded file as it came."""
     visitor = Visitor.of(request)
     stored = visitor.file(file_id)
     path = visitor.services.files.content_path(stored.id)
-    return FileResponse(path, media_type="application/octet-stream", filename=stored.filename)
+    return Download(path, filename=stored.filename)
 
 
 def model_files(output: Path) -> tuple[Path, ...]:

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Form, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
 from api.caller import Calling
+from api.downloads import Download
 from api.owned import own_file
+from api.parameters import MOST_ITEMS, After
 from api.reception import receive
 from api.schemas.files import FileDeleted, FileObject
 from api.schemas.pages import ListPage
@@ -23,9 +25,11 @@ router = APIRouter(prefix="/files", tags=["files"])
 def create_file(
     services: Wired,
     calling: Calling,
-    file: UploadFile,
-    purpose: Annotated[Literal["fine-tune"], Form()],
-    expires_after: Annotated[str | None, Form(alias="expires_after[anchor]")] = None,
+    file: Annotated[UploadFile, File(description="The conversations.")],
+    purpose: Annotated[Literal["fine-tune"], Form(description="What the file is for.")],
+    expires_after: Annotated[
+        str | None, Form(alias="expires_after[anchor]", description="Not supported: leave it out.")
+    ] = None,
 ) -> FileObject:
     """Upload conversations: a ShareGPT JSON array, the same as JSONL, or chat `messages` JSONL.
 
@@ -41,10 +45,12 @@ def create_file(
 def list_files(
     services: Wired,
     calling: Calling,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
-    order: Literal["asc", "desc"] = "desc",
-    purpose: str | None = None,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=10_000, description=MOST_ITEMS)] = 10_000,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="By age: oldest or newest first.")
+    ] = "desc",
+    purpose: Annotated[str | None, Query(description="Only files of this purpose.")] = None,
 ) -> ListPage[FileObject]:
     """All files that the key may see, newest first."""
 
@@ -70,10 +76,7 @@ def delete_file(services: Wired, file_id: str) -> FileDeleted:
 
 
 @router.get("/{file_id}/content", response_class=FileResponse, dependencies=_OF_ONE_FILE)
-def retrieve_file_content(services: Wired, file_id: str) -> FileResponse:
+def retrieve_file_content(services: Wired, file_id: str) -> Download:
     """The file as it was uploaded."""
-    return FileResponse(
-        services.files.content_path(file_id),
-        media_type="application/octet-stream",
-        filename=services.files.get(file_id).filename,
-    )
+    content = services.files.content_path(file_id)
+    return Download(content, filename=services.files.get(file_id).filename)

@@ -51,9 +51,10 @@ def test_neither_torch_nor_a_web_framework_is_loaded_by_any_module_of_the_worker
     assert done.returncode == 0, done.stderr
 
 
-def test_the_supervisor_lives_on_the_standard_library() -> None:
+@pytest.mark.parametrize("module", ["worker.processes.supervisor", "worker.slots.exercise"])
+def test_what_is_started_with_each_job_lives_on_the_standard_library(module: str) -> None:
     code = (
-        "import sys, worker.processes.supervisor\n"
+        f"import sys, {module}\n"
         "found = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
         "assert not found & {'pydantic', 'redis', 'celery', 'kombu'}, found"
     )

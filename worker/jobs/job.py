@@ -14,11 +14,14 @@ Phase = TrainerPhase | None
 class JobError(BaseModel):
     """Why a job failed, in the shape callers get it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     code: str
+    """The class of failure, such as `bad_data`, `cuda_oom` or `timeout`."""
     message: str
+    """What happened, in words."""
     param: str | None = None
+    """The field of the job at fault, if one is."""
 
 
 class Progress(BaseModel):

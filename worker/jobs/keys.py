@@ -1,5 +1,7 @@
 """The names of all keys in Redis. What they hold: see the table in `worker.jobs.store`."""
 
+from hashlib import sha1
+
 PREFIX = "flant5:"
 MAX_ENTRIES = 10_000
 """Entries kept per stream, about; the run directory on disk holds everything."""
@@ -8,6 +10,7 @@ JOBS = f"{PREFIX}jobs"
 VALIDATING = f"{PREFIX}validating"
 QUEUED = f"{PREFIX}queued"
 BELLS = f"{PREFIX}bells"
+WAITING_SINCE = f"{PREFIX}waiting_since"
 RUNNING = f"{PREFIX}running"
 WORKERS = f"{PREFIX}workers"
 MODELS = f"{PREFIX}models"
@@ -43,6 +46,13 @@ def worker(name: str) -> str:
 
 def keeper(name: str) -> str:
     return f"{PREFIX}keeper:{name}"
+
+
+def jobs_tagged(name: str, value: str) -> str:
+    """The jobs whose metadata hold this pair. A digest, because both are a caller's text."""
+    framed = f"{len(name.encode())}:{name}{value}"
+    digest = sha1(framed.encode(), usedforsecurity=False).hexdigest()  # Lua's only one
+    return f"{PREFIX}metadata:{digest}"
 
 
 def waiting_of(owner: str) -> str:

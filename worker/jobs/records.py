@@ -96,7 +96,13 @@ def encode_update(update: Update) -> str:
         for event in update.events
     ]
     log_lines = [
-        {"stream": line.stream, "line": line.line, **_at(line.at)} for line in update.log_lines
+        {
+            "stream": line.stream,
+            "line": line.line,
+            **_at(line.at),
+            **({} if line.end is None else {"end": line.end}),
+        }
+        for line in update.log_lines
     ]
     checkpoints = [
         {
