@@ -7,6 +7,8 @@ from nicegui import ui
 from api import wishes
 from api.dashboard.job_row import Choices
 from api.dashboard.live import tried
+from api.dashboard.notes import note
+from api.dashboard.question import is_sure
 from api.dashboard.visitor import Visitor
 from api.wishes import Wish
 from worker.jobs.job import Job
@@ -42,12 +44,15 @@ CANCEL = Action(
 )
 
 
-def fulfil(visitor: Visitor, job_id: str, wish: Wish) -> Job:
-    """The job after the wish. Raises what `wishes.fulfil` does, NotAllowedError,
+def fulfil(visitor: Visitor, job_id: str, action: Action) -> Job:
+    """The job after the action. Raises what `wishes.fulfil` does, NotAllowedError,
     SessionEndedError, NotFoundError for another's job."""
-    visitor.changing()
+    caller, services = visitor.changing(), visitor.services
     visitor.job(job_id)
-    return wishes.fulfil(wish, job_id, is_retry=False, services=visitor.services)
+    job = wishes.fulfil(action.wish, job_id, is_retry=False, services=services)
+    call = f"POST /v1/fine_tuning/jobs/{job_id}/{action.name.lower()}"
+    note(call, job_id, caller=caller, services=services)
+    return job
 
 
 class ActionButtons:
@@ -81,17 +86,7 @@ class ActionButtons:
 
     async def _ask(self, action: Action) -> None:
         job_id = self._job_id
-        with ui.dialog() as dialog, ui.card().classes("question"):
-            ui.label(f"{action.name} job {job_id[-8:]}?").classes("heading")
-            ui.label(action.question)
-            with ui.row().classes("answers"):
-                ui.button("No", on_click=lambda: dialog.submit(False)).props("flat no-caps")
-                yes = ui.button(action.name, on_click=lambda: dialog.submit(True))
-                yes.props("unelevated no-caps").mark("confirm")
-        is_sure = await dialog
-        dialog.delete()
-        if is_sure:
-            await tried(
-                lambda: fulfil(self._visitor, job_id, action.wish),
-                done=f"{action.name}: job {job_id[-8:]}",
-            )
+        title = f"{action.name} job {job_id[-8:]}?"
+        if await is_sure(title, action.question, yes=action.name):
+            done = f"{action.name}: job {job_id[-8:]}"
+            await tried(lambda: fulfil(self._visitor, job_id, action), done=done)

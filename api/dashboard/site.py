@@ -10,9 +10,14 @@ from starlette.staticfiles import StaticFiles
 
 from api import errors
 from api.dashboard import downloads, login
+from api.dashboard.compare_page import compare_page
 from api.dashboard.desk import Desk
+from api.dashboard.files_page import files_page
 from api.dashboard.job_page import job_page
 from api.dashboard.jobs_page import jobs_page
+from api.dashboard.models_page import models_page
+from api.dashboard.new_job_page import new_job_page
+from api.dashboard.notes import note
 from api.dashboard.sought import sought
 from api.dashboard.visitor import Visitor
 from api.reception import receive
@@ -54,8 +59,9 @@ def site() -> FastAPI:
 def _upload(request: Request, file: UploadFile) -> FileObject:
     """A file that was dropped on a page."""
     visitor = Visitor.of(request)
-    owner = visitor.changing().owner
-    stored = receive(file, purpose="fine-tune", owner=owner, services=visitor.services)
+    caller, services = visitor.changing(), visitor.services
+    stored = receive(file, purpose="fine-tune", owner=caller.owner, services=services)
+    note("POST /v1/files", stored.id, caller=caller, services=services)
     return FileObject.of(stored)
 
 
@@ -70,3 +76,19 @@ def _add_pages(desk: Desk) -> None:
     async def job(request: Request, job_id: str) -> None:
         if found := await sought(request, partial(Visitor.of(request).job, job_id)):
             job_page(request, found, desk)
+
+    @page("/new")
+    def new(request: Request) -> None:
+        new_job_page(request)
+
+    @page("/compare")
+    def compare(request: Request) -> None:
+        compare_page(request, desk)
+
+    @page("/files")
+    def uploaded(request: Request) -> None:
+        files_page(request)
+
+    @page("/models")
+    def models(request: Request) -> None:
+        models_page(request)
