@@ -126,4 +126,5 @@ class _Compare:
 
 
 def _name(job: Job) -> str:
-    return f"{name_of(job)} · {job.spec.model} · {job.id[-8:]}"
+    named = f" · {job.id[-8:]}" if job.spec.suffix else ""
+    return f"{name_of(job)} · {job.spec.model}{named}"

@@ -1,17 +1,21 @@
 """Pause, resume and cancel, each after a question."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from nicegui import ui
 
 from api import wishes
-from api.dashboard.job_row import Choices
+from api.dashboard.job_row import JobRow
 from api.dashboard.live import tried
 from api.dashboard.notes import note
 from api.dashboard.question import is_sure
 from api.dashboard.visitor import Visitor
 from api.wishes import Wish
 from worker.jobs.job import Job
+
+Look = Callable[[], Awaitable[None]]
+"""Looks at the job anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +62,19 @@ def fulfil(visitor: Visitor, job_id: str, action: Action) -> Job:
 class ActionButtons:
     """Those of one job, of which the possible ones are seen."""
 
-    def __init__(self, visitor: Visitor, *, are_small: bool) -> None:
+    def __init__(self, visitor: Visitor, look: Look, *, are_small: bool) -> None:
         self._visitor = visitor
-        self._job_id = ""
+        self._look = look
+        self._job_id = self._name = ""
         self._are_small = are_small
         with ui.row().classes("actions"):
             self._buttons = {
                 action.name: self._button(action) for action in (PAUSE, RESUME, CANCEL)
             }
 
-    def show(self, job_id: str, choices: Choices) -> None:
+    def show(self, row: JobRow) -> None:
         """Which job they are for, and what is possible."""
-        self._job_id = job_id
+        self._job_id, self._name, choices = row.id, row.name, row.choices
         may_change = self._visitor.may_change
         self._buttons["Pause"].set_visibility(may_change and choices.pause)
         self._buttons["Resume"].set_visibility(may_change and choices.resume)
@@ -85,8 +90,9 @@ class ActionButtons:
         return button
 
     async def _ask(self, action: Action) -> None:
-        job_id = self._job_id
-        title = f"{action.name} job {job_id[-8:]}?"
-        if await is_sure(title, action.question, yes=action.name):
-            done = f"{action.name}: job {job_id[-8:]}"
+        # The list may move on while the question is open.
+        job_id, name = self._job_id, self._name
+        if await is_sure(f"{action.name} job {name}?", action.question, yes=action.name):
+            done = f"{action.name}: job {name}"
             await tried(lambda: fulfil(self._visitor, job_id, action), done=done)
+            await self._look()

@@ -57,7 +57,7 @@ class _JobHead:
             ui.label(name_of(job)).classes("title")
             self._status = ui.label().classes("chip")
             ui.space()
-            self._actions = ActionButtons(visitor, are_small=False)
+            self._actions = ActionButtons(visitor, self._look, are_small=False)
         ui.label(job.id).classes("mono quiet")
         self._about = ui.label().classes("quiet wrap")
         self._doing = ui.label().classes("wrap")
@@ -68,7 +68,10 @@ class _JobHead:
             self._lines = ui.label().classes("mono wrap failure-lines")
         self._failure.set_visibility(False)
         self._curves = JobCurves()
-        Fresh(self._read, self._show)
+        self._fresh = Fresh(self._read, self._show)
+
+    async def _look(self) -> None:
+        await self._fresh.look()
 
     def _read(self) -> _News:
         visitor, job = self._visitor, self._visitor.job(self._job_id)
@@ -94,7 +97,7 @@ class _JobHead:
         self._doing.set_visibility(bool(row.doing) and not news.error)
         self._bar.set_value(row.share)
         self._progress.set_text(" · ".join(filter(None, (row.progress, row.loss))))
-        self._actions.show(row.id, row.choices)
+        self._actions.show(row)
         self._failure.set_visibility(bool(news.error))
         self._error.set_text(news.error)
         self._lines.set_text("\n".join(news.last_lines))

@@ -5,7 +5,7 @@ from nicegui import ui
 
 from api.dashboard.desk import Desk
 from api.dashboard.frame import frame
-from api.dashboard.job_actions import ActionButtons
+from api.dashboard.job_actions import ActionButtons, Look
 from api.dashboard.job_list import Found, Search, find_jobs
 from api.dashboard.job_row import JobRow
 from api.dashboard.live import Fresh
@@ -51,7 +51,7 @@ class _JobsPage:
         self._older = found.older
         with self._list:
             for _ in range(len(self._views), len(found.rows)):
-                self._views.append(_RowView(self._visitor))
+                self._views.append(_RowView(self._visitor, self._fresh.look))
         while len(self._views) > len(found.rows):
             self._views.pop().delete()
         for view, row in zip(self._views, found.rows, strict=True):
@@ -116,7 +116,7 @@ class _JobsPage:
 class _RowView:
     """One line; of what changed only that is sent to the browser."""
 
-    def __init__(self, visitor: Visitor) -> None:
+    def __init__(self, visitor: Visitor, look: Look) -> None:
         self._row: JobRow | None = None
         with ui.element("article").classes("job") as self._whole:
             with ui.element("div").classes("job-what"):
@@ -133,7 +133,7 @@ class _RowView:
                 with ui.element("svg").props(f'viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true"'):
                     self._curve = ui.element("polyline").classes("sparkline")
                 self._loss = ui.label().classes("quiet one-line")
-            self._actions = ActionButtons(visitor, are_small=True)
+            self._actions = ActionButtons(visitor, look, are_small=True)
 
     def show(self, row: JobRow) -> None:
         if row == self._row:
@@ -153,7 +153,7 @@ class _RowView:
         self._progress.set_text(row.progress)
         self._loss.set_text(row.loss)
         self._set(self._curve, "points", row.curve)
-        self._actions.show(row.id, row.choices)
+        self._actions.show(row)
 
     def delete(self) -> None:
         self._whole.delete()

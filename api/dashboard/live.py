@@ -13,7 +13,7 @@ from worker.jobs.errors import JobsError, StoreUnavailableError
 
 SECONDS = 1.5
 _MAX_SHARE = 0.05
-"""Of the time, for the reads of one page: dear reads become seldom ones."""
+"""Of a processor, for the reads of one page: dear reads become seldom ones."""
 
 Read = TypeVar("Read")
 
@@ -56,9 +56,8 @@ class Fresh(Generic[Read]):
 
     async def look(self) -> None:
         """Once more, now."""
-        began_at = time.monotonic()
         try:
-            answer = await run_in_threadpool(self._read)
+            answer, cost_seconds = await run_in_threadpool(_timed, self._read)
         except SessionEndedError:
             ui.navigate.to("/login")
             return
@@ -73,12 +72,18 @@ class Fresh(Generic[Read]):
             return
         self._say("")
         self._show(answer)
-        self._timer.interval = max(self._seconds, (time.monotonic() - began_at) / _MAX_SHARE)
+        self._timer.interval = max(self._seconds, cost_seconds / _MAX_SHARE)
 
     def _say(self, text: str) -> None:
         banner: Banner | None = self._client.storage.get("banner")
         if banner:
             banner.say(text)
+
+
+def _timed(read: Callable[[], Read]) -> tuple[Read, float]:
+    """What is read, and the seconds of a processor that it took."""
+    began_at = time.thread_time()
+    return read(), time.thread_time() - began_at
 
 
 async def tried(action: Callable[[], Read], *, done: str) -> Read | None:
