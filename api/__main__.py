@@ -10,6 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.descriptors import allow_connections
 from api.http_protocol import http_protocol
 from api.keys import KeysFileError
 from api.services import Services
@@ -39,6 +40,7 @@ def main() -> int:
     except (ValidationError, KeysFileError) as error:
         sys.stderr.write(f"flant5 api: {_reason(error)}\n")
         return 2
+    allow_connections(settings.max_stream_clients)
     config = uvicorn.Config(
         app,
         host=settings.host,

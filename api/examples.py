@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from api.hyperparameters import echo
+from api.plan_example import plan_example
 from api.routes.health import Health
 from api.schemas.artifacts import Artifact
 from api.schemas.create import CreateJob
@@ -16,6 +17,7 @@ from api.schemas.history import CheckpointObject, EventObject, LogLineObject
 from api.schemas.jobs import JobObject
 from api.schemas.metrics import Metrics
 from api.schemas.models import ModelDeleted, ModelObject
+from api.schemas.plans import PlanInProgress
 from api.schemas.recovery import RecoveryObject
 from api.schemas.reports import FileReportObject, ReportInProgress
 from api.schemas.uploads import UploadObject, UploadPart
@@ -161,6 +163,8 @@ def examples() -> Mapping[str, BaseModel]:
             num_malformed_lines=0,
         ),
         _report(),
+        plan_example(_SPEC),
+        PlanInProgress(),
         Health(),
         ErrorResponse(
             error=Error(

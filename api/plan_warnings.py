@@ -84,8 +84,8 @@ def _of_room(plan: JobPlan) -> Iterator[PlanWarning]:
         advice = f"; {'; or '.join(memory.suggestions)}" if memory.suggestions else ""
         yield _warning(
             "memory",
-            f"about {memory.total_bytes / _GIB:.1f} of {memory.gpu_bytes / _GIB:.1f} GiB of each"
-            f" GPU by an estimate that errs on the large side: it may not fit{advice}",
+            f"about {_size(memory.total_bytes)} of the {_size(memory.gpu_bytes)} of each GPU by"
+            f" an estimate that errs on the large side: it may not fit{advice}",
             None,
         )
     if disk is None or disk.fits:
@@ -94,14 +94,15 @@ def _of_room(plan: JobPlan) -> Iterator[PlanWarning]:
     if free < first:
         yield _error(
             "disk_full",
-            f"{free} bytes are free, and the first checkpoint and the model alone take {first}",
+            f"{_size(free)} are free, and the first checkpoint and the model alone take"
+            f" {_size(first)}",
             None,
         )
     else:
         yield _warning(
             "disk_tight",
-            f"{free} bytes are free, and {disk.num_checkpoints} checkpoints and the model take"
-            f" {disk.peak_bytes}",
+            f"{_size(free)} are free, and {disk.num_checkpoints} checkpoints and the model take"
+            f" {_size(disk.peak_bytes)}",
             "hyperparameters.save_total_limit",
         )
 
@@ -157,6 +158,16 @@ def _of_settings(plan: JobPlan) -> Iterator[PlanWarning]:
             " more",
             None,
         )
+
+
+def _size(num_bytes: int) -> str:
+    """
+    >>> _size(3 * 2**20), _size(54_614_167_552)
+    ('3.0 MiB', '50.9 GiB')
+    """
+    if num_bytes < _GIB:
+        return f"{num_bytes / 2**20:.1f} MiB"
+    return f"{num_bytes / _GIB:.1f} GiB"
 
 
 def _side(name: str, limits: Hyperparameters) -> str:

@@ -87,7 +87,7 @@ def _memory(forecast: Forecast, gpu: Gpu | None) -> PlannedMemory | None:
         return None
     reason = None
     if gpu is None:
-        reason = "no worker here says how much memory its GPUs have; state it: gpu_memory_gib"
+        reason = "no worker here says how much memory its GPUs have; state it with gpu_memory_gib"
     return PlannedMemory(
         **dict(forecast.memory), gpu_from=None if gpu is None else gpu.source, reason=reason
     )

@@ -48,7 +48,7 @@ class ApiSettings(SharedSettings):
     max_stream_clients: int = Field(1000, ge=1)
     """Live streams held at a time; one more is told to come back later."""
     heartbeat_seconds: float = Field(15.0, gt=0)
-    """Silence on a live stream after which a comment is sent, so that no proxy cuts it."""
+    """Longest silence on a live stream: then a comment is sent, so that no proxy cuts it."""
     slow_client_seconds: float = Field(30.0, gt=0)
     """Time a client gets for the headers of a request, for the body beyond a second for every 4 KiB
     of it, and to take what is sent to it; then its connection is closed."""

@@ -1,8 +1,9 @@
 """The API under load, beside the cheapest request there is: `python -m benchmarks load`.
 
 The API, its Valkey and the clients share this machine; no worker runs. Requests are timed over one
-connection, kind by kind in turns, with 100 stored jobs and again with 10,000. Then 1,000 clients
-follow live streams: first undisturbed, then over a restart of the API.
+connection, kind by kind in turns, with 100 stored jobs and again with 10,000; then the pages of a
+log of 1 GB. Then 1,000 clients follow live streams: first undisturbed, then over a restart of the
+API.
 """
 
 import tempfile
@@ -15,6 +16,8 @@ import httpx
 from benchmarks.api_server import USER, ApiServer, api_server
 from benchmarks.crowd import Crowd, Script, run_crowd
 from benchmarks.latency import Latency, Request, measure_latencies, percentile
+from benchmarks.long_log import write_long_log
+from benchmarks.memory import memory_of_tree
 from benchmarks.row import Row
 from benchmarks.table import table
 from worker.jobs import keys
@@ -23,6 +26,9 @@ from worker.jobs.store import JobStore
 
 TITLE = "Load"
 NUM_FEW, NUM_MANY = 100, 10_000
+LOG_BYTES = 10**9
+_PAGE_LINES = 1000
+_NUM_LOG_ROUNDS = 50
 _NUM_ROUNDS = 400
 _JOBS = "/v1/fine_tuning/jobs"
 _MODEL = "flant5-demo"
@@ -39,9 +45,17 @@ def run() -> list[Row]:
         few = _latencies(server)
         fill(server, NUM_MANY)
         many = _latencies(server)
+        memory = memory_of_tree(server.pid)
+        pages = list(_log_pages(server))
+        pages.append(_memory(memory_of_tree(server.pid), memory))
         undisturbed = run_crowd(server, Script())
         restarted = run_crowd(server, Script(restarts=True))
-    return [*_ratios(many), *_growth(few, many), *_streams(undisturbed, restarted)]
+    return [
+        *_ratios(many),
+        *_growth(few, many),
+        *pages,
+        *_streams(undisturbed, restarted),
+    ]
 
 
 def fill(server: ApiServer, num_jobs: int) -> None:
@@ -98,10 +112,44 @@ def _ratios(many: dict[str, Latency]) -> Iterator[Row]:
 
 
 def _growth(few: dict[str, Latency], many: dict[str, Latency]) -> Iterator[Row]:
+    """By medians, and by /healthz at the same time: the machine may have been busier once."""
     for name in ("list", "list of an owner", "list of metadata", "list of both", "metrics"):
-        own, other = many[name].median, few[name].median
+        own, other = (each[name].median / each["healthz"].median for each in (many, few))
         row = f"{name}, median, {NUM_MANY:,} jobs beside {NUM_FEW}"
-        yield Row(row, own * 1e3, other * 1e3, own / other, "ms", "<= 1.5")
+        yield Row(row, own, other, own / other, "of /healthz", "<= 1.5")
+
+
+def _log_pages(server: ApiServer) -> Iterator[Row]:
+    (job_id,) = cast(list[str], server.redis.zrevrange(keys.jobs_of(USER), 0, 0))
+    path = server.home / "jobs" / job_id / "train.log"
+    log = write_long_log(server.redis, job_id, path, num_bytes=LOG_BYTES)
+    user = {"authorization": f"Bearer {server.user_key}"}
+    places = {"first": 0, "middle": log.num_lines // 2, "last": log.num_lines - _PAGE_LINES}
+
+    def page(seq: int) -> Request:
+        params = {"limit": str(_PAGE_LINES)} | ({"after": log.id_of(seq)} if seq else {})
+        url = f"{_JOBS}/{job_id}/logs"
+        return lambda client: client.get(url, headers=user, params=params)
+
+    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+        requests = {name: page(seq) for name, seq in places.items()}
+        found = measure_latencies(client, requests, num_rounds=_NUM_LOG_ROUNDS)
+    first = found["first"].median
+    for name in ("middle", "last"):
+        own = found[name].median
+        row = f"{name} page of a log of {LOG_BYTES / 1e9:.0f} GB beside its first"
+        yield Row(row, own * 1e3, first * 1e3, own / first, "ms", "<= 1.5")
+
+
+def _memory(after: int, before: int) -> Row:
+    return Row(
+        "memory of the API with those pages, beside before",
+        after / 1e6,
+        before / 1e6,
+        after / before,
+        "MB",
+        "<= 1.25",
+    )
 
 
 def _streams(undisturbed: Crowd, restarted: Crowd) -> Iterator[Row]:

@@ -57,7 +57,9 @@ class Crowd:
         )
 
 
-class _Client:
+class StreamClient:
+    """One client and how far it is."""
+
     def __init__(self, job_id: str, crowd: Crowd) -> None:
         self._address = urlsplit(crowd.url)
         self._job_id = job_id
@@ -110,12 +112,14 @@ class _Client:
             # The sizes of HTTP's chunks are between the blocks; none divides a block.
             block = await reader.readuntil(b"\n\n")
             now = time.time()
-            if found := _FRAME.search(block):
-                self._take(found, asked_at=asked_at, now=now)
-            elif _END in block:
+            if not self.take(block, asked_at, now) and _END in block:
                 return True
 
-    def _take(self, found: re.Match[bytes], *, asked_at: float, now: float) -> None:
+    def take(self, block: bytes, asked_at: float, now: float) -> bool:
+        """False for a block that is no event; times are Unix seconds. Raises SequenceError."""
+        found = _FRAME.search(block)
+        if found is None:
+            return False
         if int(found[3]) != self._num_received + 1:
             raise SequenceError(f"event {int(found[3])} after {self._num_received}")
         self._num_received += 1
@@ -123,13 +127,14 @@ class _Client:
         happened_at = int(found[2]) / 1000
         if happened_at > asked_at:
             self._crowd.delays_ms.append(1000 * (now - happened_at))
+        return True
 
 
 async def follow_all(crowd: Crowd, job_ids: list[str]) -> None:
     """Returns when all streams have ended."""
     async with asyncio.timeout(_MAX_SECONDS), asyncio.TaskGroup() as tasks:
         for number in range(crowd.num_clients):
-            client = _Client(job_ids[number % len(job_ids)], crowd)
+            client = StreamClient(job_ids[number % len(job_ids)], crowd)
             tasks.create_task(client.follow())
 
 

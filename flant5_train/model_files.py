@@ -65,8 +65,8 @@ def _instead_of_weights(directory: Path) -> str:
     if not pickles:
         return f"found no weights in it, but {_content(directory)}"
     return (
-        f"found its weights in {pickles[0]}, a format that can run code when it is loaded (save the "
-        "model anew with save_pretrained, where you trust it)"
+        f"found its weights in {pickles[0]}, a format that can run code when it is loaded (save "
+        "the model anew with save_pretrained, where you trust it)"
     )
 
 

@@ -5,13 +5,16 @@ import os
 from itertools import islice
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks import service
 from benchmarks.fastchat import preprocess, slow_tokenizer
+from benchmarks.latency import Request, measure_latencies, percentile
 from benchmarks.live_service import BenchmarkError, live_service
 from benchmarks.memory import memory_of_tree, private_memory
 from benchmarks.row import Row
+from benchmarks.stream_clients import Crowd, SequenceError, StreamClient
 from benchmarks.table import heading, table
 from benchmarks.talks import talks, write_array
 from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
@@ -124,6 +127,49 @@ def test_runs_are_compared_step_by_step_and_a_pause_of_the_machine_does_not_coun
     assert training.ratio == pytest.approx(2)
     assert first_step.ratio == pytest.approx(-2)
     assert loss.ratio == 0
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    values = [float(number) for number in range(200, 0, -1)]
+    assert percentile(values, 99) == 198
+    assert percentile(values, 50) == 100
+    assert percentile([7.0], 99) == 7
+
+
+def test_requests_take_turns_and_a_refused_one_is_no_measurement() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(404 if request.url.path == "/gone" else 200)
+
+    transport = httpx.MockTransport(answer)
+    with httpx.Client(base_url="http://api", transport=transport) as client:
+        requests: dict[str, Request] = {
+            "one": lambda client: client.get("/one"),
+            "two": lambda client: client.get("/two"),
+        }
+        found = measure_latencies(client, requests, num_rounds=5)
+        assert asked[-4:] == ["/one", "/two", "/one", "/two"]
+        assert all(0 < each.median <= each.p99 for each in found.values())
+        with pytest.raises(httpx.HTTPStatusError):
+            measure_latencies(client, {"x": lambda client: client.get("/gone")}, num_rounds=1)
+
+
+def test_clients_of_streams_count_what_they_get_and_tell_a_gap() -> None:
+    def crowd_after(*seqs: int) -> Crowd:
+        crowd = Crowd("http://127.0.0.1:1", "key", num_clients=1)
+        client = StreamClient("ftjob-1", crowd)
+        for seq in seqs:
+            client.take(
+                f'id: ft-event-{5000 + seq}-0\ndata: {{"a": 1, "seq":{seq}}}'.encode(), 5.002, 6
+            )
+        return crowd
+
+    assert crowd_after(1, 2, 3, 4).delays_ms == pytest.approx([997, 996])
+    for wrong in ((1, 3), (1, 1), (2,)):
+        with pytest.raises(SequenceError):
+            crowd_after(*wrong)
 
 
 def test_a_service_that_does_not_start_says_why(

@@ -83,3 +83,10 @@ def test_each_command_in_the_documents_is_one() -> None:
         named = set(re.findall(r"(?:`|^    )flant5 ([a-z]+)", text, re.MULTILINE))
         named |= set(re.findall(r"exec api flant5 ([a-z]+)", text))
         assert named <= known, file
+
+
+def test_each_command_is_in_the_document_of_the_command_line() -> None:
+    text = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    known = {str(command.name) for command in app.registered_commands}
+    known |= {str(group.name) for group in app.registered_groups}
+    assert [name for name in sorted(known) if f"flant5 {name}" not in text] == []

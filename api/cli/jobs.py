@@ -1,15 +1,15 @@
 """`flant5 submit`, `job`: one job."""
 
 import json
-import re
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from api.cli import completion
 from api.cli.client import Client, Json
+from api.cli.dry_run import dry_run, tell
 from api.cli.errors import CommandError, reported
+from api.cli.file_reference import file_id_of
 from api.cli.printing import duration, moment, print_json, print_table, state_of
 from api.cli.settings import ClientSettings
 from api.cli.watch import watch_job
@@ -19,8 +19,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 JobId = Annotated[
     str, typer.Argument(help="The id of a job: ftjob-...", autocompletion=completion.job_ids)
 ]
-
-_FILE_ID = re.compile(r"file-[0-9a-z]+")
 
 
 def submit(
@@ -58,10 +56,22 @@ def submit(
         int | None, typer.Option(help="Time on a worker after which the job has failed.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Start nothing: tell what the job would be and take."),
+    ] = False,
+    gpu_memory_gib: Annotated[
+        float | None, typer.Option(help="With --dry-run: memory of a GPU to plan for.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload conversations and submit a job."""
+    """Upload conversations and submit a job, or with --dry-run plan it: exit code 1 when it would
+    fail."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
+        if dry and watch:
+            raise CommandError("--watch: there is nothing to follow in a --dry-run")
+        if gpu_memory_gib is not None and not dry:
+            raise CommandError("--gpu-memory-gib: only a --dry-run asks for it")
         hyperparameters = dict(_assignment(setting) for setting in settings or [])
         request: Json = {"model": model, "suffix": suffix, "seed": seed}
         request |= {"priority": priority, "max_run_seconds": max_run_seconds}
@@ -69,8 +79,11 @@ def submit(
             "type": "supervised",
             "supervised": {"hyperparameters": hyperparameters},
         }
-        request["training_file"] = _file_id(client, data)
-        request["validation_file"] = _file_id(client, validation) if validation else None
+        files = {"training_file": data} | ({"validation_file": validation} if validation else {})
+        if dry:
+            plan = dry_run(client, request, files=files, gpu_memory_gib=gpu_memory_gib)
+            raise typer.Exit(tell(plan, as_json=as_json))
+        request |= {field: file_id_of(client, reference) for field, reference in files.items()}
         job = client.post("/fine_tuning/jobs", request)
         if watch:
             raise typer.Exit(watch_job(client, job, as_json=as_json))
@@ -88,16 +101,6 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
             print_json(job)
             return
         print_table(("FIELD", "VALUE"), [row for row in _details(job) if row[1]])
-
-
-def _file_id(client: Client, reference: str) -> str:
-    path = Path(reference)
-    if path.is_file():
-        file_id: str = client.upload(path)["id"]
-        return file_id
-    if _FILE_ID.fullmatch(reference):
-        return reference
-    raise CommandError(f"{reference} is neither a file here nor the id of an uploaded file")
 
 
 def _assignment(text: str) -> tuple[str, Any]:

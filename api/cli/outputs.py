@@ -35,9 +35,9 @@ def logs(
         if tail is not None:
             lines = client.get(path, {"tail": tail})["data"]
         else:
-            lines = list(client.pages(path, {"limit": 10_000}))
+            lines = client.pages(path, {"limit": 10_000})
         if as_json:
-            print_json(lines)
+            print_json(list(lines))
             return
         for line in lines:
             typer.echo(line["line"])

@@ -121,19 +121,16 @@ class WatchView:
 
     def _numbers(self) -> Text:
         parts: list[tuple[str, str]] = []
-        if losses := list(self._job.loss.items()):
-            parts += [(f"loss {losses[-1][1]:.3f}  ", TRAINING)]
-        if losses := list(self._job.eval_loss.items()):
-            step, loss = losses[-1]
+        if (last := self._job.loss.last) is not None:
+            parts += [(f"loss {last[1]:.3f}  ", TRAINING)]
+        if (last := self._job.eval_loss.last) is not None:
+            step, loss = last
             parts += [(f"validation {loss:.3f} (step {step})  ", VALIDATION)]
         return _line(*parts, self._job.numbers)
 
     def _plot(self, options: ConsoleOptions, *, height: int) -> list[Text]:
         canvas = Canvas(options.max_width, height, is_ascii=options.ascii_only)
-        losses, evaluations = (
-            list(curve.items()) for curve in (self._job.loss, self._job.eval_loss)
-        )
-        return loss_plot(losses, evaluations, canvas=canvas)
+        return loss_plot(self._job.loss.points, self._job.eval_loss.points, canvas=canvas)
 
     def _messages(self, count: int) -> list[Text]:
         return [_said(message) for message in list(self._job.messages)[-count:]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.cli.client import Json
+from api.cli.loss_curve import LossCurve
 from api.cli.printing import duration
 
 _MAX_MESSAGES = 100
@@ -29,9 +30,8 @@ class WatchedJob:
     status: str = ""
     phase: str = ""
     attempt: int = 0
-    loss: dict[int, float] = field(default_factory=dict)
-    """By step. A step that was trained again counts as it went the last time."""
-    eval_loss: dict[int, float] = field(default_factory=dict)
+    loss: LossCurve = field(default_factory=LossCurve)
+    eval_loss: LossCurve = field(default_factory=LossCurve)
     step: Json | None = None
     """The numbers of the last step that was told."""
     messages: deque[Message] = field(default_factory=lambda: deque(maxlen=_MAX_MESSAGES))
@@ -49,14 +49,14 @@ class WatchedJob:
         self._take_state(data)
         if "num_pairs" in data:  # a start: what came after its checkpoint is trained again
             for curve in (self.loss, self.eval_loss):
-                _cut(curve, data["step"])
+                curve.cut(data["step"])
         if event["type"] != "metrics":
             self.messages.append(Message(event["message"], event["level"]))
         elif "eval_loss" in data:
-            _put(self.eval_loss, data["step"], data["eval_loss"])
+            self.eval_loss.put(data["step"], data["eval_loss"])
             self.messages.append(Message(event["message"], event["level"]))
         elif "max_steps" in data:
-            _put(self.loss, data["step"], data["loss"])
+            self.loss.put(data["step"], data["loss"])
             self.step, self._step_told_at = data, time.monotonic()
 
     def note(self, text: str) -> None:
@@ -107,15 +107,3 @@ def numbers_of(data: Json) -> str:
     if data.get("eta_seconds") is not None:
         parts.append(f"{duration(data['eta_seconds'])} left")
     return ", ".join(parts)
-
-
-def _put(curve: dict[int, float], step: int, value: float | None) -> None:
-    _cut(curve, step - 1)
-    if value is not None:
-        curve[step] = value
-
-
-def _cut(curve: dict[int, float], last_step: int) -> None:
-    """Takes away what comes after that step."""
-    while curve and next(reversed(curve)) > last_step:
-        curve.popitem()

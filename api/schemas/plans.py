@@ -33,6 +33,7 @@ class PlannedSpec(JobSpec):
     """What the job would be, with every default filled in."""
 
     hyperparameters: EchoedHyperparameters
+    """All of them."""
 
 
 class PlannedMemory(MemoryForecast):
@@ -48,6 +49,7 @@ class PlannedDisk(DiskForecast):
     """Bytes on the disk of the service."""
 
     free_bytes: int
+    """What is free now."""
     fits: bool
     """Whether `peak_bytes` are free now."""
 
@@ -71,6 +73,7 @@ class PlannedTime(BaseModel):
     tflops: float | None
     """10^12 floating-point operations of the model per second in those, median."""
     num_measured_jobs: int
+    """How many were measured."""
     reason: str | None
     """Why `seconds` is null."""
 
@@ -99,7 +102,9 @@ class PlanWarning(BaseModel):
     level: Literal["error", "warning"]
     """`error`: as things are now, the job would fail."""
     code: WarningCode
+    """Its kind, for programs."""
     message: str
+    """What was found, and what would help."""
     param: str | None
     """The field of the request that it is about."""
 
@@ -114,16 +119,23 @@ class JobPlan(BaseModel):
     is_feasible: bool
     """False when a warning is an `error`."""
     spec: PlannedSpec
+    """What would be submitted."""
     data: DataForecast
+    """What the files hold."""
     batches: BatchesForecast | None
     """Null when the job would fail on its data; `warnings` says why."""
     model: ModelForecast | None
+    """The base model; null when it is not known here."""
     model_note: str | None
     """Why the sizes of the base model are not known; memory, disk and time are null then."""
     memory: PlannedMemory | None
+    """Of a GPU; null when the sizes of the model are not known."""
     disk: PlannedDisk | None
+    """Of the service; null when the sizes of the model are not known."""
     time: PlannedTime
+    """How long it would run."""
     warnings: tuple[PlanWarning, ...]
+    """What to look at first, errors before the rest."""
 
 
 class PlanInProgress(BaseModel):

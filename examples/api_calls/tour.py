@@ -104,6 +104,11 @@ JOBS = Leg(
     "Jobs",
     (
         Call(
+            "POST /v1/fine_tuning/jobs/plan",
+            _post(f"{_JOBS}/plan", _SPEC.format(steps=10, extra="")),
+            says="Before a job is submitted:",
+        ),
+        Call(
             "POST /v1/fine_tuning/jobs",
             _post(
                 _JOBS,

@@ -43,6 +43,7 @@ class PairsForecast(BaseModel):
     conversations: int
     """Those that have pairs."""
     pairs: int
+    """Questions with an answer to learn."""
     source_tokens: int
     """Tokens that the encoder reads in one pass over the pairs, after cutting."""
     target_tokens: int
@@ -50,12 +51,15 @@ class PairsForecast(BaseModel):
     longest_source: int
     """Tokens before cutting."""
     longest_target: int
+    """Tokens before cutting."""
     truncated_sources: int
     """Pairs whose question is longer than its limit: its oldest turns are left out."""
     truncated_targets: int
     """Pairs whose answer is longer than its limit: its end is left out."""
     source_tokens_lost: int
+    """Tokens of questions that are left out."""
     target_tokens_lost: int
+    """Tokens of answers that are left out."""
     repeats: int
     """Conversations of the whole file that are word for word an earlier one."""
     left_out: dict[str, int]
@@ -77,6 +81,7 @@ class DataForecast(BaseModel):
     note: str | None
     """Why they are estimated."""
     training: PairsForecast
+    """What is trained on."""
     validation: PairsForecast | None
     """Null when nothing is evaluated."""
 
@@ -87,11 +92,15 @@ class LargestForecast(BaseModel):
     model_config = _CLOSED
 
     num_pairs: int
+    """Pairs in it."""
     longest_source: int
+    """Tokens of its longest question."""
     longest_target: int
+    """Tokens of its longest answer."""
     source_places: int
     """Tokens of the encoder's side, padding counted."""
     target_places: int
+    """Tokens of the decoder's side, padding counted."""
 
 
 class BatchesForecast(BaseModel):
@@ -100,6 +109,7 @@ class BatchesForecast(BaseModel):
     model_config = _CLOSED
 
     steps_per_epoch: int
+    """Optimizer steps of one pass over the training pairs."""
     num_steps: int
     """Optimizer steps of the run."""
     num_epochs: float
@@ -111,11 +121,13 @@ class BatchesForecast(BaseModel):
     source_fill: float
     """Share of the encoder's places that hold a token; the rest is padding."""
     target_fill: float
+    """The same of the decoder's places."""
     source_tokens: int
     """Tokens that the whole run reads."""
     target_tokens: int
     """Tokens that the whole run learns from."""
     largest: LargestForecast
+    """The one that decides about memory; it runs first."""
 
 
 class ModelForecast(BaseModel):
@@ -143,13 +155,19 @@ class MemoryForecast(BaseModel):
     """The parts below, the allocator's and CUDA's own share. An upper bound: compiled runs
     (`torch_compile`) were measured at half of it."""
     weights_bytes: int
+    """The weights, in 32 bits."""
     gradients_bytes: int
+    """Their gradients."""
     optimizer_bytes: int
+    """The optimizer's state."""
     activations_bytes: int
+    """What the largest micro-batch keeps for its backward pass."""
     working_bytes: int
+    """What single operations need beside that."""
     gpu_bytes: int | None
     """What one GPU has; null when no worker says and none was stated."""
     fits: bool | None
+    """Whether all of it is less than the GPU has; null when that is not known."""
     suggestions: tuple[str, ...]
     """Settings by which it would fit, each alone; empty when it fits, or when nothing helps."""
 
@@ -160,6 +178,7 @@ class DiskForecast(BaseModel):
     model_config = _CLOSED
 
     checkpoint_bytes: int
+    """One checkpoint."""
     model_bytes: int
     """The final model."""
     num_checkpoints: int

@@ -71,12 +71,15 @@ def _front_matter(told: Told) -> str:
 
 
 def _introduction(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
-    how = {"full": "All its weights were trained", "lora": "It was trained with LoRA and merged"}
+    how = {
+        "full": "All its weights were trained",
+        "lora": "It was trained with LoRA, and the additions are merged into its weights",
+        "qlora": "It was trained with QLoRA, and the additions are merged into its weights",
+    }
     kind = str(told.hyperparameters["finetuning_type"])
     yield (
-        f"A Flan-T5 that goes on with conversations, made from {escaped(told.base_model)} by"
-        f" flant5 {escaped(_flant5_version())}."
-        f" {how.get(kind, 'It was trained with QLoRA and merged')}."
+        f"A Flan-T5 that answers in conversations, made from {escaped(told.base_model)} by flant5"
+        f" {escaped(_flant5_version())}. {how[kind]}."
     )
     if history.best is not None:
         yield (

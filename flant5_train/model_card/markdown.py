@@ -4,18 +4,22 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@$])")
+_SPECIAL = re.compile(
+    r"[\\`*\[\]#!|~@$]"  # emphasis, code, links, images, cells, mentions, formulas
+    r"|(?<!\w)_|_(?!\w)"  # emphasis, but not inside a word
+    r"|:(?=//)|(?<=www)\."  # addresses, of which GitHub and the hub make links
+)
 
 
 def escaped(text: object) -> str:
-    """One line that shows as the text, whatever it holds.
+    """A part of a line, not its beginning, that shows as the text, whatever that holds.
 
     >>> escaped("<b>*x*|y")
     '&lt;b&gt;\\\\*x\\\\*\\\\|y'
     """
     line = " ".join(str(text).split())
     visible = "".join(each if each.isprintable() else "\ufffd" for each in line)
-    return html.escape(_SPECIAL.sub(r"\\\1", visible), quote=False)
+    return html.escape(_SPECIAL.sub(r"\\\g<0>", visible), quote=False)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ _NAMED_OTHERWISE = {
     "torch_compile": "compiles_blocks",
 }
 """Hyperparameters that the trainer's arguments keep under another name."""
-_OUTPUT = "output"
+_CONTENTS = ("output", "content")
+"""What the service calls the result of a job and the content of an uploaded file; the directory
+around it has the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +41,22 @@ class Told:
         return cls(
             base_model=_name_of(Path(name)) if is_directory else name,
             is_on_hub=not is_directory and name != DEMO_MODEL,
-            training_data=Path(arguments.data.data_path).name,
-            validation_data=None if validation is None else Path(validation).name,
+            training_data=_name_of(Path(arguments.data.data_path)),
+            validation_data=None if validation is None else _name_of(Path(validation)),
             seed=arguments.training.seed,
             hyperparameters=_hyperparameters(arguments),
             progress_file=arguments.training.record_directory / PROGRESS_FILE,
         )
 
 
-def _name_of(directory: Path) -> str:
-    """What a directory of a model is called, without where on this machine it lies: the result of
-    a run by the run.
+def _name_of(path: Path) -> str:
+    """What a model or a file is called, without where on this machine it lies.
 
     >>> _name_of(Path("/srv/models/flan-t5-xl")), _name_of(Path("/srv/jobs/ftjob-a/output"))
     ('flan-t5-xl', 'ftjob-a')
     """
-    directory = directory.resolve()
-    return (directory.parent if directory.name == _OUTPUT else directory).name
+    path = path.absolute()
+    return (path.parent if path.name in _CONTENTS else path).name
 
 
 def _hyperparameters(arguments: Arguments) -> dict[str, object]:
@@ -67,5 +69,6 @@ def _hyperparameters(arguments: Arguments) -> dict[str, object]:
         own = _NAMED_OTHERWISE.get(name, name)
         values: list[Any] = [getattr(group, own) for group in groups if hasattr(group, own)]
         if values and (has_adapter or name not in OF_LORA):
-            found[name] = values[0]
+            value = values[0]
+            found[name] = value.value if isinstance(value, Enum) else value
     return found

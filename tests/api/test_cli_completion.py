@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.cli_runs import environment, flant5
-from tests.api.scenes import make_job
+from tests.api.scenes import make_job, wait_until
 from worker.jobs.store import JobStore
 
 _COMPLETE = """
@@ -54,14 +54,22 @@ def offered(home: Path, *words: str, url: str = "http://127.0.0.1:1/v1") -> list
     return done.stdout.split()
 
 
+def wait_for_offer(home: Path, *words: str, url: str, wanted: list[str]) -> None:
+    """On a machine that is busy the server may miss the moment it is given."""
+    what = f"{wanted} for {words}"
+    wait_until(lambda: offered(home, *words, url=url) == wanted, what=what, timeout_seconds=60)
+
+
 def test_ids_come_from_the_server(home: Path, server_url: str, store: JobStore, data: Path) -> None:
     first, second = make_job(store), make_job(store)
-    assert offered(home, "watch", "ftjob-", url=server_url) == [second.id, first.id]
-    assert offered(home, "cancel", first.id[:12], url=server_url) == [first.id]
-    assert offered(home, "submit", "x.json", "--model", "fl", url=server_url) == ["flant5-demo"]
+    wait_for_offer(home, "watch", "ftjob-", url=server_url, wanted=[second.id, first.id])
+    wait_for_offer(home, "cancel", first.id[:12], url=server_url, wanted=[first.id])
+    wait_for_offer(
+        home, "submit", "x.json", "--model", "fl", url=server_url, wanted=["flant5-demo"]
+    )
     flant5("submit", data, url=server_url)
     file_id = store.list(after=None, limit=1).items[0].spec.training_file
-    assert offered(home, "submit", "file", url=server_url) == [file_id]
+    wait_for_offer(home, "submit", "file", url=server_url, wanted=[file_id])
     assert offered(home, "submit", "my", url=server_url) == [], "the shell offers local files then"
 
 

@@ -1,8 +1,12 @@
 """The curves of `flant5 watch`."""
 
 import math
+from itertools import pairwise
+
+import pytest
 
 from api.cli.braille import Canvas, Curve, draw
+from api.cli.loss_curve import LossCurve
 from api.cli.loss_plot import loss_plot
 from api.cli.watched_job import WatchedJob
 
@@ -54,7 +58,24 @@ def test_a_resumed_run_draws_over_the_steps_that_it_trains_again() -> None:
     job = WatchedJob.of(JOB)
     for step, loss in ((1, 5.0), (2, 4.0), (3, 3.0), (2, 4.5), (3, None), (4, 2.0)):
         job.take(event(step, loss))
-    assert job.loss == {1: 5.0, 2: 4.5, 4: 2.0}
+    assert job.loss.points == [(1, 5.0), (2, 4.5), (4, 2.0)]
     start = {"step": 2, "max_steps": 9, "num_pairs": 3, "num_processes": 1}
     job.take({"type": "message", "message": "Training goes on", "level": "info", "data": start})
-    assert job.loss == {1: 5.0, 2: 4.5}
+    assert job.loss.points == [(1, 5.0), (2, 4.5)]
+
+
+def test_a_long_run_stays_a_curve_of_few_points_everywhere_alike() -> None:
+    curve = LossCurve()
+    for step in range(1, 100_001):
+        curve.put(step, 1.0 / step)
+    assert curve.last is not None
+    assert curve.last[0] == 100_000
+    assert 2000 < len(curve.points) <= 4096
+    steps = [step for step, _ in curve.points]
+    gaps = {after - before for before, after in pairwise(steps[:-1])}
+    assert gaps == {32}
+    assert dict(curve.points)[31] == pytest.approx(sum(1 / step for step in range(1, 32)) / 31)
+    curve.cut(50_000)
+    assert curve.points[-1][0] == 49_983
+    curve.put(50_001, 7.0)
+    assert curve.points[-1] == (50_001, 7.0)

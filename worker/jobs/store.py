@@ -86,7 +86,11 @@ class JobStore:
         self.ended = EndedJobs(redis, self._scripts)
 
     def create(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> Job:
-        """The new job, or the one that an earlier call with this submission key made.
+        """The job that `submit` made, as it stands."""
+        return self.get(self.submit(spec, owner=owner, submission_key=submission_key))
+
+    def submit(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> str:
+        """The id of the new job, or of the one that an earlier call with this submission key made.
 
         Raises LimitReachedError when as many jobs of this owner wait as may.
         """
@@ -110,7 +114,7 @@ class JobStore:
                 f"{waiting[0]} jobs of yours are waiting, as many as may; send this one when one "
                 "of them has started or was cancelled"
             )
-        return self.get(job_id)
+        return str(job_id)
 
     def get(self, job_id: str) -> Job:
         with unavailable():

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from flant5_train.forecast.format import Forecast
 from tests.flant5_train.conftest import EXAMPLES
 from tests.flant5_train.forecast.scenes import question
 from tests.flant5_train.runs import some_examples
+from worker.keeper.cache_cleanup import remove_unused
 
 XL = "google/flan-t5-xl"
 GIB = 2**30
@@ -175,14 +178,17 @@ def test_a_cache_that_takes_nothing_costs_the_next_reading_only(
     assert "not kept" in capsys.readouterr().err
 
 
-def test_what_is_kept_looks_like_any_entry_of_the_cache(tmp_path: Path) -> None:
-    """The keeper goes by the age of the manifest, which each use makes young."""
-    asked = question(tmp_path, model=XL, max_steps=1)
+def test_what_was_found_out_goes_when_nobody_has_asked_for_long(tmp_path: Path) -> None:
+    asked, cache = question(tmp_path, model=XL, max_steps=1), tmp_path / "cache"
     forecast(asked)
-    (kept,) = (tmp_path / "cache").iterdir()
+    (kept,) = cache.iterdir()
     os.utime(kept / "manifest.json", (0, 0))
     forecast(asked)
-    assert (kept / "manifest.json").stat().st_mtime > 0
+    assert [*remove_unused(cache, seconds=3600)] == [None]
+    assert kept.is_dir(), "it was just used"
+    os.utime(kept / "manifest.json", (0, 0))
+    assert [*remove_unused(cache, seconds=3600)] == [None]
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize("batching", ["packed", "bucketed", "padded"])
@@ -239,3 +245,24 @@ def test_the_program_prints_a_forecast_or_why_there_is_none(
     assert main([missing.model_dump_json()]) == 2
     failure = Failure.model_validate_json(capsys.readouterr().out)
     assert failure.message.startswith("none.json: can't be read: ")
+
+
+def test_numpy_alone_is_needed(tmp_path: Path) -> None:
+    """As on the API image, which has neither a tokenizer nor what trains."""
+    missing = ("torch", "transformers", "tokenizers", "sentencepiece", "google.protobuf")
+    asked = question(tmp_path, model=XL, max_steps=3).model_dump_json()
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing!r}))\n"
+        "from flant5_train.forecast.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, asked], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = Forecast.model_validate_json(done.stdout)
+    assert told.data.counted == "estimated"
+    assert told.data.note is not None
+    assert "is not installed here" in told.data.note
+    assert told.batches is not None
+    assert told.batches.num_steps == 3

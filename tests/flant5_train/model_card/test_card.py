@@ -12,6 +12,7 @@ from flant5_train.arguments import parse_arguments
 from flant5_train.config import OF_LORA, Hyperparameters
 from flant5_train.model_card.card import card_text, write_card
 from flant5_train.model_card.history import History
+from flant5_train.model_card.markdown import escaped
 from flant5_train.model_card.told import Told
 from flant5_train.progress import (
     BestChosen,
@@ -91,6 +92,7 @@ def test_a_card_says_what_was_trained_on_what_and_how(tmp_path: Path) -> None:
         *("steps 4", "tokens trained on 12,345", "processes 2", "learning_rate 2e-05"),
         *("loss per token 0.9000", "tokens predicted, given those before 62.5%", "seed 42"),
     } <= rows
+    assert {"optim adamw_torch_fused", "lr_scheduler_type linear"} <= rows
     assert "Left out of train: 3 x empty answer." in html
     assert '<img src="loss.png"' in html
 
@@ -114,7 +116,7 @@ def test_the_front_matter_is_what_the_hub_reads(tmp_path: Path) -> None:
         text = card_text(told(tmp_path, model_name_or_path=name), history(tmp_path), SAVED)
         assert front_matter(text).base_model is None, "the hub would look for such a model"
         assert str(tmp_path) not in text, "where models lie is nobody's business"
-    assert "made from ftjob\\-a by" in card_text(
+    assert "made from ftjob-a by" in card_text(
         told(tmp_path, model_name_or_path=directory), history(tmp_path), SAVED
     )
 
@@ -130,6 +132,15 @@ def test_names_that_others_chose_stay_text(tmp_path: Path) -> None:
     assert html.count("<h1>") == 1
     quoted = "&lt;img src=x onerror=alert(1)&gt;|**[a](http:b.example)** `c` ![d](e) # f --- $g$ \\"
     assert f"<td>{quoted}</td>" in html
+    assert escaped("http://b.example www.b.example me@b.example _a_ b_c") == (
+        "http\\://b.example www\\.b.example me\\@b.example \\_a\\_ b_c"
+    ), "of which others would make links"
+
+
+def test_files_and_results_of_the_service_are_called_by_their_ids(tmp_path: Path) -> None:
+    stored = tmp_path / "files" / "file-a" / "content"
+    assert told(tmp_path, data_path=stored).training_data == "file-a"
+    assert told(tmp_path, validation_file=stored).validation_data == "file-a"
 
 
 def test_work_that_was_done_again_counts_once(tmp_path: Path) -> None:
