@@ -31,14 +31,10 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in EVERYWHERE.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
                 headers.setdefault("content-security-policy", _DATA if is_data else _PAGES)
                 if is_data:
                     headers["cache-control"] = "no-store"
-                else:
-                    # Without any referrer a browser hides where a form of ours is from (`Origin:
-                    # null`), and it looks like one of another site.
-                    headers["referrer-policy"] = "same-origin"
             await send(message)
 
         await self._app(scope, receive, send_guarded)

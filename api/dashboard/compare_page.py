@@ -25,8 +25,10 @@ _COLUMNS = {
     "learning_rate": "Learning rate",
     "grad_norm": "Gradient norm",
     "tokens_per_second": "Tokens per second",
-    "gpu_memory_bytes": "GPU memory (bytes)",
+    "gpu_memory_bytes": "GPU memory (GB)",
 }
+
+_UNITS = {"gpu_memory_bytes": 1e9}
 
 
 def compare_page(request: Request, desk: Desk) -> None:
@@ -104,7 +106,13 @@ class _Compare:
             self._fresh.stop()
         self._place.clear()
         lines = [
-            Line(job_id, names.get(job_id, "…"), self._column, COLORS[number])
+            Line(
+                job_id,
+                names.get(job_id, "…"),
+                self._column,
+                COLORS[number],
+                unit=_UNITS.get(self._column, 1.0),
+            )
             for number, job_id in enumerate(self._ids)
         ]
         with self._place:

@@ -27,6 +27,8 @@ class Line:
     color: str
     is_faint: bool = False
     has_marks: bool = False
+    unit: float = 1.0
+    """What one step of the axis is, in what the column counts."""
 
 
 class CurveChart:
@@ -43,8 +45,12 @@ class CurveChart:
     def changes(self, columns: Mapping[str, Column]) -> Changes:
         """What is new of the columns, which are by the ids of their lines. It counts as sent:
         the caller hands it to `show`. May be called in a thread."""
-        deltas = ((line.id, self._senders[line.id].delta(columns[line.id])) for line in self._lines)
-        return [[name, delta.kept, delta.points] for name, delta in deltas if delta is not None]
+        found: Changes = []
+        for line in self._lines:
+            if delta := self._senders[line.id].delta(columns[line.id]):
+                points = [(step, value / line.unit) for step, value in delta.points]
+                found.append([line.id, delta.kept, points])
+        return found
 
     def show(self, changes: Changes) -> None:
         """Send them to the browser."""
@@ -58,7 +64,13 @@ def _options(lines: Sequence[Line]) -> dict[str, Any]:
     grid_line = {"lineStyle": {"color": "rgba(128,140,155,0.18)"}}
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 14, "top": 34, "bottom": 8, "containLabel": True},
+        "grid": {
+            "left": 8,
+            "right": 30,
+            "top": 34 if len(lines) > 1 else 12,
+            "bottom": 8,
+            "containLabel": True,
+        },
         "legend": {
             "top": 0,
             "left": 0,
@@ -85,6 +97,9 @@ def _series(line: Line) -> dict[str, Any]:
         "showSymbol": line.has_marks,
         "symbolSize": 6,
         "color": line.color,
-        "lineStyle": {"width": 1 if line.is_faint else 2, "opacity": 0.4 if line.is_faint else 1},
+        "lineStyle": {
+            "width": 1 if line.is_faint else 1.6,
+            "opacity": 0.4 if line.is_faint else 0.9,
+        },
         "z": 2 if line.is_faint else 3,
     }

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Match, Mount
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from api.dashboard.sessions import COOKIE, Sessions
@@ -82,9 +82,17 @@ class _Door:
             return
         site = await self._loaded()
         visitor = Visitor(self._services, self._sessions, token)
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Without any referrer a browser hides where a form of ours is from (`Origin:
+                # null`), and it looks like one of another site.
+                MutableHeaders(scope=message)["referrer-policy"] = "same-origin"
+            await send(message)
+
         state: dict[str, Any] = scope.get("state", {}) | {"visitor": visitor}
         # A copy: what the pages' router writes down is no business of who counts the requests.
-        await site(dict(scope) | {"state": state}, receive, send)
+        await site(dict(scope) | {"state": state}, receive, send_named)
 
     def _refusal(self, scope: Scope, headers: Headers, token: str | None) -> ASGIApp | None:
         """The answer to a request that goes no further."""

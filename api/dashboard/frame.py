@@ -32,7 +32,7 @@ def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
             for address, name, icon in _PAGES:
                 with ui.link(target=address).classes("page" + (" here" if address == here else "")):
                     ui.icon(icon)
-                    ui.label(name)
+                    ui.label(name).classes("page-name")
         ui.space()
         _theme_button(request)
         if visitor.sessions.are_needed:

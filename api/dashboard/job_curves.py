@@ -17,7 +17,9 @@ _CHARTS = {
     "Learning rate": (Line("learning_rate", "learning rate", "learning_rate", COLORS[2]),),
     "Gradient norm": (Line("grad_norm", "gradient norm", "grad_norm", COLORS[3]),),
     "Tokens per second": (Line("tokens_per_second", "tokens/s", "tokens_per_second", COLORS[6]),),
-    "GPU memory (bytes)": (Line("gpu_memory_bytes", "GPU memory", "gpu_memory_bytes", COLORS[4]),),
+    "GPU memory (GB)": (
+        Line("gpu_memory_bytes", "GPU memory", "gpu_memory_bytes", COLORS[4], unit=1e9),
+    ),
     "Answers to validation questions": (
         Line(
             "eval_token_accuracy",

@@ -129,8 +129,9 @@ class _RowView:
                 self._bar = ui.linear_progress(value=0, show_value=False, size="6px")
                 self._bar.props("rounded")
                 self._progress = ui.label().classes("quiet one-line")
-            with ui.element("div").classes("job-loss"):
-                with ui.element("svg").props(f'viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true"'):
+            with ui.element("div").classes("job-loss") as self._loss_box:
+                shape = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none"'
+                with ui.element("svg").props(f'{shape} aria-hidden="true"'):
                     self._curve = ui.element("polyline").classes("sparkline")
                 self._loss = ui.label().classes("quiet one-line")
             self._actions = ActionButtons(visitor, look, are_small=True)
@@ -152,6 +153,7 @@ class _RowView:
         self._bar.set_value(row.share)
         self._progress.set_text(row.progress)
         self._loss.set_text(row.loss)
+        self._loss_box.classes(replace="job-loss" if row.curve else "job-loss bare")
         self._set(self._curve, "points", row.curve)
         self._actions.show(row)
 
