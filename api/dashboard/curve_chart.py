@@ -62,15 +62,10 @@ class CurveChart:
 def _options(lines: Sequence[Line]) -> dict[str, Any]:
     axis = {"type": "value", "scale": True, "axisLabel": {"hideOverlap": True, "color": "#7d8795"}}
     grid_line = {"lineStyle": {"color": "rgba(128,140,155,0.18)"}}
+    top = 34 if len(lines) > 1 else 12
     return {
         "animation": False,
-        "grid": {
-            "left": 8,
-            "right": 30,
-            "top": 34 if len(lines) > 1 else 12,
-            "bottom": 8,
-            "containLabel": True,
-        },
+        "grid": {"left": 8, "right": 30, "top": top, "bottom": 8, "containLabel": True},
         "legend": {
             "top": 0,
             "left": 0,
@@ -97,9 +92,6 @@ def _series(line: Line) -> dict[str, Any]:
         "showSymbol": line.has_marks,
         "symbolSize": 6,
         "color": line.color,
-        "lineStyle": {
-            "width": 1 if line.is_faint else 1.6,
-            "opacity": 0.4 if line.is_faint else 0.9,
-        },
+        "lineStyle": {"width": 1, "opacity": 0.4} if line.is_faint else {"width": 1.6},
         "z": 2 if line.is_faint else 3,
     }

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request
 
-TIMEOUT_MS = 25_000
+TIMEOUT_MS = 60_000
 """For a loaded machine."""
 WIDE = (1280, 800)
 PHONE = (390, 844)

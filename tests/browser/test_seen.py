@@ -2,15 +2,20 @@
 
 import re
 import tarfile
+import time
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from api.dashboard.live import SECONDS
 from tests.browser.person import Person, person
 from tests.browser.scenes import EVIL, Scene
 from tests.security.server import Server
+from tests.stack.service import wait_until
+from worker.jobs.connection import open_redis
 
 pytestmark = pytest.mark.browser
 
@@ -187,3 +192,27 @@ def test_two_browsers_see_the_same_at_once(browser: Browser, server: Server, sce
         second.page.get_by_role("button", name="Resume").click()
         second.page.locator(".question").get_by_role("button", name="Resume").click()
         expect(first.page.locator(".job")).to_contain_text("queued")
+
+
+def test_a_browser_that_is_closed_asks_for_nothing_more(
+    browser: Browser, server: Server, scene: Scene
+) -> None:
+    with open_redis(server.redis.url) as redis:
+
+        def num_lists() -> int:
+            """Pages of the list of jobs that were read so far."""
+            statistics = cast(dict[str, dict[str, int]], redis.info("commandstats"))
+            return statistics["cmdstat_zrevrangebyscore"]["calls"]
+
+        with person(browser, f"http://127.0.0.1:{server.port}") as viewer:
+            viewer.log_in(server.key)
+            expect(viewer.page.locator(".job").first).to_be_visible()
+            before = num_lists()
+            wait_until(lambda: num_lists() > before + 2)
+        last, since = num_lists(), time.monotonic()
+        began_at = since
+        while time.monotonic() < since + 3 * SECONDS:
+            assert time.monotonic() < began_at + 60, "the list is still read"
+            if (now := num_lists()) != last:
+                last, since = now, time.monotonic()
+            time.sleep(0.05)

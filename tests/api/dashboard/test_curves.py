@@ -86,7 +86,8 @@ def test_a_browser_that_is_sent_what_is_new_shows_what_one_that_comes_later_does
 ) -> None:
     dice = random.Random(7)
     values = [dice.random() if dice.random() > 0.1 else math.nan for _ in range(5000)]
-    sender, shown, num_rows, num_sent = PointSender(is_smooth=is_smooth), [], 0, 0
+    sender, num_rows, num_sent = PointSender(is_smooth=is_smooth), 0, 0
+    shown: list[tuple[float, float]] = []
     while num_rows < len(values):
         num_rows = min(len(values), num_rows + dice.randint(0, 90))
         column = Column(range(num_rows), values[:num_rows], generation=0)

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.dashboard.form_fields import Value
 from api.dashboard.new_job import FIELDS, filled_in
 from api.dashboard.sessions import SESSION_SECONDS, Sessions
 from api.keys import KeyRing, hash_of
@@ -89,7 +90,12 @@ def test_each_hyperparameter_has_a_field_with_its_default_range_and_help() -> No
 
 def test_what_is_filled_in_is_a_create_and_what_is_wrong_is_said() -> None:
     assert filled_in({"model": "flant5-demo"}) is None
-    values = {"model": "flant5-demo", "training_file": "a.json", "suffix": "x", "save_steps": 5}
+    values: dict[str, Value] = {
+        "model": "flant5-demo",
+        "training_file": "a.json",
+        "suffix": "x",
+        "save_steps": 5,
+    }
     request = filled_in(values)
     assert isinstance(request, CreateJob)
     assert request.method is not None
