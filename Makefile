@@ -40,7 +40,8 @@ test-browser: $(INSTALLED)  ## Run the tests of the dashboard in a headless Chro
 	$(BIN)/python -m pytest -m browser
 
 screenshots: $(INSTALLED)  ## Take pictures of the dashboard's pages into docs/screenshots
-	FLANT5_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser tests/browser/test_pictures.py
+	FLANT5_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser tests/browser/test_pictures.py \
+		tests/browser/test_very_many.py
 
 test-docker: $(INSTALLED)  ## Build the images and try the containers, on an engine of their own if need be
 	$(BIN)/python -m pytest -m docker

@@ -1,21 +1,16 @@
 """Every page in light, in dark and on a phone: nothing is wider than the screen, nothing goes
 wrong, and, when FLANT5_TEST_SCREENSHOTS names a folder, the pictures are put there."""
 
-import os
-from io import BytesIO
-from pathlib import Path
-
 import pytest
-from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from tests.browser.person import PHONE, WIDE, Person, person
-from tests.browser.scenes import Scene, add_many
+from tests.browser.person import PHONE, WIDE, person
+from tests.browser.pictures import picture
+from tests.browser.scenes import Scene
 from tests.security.server import Server
 
 pytestmark = pytest.mark.browser
 
-MAX_BYTES = 150_000
 LOOKS = {"light": (WIDE, False), "dark": (WIDE, True), "phone": (PHONE, False)}
 PAGES = {
     "jobs": "/",
@@ -52,41 +47,3 @@ def test_each_page_fits_its_screen(
             page.wait_for_function(READY[name])
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], name
             picture(page, f"{name}-{look}")
-
-
-def test_500_jobs_are_read_page_by_page(browser: Browser, server: Server, scene: Scene) -> None:
-    add_many(server, 500)
-    with person(browser, f"http://127.0.0.1:{server.port}") as viewer:
-        viewer.log_in(server.key)
-        seen: list[str] = []
-        for _ in range(3):
-            viewer.page.wait_for_function("document.querySelectorAll('.job').length == 25")
-            seen += viewer.page.locator(".job-name").all_text_contents()
-            go_on(viewer, seen[-1])
-        assert len(set(seen)) == 75
-        assert seen[0] == "many-499"
-        assert seen[74] == "many-425"
-        viewer.page.reload()
-        viewer.page.wait_for_function("document.querySelector('.job-name')?.text == 'many-424'")
-        picture(viewer.page, "jobs-500")
-
-
-def go_on(viewer: Person, last: str) -> None:
-    viewer.page.get_by_role("button", name="Older").click()
-    viewer.page.wait_for_function(
-        "(last) => [...document.querySelectorAll('.job-name')].every((each) => each.text != last)",
-        arg=last,
-    )
-
-
-def picture(page: Page, name: str) -> None:
-    folder = os.environ.get("FLANT5_TEST_SCREENSHOTS")
-    if folder:
-        # Charts are drawn a moment after their numbers are there.
-        page.wait_for_timeout(700)
-        path = Path(folder) / f"{name}.png"
-        taken = page.screenshot(full_page=name.startswith(("job-", "new-", "failed-")))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(BytesIO(taken)) as image:
-            image.convert("RGB").quantize(96).save(path, optimize=True)
-        assert path.stat().st_size < MAX_BYTES, path
