@@ -9,6 +9,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from api import errors, openapi
 from api.audit import Audit, AuditLog
+from api.dashboard.door import DashboardRoute
+from api.dashboard.sessions import Sessions
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
 from api.pace import BodyPace
@@ -80,9 +82,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
         BodyLimit, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
     )
     app.add_middleware(RateLimit, rates=settings.request_rates)
+    keys = None
     if settings.api_keys_file is not None:
         read_keys(settings.api_keys_file)
-        app.add_middleware(Gate, keys=KeyRing(settings.api_keys_file))
+        keys = KeyRing(settings.api_keys_file)
+        app.add_middleware(Gate, keys=keys)
     # Added after the gate, so that they are around it: refusals carry a request id too, and are in
     # the audit log. They are counted as well, and so are the answers to failures that the frame
     # gives.
@@ -107,6 +111,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         recovery,
     ):
         app.include_router(routes.router, prefix="/v1")
+    dashboard = DashboardRoute(services, Sessions(keys))
+    app.router.routes.append(dashboard)
+    app.state.dashboard = dashboard
     return app
 
 
@@ -116,7 +123,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = _MAX_THREADS
     await run_in_threadpool(services.files.remove_abandoned)
     try:
-        async with services.tail.running():
+        async with services.tail.running(), app.state.dashboard.door.running():
             yield
     finally:
         await run_in_threadpool(services.programs.close)

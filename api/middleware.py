@@ -104,7 +104,7 @@ class BodyLimit:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._max_form_bytes = (
-            (re.compile(r"/v1/files/?"), max_file_bytes + _MULTIPART_BYTES),
+            (re.compile(r"/v1/files/?|/upload"), max_file_bytes + _MULTIPART_BYTES),
             (re.compile(r"/v1/uploads/[^/]+/parts/?"), MAX_PART_BYTES + _MULTIPART_BYTES),
         )
 

@@ -41,19 +41,25 @@ class RequestChecks:
                 "found an API key in the query string, where every log on the way keeps it: revoke "
                 "it; expected `Authorization: Bearer <key>`"
             )
-        headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if origin is not None and _netloc(origin) != host:
-            return ForbiddenError(
-                f"found a request of a page of {origin!r}; expected one of this server, or of a "
-                "program, which sends no Origin"
-            )
-        if not self._has_keys and not _is_local(host):
-            return ForbiddenError(
-                f"found the host {host!r}; a server without API keys is reached by its address, or "
-                "by a name without a dot"
-            )
-        return None
+        message = lured(Headers(scope=scope), has_keys=self._has_keys)
+        return None if message is None else ForbiddenError(message)
+
+
+def lured(headers: Headers, *, has_keys: bool) -> str | None:
+    """Why a request is not its sender's own wish but that of a page of another site; None for all
+    others."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if origin is not None and _netloc(origin) != host:
+        return (
+            f"found a request of a page of {origin!r}; expected one of this server, or of a "
+            "program, which sends no Origin"
+        )
+    if not has_keys and not _is_local(host):
+        return (
+            f"found the host {host!r}; a server without API keys is reached by its address, or "
+            "by a name without a dot"
+        )
+    return None
 
 
 def _netloc(origin: str) -> str:

@@ -31,7 +31,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in EVERYWHERE.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
                 headers.setdefault("content-security-policy", _DATA if is_data else _PAGES)
                 if is_data:
                     headers["cache-control"] = "no-store"

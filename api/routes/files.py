@@ -9,13 +9,12 @@ from api.caller import Calling
 from api.downloads import Download
 from api.owned import own_file
 from api.parameters import MOST_ITEMS, After
+from api.reception import receive
 from api.schemas.files import FileDeleted, FileObject
 from api.schemas.pages import ListPage
 from api.services import Wired
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.files import NewFile, StoredFile
-
-_CHUNK_BYTES = 2**20
+from worker.jobs.files import StoredFile
 
 _OF_ONE_FILE = [Depends(own_file)]
 
@@ -39,15 +38,7 @@ def create_file(
     if expires_after is not None:
         message = "expires_after: not supported; a file stays until it is deleted"
         raise InvalidRequestError(message, param="expires_after")
-    new = NewFile.called(file.filename or "", purpose=purpose, owner=calling.owner)
-    with services.quota.reserved(file.size or 0, owner=calling.owner):
-        stored = services.files.write(
-            new,
-            chunks=iter(lambda: file.file.read(_CHUNK_BYTES), b""),
-            max_bytes=services.settings.max_file_bytes,
-        )
-    services.metrics.count_upload(stored.num_bytes)
-    return FileObject.of(stored)
+    return FileObject.of(receive(file, purpose=purpose, owner=calling.owner, services=services))
 
 
 @router.get("")
