@@ -27,7 +27,8 @@ def home(tmp_path: Path) -> Path:
     program.parent.mkdir()
     program.write_text(f"#!{sys.executable}\nfrom api.cli.main import app\napp()\n")
     program.chmod(0o755)
-    installed = run_in_bash(tmp_path, "flant5 --install-completion bash")
+    # The shell is told by the process that started it: a lone command would take bash's place.
+    installed = run_in_bash(tmp_path, "flant5 --install-completion; exit $?")
     assert "completion installed" in installed.stdout
     return tmp_path
 
