@@ -8,7 +8,7 @@ SETTLE ?= 60
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up secrets test test-stack test-docker chaos endurance bench api-docs lint check format lock clean
+.PHONY: help install demo up secrets test test-stack test-browser screenshots test-docker chaos endurance bench api-docs cli-docs lint check format lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -36,6 +36,13 @@ test: $(INSTALLED)  ## Run the tests
 test-stack: $(INSTALLED)  ## Run the slower tests: the whole service with the real trainer
 	$(BIN)/python -m pytest -m "stack and not chaos"
 
+test-browser: $(INSTALLED)  ## Run the tests of the dashboard in a headless Chromium, installed if need be
+	$(BIN)/python -m pytest -m browser
+
+screenshots: $(INSTALLED)  ## Take pictures of the dashboard's pages into docs/screenshots
+	FLANT5_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser tests/browser/test_pictures.py \
+		tests/browser/test_very_many.py
+
 test-docker: $(INSTALLED)  ## Build the images and try the containers, on an engine of their own if need be
 	$(BIN)/python -m pytest -m docker
 
@@ -51,6 +58,9 @@ bench: $(INSTALLED)  ## Measure our ways beside the usual ones; adds to docs/ben
 
 api-docs: $(INSTALLED)  ## Make every call of the REST API and write the answers into docs/api.md
 	$(BIN)/python -m examples.api_calls
+
+cli-docs: $(INSTALLED)  ## Run the commands of the command line and write what they print into docs/cli.md
+	$(BIN)/python -m examples.cli_tour
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

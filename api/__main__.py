@@ -1,6 +1,5 @@
 """`python -m api`: the API server."""
 
-import logging
 import signal
 import sys
 from socket import socket
@@ -10,9 +9,12 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.descriptors import allow_connections
+from api.http_protocol import http_protocol
 from api.keys import KeysFileError
 from api.services import Services
 from api.settings import ApiSettings
+from worker.jobs.process_log import configure_logging
 
 
 class _Server(uvicorn.Server):
@@ -29,19 +31,19 @@ class _Server(uvicorn.Server):
 
 
 def main() -> int:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
         settings = ApiSettings()
+        configure_logging(settings.log_format, process="api")
         app = create_app(settings)
     except (ValidationError, KeysFileError) as error:
         sys.stderr.write(f"flant5 api: {_reason(error)}\n")
         return 2
+    allow_connections(settings.max_stream_clients)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=http_protocol(slow_client_seconds=settings.slow_client_seconds),
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=settings.stop_grace_seconds,

@@ -7,11 +7,18 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from api import errors
+from api import errors, openapi
+from api.audit import Audit, AuditLog
+from api.dashboard.door import DashboardRoute
+from api.dashboard.sessions import Sessions
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
+from api.pace import BodyPace
+from api.rate_limit import RateLimit
+from api.request_checks import RequestChecks
 from api.request_meter import RequestMeter
 from api.routes import (
+    chat,
     files,
     health,
     history,
@@ -19,11 +26,13 @@ from api.routes import (
     metrics,
     models,
     outputs,
+    plans,
     recovery,
     reports,
     uploads,
 )
 from api.schemas.errors import ErrorResponse
+from api.security_headers import SecurityHeaders
 from api.services import Services
 from api.settings import ApiSettings
 
@@ -43,6 +52,7 @@ _TAGS = [
     {"name": "history", "description": "Events, log lines and checkpoints of a job; also live."},
     {"name": "outputs", "description": "The loss curve and the files of a job."},
     {"name": "models", "description": "Models to start from, and those that jobs made."},
+    {"name": "chat", "description": "Answers of models."},
     {"name": "recovery", "description": "Job records back from the disk."},
     {"name": "health", "description": "For whoever watches the process."},
 ]
@@ -60,25 +70,50 @@ def create_app(settings: ApiSettings) -> FastAPI:
         openapi_tags=_TAGS,
         lifespan=_lifespan,
         redoc_url=None,
+        # A redirect would go to whatever host the request names.
+        redirect_slashes=False,
         # `default` also keeps FastAPI from advertising its own shape of a 422.
         responses={"default": {"model": ErrorResponse, "description": "Any error."}},
     )
     app.state.services = services
     errors.install(app)
+    openapi.install(app)
     app.add_middleware(
         BodyLimit, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
     )
+    app.add_middleware(RateLimit, rates=settings.request_rates)
+    keys = None
     if settings.api_keys_file is not None:
         read_keys(settings.api_keys_file)
-        app.add_middleware(Gate, keys=KeyRing(settings.api_keys_file))
-    # Added after the gate, so that it is around it: refusals carry a request id too. They are
-    # counted as well, and so are the answers to failures that the frame gives.
+        keys = KeyRing(settings.api_keys_file)
+        app.add_middleware(Gate, keys=keys)
+    # Added after the gate, so that they are around it: refusals carry a request id too, and are in
+    # the audit log. They are counted as well, and so are the answers to failures that the frame
+    # gives.
+    app.add_middleware(RequestChecks, has_keys=settings.api_keys_file is not None)
+    app.add_middleware(BodyPace, patience_seconds=settings.slow_client_seconds)
+    app.add_middleware(Audit, log=AuditLog(services.home.audit))
     app.add_middleware(RequestFrame)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):
         app.include_router(routes.router)
-    for routes in (files, reports, uploads, jobs, history, outputs, models, recovery):
+    for routes in (
+        files,
+        reports,
+        uploads,
+        plans,
+        jobs,
+        history,
+        outputs,
+        models,
+        chat,
+        recovery,
+    ):
         app.include_router(routes.router, prefix="/v1")
+    dashboard = DashboardRoute(services, Sessions(keys))
+    app.router.routes.append(dashboard)
+    app.state.dashboard = dashboard
     return app
 
 
@@ -88,8 +123,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = _MAX_THREADS
     await run_in_threadpool(services.files.remove_abandoned)
     try:
-        async with services.tail.running():
+        async with services.tail.running(), app.state.dashboard.door.running():
             yield
     finally:
-        await run_in_threadpool(services.reports.close)
+        await run_in_threadpool(services.programs.close)
+        await services.chats.close()
         services.redis.close()

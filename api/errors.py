@@ -13,9 +13,19 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from api.allowed_methods import allowed_methods
+from api.chat.errors import (
+    ChatFailedError,
+    ChatTimeoutError,
+    ClientGoneError,
+    NoServerError,
+    ServerLostError,
+    TooLongError,
+)
 from api.schemas.errors import Error, ErrorResponse
 from api.validation import explain
 from worker.jobs.errors import (
+    ChatLimitError,
     InvalidRequestError,
     JobsError,
     LimitReachedError,
@@ -43,8 +53,16 @@ class BodyTooLargeError(HTTPException):
         super().__init__(413, f"the body is larger than {max_bytes} bytes, the limit of this path")
 
 
-class ClientGoneError(Exception):
-    """The client hung up before its request was begun; nobody hears this."""
+class RateLimitedError(HTTPException):
+    """The caller sends more than it may."""
+
+    def __init__(self, kind: str, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            429,
+            f"too many {kind} requests from this key or address; the next one may come in "
+            f"{retry_after_seconds} s",
+            headers={"retry-after": str(retry_after_seconds), "x-should-retry": "true"},
+        )
 
 
 class TooManyStreamsError(Exception):
@@ -74,6 +92,9 @@ class Kind:
     """Set where another try may succeed without any change; else the SDK is told not to try."""
 
 
+_MAX_MESSAGE = 1000
+_MAX_PARAM = 200
+
 _REQUEST = "invalid_request_error"
 _SERVER = "server_error"
 
@@ -82,18 +103,25 @@ INTERNAL = Kind(500, _SERVER, "internal_error")
 KINDS: dict[type[Exception], Kind] = {
     InvalidRequestError: Kind(400, _REQUEST, "invalid_value"),
     RequestValidationError: Kind(400, _REQUEST, "invalid_value"),
+    TooLongError: Kind(400, _REQUEST, "context_length_exceeded"),
     UnauthorizedError: Kind(401, "authentication_error", "invalid_api_key"),
     ForbiddenError: Kind(403, "permission_error", "insufficient_scope"),
     NotFoundError: Kind(404, _REQUEST, "not_found"),
     BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
-    ClientGoneError: Kind(499, _REQUEST, "client_gone"),
+    RateLimitedError: Kind(429, "rate_limit_error", "rate_limit"),
     LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
     StorageQuotaError: Kind(429, "insufficient_quota", "storage_quota"),
+    ChatLimitError: Kind(429, "rate_limit_error", "chat_limit", retry_after_seconds=5),
+    ClientGoneError: Kind(499, _REQUEST, "client_gone"),
+    ChatFailedError: Kind(500, _SERVER, "chat_failed"),
     StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
     TooManyStreamsError: Kind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
     TooManyReportsError: Kind(503, _SERVER, "too_many_reports", retry_after_seconds=5),
     StorageFailedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
     JobNotRestoredError: Kind(503, _SERVER, "job_not_restored", retry_after_seconds=5),
+    NoServerError: Kind(503, _SERVER, "no_serving_process", retry_after_seconds=5),
+    ServerLostError: Kind(503, _SERVER, "serving_process_lost", retry_after_seconds=1),
+    ChatTimeoutError: Kind(504, _SERVER, "chat_timeout"),
     StorageFullError: Kind(507, _SERVER, "storage_full"),
 }
 """The one table of HTTP codes; what is not in it is an HTTPException or our own bug."""
@@ -110,7 +138,8 @@ def answer(error: Exception, *, body_model: type[BaseModel] | None = None) -> JS
         headers |= error.headers
     if kind.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
-    body = ErrorResponse(error=Error(message=message, type=kind.type, param=param, code=kind.code))
+    shown = {"message": _cut(message, _MAX_MESSAGE), "param": param and _cut(param, _MAX_PARAM)}
+    body = ErrorResponse(error=Error(**shown, type=kind.type, code=kind.code))
     return JSONResponse(body.model_dump(), status_code=kind.status, headers=headers)
 
 
@@ -126,7 +155,29 @@ def _handle(request: Request, error: Exception) -> JSONResponse:
     body_field = getattr(request.scope.get("route"), "body_field", None)
     model = body_field.field_info.annotation if body_field else None
     is_model = isinstance(model, type) and issubclass(model, BaseModel)
-    return answer(error, body_model=model if is_model else None)
+    response = answer(error, body_model=model if is_model else None)
+    if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = allowed_methods(request.app, request.url.path)
+        response.headers["allow"] = ", ".join(methods) or response.headers["allow"]
+    return response
+
+
+def _unreadable(cause: BaseException | None) -> str | None:
+    """What is wrong with a body that the framework could not parse at all; it does not say."""
+    if isinstance(cause, UnicodeDecodeError):
+        return f"the body is not JSON: byte {cause.start} is no UTF-8; expected a JSON object"
+    if isinstance(cause, RecursionError):
+        return "the body is nested too deeply; expected a JSON object of a few levels"
+    if type(cause) is ValueError:
+        return f"the body can't be read: {cause}; expected a JSON object"
+    return None
+
+
+def _cut(text: str, max_characters: int) -> str:
+    """Messages repeat what was found, which may be as long as a request."""
+    if len(text) <= max_characters:
+        return text
+    return f"{text[:max_characters]}... ({len(text)} characters)"
 
 
 def _kind_of(error: Exception) -> Kind:
@@ -145,7 +196,7 @@ def _message_of(error: Exception, body_model: type[BaseModel] | None) -> tuple[s
     if isinstance(error, RequestValidationError):
         return explain(error, model=body_model)
     if isinstance(error, HTTPException):
-        return str(error.detail), None
+        return _unreadable(error.__cause__) or str(error.detail), None
     if _kind_of(error) is INTERNAL:
         return "the server failed on this request; its log has the details by x-request-id", None
     return str(error), None

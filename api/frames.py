@@ -31,7 +31,8 @@ class Frame:
     cursor: tuple[int, int]
     """Grows along the stream: what was sent already is told by it."""
     data: bytes
-    ends_job: bool
+    end: Status | None = None
+    """How the job ended, for the event that says so."""
 
 
 def frame_of(item: Event | LogLine) -> Frame:
@@ -41,7 +42,7 @@ def frame_of(item: Event | LogLine) -> Frame:
     return Frame(
         cursor=cursor_of(item.id),
         data=f"id: {shown.id}\ndata: {shown.model_dump_json(ensure_ascii=True)}\n\n".encode(),
-        ends_job=isinstance(item, Event) and _is_final(item),
+        end=_end(item) if isinstance(item, Event) else None,
     )
 
 
@@ -66,5 +67,6 @@ def end_frame(status: Status) -> bytes:
     return f'event: end\ndata: {{"status":"{status.value}"}}\n\n'.encode()
 
 
-def _is_final(event: Event) -> bool:
-    return event.data.get("status") in _FINAL
+def _end(event: Event) -> Status | None:
+    status = event.data.get("status")
+    return Status(status) if status in _FINAL else None

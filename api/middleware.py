@@ -1,9 +1,11 @@
 """What happens to every request before and after its route."""
 
+import asyncio
 import logging
 import re
 import secrets
 import time
+from contextlib import suppress
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.caller import ANYONE, refusal
 from api.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
 from api.keys import KeyRing
+from api.pace import SlowBodyError
+from worker.jobs.process_log import about
 from worker.jobs.upload import MAX_PART_BYTES
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
@@ -20,6 +24,8 @@ _GUARDED = ("/v1", "/metrics")
 _MULTIPART_BYTES = 2**16
 """Room for the form around an uploaded file."""
 _DISCARDED_BYTES = 2**26
+_DISCARDED_SECONDS = 5.0
+_MAX_SHOWN = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +42,14 @@ class RequestFrame:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        scope.setdefault("state", {}).update(arrived_at=time.time(), caller=ANYONE)
+        scope.setdefault("state", {}).update(
+            arrived_at=time.time(), caller=ANYONE, request_id=request_id
+        )
+        with about(request_id=request_id):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["state"]["request_id"]
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -49,13 +62,13 @@ class RequestFrame:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception as error:
-            _log.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            _log.exception("%s %s failed (%s)", scope["method"], _shown(scope), request_id)
             if status:
                 # The answer has begun; cutting the connection is all that tells the client.
                 raise
             await answer(error)(scope, receive, send_with_id)
         level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
-        _log.log(level, "%s %s %d (%s)", scope["method"], scope["path"], status, request_id)
+        _log.log(level, "%s %s %d (%s)", scope["method"], _shown(scope), status, request_id)
 
 
 class Gate:
@@ -91,7 +104,7 @@ class BodyLimit:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._max_form_bytes = (
-            (re.compile(r"/v1/files/?"), max_file_bytes + _MULTIPART_BYTES),
+            (re.compile(r"/v1/files/?|/upload"), max_file_bytes + _MULTIPART_BYTES),
             (re.compile(r"/v1/uploads/[^/]+/parts/?"), MAX_PART_BYTES + _MULTIPART_BYTES),
         )
 
@@ -127,10 +140,12 @@ async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: 
     """Answer without a look at the body, but take some of it first: a connection that is closed
     while the client still sends may lose the answer."""
     num_bytes, has_more = 0, True
-    while has_more and num_bytes < _DISCARDED_BYTES:
-        message = await receive()
-        num_bytes += len(message.get("body", b""))
-        has_more = message.get("more_body", False)
+    with suppress(TimeoutError, SlowBodyError):
+        async with asyncio.timeout(_DISCARDED_SECONDS):
+            while has_more and num_bytes < _DISCARDED_BYTES:
+                message = await receive()
+                num_bytes += len(message.get("body", b""))
+                has_more = message.get("more_body", False)
     await response(scope, receive, send)
 
 
@@ -138,3 +153,9 @@ def _request_id(scope: Scope) -> str:
     """The caller's, so that its log and ours can be read together, or a new one."""
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+
+def _shown(scope: Scope) -> str:
+    """The path in one line of the log, whatever was put into it."""
+    path: str = scope["path"][:_MAX_SHOWN]
+    return path if path.isprintable() else ascii(path)

@@ -6,14 +6,12 @@ HOME/files/<file-id>/report-<key>.json    goes with the file; the key stands for
 import hashlib
 import json
 import logging
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from api.errors import TooManyReportsError
+from api.program_desk import ProgramDesk
 from api.report_process import ReportPrograms, report_argv
 from api.schemas.reports import ReportQuery
 from flant5_train.config import DEMO_MODEL
@@ -25,12 +23,9 @@ from worker.jobs.models import ModelCatalog
 
 FORMAT = 1
 """Raised whenever the same question would be answered differently."""
-MAX_RUNNING = 2
-_MAX_WAITING = 8
-"""Requests that wait for a report; another one is told at once that it is being made. Each takes a
-thread of the server."""
+_REPORTED = (0, 1)
 _MAX_KEPT = 20
-"""Reports kept per file, and of those that can't be kept on disk, until they are asked for."""
+"""Reports kept per file."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,15 +40,10 @@ class _Order:
 class ReportDesk:
     """Where reports are asked for."""
 
-    def __init__(self, files: FileStore, models: ModelCatalog) -> None:
+    def __init__(self, files: FileStore, models: ModelCatalog, programs: ProgramDesk) -> None:
         self._files = files
         self._models = models
-        self._programs = ReportPrograms()
-        # Its threads live as long as the server: a program dies with the thread that started it.
-        self._pool = ThreadPoolExecutor(MAX_RUNNING, thread_name_prefix="report")
-        self._lock = threading.Lock()
-        self._orders: dict[Path, Future[FileReport]] = {}
-        self._may_wait = threading.BoundedSemaphore(_MAX_WAITING)
+        self._programs = programs
 
     def ask(self, file_id: str, query: ReportQuery, *, owner: str | None) -> FileReport | None:
         """The report, or None while it is being made. `owner` limits which model may be named, as
@@ -64,22 +54,11 @@ class ReportDesk:
         order = self._order(file_id, query, owner=owner)
         if report := _kept(order):
             return report
-        future = self._ordered(order)
-        if not future.done() and self._may_wait.acquire(blocking=False):
-            try:
-                wait([future], timeout=query.wait_seconds)
-            finally:
-                self._may_wait.release()
-        if not future.done():
-            return None
-        with self._lock:
-            self._orders.pop(order.kept_at, None)
-        return future.result()
-
-    def close(self) -> None:
-        """Ends what is being made."""
-        self._programs.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        return self._programs.ask(
+            order.kept_at,
+            lambda programs: _made(order, programs),
+            wait_seconds=query.wait_seconds,
+        )
 
     def _order(self, file_id: str, query: ReportQuery, *, owner: str | None) -> _Order:
         file = self._files.get(file_id)
@@ -96,29 +75,15 @@ class ReportDesk:
         except NotFoundError as error:
             raise InvalidRequestError(f"model: {error}", param="model") from error
 
-    def _ordered(self, order: _Order) -> Future[FileReport]:
-        with self._lock:
-            if found := self._orders.get(order.kept_at):
-                return found
-            if sum(not future.done() for future in self._orders.values()) >= MAX_RUNNING:
-                raise TooManyReportsError(
-                    f"{MAX_RUNNING} reports are being made, and no more at a time; ask again"
-                )
-            done = [path for path, future in self._orders.items() if future.done()]
-            for path in done[:-_MAX_KEPT]:
-                del self._orders[path]
-            future = self._pool.submit(self._make, order)
-            self._orders[order.kept_at] = future
-            return future
 
-    def _make(self, order: _Order) -> FileReport:
-        report = self._programs.run(order.argv)
-        # On our disk every uploaded file is called `content`; models have other names for callers.
-        report = report.model_copy(update={"file": order.file.filename})
-        # A vocabulary that is not here may be here next time.
-        if report.tokens.note is None or report.tokens.model == DEMO_MODEL:
-            _keep(report, order.kept_at)
-        return report
+def _made(order: _Order, programs: ReportPrograms) -> FileReport:
+    report = FileReport.model_validate_json(programs.run(order.argv, good_codes=_REPORTED).out)
+    # On our disk every uploaded file is called `content`; models have other names for callers.
+    report = report.model_copy(update={"file": order.file.filename})
+    # A vocabulary that is not here may be here next time.
+    if report.tokens.note is None or report.tokens.model == DEMO_MODEL:
+        _keep(report, order.kept_at)
+    return report
 
 
 def _kept(order: _Order) -> FileReport | None:

@@ -1,21 +1,31 @@
-"""The program that makes a report, in a process of its own: a bad file can't harm the server, and
-the server needs neither a tokenizer nor the time.
+"""The programs that make reports and plans, in processes of their own: a bad file can't harm the
+server, and the server needs neither a tokenizer nor the time.
 
     python -m flant5_train.file_report FILE --model=DIRECTORY ...
+    python -m flant5_train.forecast QUESTION
 """
 
 import subprocess
 import sys
 import threading
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from api.schemas.reports import ReportQuery
 from api.settings import child_environment
-from flant5_train.file_report.format import FileReport
+from flant5_train.forecast.format import Question
 
 _SECONDS = 1800.0
-_REPORTED = (0, 1)
 _NUM_TAIL_CHARACTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended, and what it printed."""
+
+    code: int
+    out: str
 
 
 class ReportFailedError(Exception):
@@ -32,6 +42,11 @@ def report_argv(path: Path, query: ReportQuery, *, model: str | None) -> list[st
     return [sys.executable, "-m", "flant5_train.file_report", *options, "--", str(path)]
 
 
+def plan_argv(question: Question) -> list[str]:
+    """The command; what callers wrote in the question was checked, and stays within JSON."""
+    return [sys.executable, "-m", "flant5_train.forecast", question.model_dump_json()]
+
+
 class ReportPrograms:
     """The programs that run now. They end with the thread that started them."""
 
@@ -40,8 +55,9 @@ class ReportPrograms:
         self._running: set[subprocess.Popen[str]] = set()
         self._is_closed = False
 
-    def run(self, argv: list[str]) -> FileReport:
-        """Raises ReportFailedError."""
+    def run(self, argv: list[str], *, good_codes: Collection[int]) -> Ended:
+        """How a program ended, with one of these exit codes and something printed. Raises
+        ReportFailedError."""
         with self._lock:
             if self._is_closed:
                 raise ReportFailedError("the server is stopping")
@@ -63,10 +79,10 @@ class ReportPrograms:
         finally:
             with self._lock:
                 self._running.discard(process)
-        if process.returncode not in _REPORTED or not out:
+        if process.returncode not in good_codes or not out:
             said = (out + err).strip()[-_NUM_TAIL_CHARACTERS:]
             raise ReportFailedError(f"exit code {process.returncode}: {said}")
-        return FileReport.model_validate_json(out)
+        return Ended(process.returncode, out)
 
     def close(self) -> None:
         """Ends them all."""

@@ -6,7 +6,9 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 from redis import Redis
 
+from api.chat.desk import ChatDesk
 from api.metrics import Metrics
+from api.program_desk import ProgramDesk
 from api.recorder import Recorder
 from api.report_desk import ReportDesk
 from api.settings import ApiSettings
@@ -22,6 +24,7 @@ from worker.jobs.store import JobStore
 from worker.jobs.submissions import Submissions
 from worker.jobs.uploads import UploadLimits, UploadStore
 from worker.jobs.waiting import WaitingRoom
+from worker.jobs.workers import WorkerRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,10 @@ class Services:
     quota: StorageQuota
     uploads: UploadStore
     models: ModelCatalog
+    chats: ChatDesk
+    programs: ProgramDesk
     reports: ReportDesk
+    workers: WorkerRegistry
     submissions: Submissions
     recovery: RecoveryDesk
     tail: Tail
@@ -50,6 +56,7 @@ class Services:
         """Connects to nothing yet."""
         redis = open_redis(settings.redis_url)
         store = JobStore(redis, settings.rules)
+        programs = ProgramDesk()
         tail = Tail(settings.redis_url)
         models = ModelCatalog(settings, store)
         files = FileStore(settings.home_directories, settings.data_root)
@@ -62,12 +69,15 @@ class Services:
             store=store,
             recorder=Recorder(store, settings.home_directories),
             waiting_room=WaitingRoom(redis, settings.rules),
-            history=JobHistory(redis),
+            history=JobHistory(redis, settings.home_directories),
             files=files,
             quota=StorageQuota(files, uploads, max_bytes=settings.max_stored_bytes_per_key),
             uploads=uploads,
             models=models,
-            reports=ReportDesk(files, models),
+            chats=ChatDesk(redis, settings),
+            programs=programs,
+            reports=ReportDesk(files, models, programs),
+            workers=WorkerRegistry(redis),
             submissions=Submissions(redis),
             recovery=RecoveryDesk(redis),
             tail=tail,

@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from api.rate_limit import RequestRates
 from worker.jobs.settings import SharedSettings
 
 _INHERITED = re.compile(
@@ -37,12 +38,35 @@ class ApiSettings(SharedSettings):
     removed."""
     max_body_bytes: int = Field(2**20, ge=1024)
     """Largest body of any other request."""
+    max_submits_per_minute: int = Field(0, ge=0)
+    """Jobs that one API key (without keys: one address) may submit in a minute; 0 means any
+    number."""
+    max_uploads_per_minute: int = Field(0, ge=0)
+    """The same for files, uploads and their parts."""
+    max_requests_per_minute: int = Field(0, ge=0)
+    """The same for all other requests."""
     max_stream_clients: int = Field(1000, ge=1)
     """Live streams held at a time; one more is told to come back later."""
+    max_waiting_chats: int = Field(32, ge=1)
+    """Questions to models that may wait for a serving process; one more is told to come back
+    later."""
+    chat_seconds: float = Field(600.0, gt=0)
+    """Time an answer of a model may take, waiting included."""
     heartbeat_seconds: float = Field(15.0, gt=0)
-    """Silence on a live stream after which a comment is sent, so that no proxy cuts it."""
+    """Longest silence on a live stream: then a comment is sent, so that no proxy cuts it."""
+    slow_client_seconds: float = Field(30.0, gt=0)
+    """Time a client gets for the headers of a request, for the body beyond a second for every 4 KiB
+    of it, and to take what is sent to it; then its connection is closed."""
     stop_grace_seconds: int = Field(5, ge=0)
     """Time that requests in progress get to end when the process is told to stop."""
+
+    @property
+    def request_rates(self) -> RequestRates:
+        return RequestRates(
+            submits=self.max_submits_per_minute,
+            uploads=self.max_uploads_per_minute,
+            others=self.max_requests_per_minute,
+        )
 
     @model_validator(mode="after")
     def _needs_keys_beyond_this_machine(self) -> Self:

@@ -1,6 +1,7 @@
 """One client's live stream: first the history from its cursor, then what happens, to the end."""
 
 import logging
+import random
 from collections.abc import AsyncIterator, Iterable
 
 from fastapi import Request
@@ -13,10 +14,11 @@ from api.services import Services
 from api.subscription import Signal, Subscription
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.events import Event, LogLine, Page
+from worker.jobs.life import Status
 
 MEDIA_TYPE = "text/event-stream"
 _PAGE = 500
-_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +36,10 @@ class Stream:
         self._topic = topic
         self._sent = after
         self._is_closed = False
+        self._end: Status | None = None
+        # Streams that fell silent together must not look at their histories together.
+        share = random.uniform(0.5, 1)  # noqa: S311 - no secret
+        self._silence_seconds = services.settings.heartbeat_seconds * share
 
     @classmethod
     def response(
@@ -51,7 +57,7 @@ class Stream:
             )
         stream = cls(services, job_id, topic=topic, after=after)
         stream._history_page(limit=1)
-        return StreamingResponse(stream._frames(), media_type=MEDIA_TYPE, headers=_HEADERS)
+        return StreamingResponse(stream._frames(), media_type=MEDIA_TYPE, headers=HEADERS)
 
     async def _frames(self) -> AsyncIterator[bytes]:
         yield RETRY
@@ -74,6 +80,9 @@ class Stream:
                 return
             async for data in self._live(subscription):
                 yield data
+            if self._end is not None:
+                yield end_frame(self._end)
+                return
 
     async def _history(self) -> AsyncIterator[bytes]:
         has_more = True
@@ -87,9 +96,7 @@ class Stream:
         """Until it is time to look at the history again: frames were missed, the job ended, or
         nothing came for so long that a look costs nothing."""
         while True:
-            items = await subscription.take(
-                timeout_seconds=self._services.settings.heartbeat_seconds
-            )
+            items = await subscription.take(timeout_seconds=self._silence_seconds)
             frames = [item for item in items if isinstance(item, Frame)]
             signals = [item for item in items if isinstance(item, Signal)]
             if data := self._unsent(frames):
@@ -97,6 +104,10 @@ class Stream:
             if not items:
                 yield HEARTBEAT
             self._is_closed = Signal.CLOSED in signals
+            if self._topic == "events" and frames and Signal.MISSED not in signals:
+                # Nothing is before a frame that this client was not sent: a crowd that follows one
+                # job need not ask the store about its end. (Log lines are in another stream.)
+                self._end = frames[-1].end
             if signals or not items:
                 return
 

@@ -53,12 +53,12 @@ def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
 def _recorded(spec: JobSpec, *, origin: Origin, services: Services) -> Job:
     key = _submission_key(spec, origin, services)
     while True:
-        made = services.store.create(spec, owner=origin.caller.owner, submission_key=key)
-        if job := services.recorder.record_new(made.id):
+        made = services.store.submit(spec, owner=origin.caller.owner, submission_key=key)
+        if job := services.recorder.record_new(made):
             return job
         # An earlier try gave its job up, because it could not be recorded. All tries that come
         # after it get to the same next job, because the next key follows from that one.
-        key = _digest("after", key, made.id)
+        key = _digest("after", key, made)
 
 
 def spec_of(request: CreateJob) -> JobSpec:

@@ -160,6 +160,6 @@ class Tail:
                 continue
             for reader in channel.readers:
                 reader.put(frame)
-            if frame.ends_job:
+            if frame.end is not None:
                 for client in channel.waiting_for_end:
                     client.put(Signal.ENDED)

@@ -1,7 +1,6 @@
 """Training and validation pairs as a torch data set over memory-mapped ids."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -16,10 +15,10 @@ from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.data_arguments import DataArguments
 from flant5_train.encoded_file import EncodedFile
 from flant5_train.encoder import Lengths, PairSpan, TextEncoder, encoder_for
-from flant5_train.place import DataError
 from flant5_train.progress import FileEncoding
 from flant5_train.report import DataReport, report_of
 from flant5_train.tokenizer import AnyTokenizer
+from flant5_train.validation_split import split_by_conversation
 
 
 class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
@@ -79,29 +78,6 @@ class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
         return PairLengths(answer_start - start + end, answer_end - answer_start + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Split:
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
-
-
-def split_by_conversation(encoded: EncodedFile, *, share: float, seed: int) -> _Split:
-    """Rows for training and for validation. The pairs of one conversation stay together, since the
-    later ones hold the earlier answers in their questions. Raises DataError when there are fewer
-    than two conversations with pairs."""
-    conversation_of = np.asarray(encoded.spans[:, 4])
-    conversations = np.unique(conversation_of)
-    if len(conversations) < 2:
-        raise DataError(
-            f"validation_split is {share}, but only {len(conversations)} conversation has pairs;"
-            " expected at least 2"
-        )
-    count = min(max(1, round(len(conversations) * share)), len(conversations) - 1)
-    held_back = np.random.default_rng(seed).permutation(conversations)[:count]
-    is_validation = np.isin(conversation_of, held_back)
-    return _Split(np.flatnonzero(~is_validation), np.flatnonzero(is_validation))
-
-
 class DataModule(TypedDict):
     """What the Trainer is given."""
 
@@ -139,7 +115,9 @@ def make_supervised_data_module(
     if data_args.validation_file:
         validation = SupervisedDataset(read(Path(data_args.validation_file)), encoder, lengths)
     elif data_args.validation_split > 0:
-        split = split_by_conversation(encoded, share=data_args.validation_split, seed=seed)
+        conversation_of = np.asarray(encoded.spans[:, 4])
+        share = data_args.validation_split
+        split = split_by_conversation(conversation_of, share=share, seed=seed)
         rows = split.train
         validation = SupervisedDataset(encoded, encoder, lengths, rows=split.validation)
     return DataModule(

@@ -4,7 +4,6 @@ Built in seconds, so that the whole service can be tried without a GPU and witho
 knows nothing yet: what it answers is what it is trained on.
 """
 
-import hashlib
 import io
 import os
 import shutil
@@ -22,22 +21,14 @@ from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from flant5_train.config import OnBadRecord
 from flant5_train.conversations import ConversationFile
+from flant5_train.demo_name import DEMO_SIZES, NUM_PIECES, demo_directory
 from flant5_train.disk import writing
 from flant5_train.lossless import SYMBOLS
 from flant5_train.prompt import write_script
 from flant5_train.tokenizer import SENTENCEPIECE_FILE, load_tokenizer
 
-NUM_PIECES = 4000
 _POLL_SECONDS = 0.1
 _MAX_CONVERSATIONS = 20_000
-_DEMO_SIZES = {
-    "d_model": 256,
-    "d_kv": 32,
-    "num_heads": 8,
-    "d_ff": 512,
-    "num_layers": 2,
-    "num_decoder_layers": 2,
-}
 _WITHOUT_SYMBOLS = str.maketrans(dict.fromkeys(SYMBOLS, " "))
 
 
@@ -47,9 +38,7 @@ def demo_model(data_path: Path, models_directory: Path, *, builds: bool) -> Path
     One process `builds` it unless it is there; the others wait (when that process fails, torchrun
     ends them too). transformers writes models on rank 0 only.
     """
-    with data_path.open("rb") as file:
-        key = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    target = models_directory / f"flant5-demo-{key}"
+    target = demo_directory(data_path, models_directory)
     if builds:
         _build_once(data_path, target)
     while not target.exists():
@@ -65,7 +54,7 @@ def _build_once(data_path: Path, target: Path) -> None:
             clear = partial(shutil.rmtree, draft, ignore_errors=True)
             clear()
             with writing("the demo model", target.parent, undo=clear):
-                build_model(draft, texts=_texts(data_path), sizes=_DEMO_SIZES)
+                build_model(draft, texts=_texts(data_path), sizes=DEMO_SIZES)
                 os.replace(draft, target)
 
 

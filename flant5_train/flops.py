@@ -69,6 +69,10 @@ class Work:
     def __add__(self, other: "Work") -> "Work":
         return Work(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
+    def times(self, number: int) -> "Work":
+        """The same again and again."""
+        return Work(*(number * each for each in astuple(self)))
+
 
 def training_flops(shape: ModelShape, work: Work) -> int:
     """Of one forward and one backward pass, recomputation not counted; a multiply-add is two.

@@ -7,10 +7,10 @@ rates. Neither torch nor numpy is imported here.
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from flant5_train.batches.plan_report import LargestBatch
 from flant5_train.config import Batching
 from flant5_train.flops import ModelShape
 from flant5_train.memory_rates import (
-    ADAMW_BYTES,
     AUTOCAST,
     BFLOAT16,
     FLOAT32,
@@ -23,6 +23,13 @@ from flant5_train.memory_rates import (
     RESERVE_BYTES,
     Rates,
 )
+from flant5_train.weight_shapes import (
+    layer_matrices,
+    low_rank_shapes,
+    num_numbers,
+    optimizer_state_bytes,
+    weight_shapes,
+)
 
 FinetuningType = Literal["full", "lora", "qlora"]
 
@@ -32,6 +39,7 @@ class MicroBatch:
     """The largest micro-batch of a run: places in its tensors, and its longest pair's lengths."""
 
     num_pairs: int
+    """Of a micro-batch as the settings have it: the mean where pairs are grouped by length."""
     source_places: int
     target_places: int
     longest_source: int
@@ -39,16 +47,16 @@ class MicroBatch:
     batching: Batching = "padded"
 
     @classmethod
-    def of(
-        cls, num_pairs: int, *, mean: tuple[int, int], longest: tuple[int, int], batching: Batching
-    ) -> Self:
-        """Lengths are (source, target). Padded batches may hold the longest pairs only; the others
-        hold as many tokens as `num_pairs` pairs of mean length, and never less than the longest."""
-        counted = longest if batching == "padded" else mean
-        sources, targets = (
-            max(num_pairs * each, most) for each, most in zip(counted, longest, strict=True)
+    def of(cls, largest: LargestBatch, *, num_pairs: int, batching: Batching) -> Self:
+        """From the largest one of a plan."""
+        return cls(
+            num_pairs,
+            largest.source_places,
+            largest.target_places,
+            largest.longest_source,
+            largest.longest_target,
+            batching,
         )
-        return cls(num_pairs, sources, targets, *longest, batching)
 
     def halved(self) -> Self:
         """Half the pairs; a batch that holds no more than its longest pair gets no smaller."""
@@ -115,26 +123,21 @@ def estimate_memory(setup: Setup) -> MemoryEstimate:
 
 
 def num_weights(shape: ModelShape) -> int:
-    """All weights; the relative position biases have 32 buckets."""
-    embeddings = 2 * shape.vocab_size * shape.d_model
-    norms = shape.d_model * (2 * shape.num_layers + 3 * shape.num_decoder_layers + 2)
-    matrices = sum(rows * columns for rows, columns in _matrices(shape))
-    return embeddings + norms + matrices + 2 * 32 * shape.num_heads
+    """All weights."""
+    return num_numbers(weight_shapes(shape))
 
 
 def num_trained(setup: Setup) -> int:
-    """Weights with a gradient: all, or the low-rank additions to every matrix of the layers."""
+    """Weights with a gradient."""
+    return num_numbers(trained_shapes(setup))
+
+
+def trained_shapes(setup: Setup) -> list[tuple[int, ...]]:
+    """Of the weights with a gradient: all, or the low-rank additions to every matrix of the
+    layers."""
     if setup.finetuning_type == "full":
-        return num_weights(setup.shape)
-    return setup.lora_rank * sum(rows + columns for rows, columns in _matrices(setup.shape))
-
-
-def _matrices(shape: ModelShape) -> list[tuple[int, int]]:
-    """Rows and columns of the weight matrices of all layers."""
-    projections = [(shape.d_model, shape.attention_width)] * 4
-    feed_forward = [(shape.d_model, shape.d_ff)] * 3
-    encoder = (projections + feed_forward) * shape.num_layers
-    return encoder + (2 * projections + feed_forward) * shape.num_decoder_layers
+        return weight_shapes(setup.shape)
+    return [*low_rank_shapes(setup.shape, rank=setup.lora_rank)]
 
 
 def _weight_bytes(setup: Setup) -> int:
@@ -142,21 +145,13 @@ def _weight_bytes(setup: Setup) -> int:
     if setup.finetuning_type == "full":
         return own
     if setup.finetuning_type == "qlora":
-        own -= int(
-            (4 - FOUR_BIT_BYTES) * sum(rows * columns for rows, columns in _matrices(setup.shape))
-        )
+        own -= int((4 - FOUR_BIT_BYTES) * num_numbers(layer_matrices(setup.shape)))
     return own + 4 * num_trained(setup)
 
 
 def _optimizer_bytes(setup: Setup) -> int:
-    if setup.optim != "adafactor":
-        copies = OPTIMIZER_COPY_BYTES if setup.optim == "adamw_torch" else 0
-        return (ADAMW_BYTES + copies) * num_trained(setup)
-    shape = setup.shape
-    sides = sum(rows + columns for rows, columns in _matrices(shape))
-    if setup.finetuning_type == "full":
-        return 4 * (sides + 2 * (shape.vocab_size + shape.d_model))
-    return 4 * (sides + 2 * setup.lora_rank * len(_matrices(shape)))
+    copies = OPTIMIZER_COPY_BYTES if setup.optim == "adamw_torch" else 0
+    return optimizer_state_bytes(trained_shapes(setup), setup.optim) + copies * num_trained(setup)
 
 
 def _activation_bytes(setup: Setup) -> int:
@@ -190,7 +185,7 @@ def _working_bytes(setup: Setup) -> int:
         copies = setup.rates.weight_bytes * num_weights(shape) if setup.bf16 else 0
         return copies + (4 * num_trained(setup) if setup.num_gpus > 1 else 0)
     embeddings = 2 * shape.vocab_size * shape.d_model
-    matrices = _matrices(shape)[shape.num_layers * 7 :]
-    block = sum(rows * columns for rows, columns in matrices) // max(1, shape.num_decoder_layers)
+    matrices = layer_matrices(shape)[shape.num_layers * 7 :]
+    block = num_numbers(matrices) // max(1, shape.num_decoder_layers)
     # Gathered weights and their gradients, which are summed up in float32.
     return (embeddings + GATHERED_BLOCKS * block) * (2 * setup.rates.weight_bytes + 4)

@@ -67,8 +67,8 @@ BFLOAT16 = Rates(
 LOSS_CHUNK_TOKENS = 2048
 LOSS_BYTES_PER_LOGIT = 14
 """A chunk's logits in bfloat16 and float32, and what their slope is made from."""
-ADAMW_BYTES, OPTIMIZER_COPY_BYTES = 8, 4
-"""Per weight: AdamW's two moments; what AdamW of plain operations makes while it steps."""
+OPTIMIZER_COPY_BYTES = 4
+"""Per weight: what AdamW of plain operations makes while it steps."""
 FOUR_BIT_BYTES = 0.53
 """Per weight, with the scales of its blocks."""
 GATHERED_BLOCKS = 3

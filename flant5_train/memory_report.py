@@ -5,19 +5,19 @@ from typing import Any
 from transformers.training_args import OptimizerNames
 
 from flant5_train.arguments import Arguments
+from flant5_train.batches.run_plan import RunPlan
 from flant5_train.flops import ModelShape
 from flant5_train.memory import MicroBatch, Setup
 from flant5_train.memory_plan import plan_memory
 from flant5_train.progress import MemoryPlanned
-from flant5_train.report import DataReport
 
 
 def memory_planned(
-    arguments: Arguments, *, config: Any, data: DataReport, gpu_bytes: int
+    arguments: Arguments, *, config: Any, batches: RunPlan, gpu_bytes: int
 ) -> MemoryPlanned:
     """Whether the run fits into GPUs with `gpu_bytes` each, by the estimate. `config` is the
-    model's, `data` of the training pairs."""
-    plan = plan_memory(setup_of(arguments, config=config, data=data), gpu_bytes=gpu_bytes)
+    model's."""
+    plan = plan_memory(setup_of(arguments, config=config, batches=batches), gpu_bytes=gpu_bytes)
     estimate = plan.estimate
     return MemoryPlanned(
         fits=plan.fits,
@@ -33,18 +33,12 @@ def memory_planned(
     )
 
 
-def setup_of(arguments: Arguments, *, config: Any, data: DataReport) -> Setup:
+def setup_of(arguments: Arguments, *, config: Any, batches: RunPlan) -> Setup:
     """What decides over the memory of this run."""
     training = arguments.training
-    limits = (
-        arguments.data.max_source_length or training.model_max_length,
-        arguments.data.max_target_length or training.model_max_length,
-    )
-    longest = (data.source_lengths.max, data.target_lengths.max)
     batch = MicroBatch.of(
-        training.per_device_train_batch_size,
-        mean=(data.source_tokens // data.pairs, data.target_tokens // data.pairs),
-        longest=(min(limits[0], longest[0]), min(limits[1], longest[1])),
+        batches.largest,
+        num_pairs=training.per_device_train_batch_size,
         batching=training.batching,
     )
     return Setup(

@@ -14,9 +14,7 @@ from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.model_files import bad_model, holds_adapter, refuse_directory_without_model
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
-
-ROW_MULTIPLE = 64
-"""Embedding rows are padded to a multiple of this, which matrix units are fast at."""
+from flant5_train.weight_shapes import embedding_rows
 
 
 def load_model(
@@ -35,12 +33,14 @@ def load_model(
     if holds_adapter(name_or_path):
         return _load_adapted(Path(name_or_path), tokenizer)
     try:
-        config = AutoConfig.from_pretrained(name_or_path)
+        config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
         _refuse_other_architectures(config, name_or_path)
         num_old_tokens = num_known_tokens(name_or_path)
         loaded: Any = FlanT5.from_pretrained(
             name_or_path,
             dtype=torch.float32,
+            use_safetensors=True,  # of hub models too
+            trust_remote_code=False,
             quantization_config=quantization,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
@@ -59,7 +59,7 @@ def load_model(
 
 
 def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
-    own: Any = AutoTokenizer.from_pretrained(directory)
+    own: Any = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     model = merged_model(directory, load_base=lambda base: load_model(base, own))
     if len(own) != len(tokenizer):
         resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=len(own))
@@ -68,7 +68,7 @@ def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
 
 def num_known_tokens(name_or_path: str | Path) -> int:
     """Tokens that a model was trained with; it may have more rows."""
-    return len(AutoTokenizer.from_pretrained(name_or_path))
+    return len(AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False))
 
 
 def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) -> None:
@@ -129,7 +129,7 @@ def resize_embeddings(
         model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
     input_rows = model.get_input_embeddings().weight.detach().clone()
     output_rows = model.get_output_embeddings().weight.detach().clone()
-    num_rows = -(-max(num_tokens, num_old_tokens) // ROW_MULTIPLE) * ROW_MULTIPLE
+    num_rows = embedding_rows(max(num_tokens, num_old_tokens))
     model.resize_token_embeddings(num_rows, mean_resizing=False)
     with torch.no_grad():
         for layer, rows in (

@@ -9,12 +9,8 @@ ADAPTER_RECORD = "flant5_adapter.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PEFT_CONFIG = "adapter_config.json"
 _CONFIG = "config.json"
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_PICKLES = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _MAX_SHOWN = 5
 
 
@@ -39,10 +35,7 @@ def refuse_directory_without_model(name_or_path: str | Path) -> None:
         )
     weights = (ADAPTER_WEIGHTS,) if holds_adapter(path) else _WEIGHTS
     if not any((path / name).is_file() for name in weights):
-        expected = " or ".join(weights[::2])
-        raise bad_model(
-            name_or_path, f"found no weights in it, but {_content(path)}; expected {expected}"
-        )
+        raise bad_model(name_or_path, f"{_instead_of_weights(path)}; expected {weights[0]}")
     for file in path.iterdir():
         if not os.access(file, os.R_OK):
             # The loader of safetensors calls it "no such file".
@@ -62,6 +55,18 @@ def bad_model(name_or_path: str | Path, found: str) -> TrainingError:
     """The error for a model that can't be used."""
     return TrainingError(
         FailureCode.BAD_MODEL, f"model '{name_or_path}' can't be loaded: {found}", param="model"
+    )
+
+
+def _instead_of_weights(directory: Path) -> str:
+    """What is there. Of weights only safetensors are taken: a pickle is a program, which whoever
+    loads it runs."""
+    pickles = sorted(path.name for pattern in _PICKLES for path in directory.glob(pattern))
+    if not pickles:
+        return f"found no weights in it, but {_content(directory)}"
+    return (
+        f"found its weights in {pickles[0]}, a format that can run code when it is loaded (save "
+        "the model anew with save_pretrained, where you trust it)"
     )
 
 

@@ -20,6 +20,9 @@ SYSTEM = (
     " helpful, detailed, and polite answers to the human's questions."
 )
 
+ANSWER_END = "\n"
+"""What ends an answer's turn; an answer as its reader sees it is without it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -67,7 +70,7 @@ def write_script(conversation: Conversation) -> Script:
         if turn.role is Role.GPT:
             reason = _why_untrained(turn)
             left_out.update([reason] if reason else [])
-            segments.append(Segment(f"{turn.text}\n", is_answer=not reason))
+            segments.append(Segment(f"{turn.text}{ANSWER_END}", is_answer=not reason))
         elif index + 1 < len(turns):
             segments.append(Segment(f"### Human: {turn.text}\n### Assistant: "))
         else:

@@ -24,10 +24,13 @@ from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.guards.nothing_to_evaluate import refuse_without_validation
 from flant5_train.memory_report import memory_planned
+from flant5_train.model_card.card import write_card
+from flant5_train.model_card.history import History
+from flant5_train.model_card.told import Told
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
 from flant5_train.progress import DataRead, ModelSaved, PhaseChange, Record, Stopped
-from flant5_train.progress_log import ProgressLog
+from flant5_train.progress_log import PROGRESS_FILE, ProgressLog
 from flant5_train.refusals import refuse_unusable
 from flant5_train.run_callbacks import callbacks_of
 from flant5_train.selection.choice import Selection
@@ -62,12 +65,12 @@ class _RunFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        with self._writing("progress.jsonl"):
-            self._log = ProgressLog(directory / "progress.jsonl")
+        with self._writing(PROGRESS_FILE):
+            self._log = ProgressLog(directory / PROGRESS_FILE)
         self._event_files = EventFiles(directory / "tensorboard")
 
     def __call__(self, record: Record, /) -> None:
-        with self._writing("progress.jsonl"):
+        with self._writing(PROGRESS_FILE):
             self._log.append(record)
         with self._writing("the curves for TensorBoard"):
             self._event_files.append(record)
@@ -85,9 +88,10 @@ class _RunFiles:
 def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
     try:
         report(PhaseChange(phase="preprocessing"))
+        told = Told.of(arguments)
         arguments = _with_demo_model(arguments)
         trainer = _build_trainer(arguments, report, stop)
-        _train_and_export(trainer, report)
+        _train_and_export(trainer, told, report)
     except StopRequested:
         report(Stopped(step=0, path=None))
 
@@ -135,8 +139,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     model, trainer_class = load_for_training(arguments, tokenizer)
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(training.device).total_memory
-        pairs = data["train_dataset"].report()
-        report(memory_planned(arguments, config=model.config, data=pairs, gpu_bytes=memory))
+        plan = batches.plan
+        report(memory_planned(arguments, config=model.config, batches=plan, gpu_bytes=memory))
     assert model.generation_config is not None, "a T5 generates text"
     model.generation_config.max_length = None
     model.generation_config.max_new_tokens = (
@@ -182,7 +186,7 @@ def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArgume
     return training
 
 
-def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
+def _train_and_export(trainer: ConversationTrainer, told: Told, report: Report) -> None:
     assert trainer.args.output_dir is not None
     output_dir = Path(trainer.args.output_dir)
     checkpoint = newest_complete_checkpoint(output_dir)
@@ -199,14 +203,15 @@ def _train_and_export(trainer: ConversationTrainer, report: Report) -> None:
     with writing("the final model", output_dir, undo=partial(_remove_weights, output_dir)):
         trainer.save_model()
         trainer.save_state()
-    report(
-        ModelSaved(
+        saved = ModelSaved(
             path=str(output_dir),
             step=step,
             train_loss=trainer.mean_loss(),
             tokens_seen=int(trainer.state.num_input_tokens_seen),
         )
-    )
+        if rank() == 0:
+            write_card(output_dir, told, History.read(told.progress_file), saved)
+    report(saved)
 
 
 def _remove_weights(output_dir: Path) -> None:

@@ -1,6 +1,7 @@
 """Fixtures that more than one test folder uses: a real Valkey server, empty for each test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -9,6 +10,7 @@ from redis import Redis
 from api.cli.embedded_redis import EmbeddedRedis
 from worker.jobs.connection import open_redis
 from worker.jobs.history import JobHistory
+from worker.jobs.home import Home
 from worker.jobs.store import JobStore
 
 
@@ -37,5 +39,5 @@ def store(redis: Redis) -> JobStore:
 
 
 @pytest.fixture
-def history(redis: Redis) -> JobHistory:
-    return JobHistory(redis)
+def history(redis: Redis, tmp_path: Path) -> JobHistory:
+    return JobHistory(redis, Home(tmp_path / "home"))

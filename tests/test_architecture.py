@@ -15,6 +15,8 @@ LIGHT = {
     "flant5_train.failure",
     "flant5_train.diagnosis",
     "flant5_train.file_report.format",
+    "flant5_train.serving.messages",
+    "flant5_train.forecast.format",
 }
 """What of the trainer the service may import; none of it imports torch."""
 
@@ -68,6 +70,7 @@ def test_the_api_knows_of_the_worker_only_the_contract() -> None:
         "worker.app",
         "flant5_train.check",
         "flant5_train.file_report.__main__",
+        "flant5_train.forecast.__main__",
     ],
 )
 def test_the_service_starts_without_torch(module: str) -> None:

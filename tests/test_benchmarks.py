@@ -5,15 +5,22 @@ import os
 from itertools import islice
 from pathlib import Path
 
+import httpx
 import pytest
 
+from benchmarks import service
 from benchmarks.fastchat import preprocess, slow_tokenizer
+from benchmarks.latency import Request, measure_latencies, percentile
+from benchmarks.live_service import BenchmarkError, live_service
 from benchmarks.memory import memory_of_tree, private_memory
 from benchmarks.row import Row
+from benchmarks.stream_clients import Crowd, SequenceError, StreamClient
 from benchmarks.table import heading, table
 from benchmarks.talks import talks, write_array
+from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
 from flant5_train import preprocessing
 from flant5_train.conversations import ConversationFile
+from flant5_train.progress import StepTrained
 from flant5_train.tokenizer import load_tokenizer
 from tests.flant5_train.conftest import T5_VOCABULARY
 
@@ -77,3 +84,100 @@ def test_memory_counts_what_a_process_takes() -> None:
     assert len(ballast) == 64 << 20
     for one, other in zip(before, after, strict=True):
         assert other - one > 60 << 20
+
+
+def run_directory(path: Path, *, first: float, seconds: list[float]) -> Path:
+    """A run that began at 1000 and told its first step after `first` seconds."""
+    path.mkdir()
+    at = 1000 + first
+    records = []
+    for step, pause in enumerate([0.0, *seconds], start=1):
+        at += pause
+        records.append(
+            StepTrained(
+                at=at,
+                step=step,
+                max_steps=99,
+                epoch=1,
+                loss=2.5,
+                learning_rate=0.1,
+                tokens_seen=1,
+                tokens_per_second=1,
+                eta_seconds=1,
+            )
+        )
+    lines = "".join(f"{record.model_dump_json()}\n" for record in records)
+    (path / "progress.jsonl").write_text(lines, encoding="utf-8")
+    return path
+
+
+def test_runs_are_compared_step_by_step_and_a_pause_of_the_machine_does_not_count(
+    tmp_path: Path,
+) -> None:
+    seconds = [0.1 + step / 100 for step in range(30)]
+    paused = [2 * each for each in seconds]
+    paused[25] += 1000
+    fast, slow = (
+        TrainingRun.read(run_directory(tmp_path / name, first=first, seconds=each), began_at=1000)
+        for name, first, each in (("fast", 5, seconds), ("slow", 7, paused))
+    )
+    assert speed_ratio([fast, fast], [slow, slow]) == pytest.approx(2)
+    assert steps_per_second([slow]) == pytest.approx(10 / sum(paused[10:20]))
+    training, first_step, loss = service.rows([fast], [slow])
+    assert training.ratio == pytest.approx(2)
+    assert first_step.ratio == pytest.approx(-2)
+    assert loss.ratio == 0
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    values = [float(number) for number in range(200, 0, -1)]
+    assert percentile(values, 99) == 198
+    assert percentile(values, 50) == 100
+    assert percentile([7.0], 99) == 7
+
+
+def test_requests_take_turns_and_a_refused_one_is_no_measurement() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(404 if request.url.path == "/gone" else 200)
+
+    transport = httpx.MockTransport(answer)
+    with httpx.Client(base_url="http://api", transport=transport) as client:
+        requests: dict[str, Request] = {
+            "one": lambda client: client.get("/one"),
+            "two": lambda client: client.get("/two"),
+        }
+        found = measure_latencies(client, requests, num_rounds=5)
+        assert asked[-4:] == ["/one", "/two", "/one", "/two"]
+        assert all(0 < each.median <= each.p99 for each in found.values())
+        with pytest.raises(httpx.HTTPStatusError):
+            measure_latencies(client, {"x": lambda client: client.get("/gone")}, num_rounds=1)
+
+
+def test_clients_of_streams_count_what_they_get_and_tell_a_gap() -> None:
+    def crowd_after(*seqs: int) -> Crowd:
+        crowd = Crowd("http://127.0.0.1:1", "key", num_clients=1)
+        client = StreamClient("ftjob-1", crowd)
+        for seq in seqs:
+            client.take(
+                f'id: ft-event-{5000 + seq}-0\ndata: {{"a": 1, "seq":{seq}}}'.encode(), 5.002, 6
+            )
+        return crowd
+
+    assert crowd_after(1, 2, 3, 4).delays_ms == pytest.approx([997, 996])
+    for wrong in ((1, 3), (1, 1), (2,)):
+        with pytest.raises(SequenceError):
+            crowd_after(*wrong)
+
+
+def test_a_service_that_does_not_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLANT5_HOST", "0.0.0.0")  # without API keys
+    with (
+        pytest.raises(BenchmarkError, match=r"the service ended: .* no API keys are configured"),
+        live_service(tmp_path / "home"),
+    ):
+        raise AssertionError("it started")

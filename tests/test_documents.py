@@ -12,6 +12,7 @@ from api.cli.main import app
 from api.cli.settings import ClientSettings, KeysSettings, UpSettings
 from api.settings import ApiSettings
 from flant5_train.progress import parse_record
+from worker.serving.settings import ServeSettings
 from worker.settings import WorkerSettings
 from worker.webhooks.settings import WebhookSettings
 
@@ -29,7 +30,7 @@ def test_each_record_in_the_progress_format_is_one() -> None:
 
 def test_each_setting_is_in_the_example_environment() -> None:
     listed = set(example_environment())
-    service = (ApiSettings, WorkerSettings, WebhookSettings)
+    service = (ApiSettings, WorkerSettings, ServeSettings, WebhookSettings)
     groups = (*service, ClientSettings, UpSettings, KeysSettings)
     known = {f"FLANT5_{name.upper()}" for group in groups for name in group.model_fields}
     assert {name for name in listed if name not in compose_variables()} == known
@@ -47,6 +48,7 @@ def test_each_setting_of_a_process_reaches_its_container() -> None:
     # Its own among all: the host name of a container is.
     assert missing(WorkerSettings, services["worker"], services["keeper"]) == {"WORKER_NAME"}
     assert missing(ApiSettings, services["api"]) == set()
+    assert missing(ServeSettings, services["serve"]) == {"SERVE_NAME"}
     assert missing(WebhookSettings, services["webhooks"]) == set()
 
 
@@ -86,3 +88,10 @@ def test_each_command_in_the_documents_is_one() -> None:
         named = set(re.findall(r"(?:`|^    )flant5 ([a-z]+)", text, re.MULTILINE))
         named |= set(re.findall(r"exec api flant5 ([a-z]+)", text))
         assert named <= known, file
+
+
+def test_each_command_is_in_the_document_of_the_command_line() -> None:
+    text = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    known = {str(command.name) for command in app.registered_commands}
+    known |= {str(group.name) for group in app.registered_groups}
+    assert [name for name in sorted(known) if f"flant5 {name}" not in text] == []

@@ -1,6 +1,5 @@
 """`python -m worker`: runs jobs until it is told to stop (SIGTERM), one at a time."""
 
-import logging
 import os
 import sys
 import warnings
@@ -9,6 +8,7 @@ from celery.platforms import SecurityWarning
 
 from worker.app import run_worker
 from worker.context import open_context
+from worker.jobs.process_log import configure_logging
 from worker.lock import LockedError, take_lock
 from worker.processes.launch import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings
@@ -21,10 +21,10 @@ LOCK_SECONDS = 5.0
 def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
     # Celery warns of root because of pickle; we take JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop_flag = StopFlag()
     try:
         settings = WorkerSettings()
+        configure_logging(settings.log_format, process="worker")
         context = open_context(settings, trainer_argv=trainer_argv, is_stopping=stop_flag.is_set)
     except ValueError as error:
         print(f"the worker's settings are wrong: {error}", file=sys.stderr)  # noqa: T201

@@ -16,6 +16,7 @@ from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.queue import TASK, producer_settings
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.presence import Presence, presence_step
+from worker.slots.gpu_memory import smallest_gpu
 from worker.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
     settings = context.settings
     with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
         devices = tuple(slot.name for slot in context.slots)
-        state = WorkerState(name=settings.worker_name, devices=devices)
+        state = WorkerState(
+            name=settings.worker_name, devices=devices, gpu_bytes=smallest_gpu(context.slots)
+        )
         presence = Presence(WorkerRegistry(redis), state, seconds=settings.presence_seconds)
         app.steps["consumer"].add(presence_step(presence.beat, seconds=presence.beat_seconds))
         try:

@@ -15,6 +15,8 @@ from api.cli.settings import DEFAULT_URL, ClientSettings
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """The server sends a heartbeat every 15 seconds; silence for longer is a broken connection."""
+_ANSWER_TIMEOUT = httpx.Timeout(None, connect=5.0)
+"""Of a model: the server says when it takes too long."""
 _PART_BYTES = 64 * 2**20
 
 Json = dict[str, Any]
@@ -27,11 +29,17 @@ class UnavailableError(CommandError):
 class Client:
     """One server. A context manager."""
 
-    def __init__(self, settings: ClientSettings) -> None:
-        key = settings.api_key
-        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    def __init__(self, settings: ClientSettings, *, timeout: httpx.Timeout = _TIMEOUT) -> None:
+        key = settings.api_key.get_secret_value() if settings.api_key else ""
+        if not (key.isascii() and key.isprintable()):
+            raise CommandError("FLANT5_API_KEY holds a character that no key has")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
         self._url = settings.url.rstrip("/")
-        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT)
+        try:
+            httpx.URL(self._url)
+        except httpx.InvalidURL as error:
+            raise CommandError(f"FLANT5_URL is {self._url!r}, which is no URL ({error})") from error
+        self._http = httpx.Client(headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -47,8 +55,8 @@ class Client:
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Json:
         return self._json("GET", path, params=params)
 
-    def post(self, path: str, body: Json | None = None) -> Json:
-        return self._json("POST", path, json=body)
+    def post(self, path: str, body: Json | None = None, **options: Any) -> Json:
+        return self._json("POST", path, json=body, **options)
 
     def delete(self, path: str) -> Json:
         return self._json("DELETE", path)
@@ -91,11 +99,17 @@ class Client:
 
     @contextmanager
     def stream(
-        self, path: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: Json | None = None,
     ) -> Iterator[httpx.Response]:
-        """An answer that is read as it comes. Raises httpx.TransportError when it breaks off."""
+        """An answer that is read as it comes: to a question when there is a body. Raises
+        httpx.TransportError when it breaks off."""
+        method, timeout = ("GET", _STREAM_TIMEOUT) if body is None else ("POST", _ANSWER_TIMEOUT)
         with self._http.stream(
-            "GET", self._url + path, headers=headers, timeout=_STREAM_TIMEOUT
+            method, self._url + path, headers=headers, json=body, timeout=timeout
         ) as response:
             if response.is_error:
                 response.read()
@@ -133,6 +147,10 @@ class Client:
             message = f"{self._url} answered {response.status_code} {response.reason_phrase}"
         if response.status_code == httpx.codes.UNAUTHORIZED:
             message += "; set FLANT5_API_KEY to your key"
+        if response.status_code == httpx.codes.NOT_FOUND and "/fine_tuning/jobs/" in str(
+            response.url
+        ):
+            message += "; `flant5 jobs` lists those there are"
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             return UnavailableError(message)
         return CommandError(message)

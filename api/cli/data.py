@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api.cli import completion
 from api.cli.client import Client, Json
 from api.cli.data_view import show_report
 from api.cli.errors import CommandError, reported
@@ -31,10 +32,18 @@ Tokens = Annotated[int | None, typer.Option(min=8, max=65536)]
 
 @app.command("check")
 def check(
-    file: Annotated[str, typer.Argument(help="A local file, or the id of an uploaded one.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A local file, or the id of an uploaded one.", autocompletion=completion.file_ids
+        ),
+    ],
     model: Annotated[
         str | None,
-        typer.Option(help="Base model whose vocabulary counts the tokens: a directory or a name."),
+        typer.Option(
+            help="Base model whose vocabulary counts the tokens: a directory or a name.",
+            autocompletion=completion.model_ids,
+        ),
     ] = None,
     model_max_length: Annotated[int, typer.Option(min=32, max=65536, help="Of both sides.")] = 2048,
     max_source_length: Tokens = None,

@@ -3,7 +3,7 @@
 import typer
 
 from api.cli.client import Json
-from api.cli.printing import print_table, size
+from api.cli.printing import plain, print_table, size
 
 
 def show_report(report: Json) -> None:
@@ -31,7 +31,7 @@ def _summary(report: Json) -> list[tuple[str, str]]:
     left_out = (f"{count} x {reason}" for reason, count in report["left_out"].items())
     counted = tokens["counted"] + (f" ({tokens['note']})" if tokens["note"] else "")
     rows = [
-        ("file", f"{_plain(report['file'])}, {size(report['bytes'])}"),
+        ("file", f"{plain(report['file'])}, {size(report['bytes'])}"),
         ("can be trained on", "yes" if report["is_trainable"] else "no"),
         ("records", f"{report['records']}, {report['conversations']} of them without a problem"),
         ("pairs", str(report["pairs"])),
@@ -83,9 +83,9 @@ def _show_problems(title: str, problems: Json) -> None:
         (
             _number(each["record"]),
             _number(each["line"]),
-            _plain(each["field"] or ""),
-            _plain(each["found"]),
-            _plain(each["expected"] or ""),
+            plain(each["field"] or ""),
+            plain(each["found"]),
+            plain(each["expected"] or ""),
         )
         for each in problems["listed"]
     ]
@@ -96,12 +96,3 @@ def _show_problems(title: str, problems: Json) -> None:
 
 def _number(number: int | None) -> str:
     return "" if number is None else str(number)
-
-
-def _plain(text: str) -> str:
-    """Without what would move the cursor of a terminal: it comes from somebody's file.
-
-    >>> _plain("a\\x1b[2Jb")
-    'a\ufffd[2Jb'
-    """
-    return "".join(each if each.isprintable() else "\ufffd" for each in text)

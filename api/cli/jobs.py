@@ -1,35 +1,53 @@
-"""`flant5 submit`, `jobs`, `job`: jobs, one request each."""
+"""`flant5 submit`, `job`: one job."""
 
 import json
-import re
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from api.cli import completion
 from api.cli.client import Client, Json
+from api.cli.dry_run import dry_run, tell
 from api.cli.errors import CommandError, reported
+from api.cli.file_reference import file_id_of
 from api.cli.printing import duration, moment, print_json, print_table, state_of
 from api.cli.settings import ClientSettings
 from api.cli.watch import watch_job
 from flant5_train.config import DEMO_MODEL
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-JobId = Annotated[str, typer.Argument(help="The id of a job: ftjob-...")]
-
-_FILE_ID = re.compile(r"file-[0-9a-z]+")
+JobId = Annotated[
+    str, typer.Argument(help="The id of a job: ftjob-...", autocompletion=completion.job_ids)
+]
 
 
 def submit(
-    data: Annotated[str, typer.Argument(help="A local file to upload, or the id of a file.")],
-    model: Annotated[str, typer.Option(help="Base model.")] = DEMO_MODEL,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A local file to upload, or the id of a file.", autocompletion=completion.file_ids
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Base model.", autocompletion=completion.model_ids)
+    ] = DEMO_MODEL,
     validation: Annotated[
-        str | None, typer.Option(help="Conversations to evaluate on: a local file or an id.")
+        str | None,
+        typer.Option(
+            help="Conversations to evaluate on: a local file or an id.",
+            autocompletion=completion.file_ids,
+        ),
     ] = None,
     suffix: Annotated[str | None, typer.Option(help="Part of the model's id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A hyperparameter.",
+            autocompletion=completion.hyperparameters,
+        ),
     ] = None,
     priority: Annotated[
         int | None, typer.Option(help="-100 to 100; jobs with a higher one run first.")
@@ -38,19 +56,34 @@ def submit(
         int | None, typer.Option(help="Time on a worker after which the job has failed.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Start nothing: tell what the job would be and take."),
+    ] = False,
+    gpu_memory_gib: Annotated[
+        float | None, typer.Option(help="With --dry-run: memory of a GPU to plan for.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload conversations and submit a job."""
+    """Upload conversations and submit a job, or with --dry-run plan it: exit code 1 when it would
+    fail."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
-        hyperparameters = dict(_assignment(setting) for setting in settings or [])
+        if dry and watch:
+            raise CommandError("--watch: there is nothing to follow in a --dry-run")
+        if gpu_memory_gib is not None and not dry:
+            raise CommandError("--gpu-memory-gib: only a --dry-run asks for it")
+        hyperparameters = dict(assignment(setting) for setting in settings or [])
         request: Json = {"model": model, "suffix": suffix, "seed": seed}
         request |= {"priority": priority, "max_run_seconds": max_run_seconds}
         request["method"] = {
             "type": "supervised",
             "supervised": {"hyperparameters": hyperparameters},
         }
-        request["training_file"] = _file_id(client, data)
-        request["validation_file"] = _file_id(client, validation) if validation else None
+        files = {"training_file": data} | ({"validation_file": validation} if validation else {})
+        if dry:
+            plan = dry_run(client, request, files=files, gpu_memory_gib=gpu_memory_gib)
+            raise typer.Exit(tell(plan, as_json=as_json))
+        request |= {field: file_id_of(client, reference) for field, reference in files.items()}
         job = client.post("/fine_tuning/jobs", request)
         if watch:
             raise typer.Exit(watch_job(client, job, as_json=as_json))
@@ -58,20 +91,6 @@ def submit(
             print_json(job)
         else:
             typer.echo(f"submitted {job['id']}; follow it with `flant5 watch {job['id']}`")
-
-
-def list_jobs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Jobs to show.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List the newest jobs."""
-    with reported(as_json=as_json), Client(ClientSettings()) as client:
-        page = client.get("/fine_tuning/jobs", {"limit": limit})
-        if as_json:
-            print_json(page)
-            return
-        columns = ("ID", "CREATED", "MODEL", "STATUS", "RESULT")
-        print_table(columns, [_row(job) for job in page["data"]])
 
 
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
@@ -84,19 +103,10 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
         print_table(("FIELD", "VALUE"), [row for row in _details(job) if row[1]])
 
 
-def _file_id(client: Client, reference: str) -> str:
-    path = Path(reference)
-    if path.is_file():
-        file_id: str = client.upload(path)["id"]
-        return file_id
-    if _FILE_ID.fullmatch(reference):
-        return reference
-    raise CommandError(f"{reference} is neither a file here nor the id of an uploaded file")
+def assignment(text: str) -> tuple[str, Any]:
+    """A name and the JSON value, or the text, that it is set to.
 
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """
-    >>> _assignment("learning_rate=2e-5"), _assignment("bf16=true"), _assignment("a=cosine")
+    >>> assignment("learning_rate=2e-5"), assignment("bf16=true"), assignment("a=cosine")
     (('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine'))
     """
     name, equals, value = text.partition("=")
@@ -106,11 +116,6 @@ def _assignment(text: str) -> tuple[str, Any]:
         return name.strip(), json.loads(value)
     except ValueError:
         return name.strip(), value
-
-
-def _row(job: Json) -> tuple[str, ...]:
-    result = job["fine_tuned_model"] or (job["error"] or {}).get("message", "")
-    return (job["id"], moment(job["created_at"]), job["model"], state_of(job), result)
 
 
 def _details(job: Json) -> list[tuple[str, str]]:

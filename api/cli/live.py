@@ -26,6 +26,14 @@ class Quiet:
     """Nothing has happened for a while; the server is there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The server can't be reached; it is tried again. Told once, and Quiet when it is back."""
+
+
+Item = Json | Quiet | Away | Ended
+
+
 @dataclass(slots=True)
 class _Block:
     """The fields of one server-sent event, as far as they came."""
@@ -35,11 +43,9 @@ class _Block:
     data: str = ""
 
 
-def follow(
-    client: Client, path: str, *, after: str | None = None
-) -> Iterator[Json | Quiet | Ended]:
+def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[Item]:
     """Each item of the stream (after the one with the id `after`) once, in order, then Ended; now
-    and then Quiet between them.
+    and then Quiet or Away between them.
 
     Raises CommandError when the server refuses, or was away for two minutes.
     """
@@ -50,24 +56,32 @@ def follow(
     while True:
         try:
             with client.stream(path, headers) as response:
-                away_since = None
-                for block in _blocks(response.iter_lines()):
-                    if block.event == "end":
-                        yield Ended(json.loads(block.data)["status"])
+                if away_since is not None:
+                    away_since = None
+                    yield Quiet()
+                for item_id, item in _items(response.iter_lines()):
+                    headers |= {"last-event-id": item_id} if item_id else {}
+                    yield item
+                    if isinstance(item, Ended):
                         return
-                    if not block.data:
-                        yield Quiet()
-                        continue
-                    if block.id is not None:
-                        headers["last-event-id"] = block.id
-                    yield json.loads(block.data)
         except (httpx.TransportError, UnavailableError) as error:
-            away_since = away_since or time.monotonic()
+            if away_since is None:
+                away_since = time.monotonic()
+                yield Away()
             if time.monotonic() - away_since > MAX_SECONDS_AWAY:
                 if isinstance(error, UnavailableError):
                     raise
                 raise client.unreachable(error) from error
         time.sleep(_PAUSE_SECONDS)
+
+
+def _items(lines: Iterator[str]) -> Iterator[tuple[str | None, Item]]:
+    """What one answer holds, each item with its id."""
+    for block in _blocks(lines):
+        if block.event == "end":
+            yield None, Ended(json.loads(block.data)["status"])
+        else:
+            yield block.id, json.loads(block.data) if block.data else Quiet()
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[_Block]:

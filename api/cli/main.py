@@ -2,26 +2,26 @@
 
 import typer
 
-from api.cli import data, jobs, keys, outputs, recover, up, watch, wishes
+from api.cli import chat, data, job_list, jobs, keys, outputs, recover, up, watch, wishes
 from api.cli.doctor import command
 
 app = typer.Typer(
     name="flant5",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Fine-tune Flan-T5 on conversations. The server is at FLANT5_URL "
     "(http://127.0.0.1:8000/v1 unless set); FLANT5_API_KEY is the key to show it.",
 )
 app.command("up")(up.up)
 app.command("submit")(jobs.submit)
-app.command("jobs")(jobs.list_jobs)
+app.command("jobs")(job_list.list_jobs)
 app.command("job")(jobs.show_job)
 app.command("watch")(watch.watch)
 app.command("logs")(outputs.logs)
 app.command("cancel")(wishes.cancel)
 app.command("pause")(wishes.pause)
 app.command("resume")(wishes.resume)
+app.command("chat")(chat.chat)
 app.command("models")(outputs.models)
 app.command("download")(outputs.download)
 app.command("recover")(recover.recover)

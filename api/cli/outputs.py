@@ -11,7 +11,7 @@ import typer
 from api.cli.client import Client, Json
 from api.cli.errors import CommandError, reported
 from api.cli.jobs import AsJson, JobId
-from api.cli.live import Ended, Quiet, follow
+from api.cli.live import Away, Ended, Quiet, follow
 from api.cli.printing import moment, print_json, print_table, size
 from api.cli.settings import ClientSettings
 
@@ -35,9 +35,9 @@ def logs(
         if tail is not None:
             lines = client.get(path, {"tail": tail})["data"]
         else:
-            lines = list(client.pages(path, {"limit": 10_000}))
+            lines = client.pages(path, {"limit": 10_000})
         if as_json:
-            print_json(lines)
+            print_json(list(lines))
             return
         for line in lines:
             typer.echo(line["line"])
@@ -81,7 +81,7 @@ def _follow_logs(client: Client, path: str, *, tail: int | None, as_json: bool) 
             after = line["id"]
             _print_line(line, as_json=as_json)
     for item in follow(client, path, after=after):
-        if not isinstance(item, Ended | Quiet):
+        if not isinstance(item, Ended | Quiet | Away):
             _print_line(item, as_json=as_json)
 
 

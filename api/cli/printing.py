@@ -12,18 +12,23 @@ from rich.text import Text
 from api.cli.client import Json
 
 _UNFOLDED = 10_000
+_HOURS_AS_DAYS = 48
 
 
 def print_json(document: object) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Aligned columns; never folded when the output is not a terminal."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()
+) -> None:
+    """Aligned columns; folded where a terminal is too narrow, but for the columns `whole`."""
     console = Console()
     if not console.is_terminal:
         console.width = _UNFOLDED
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, no_wrap=name in whole)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
@@ -36,11 +41,13 @@ def moment(seconds: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """
-    >>> duration(5), duration(125), duration(90061)
-    ('5s', '2m05s', '25h01m')
+    >>> duration(5), duration(125), duration(90061), duration(900_000)
+    ('5s', '2m05s', '25h01m', '10d10h')
     """
     minutes, rest = divmod(round(seconds), 60)
     hours, of_hour = divmod(minutes, 60)
+    if hours >= _HOURS_AS_DAYS:
+        return f"{hours // 24}d{hours % 24:02d}h"
     if hours:
         return f"{hours}h{of_hour:02d}m"
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
@@ -55,6 +62,15 @@ def size(num_bytes: int) -> str:
     power = min(len(units) - 1, max(0, num_bytes.bit_length() - 1) // 10)
     number = num_bytes / 1024**power
     return f"{number:.1f} {units[power]}" if power else f"{num_bytes} B"
+
+
+def plain(text: str) -> str:
+    """Without what would move the cursor of a terminal: it comes from somebody's file.
+
+    >>> plain("a\\x1b[2Jb")
+    'a\ufffd[2Jb'
+    """
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def state_of(job: Json) -> str:

@@ -1,4 +1,5 @@
-"""The whole service as child processes: Valkey, API, worker, keeper, and what sends webhooks."""
+"""The whole service as child processes: Valkey, API, worker, keeper, what answers chats and what
+sends webhooks."""
 
 import secrets
 import signal
@@ -118,7 +119,7 @@ class Stack:
     def _programs(self) -> tuple[Program, ...]:
         """In the order in which they are to be stopped."""
         worker_seconds = self._settings.trainer_grace_seconds + _MARGIN_SECONDS
-        modules = {"keeper": "worker.keeper", "api": "api"}
+        modules = {"serve": "worker.serving", "keeper": "worker.keeper", "api": "api"}
         if self._settings.webhooks_file is not None:
             modules["webhooks"] = "worker.webhooks"
         return (

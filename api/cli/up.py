@@ -29,7 +29,7 @@ def up(
         bool, typer.Option("--json", help="Print one JSON document when the service is ready.")
     ] = False,
 ) -> None:
-    """Run the whole service until Ctrl-C: Valkey, API, worker and keeper."""
+    """Run the whole service until Ctrl-C: Valkey, API, worker, serving process, keeper."""
     with reported(as_json=as_json):
         settings = _settings(home=home, host=host, port=port)
         root = settings.home.resolve()

@@ -2,18 +2,19 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Form, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
 from api.caller import Calling
+from api.downloads import Download
 from api.owned import own_file
+from api.parameters import MOST_ITEMS, After
+from api.reception import receive
 from api.schemas.files import FileDeleted, FileObject
 from api.schemas.pages import ListPage
 from api.services import Wired
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.files import NewFile, StoredFile
-
-_CHUNK_BYTES = 2**20
+from worker.jobs.files import StoredFile
 
 _OF_ONE_FILE = [Depends(own_file)]
 
@@ -24,9 +25,11 @@ router = APIRouter(prefix="/files", tags=["files"])
 def create_file(
     services: Wired,
     calling: Calling,
-    file: UploadFile,
-    purpose: Annotated[Literal["fine-tune"], Form()],
-    expires_after: Annotated[str | None, Form(alias="expires_after[anchor]")] = None,
+    file: Annotated[UploadFile, File(description="The conversations.")],
+    purpose: Annotated[Literal["fine-tune"], Form(description="What the file is for.")],
+    expires_after: Annotated[
+        str | None, Form(alias="expires_after[anchor]", description="Not supported: leave it out.")
+    ] = None,
 ) -> FileObject:
     """Upload conversations: a ShareGPT JSON array, the same as JSONL, or chat `messages` JSONL.
 
@@ -35,25 +38,19 @@ def create_file(
     if expires_after is not None:
         message = "expires_after: not supported; a file stays until it is deleted"
         raise InvalidRequestError(message, param="expires_after")
-    new = NewFile.called(file.filename or "", purpose=purpose, owner=calling.owner)
-    with services.quota.reserved(file.size or 0, owner=calling.owner):
-        stored = services.files.write(
-            new,
-            chunks=iter(lambda: file.file.read(_CHUNK_BYTES), b""),
-            max_bytes=services.settings.max_file_bytes,
-        )
-    services.metrics.count_upload(stored.num_bytes)
-    return FileObject.of(stored)
+    return FileObject.of(receive(file, purpose=purpose, owner=calling.owner, services=services))
 
 
 @router.get("")
 def list_files(
     services: Wired,
     calling: Calling,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
-    order: Literal["asc", "desc"] = "desc",
-    purpose: str | None = None,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=10_000, description=MOST_ITEMS)] = 10_000,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="By age: oldest or newest first.")
+    ] = "desc",
+    purpose: Annotated[str | None, Query(description="Only files of this purpose.")] = None,
 ) -> ListPage[FileObject]:
     """All files that the key may see, newest first."""
 
@@ -79,10 +76,7 @@ def delete_file(services: Wired, file_id: str) -> FileDeleted:
 
 
 @router.get("/{file_id}/content", response_class=FileResponse, dependencies=_OF_ONE_FILE)
-def retrieve_file_content(services: Wired, file_id: str) -> FileResponse:
+def retrieve_file_content(services: Wired, file_id: str) -> Download:
     """The file as it was uploaded."""
-    return FileResponse(
-        services.files.content_path(file_id),
-        media_type="application/octet-stream",
-        filename=services.files.get(file_id).filename,
-    )
+    content = services.files.content_path(file_id)
+    return Download(content, filename=services.files.get(file_id).filename)

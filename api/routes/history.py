@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api.owned import own_job
+from api.parameters import MOST_ITEMS, After, LastEventId
 from api.schemas.history import (
     CHECKPOINT_PREFIX,
     EVENT_PREFIX,
@@ -29,8 +30,6 @@ _LIVE: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
     }
 }
-After = Annotated[str | None, Query()]
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
 
 
 @router.get("/events", responses=_LIVE, response_model=ListPage[EventObject])
@@ -39,7 +38,7 @@ def list_events(
     request: Request,
     job_id: str,
     after: After = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 20,
     last_event_id: LastEventId = None,
 ) -> ListPage[EventObject] | StreamingResponse:
     """What happened to a job, newest first.
@@ -61,8 +60,10 @@ def list_logs(
     request: Request,
     job_id: str,
     after: After = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-    tail: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000, description=MOST_ITEMS)] = 1000,
+    tail: Annotated[
+        int | None, Query(ge=1, le=10_000, description="So many of the last lines, instead.")
+    ] = None,
     last_event_id: LastEventId = None,
 ) -> ListPage[LogLineObject] | StreamingResponse:
     """What the trainer wrote, oldest first; with `tail` only the last lines.
@@ -81,7 +82,7 @@ def list_checkpoints(
     services: Wired,
     job_id: str,
     after: After = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+    limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 10,
 ) -> ListPage[CheckpointObject]:
     """Complete checkpoints of a job, newest first."""
     job = services.store.get(job_id)

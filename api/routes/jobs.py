@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 
 from api import wishes
 from api.caller import Calling
-from api.errors import ClientGoneError
+from api.chat.errors import ClientGoneError
 from api.hyperparameters import echo
 from api.owned import own_job
+from api.parameters import MOST_ITEMS, After
 from api.schemas.create import CreateJob
 from api.schemas.jobs import JobObject
 from api.schemas.pages import ListPage
@@ -55,7 +56,10 @@ def create_job(
     request: Request,
     body: CreateJob,
     is_retry: IsRetry,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=255, description="Two requests with the same one are one submission."),
+    ] = None,
 ) -> JobObject:
     """Submit a job. It answers at once; the files are checked under `validating_files`.
 
@@ -76,8 +80,8 @@ def list_jobs(
     services: Wired,
     calling: Calling,
     request: Request,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 20,
 ) -> ListPage[JobObject]:
     """All jobs that the key may see, newest first; with `metadata[key]=value`, those that carry all
     such pairs."""
@@ -97,7 +101,12 @@ def retrieve_job(services: Wired, job_id: str) -> JobObject:
 
 @router.post("/{job_id}/cancel", dependencies=_OF_ONE_JOB)
 def cancel_job(
-    services: Wired, job_id: str, is_retry: IsRetry, save_checkpoint: bool = False
+    services: Wired,
+    job_id: str,
+    is_retry: IsRetry,
+    save_checkpoint: Annotated[
+        bool, Query(description="Whether a running trainer saves a checkpoint first.")
+    ] = False,
 ) -> JobObject:
     """Cancel a job: one that waits at once, one that runs as soon as its worker hears of it.
 

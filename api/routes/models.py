@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from api.caller import Calling
+from api.parameters import ModelId
 from api.recorder import disk_error
 from api.schemas.models import ModelDeleted, ModelObject
 from api.schemas.pages import ListPage
@@ -19,13 +20,13 @@ def list_models(services: Wired, calling: Calling) -> ListPage[ModelObject]:
 
 
 @router.get("/{model:path}")
-def retrieve_model(services: Wired, calling: Calling, model: str) -> ModelObject:
+def retrieve_model(services: Wired, calling: Calling, model: ModelId) -> ModelObject:
     """What is known about a model."""
     return ModelObject.of(services.models.get(model, owner=calling.limited_to))
 
 
 @router.delete("/{model:path}")
-def delete_model(services: Wired, calling: Calling, model: str) -> ModelDeleted:
+def delete_model(services: Wired, calling: Calling, model: ModelId) -> ModelDeleted:
     """Forget a model that a job made; its files stay in the job's output."""
     try:
         services.models.delete(model, owner=calling.limited_to)

@@ -1,15 +1,21 @@
 """What a job leaves on disk: its loss curve and its files."""
 
-from fastapi import APIRouter, Depends
-from fastapi.responses import FileResponse
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
 
 from api.artifacts import find_artifact, list_artifacts
 from api.curve import read_curve
+from api.downloads import Download
 from api.owned import own_job
 from api.schemas.artifacts import Artifact
 from api.schemas.metrics import Metrics
 from api.schemas.pages import ListPage
 from api.services import Wired
+
+ArtifactPath = Annotated[
+    str, Path(description="Path of a file or directory, relative to the output directory.")
+]
 
 router = APIRouter(
     prefix="/fine_tuning/jobs/{job_id}",
@@ -34,11 +40,13 @@ def list_job_artifacts(services: Wired, job_id: str) -> ListPage[Artifact]:
 
 
 @router.get("/artifacts/{path:path}", response_model=ListPage[Artifact])
-def retrieve_artifact(services: Wired, job_id: str, path: str) -> ListPage[Artifact] | FileResponse:
+def retrieve_artifact(
+    services: Wired, job_id: str, path: ArtifactPath
+) -> ListPage[Artifact] | Download:
     """A file of a job's output; for a directory, the list of the files under it."""
     job = services.store.get(job_id)
     output = services.home.run_directory(job.id).output
     found = find_artifact(output, path)
     if found.is_dir():
         return ListPage[Artifact].of(list_artifacts(output, found))
-    return FileResponse(found, media_type="application/octet-stream", filename=found.name)
+    return Download(found, filename=found.name)

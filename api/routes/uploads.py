@@ -1,8 +1,11 @@
 """Big files, in parts."""
 
-from fastapi import APIRouter, UploadFile
+from typing import Annotated
+
+from fastapi import APIRouter, File, UploadFile
 
 from api.caller import Calling
+from api.parameters import UploadId
 from api.schemas.pages import ListPage
 from api.schemas.uploads import CompleteUpload, CreateUpload, UploadObject, UploadPart
 from api.services import Services, Wired
@@ -36,13 +39,18 @@ def create_upload(services: Wired, calling: Calling, body: CreateUpload) -> Uplo
 
 
 @router.get("/{upload_id}")
-def retrieve_upload(services: Wired, calling: Calling, upload_id: str) -> UploadObject:
+def retrieve_upload(services: Wired, calling: Calling, upload_id: UploadId) -> UploadObject:
     """An upload as it stands. Beyond the SDK."""
     return _shown(services.uploads.get(upload_id, owner=calling.limited_to), services)
 
 
 @router.post("/{upload_id}/parts")
-def create_part(services: Wired, calling: Calling, upload_id: str, data: UploadFile) -> UploadPart:
+def create_part(
+    services: Wired,
+    calling: Calling,
+    upload_id: UploadId,
+    data: Annotated[UploadFile, File(description="The bytes of the part.")],
+) -> UploadPart:
     """Add a part of up to 64 MiB. Parts may come side by side and in any order; one that gets no
     answer can be sent again, and is another part then.
 
@@ -54,7 +62,7 @@ def create_part(services: Wired, calling: Calling, upload_id: str, data: UploadF
 
 
 @router.get("/{upload_id}/parts")
-def list_parts(services: Wired, calling: Calling, upload_id: str) -> ListPage[UploadPart]:
+def list_parts(services: Wired, calling: Calling, upload_id: UploadId) -> ListPage[UploadPart]:
     """The parts that are here, oldest first: what a client needs to go on after a break. Beyond the
     SDK. Always all of them, 10,000 at most."""
     parts = services.uploads.parts(upload_id, owner=calling.limited_to)
@@ -63,7 +71,7 @@ def list_parts(services: Wired, calling: Calling, upload_id: str) -> ListPage[Up
 
 @router.post("/{upload_id}/complete")
 def complete_upload(
-    services: Wired, calling: Calling, upload_id: str, body: CompleteUpload
+    services: Wired, calling: Calling, upload_id: UploadId, body: CompleteUpload
 ) -> UploadObject:
     """Make the file of these parts, in this order; it is in `file`, and whole.
 
@@ -79,7 +87,7 @@ def complete_upload(
 
 
 @router.post("/{upload_id}/cancel")
-def cancel_upload(services: Wired, calling: Calling, upload_id: str) -> UploadObject:
+def cancel_upload(services: Wired, calling: Calling, upload_id: UploadId) -> UploadObject:
     """End an upload; its parts are removed. No body."""
     return _shown(services.uploads.cancel(upload_id, owner=calling.limited_to), services)
 

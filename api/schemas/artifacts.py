@@ -11,3 +11,4 @@ class Artifact(Identified):
 
     object: Literal["fine_tuning.job.artifact"] = "fine_tuning.job.artifact"
     bytes: int
+    """Its size."""

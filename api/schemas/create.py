@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from api.schemas.numbers import without_booleans_for_numbers
 from flant5_train.config import Hyperparameters
 
 
@@ -24,15 +25,17 @@ class RequestedHyperparameters(Hyperparameters):
     def _leave_out_auto(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {name: value for name, value in data.items() if value != "auto"}
+        given = {name: value for name, value in data.items() if value != "auto"}
+        return without_booleans_for_numbers(cls, given)
 
 
 class Supervised(BaseModel):
     """Settings of supervised fine-tuning."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     hyperparameters: RequestedHyperparameters | None = None
+    """What differs from the defaults."""
 
 
 class Method(BaseModel):
@@ -43,6 +46,7 @@ class Method(BaseModel):
     type: Literal["supervised"]
     """This service has no other method."""
     supervised: Supervised | None = None
+    """Its settings."""
 
 
 class CreateJob(BaseModel):
@@ -58,6 +62,7 @@ class CreateJob(BaseModel):
     validation_file: str | None = None
     """Conversations to evaluate on: a file id, or a path relative to `DATA_ROOT`."""
     method: Method | None = None
+    """How to fine-tune, with the hyperparameters."""
     hyperparameters: RequestedHyperparameters | None = None
     """Deprecated by the SDK: use `method.supervised.hyperparameters`."""
     suffix: str | None = None
@@ -74,3 +79,8 @@ class CreateJob(BaseModel):
     """Up to 16 pairs of the caller's own; keys to 64 characters, values to 512."""
     integrations: list[JsonValue] | None = None
     """Not supported: null or empty."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_booleans(cls, data: Any) -> Any:
+        return without_booleans_for_numbers(cls, data)

@@ -21,6 +21,7 @@ class Error(BaseModel):
 class ErrorResponse(BaseModel):
     """Every error has this shape, whatever caused it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     error: Error
+    """What went wrong."""

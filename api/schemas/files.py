@@ -13,14 +13,19 @@ class FileObject(Identified):
 
     object: Literal["file"] = "file"
     bytes: int
+    """Its size."""
     created_at: int
+    """Unix seconds."""
     expires_at: int | None = None
     """Always null: files stay until they are deleted."""
     filename: str
+    """The caller's name for it."""
     purpose: str
+    """`fine-tune` for conversations, `fine-tune-results` for the numbers that a job leaves."""
     status: Literal["processed"] = "processed"
     """A file is complete once it has an id; what it holds is checked by the job that uses it."""
     status_details: str | None = None
+    """Always null."""
 
     @classmethod
     def of(cls, stored: StoredFile) -> Self:
@@ -36,8 +41,9 @@ class FileObject(Identified):
 class FileDeleted(BaseModel):
     """A file is gone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
+    """The id that is known no more."""
     object: Literal["file"] = "file"
     deleted: Literal[True] = True

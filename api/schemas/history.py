@@ -27,9 +27,13 @@ class EventObject(Identified):
     seq: int
     """1, 2, 3, ... within the job: a missing number shows that something was missed."""
     created_at: int
+    """Unix seconds."""
     level: Literal["info", "warn", "error"]
+    """How bad it is."""
     type: Literal["message", "metrics"]
+    """`metrics` for numbers of the training, else `message`."""
     message: str
+    """What happened, in words."""
     data: dict[str, JsonValue]
     """The numbers of a `metrics` event; the new `status` when the job took a step."""
 
@@ -55,7 +59,9 @@ class LogLineObject(Identified):
     created_at: float
     """With its fraction: lines come fast."""
     stream: Literal["stdout", "stderr"]
+    """Where it was written."""
     line: str
+    """The line, without its end."""
 
     @classmethod
     def of(cls, line: LogLine) -> Self:
@@ -67,10 +73,16 @@ class CheckpointObject(Identified):
 
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
     created_at: int
+    """Unix seconds."""
     fine_tuned_model_checkpoint: str
+    """Id of the checkpoint as a model: a job can start from it."""
     fine_tuning_job_id: str
+    """The job that made it."""
     step_number: int
+    """Optimizer steps done."""
     metrics: dict[str, float]
+    """`step`, `train_loss` and, where it was evaluated, `full_valid_loss`,
+    `full_valid_mean_token_accuracy` and more. Losses are in nats per target token."""
     path: str
     """Where it lies, relative to the run directory."""
 

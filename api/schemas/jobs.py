@@ -15,21 +15,26 @@ class EchoedHyperparameters(Hyperparameters):
     """All hyperparameters with the values the job runs with."""
 
     n_epochs: int | float
+    """The same as `num_train_epochs`."""
     batch_size: int
+    """Pairs per optimizer step, over all processes."""
     learning_rate_multiplier: float
+    """`learning_rate` as a factor on its default."""
 
 
 class EchoedSupervised(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     hyperparameters: EchoedHyperparameters
+    """The same as `hyperparameters` of the job."""
 
 
 class EchoedMethod(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     type: Literal["supervised"] = "supervised"
     supervised: EchoedSupervised
+    """Its settings."""
 
 
 class JobProgress(BaseModel):
@@ -42,9 +47,13 @@ class JobProgress(BaseModel):
     max_steps: int | None
     """Null until the data is read."""
     percent: float
+    """Share of the steps that are done, 0 to 100."""
     loss: float | None
+    """Of the last step, in nats per target token."""
     tokens_per_second: float | None
+    """Source and target tokens, padding not counted."""
     eta_seconds: float | None
+    """Time to the last step, by the pace so far."""
     last_heartbeat_at: float | None
     """When the worker last said that it is alive."""
 
@@ -70,13 +79,20 @@ class JobObject(Identified):
 
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
     created_at: int
+    """Unix seconds, as all instants."""
     started_at: int | None
     """When the first attempt began."""
     finished_at: int | None
+    """When it ended; null before."""
     model: str
+    """What it starts from."""
     fine_tuned_model: str | None
+    """Id of the result; null until the job has succeeded."""
     organization_id: str = "flant5"
+    """Always `flant5`."""
     status: Status
+    """`validating_files`, `queued`, `running`, `paused`, and at the end `succeeded`, `failed` or
+    `cancelled`."""
     phase: str | None
     """What a job that has not ended is doing: `waiting_for_gpu`, `preprocessing`,
     `loading_model`, `training`, `evaluating`, `saving`, or `stopping` when it is to be cancelled
@@ -85,7 +101,9 @@ class JobObject(Identified):
     """What a queued job waits for, such as `a worker with 4 slots: none is there; ...`; null for
     every other job."""
     progress: JobProgress | None
+    """How far the training is; null for a job that has never run."""
     estimated_finish: int | None
+    """When a running job will end, by the pace so far."""
     attempt: int
     """Executions of the trainer begun so far."""
     workers: tuple[str, ...]
@@ -102,20 +120,30 @@ class JobObject(Identified):
     owner: str
     """Name of the API key that submitted it; empty on a server without keys."""
     training_file: str
+    """The file id or path it was submitted with."""
     validation_file: str | None
+    """The file id or path it was submitted with."""
     result_files: tuple[str, ...]
     """Files of the purpose `fine-tune-results`: the numbers of each step as CSV, once the job has
     succeeded. `GET /files/{id}/content` gives it."""
     output_directory: str
     """Where checkpoints and the final model lie on the server."""
     hyperparameters: EchoedHyperparameters
+    """All of them, with every default filled in."""
     method: EchoedMethod
+    """The same in the shape of a create request."""
     seed: int
+    """Of the data order, the dropout and the validation split."""
     suffix: str | None
+    """Part of the fine-tuned model's id."""
     metadata: dict[str, str]
+    """The caller's own pairs."""
     integrations: tuple[JsonValue, ...] = ()
+    """Always empty."""
     trained_tokens: int | None
+    """Source and target tokens of all steps so far, padding not counted."""
     error: JobError | None
+    """Why it failed; null for a job that did not."""
 
     @classmethod
     def of(

@@ -15,6 +15,8 @@ class ModelObject(Identified):
     created: int
     """0 for a model that came with the service."""
     owned_by: str
+    """The owner of the job that made it; of a hub name what stands before the `/`; else
+    `flant5`."""
 
     @classmethod
     def of(cls, model: Model) -> Self:
@@ -27,5 +29,6 @@ class ModelDeleted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
+    """The id that is known no more."""
     object: Literal["model"] = "model"
     deleted: Literal[True] = True

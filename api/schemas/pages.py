@@ -25,9 +25,11 @@ class ListPage(BaseModel, Generic[Item]):
 
     object: Literal["list"] = "list"
     data: tuple[Item, ...]
+    """The items of this page."""
     has_more: bool
     """Whether another page follows; it is what ends a client's loop."""
     first_id: str | None
+    """Id of its first item; null when there is none."""
     last_id: str | None
     """What `after` of the next page is to be."""
 

@@ -14,8 +14,11 @@ class RecoveryObject(BaseModel):
 
     object: Literal["recovery"] = "recovery"
     status: Literal["requested", "running", "done"]
+    """How far it is."""
     requested_at: int
+    """Unix seconds."""
     finished_at: int | None
+    """Unix seconds; null until it is done."""
     num_found: int
     """Jobs with a record on disk."""
     num_known: int

@@ -26,6 +26,7 @@ class ReportQuery(BaseModel):
     max_target_length: int | None = Field(None, ge=8, le=65536)
     """Limit of the answers alone."""
     tokenization: Literal["lossless", "fastchat"] = _DEFAULTS.tokenization
+    """How text becomes tokens, as the hyperparameter of that name."""
     on_bad_record: OnBadRecord = _DEFAULTS.on_bad_record
     """Whether a malformed record makes the file unusable (`fail`) or is left out (`skip`)."""
     wait_seconds: float = Field(10.0, ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)
@@ -37,14 +38,16 @@ class FileReportObject(FileReport):
 
     object: Literal["file.report"] = "file.report"
     file_id: str
+    """The file it is about."""
     status: Literal["completed"] = "completed"
 
 
 class ReportInProgress(BaseModel):
     """A big file is being read; ask again."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     object: Literal["file.report"] = "file.report"
     file_id: str
+    """The file that is being read."""
     status: Literal["in_progress"] = "in_progress"

@@ -29,13 +29,14 @@ class CreateUpload(BaseModel):
         },
     )
 
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, strict=True)
     """The size of the whole file; its parts have to add up to it."""
     filename: str
     """The caller's name for it, up to 255 characters."""
     mime_type: str = Field(max_length=255)
     """Kept and not used: what a file holds is read from its content."""
     purpose: Literal["fine-tune"]
+    """What the file is for."""
     expires_after: JsonValue = None
     """Not supported: null, or left out."""
 
@@ -69,11 +70,15 @@ class UploadObject(Identified):
     bytes: int
     """The size that was announced."""
     created_at: int
+    """Unix seconds."""
     expires_at: int
     """When its parts are removed unless it was completed."""
     filename: str
+    """The caller's name for the file."""
     purpose: str
+    """What the file is for."""
     status: UploadStatus
+    """`pending` until it is completed or cancelled, or `expired`."""
     file: FileObject | None
     """The file, once the upload is completed; null before, and after it was deleted."""
 
@@ -96,7 +101,9 @@ class UploadPart(Identified):
 
     object: Literal["upload.part"] = "upload.part"
     created_at: int
+    """Unix seconds."""
     upload_id: str
+    """The upload it belongs to."""
     bytes: int
     """Its size; a field beyond the SDK's."""
 

@@ -17,6 +17,12 @@ _SPEC = (
 )
 
 
+_CHAT = (
+    '{{"model": "{{model}}", "max_tokens": 16{extra},\n'
+    '    "messages": [{{"role": "user", "content": "What is the capital of Australia?"}}]}}'
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """A part of the tour."""
@@ -104,6 +110,11 @@ JOBS = Leg(
     "Jobs",
     (
         Call(
+            "POST /v1/fine_tuning/jobs/plan",
+            _post(f"{_JOBS}/plan", _SPEC.format(steps=10, extra="")),
+            says="Before a job is submitted:",
+        ),
+        Call(
             "POST /v1/fine_tuning/jobs",
             _post(
                 _JOBS,
@@ -153,6 +164,17 @@ MODELS = Leg(
     (
         Call("GET /v1/models", _get(f"{_V1}/models")),
         Call("GET /v1/models/{model}", _get(f"{_V1}/models/{{model}}:ckpt-step-5")),
+        Call(
+            "POST /v1/chat/completions",
+            _post(f"{_V1}/chat/completions", _CHAT.format(extra="")),
+            says="(A model that trained for ten steps has little to say.)",
+        ),
+        Call(
+            "POST /v1/chat/completions",
+            _post(f"{_V1}/chat/completions", _CHAT.format(extra=', "stream": true'))
+            + " -N \\\n    | head -n 4",
+            says="The same, token by token:",
+        ),
         Call("DELETE /v1/models/{model}", _delete(f"{_V1}/models/{{model}}")),
         Call("DELETE /v1/files/{file_id}", _delete(f"{_V1}/files/{{file}}")),
     ),

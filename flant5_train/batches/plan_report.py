@@ -13,12 +13,19 @@ class LargestBatch:
     """Their numbers in the data set."""
     longest_source: int
     longest_target: int
-    padded_tokens: int
-    """Of both sides, padding counted."""
+    source_places: int
+    """Tokens of the encoder's side, padding counted."""
+    target_places: int
+    """The same of the decoder's side."""
 
     @property
     def num_pairs(self) -> int:
         return len(self.pairs)
+
+    @property
+    def padded_tokens(self) -> int:
+        """Of both sides, padding counted."""
+        return self.source_places + self.target_places
 
 
 @dataclass(frozen=True, slots=True)

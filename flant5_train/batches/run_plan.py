@@ -87,18 +87,26 @@ class RunPlan:
 
     def report(self) -> PlanReport:
         """Of the first epoch, but for the largest micro-batch."""
-        batches = self.micro_batches(0)
-        tokens = self._work.tokens(batches)
+        source_fill, target_fill = self.fill()
         return PlanReport(
             batching=self.settings.batching,
             num_steps=self.num_steps,
             num_micro_batches=self.num_micro_batches,
-            source_fill=float(self.lengths.source.sum() / tokens.source.sum()),
-            target_fill=float(self.lengths.target.sum() / tokens.target.sum()),
+            source_fill=source_fill,
+            target_fill=target_fill,
             straggler=straggler(
-                self._work.costs(batches), num_processes=self.settings.shape.num_processes
+                self._work.costs(self.micro_batches(0)),
+                num_processes=self.settings.shape.num_processes,
             ),
             largest=self.largest,
+        )
+
+    def fill(self) -> tuple[float, float]:
+        """Tokens over tokens with padding, of sources and of targets, in the first epoch."""
+        tokens = self._work.tokens(self.micro_batches(0))
+        return (
+            float(self.lengths.source.sum() / tokens.source.sum()),
+            float(self.lengths.target.sum() / tokens.target.sum()),
         )
 
     @cached_property
@@ -119,7 +127,8 @@ class RunPlan:
             pairs=tuple(batches[index].tolist()),
             longest_source=int(longest.source[index]),
             longest_target=int(longest.target[index]),
-            padded_tokens=int(tokens.source[index] + tokens.target[index]),
+            source_places=int(tokens.source[index]),
+            target_places=int(tokens.target[index]),
         )
 
 

@@ -22,6 +22,14 @@ class EncoderCounter:
     note: None = None
     counted: Literal["exact", "estimated"] = "exact"
 
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint
+
+    @property
+    def num_tokens(self) -> int:
+        return self.encoder.num_tokens
+
     def lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.encoder.encode(texts)]
 

@@ -1,24 +1,19 @@
 """A file read once, record by record, to a report."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flant5_train.config import OnBadRecord
-from flant5_train.conversations import (
-    Conversation,
-    Role,
-    problems_of,
-    sound_conversation,
-    turns_field,
-)
+from flant5_train.conversations import Conversation, sound_conversation, turns_field
+from flant5_train.file_report.faults import problems_of_record, warnings_of
 from flant5_train.file_report.format import Cut, FileReport, Problems, Tokens
 from flant5_train.file_report.lengths import LengthCounts
 from flant5_train.file_report.problems import ProblemList
 from flant5_train.file_report.repeats import RepeatFinder
 from flant5_train.file_report.tokens import TokenCounter, Tokenization, counter_for
-from flant5_train.place import DataError, Problem
+from flant5_train.place import DataError
 from flant5_train.prompt import Script, write_script
 from flant5_train.records import RawRecord, read_blocks
 
@@ -36,14 +31,35 @@ class Question:
     on_bad_record: OnBadRecord = OnBadRecord.FAIL
 
 
+KeepLengths = Callable[[Sequence[int], Sequence[int]], object]
+"""Told of each sound conversation, in the order of the file: the tokens of its questions and of its
+answers, before cutting."""
+
+
+def forget(sources: Sequence[int], targets: Sequence[int], /) -> None:
+    """For those who need no lengths of single pairs."""
+
+
 def examine(path: Path, question: Question) -> FileReport:
     """The report on a file. Raises DataError only when it can't be opened."""
-    num_bytes = _size_of(path)
     counter = counter_for(question.model, question.tokenization)
+    return examine_with(counter, path, question, keep_lengths=forget)
+
+
+def num_beyond_limit(tokenization: Tokenization) -> int:
+    """By how many tokens a side may be longer than its limit: FastChat's end token comes after the
+    cut."""
+    return 1 if tokenization == "fastchat" else 0
+
+
+def examine_with(
+    counter: TokenCounter, path: Path, question: Question, *, keep_lengths: KeepLengths
+) -> FileReport:
+    """As `examine`; `counter` is that of the question's model and tokenization."""
+    num_bytes = _size_of(path)
     with RepeatFinder() as repeats:
-        # FastChat's end token comes after the cut, not within the limit.
-        is_fastchat = question.tokenization == "fastchat"
-        examination = _Examination(counter, repeats, num_beyond_limit=1 if is_fastchat else 0)
+        beyond = num_beyond_limit(question.tokenization)
+        examination = _Examination(counter, repeats, keep_lengths, num_beyond_limit=beyond)
         is_read_to_end = examination.read(path)
         problems = examination.problems.as_problems()
         is_clean = not problems.num_problems or question.on_bad_record is OnBadRecord.SKIP
@@ -79,9 +95,15 @@ class _Examination:
     """What has been seen of a file so far."""
 
     def __init__(
-        self, counter: TokenCounter, repeats: RepeatFinder, *, num_beyond_limit: int
+        self,
+        counter: TokenCounter,
+        repeats: RepeatFinder,
+        keep_lengths: KeepLengths,
+        *,
+        num_beyond_limit: int,
     ) -> None:
         self._counter = counter
+        self._keep_lengths = keep_lengths
         self._num_beyond_limit = num_beyond_limit
         self._repeats = repeats
         self._warnings = ProblemList()
@@ -135,7 +157,7 @@ class _Examination:
         """The conversation of a record, or None when it has a problem."""
         self.num_records += 1
         has_problem = False
-        for problem in _problems_of_record(record):
+        for problem in problems_of_record(record):
             has_problem = True
             self.problems.add(problem, place=record.place)
         if has_problem:
@@ -143,7 +165,7 @@ class _Examination:
         conversation = sound_conversation(record.value)
         self.num_conversations += 1
         self._repeats.add(conversation, place=record.place)
-        for warning in _warnings_of(conversation, turns_field(record.value)):
+        for warning in warnings_of(conversation, turns_field(record.value)):
             self._warnings.add(warning, place=record.place)
         return conversation
 
@@ -157,6 +179,7 @@ class _Examination:
             self.num_pairs += len(sources)
             self.sources.add(sources)
             self.targets.add(targets)
+            self._keep_lengths(sources, targets)
 
     def _pair_lengths(self, script: Script, lengths: Iterator[int]) -> tuple[list[int], list[int]]:
         """Of the questions and of the answers; takes the script's own from `lengths`."""
@@ -168,24 +191,3 @@ class _Examination:
                 targets.append(length + 1)
             before += length
         return sources, targets
-
-
-def _problems_of_record(record: RawRecord) -> Iterator[Problem]:
-    if record.error is None:
-        yield from problems_of(record.value)
-        return
-    assert record.error.problem is not None, "each error of a record has its parts"
-    yield record.error.problem
-
-
-def _warnings_of(conversation: Conversation, field: str) -> Iterator[Problem]:
-    """What makes no pair, and is seldom meant so."""
-    for index, turn in enumerate(conversation.turns):
-        if turn.role is Role.GPT and not turn.text.strip():
-            yield Problem("empty answer", "no text", "an answer to learn", f"{field}[{index}]")
-    last = conversation.turns[-1]
-    if last.role is Role.HUMAN:
-        at = f"{field}[{len(conversation.turns) - 1}]"
-        yield Problem("human turn without an answer", "the last turn", "an answer behind it", at)
-    if last.role is Role.SYSTEM:
-        yield Problem("no turns but a system turn", "a system turn alone", "a talk", field)

@@ -27,8 +27,11 @@ class ReportedProblem(BaseModel):
     field: str | None
     """The field of the record, such as `messages[1].content`."""
     kind: str
+    """The class of fault, as `by_kind` counts it."""
     found: str
+    """What stands there, shortened."""
     expected: str | None
+    """What could stand there; null where there is nothing to add."""
 
 
 class Problems(BaseModel):
@@ -37,9 +40,11 @@ class Problems(BaseModel):
     model_config = _CLOSED
 
     num_problems: int
+    """All of them, listed or not."""
     num_records: int
     """Records that have any."""
     by_kind: dict[str, int]
+    """How many of each kind."""
     listed: tuple[ReportedProblem, ...]
     """The first 100, in the order of the file."""
 
@@ -50,13 +55,17 @@ class Cut(BaseModel):
     model_config = _CLOSED
 
     max_source_length: int
+    """Tokens that a question may have."""
     max_target_length: int
+    """Tokens that an answer may have."""
     truncated_sources: int
     """Pairs whose question is longer: its oldest turns are left out."""
     truncated_targets: int
     """Pairs whose answer is longer: its end is left out."""
     source_tokens_lost: int
+    """Tokens of questions that would not be trained on."""
     target_tokens_lost: int
+    """Tokens of answers that would not be trained on."""
 
 
 class Bucket(BaseModel):
@@ -67,6 +76,7 @@ class Bucket(BaseModel):
     up_to: int
     """Tokens; the bar before this one ends at half of it."""
     pairs: int
+    """Pairs of this length."""
 
 
 class LengthSummary(BaseModel):
@@ -75,10 +85,15 @@ class LengthSummary(BaseModel):
     model_config = _CLOSED
 
     p50: int
+    """The median."""
     p90: int
+    """Nine of ten are no longer."""
     p99: int
+    """99 of 100 are no longer."""
     max: int
+    """The longest."""
     histogram: tuple[Bucket, ...]
+    """Bars from short to long; empty ones are left out."""
 
 
 class Tokens(BaseModel):
@@ -92,6 +107,7 @@ class Tokens(BaseModel):
     model: str | None
     """Whose vocabulary was asked for."""
     tokenization: Literal["lossless", "fastchat"]
+    """How text becomes tokens."""
     note: str | None
     """Why they are estimated although a model was named."""
     source_tokens: int
@@ -106,7 +122,9 @@ class Repeat(BaseModel):
     model_config = _CLOSED
 
     record: int
+    """Number of the record, from 1."""
     line: int | None
+    """The line on which it begins."""
     first_record: int
     """The record that it repeats."""
 
@@ -130,13 +148,17 @@ class FileReport(BaseModel):
     model_config = _CLOSED
 
     file: str
+    """The caller's name for it."""
     bytes: int
+    """Its size."""
     is_trainable: bool
     """Whether a job with the same `on_bad_record` takes the file."""
     on_bad_record: Literal["fail", "skip"]
+    """What was asked for."""
     is_read_to_end: bool
     """False when a fault keeps the rest from being read: an array that is cut off, say."""
     records: int
+    """Records read, whole or not."""
     conversations: int
     """Records without a problem."""
     pairs: int
@@ -144,6 +166,7 @@ class FileReport(BaseModel):
     left_out: dict[str, int]
     """Turns that make no pair, by reason."""
     tokens: Tokens
+    """Of all pairs, after cutting."""
     cut: Cut
     """What the given limits cut."""
     other_limits: tuple[Cut, ...]
@@ -151,7 +174,9 @@ class FileReport(BaseModel):
     source_lengths: LengthSummary | None
     """Null when there is no pair."""
     target_lengths: LengthSummary | None
+    """Of the answers; null when there is no pair."""
     repeats: Repeats
+    """Conversations that are word for word an earlier one."""
     problems: Problems
     """What makes a record unusable."""
     warnings: Problems

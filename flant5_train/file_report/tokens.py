@@ -25,6 +25,14 @@ class TokenCounter(Protocol):
     @property
     def counted(self) -> Literal["exact", "estimated"]: ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Equal for counters that count alike."""
+
+    @property
+    def num_tokens(self) -> int | None:
+        """Size of the vocabulary; None when that is not known."""
+
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """The number of ids of each segment, without EOS."""
 
@@ -58,6 +66,11 @@ class Estimate:
     tokenization: Tokenization
     note: str | None = None
     counted: Literal["exact", "estimated"] = "estimated"
+    num_tokens: None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return f"estimated:{self.tokenization}:{_ESTIMATE}"
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         factor = _FASTCHAT if self.tokenization == "fastchat" else 1.0
@@ -67,6 +80,8 @@ class Estimate:
         return 1 if is_bare or self.tokenization == "fastchat" else 2
 
 
+_ESTIMATE = 1
+"""Raised whenever the same text would be estimated differently."""
 _TOKENS_EACH = {
     string.ascii_lowercase.encode(): 0.2,
     # More, because a capital often begins a piece.
@@ -106,14 +121,18 @@ def _exact(model: str, tokenization: Tokenization) -> TokenCounter:
 
 
 def _downloaded(model: str) -> Path:
-    from flant5_train.tokenizer import sentencepiece_file
+    # Not by transformers, which takes seconds to import.
+    from huggingface_hub import try_to_load_from_cache
 
     try:
-        return sentencepiece_file(model)
-    except TrainingError as error:
+        found = try_to_load_from_cache(model, _VOCABULARY)
+    except ValueError:  # no hub name at all
+        found = None
+    if not isinstance(found, str):
         raise TrainingError(
             FailureCode.BAD_MODEL,
-            f"no {_VOCABULARY} of '{model}' is on this machine, and nothing is downloaded for a"
-            " report",
+            f"no {_VOCABULARY} of '{model}' is on this machine, and nothing is downloaded to count"
+            " tokens",
             param="model",
-        ) from error
+        )
+    return Path(found)

@@ -19,14 +19,8 @@ from transformers.training_args import OptimizerNames
 from flant5_train.checkpoints import complete_checkpoints
 from flant5_train.disk import free_bytes
 from flant5_train.failure import FailureCode, TrainingError
-
-_SMALL_FILES_BYTES = 256 * 1024
-"""Configuration, scheduler, random states, the state of the trainer."""
-_BYTES_PER_PIECE = 128
-"""`tokenizer.json` and `spiece.model` together, for each piece of the vocabulary."""
-_BYTES_PER_LOG = 192
-"""In `trainer_state.json`."""
-_FLOAT32_BYTES = 4
+from flant5_train.small_files import small_files_bytes
+from flant5_train.weight_shapes import optimizer_state_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +38,18 @@ class SaveSize:
         adapters a checkpoint holds what is trained, and the final model everything.
         """
         config: Any = model.config
-        small = _SMALL_FILES_BYTES + _BYTES_PER_PIECE * config.vocab_size
-        small += _BYTES_PER_LOG * num_logs
+        small = small_files_bytes(config.vocab_size, num_logs=num_logs)
         optimizer = OptimizerNames(training.optim).value
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        shapes = [tuple(parameter.shape) for parameter in trained]
         return cls(
-            checkpoint=weight_bytes(trained) + optimizer_state_bytes(trained, optimizer) + small,
+            checkpoint=weight_bytes(trained) + optimizer_state_bytes(shapes, optimizer) + small,
             final_model=weight_bytes(model.parameters()) + small,
         )
 
 
 def weight_bytes(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-
-
-def optimizer_state_bytes(parameters: Iterable[nn.Parameter], optimizer: str) -> int:
-    """What an optimizer keeps of these parameters: two moments of each weight in float32 or, with
-    "8bit" in its name, in a byte each; Adafactor the sums of rows and columns of a matrix."""
-    if "adafactor" in optimizer:
-        return sum(_factored_bytes(parameter) for parameter in parameters)
-    bytes_per_moment = 1 if "8bit" in optimizer else _FLOAT32_BYTES
-    return 2 * bytes_per_moment * sum(parameter.numel() for parameter in parameters)
-
-
-def _factored_bytes(parameter: nn.Parameter) -> int:
-    if parameter.dim() < 2:
-        return _FLOAT32_BYTES * parameter.numel()
-    *_, rows, columns = parameter.shape
-    return _FLOAT32_BYTES * (parameter.numel() // columns + parameter.numel() // rows)
 
 
 def first_need(size: SaveSize, output_dir: Path, *, steps_left: bool) -> tuple[str, int]:

@@ -84,3 +84,12 @@ def data(tmp_path: Path) -> Path:
     path = tmp_path / "my chats.json"
     path.write_bytes(CONVERSATIONS)
     return path
+
+
+@pytest.fixture
+def model(settings: ApiSettings) -> str:
+    """A base model that is there."""
+    directory = settings.home_directories.models / "my-t5"
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text("{}")
+    return "my-t5"

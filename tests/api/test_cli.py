@@ -8,6 +8,7 @@ from api.settings import ApiSettings
 from tests.api.cli_runs import FLANT5, flant5, line_of, started
 from tests.api.scenes import claim_new_job, make_job
 from worker.jobs.job import Progress
+from worker.jobs.spec import JobSpec
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, NewLogLine, Succeeded, Update
 
@@ -50,6 +51,8 @@ def test_submit_uploads_and_submits_with_typed_hyperparameters(
         (("cancel", "ftjob-none"), "no job 'ftjob-none'"),
         (("pause", "ftjob-none"), "no job 'ftjob-none'"),
         (("resume", "ftjob-none"), "no job 'ftjob-none'"),
+        (("jobs", "--metadata", "team"), "--metadata team: expected KEY=VALUE"),
+        (("job", "ftjob-none"), "`flant5 jobs` lists those there are"),
         (("submit", "DATA", "--priority", "101"), "priority: input should be less than"),
         (("download", "ftjob-none", "x"), "no job 'ftjob-none'"),
     ],
@@ -78,6 +81,21 @@ def test_without_a_server_the_line_says_how_to_start_one() -> None:
     assert "flant5 up" in run.err
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"url": "http://[::1"}, "FLANT5_URL is 'http://[::1', which is no URL"),
+        ({"url": "localhost:8000"}, "no server answers at localhost:8000"),
+        ({"api_key": "sch\u00fcssel"}, "FLANT5_API_KEY holds a character that no key has"),
+        ({"api_key": "a\nb"}, "FLANT5_API_KEY holds a character that no key has"),
+    ],
+)
+def test_a_setting_that_can_not_be_used_is_named(settings: dict[str, str], message: str) -> None:
+    run = flant5("jobs", **settings)
+    assert (run.code, run.out) == (1, "")
+    assert run.err.startswith(f"flant5: {message}")
+
+
 def test_jobs_and_job_show_the_state_for_people_and_for_programs(
     server_url: str, store: JobStore, running_job: Claim
 ) -> None:
@@ -86,13 +104,36 @@ def test_jobs_and_job_show_the_state_for_people_and_for_programs(
     store.leases.record(running_job, Update(phase="training", progress=progress))
     listed = flant5("jobs", url=server_url).out.splitlines()
     assert waiting.id in listed[1]
-    assert "running: training, 16 %" in listed[2]
+    assert "running: training  16 %  3.210  1m05s" in listed[2]
     page = flant5("jobs", "--limit", "1", "--json", url=server_url).document
     assert ([job["id"] for job in page["data"]], page["has_more"]) == ([waiting.id], True)
     shown = flant5("job", running_job.job.id, url=server_url).out
     assert "12 of 75" in shown
     assert "1m05s" in shown
     assert flant5("job", waiting.id, "--json", url=server_url).document["id"] == waiting.id
+
+
+def test_jobs_are_found_by_status_and_metadata(server_url: str, store: JobStore) -> None:
+    spec = JobSpec(model="flant5-demo", training_file="chats.json")
+    of_team = [
+        store.create(spec.model_copy(update={"metadata": {"team": "support", "run": str(number)}}))
+        for number in range(3)
+    ]
+    other = make_job(store)
+    for job in (of_team[0], of_team[2], other):
+        store.cancel(job.id)
+
+    def found(*options: str) -> tuple[list[str], bool]:
+        page = flant5("jobs", "--json", *options, url=server_url).document
+        return [job["id"] for job in page["data"]], page["has_more"]
+
+    assert found("--status", "cancelled") == ([other.id, of_team[2].id, of_team[0].id], False)
+    assert found("--status", "cancelled", "--limit", "1") == ([other.id], True)
+    newest_first = [job.id for job in reversed(of_team)]
+    assert found("--metadata", "team=support") == (newest_first, False)
+    both = ("--metadata", "team=support", "--metadata", "run=1", "--status", "validating_files")
+    assert found(*both, "--status", "failed") == ([of_team[1].id], False)
+    assert found("--status", "failed") == ([], False)
 
 
 def test_job_shows_what_a_queued_one_waits_for(server_url: str, store: JobStore) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -123,6 +124,22 @@ def test_the_longest_wait_is_that_of_the_oldest_job_and_not_of_the_first(
     waited = Scrape(client).value("flant5_queue_longest_wait_seconds")
     assert waited is not None
     assert 0 <= waited < 60
+
+
+def test_a_scrape_costs_the_same_however_many_jobs_wait(
+    client: TestClient, store: JobStore, redis: Redis
+) -> None:
+    def commands_of_a_scrape() -> int:
+        before = cast(dict[str, int], redis.info("stats"))["total_commands_processed"]
+        Scrape(client)
+        return cast(dict[str, int], redis.info("stats"))["total_commands_processed"] - before
+
+    assert store.accept(make_job(store).id)
+    Scrape(client)  # whatever a first connection takes
+    num_commands = commands_of_a_scrape()
+    for _ in range(20):
+        assert store.accept(make_job(store).id)
+    assert commands_of_a_scrape() == num_commands
 
 
 def test_workers_are_idle_busy_or_sick(client: TestClient, store: JobStore) -> None:

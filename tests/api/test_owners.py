@@ -210,6 +210,25 @@ def test_a_report_names_no_foreign_model(http: TestClient, alices: Things) -> No
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
 
 
+def test_a_chat_is_with_no_foreign_model(
+    http: TestClient, settings: ApiSettings, alices: Things
+) -> None:
+    output = settings.home_directories.run_directory(alices.job_id).output
+    output.mkdir(parents=True)
+    (output / "config.json").write_text("{}")
+
+    def ask(name: str, model: str) -> Any:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+        return http.post("/v1/chat/completions", json=body, headers=of(name))
+
+    foreign, unknown = ask("bob", alices.model), ask("bob", NOTHING.model)
+    assert (foreign.status_code, unknown.status_code) == (404, 404)
+    assert alices.replaced(foreign.text, NOTHING) == unknown.text
+    for name in ("alice", "ops"):
+        assert ask(name, alices.model).json()["error"]["code"] == "no_serving_process"
+    assert ask("looker", alices.model).status_code == 403
+
+
 def test_a_lost_job_is_told_to_its_owner_alone(
     http: TestClient, settings: ApiSettings, alices: Things, store: JobStore
 ) -> None:

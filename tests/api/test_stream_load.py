@@ -110,11 +110,11 @@ def test_a_subscription_drops_frames_rather_than_growing_but_never_a_signal() ->
     async def scenario() -> None:
         subscription = Subscription()
         for number in range(MAX_WAITING_FRAMES + 5):
-            subscription.put(Frame(cursor=(number, 0), data=b"x", ends_job=False))
+            subscription.put(Frame(cursor=(number, 0), data=b"x"))
         subscription.put(Signal.ENDED)
         assert await subscription.take(timeout_seconds=1) == (Signal.MISSED, Signal.ENDED)
         assert await subscription.take(timeout_seconds=0.01) == ()
-        fresh = Frame(cursor=(9999, 0), data=b"y", ends_job=False)
+        fresh = Frame(cursor=(9999, 0), data=b"y")
         subscription.put(fresh)
         assert await subscription.take(timeout_seconds=1) == (fresh,)
 

@@ -97,13 +97,8 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
         assert ready["pid"] == process.pid
         assert ready["url"] in said(home)
         commands = " ".join(processes_of(home).values())
-        for part in (
-            "valkey-server",
-            "-m api",
-            "-m worker ",
-            "-m worker.keeper",
-            "-m worker.webhooks",
-        ):
+        modules = ("api", "worker ", "worker.keeper", "worker.serving", "worker.webhooks")
+        for part in ("valkey-server", *(f"-m {module}" for module in modules)):
             assert part in commands
 
         second = flant5("up", "--home", home)
@@ -122,6 +117,7 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
     assert {path.name for path in (home / "logs").iterdir()} == {
         "api.log",
         "keeper.log",
+        "serve.log",
         "webhooks.log",
         "worker.log",
     }
@@ -134,7 +130,9 @@ def test_a_killed_up_takes_everything_along_and_the_next_one_knows_its_jobs(
     data = tmp_path / "chats.json"
     data.write_bytes(CONVERSATIONS)
     with up(home) as (process, ready):
-        job = flant5("submit", data, "--json", url=ready["url"]).document
+        # More slots than the worker has: one with a job at hand would try for long to save it.
+        waits = ("--set", "num_gpus=64")
+        job = flant5("submit", data, "--json", *waits, url=ready["url"]).document
         flant5("cancel", job["id"], url=ready["url"])
         process.kill()
         process.wait()

@@ -38,7 +38,7 @@ def send(client: TestClient, upload_id: str, data: bytes) -> str:
 
 
 def refused(client: TestClient, path: str, **request: Any) -> dict[str, Any]:
-    response = client.post(f"/uploads/{path}", **request)
+    response = client.post(f"/uploads/{path}".rstrip("/"), **request)
     assert response.status_code == 400, response.text
     error: dict[str, Any] = response.json()["error"]
     return error

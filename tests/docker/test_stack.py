@@ -16,7 +16,7 @@ from tests.stack.service import wait_until
 
 pytestmark = pytest.mark.docker
 
-SERVICES = ("redis", "api", "keeper", "worker-cpu")
+SERVICES = ("redis", "api", "keeper", "worker-cpu", "serve")
 CONNECT = """
 import socket, sys
 try:

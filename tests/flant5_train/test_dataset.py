@@ -8,10 +8,11 @@ from flant5_train.cache import DataCache
 from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.config import OnBadRecord
 from flant5_train.data_arguments import DataArguments
-from flant5_train.dataset import make_supervised_data_module, split_by_conversation
+from flant5_train.dataset import make_supervised_data_module
 from flant5_train.encoder import encoder_for
 from flant5_train.place import DataError
 from flant5_train.tokenizer import LosslessTokenizer
+from flant5_train.validation_split import split_by_conversation
 from tests.flant5_train.conftest import EXAMPLES
 
 
@@ -75,13 +76,13 @@ def test_the_report_counts_what_is_there_and_what_is_cut(
 
 def test_a_split_keeps_conversations_whole_and_is_the_same_each_time(cache: DataCache) -> None:
     encoded = cache.build(EXAMPLES)
-    split = split_by_conversation(encoded, share=0.2, seed=7)
     number = encoded.spans[:, 4]
+    split = split_by_conversation(number, share=0.2, seed=7)
     assert not set(number[split.train]) & set(number[split.validation])
     assert len(split.train) + len(split.validation) == encoded.manifest.num_pairs
-    again = split_by_conversation(encoded, share=0.2, seed=7)
+    again = split_by_conversation(number, share=0.2, seed=7)
     assert (split.validation == again.validation).all()
-    other = split_by_conversation(encoded, share=0.2, seed=8)
+    other = split_by_conversation(number, share=0.2, seed=8)
     assert list(split.validation) != list(other.validation)
 
 

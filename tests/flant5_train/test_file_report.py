@@ -114,7 +114,7 @@ def test_nothing_is_downloaded_for_a_report(tokenization: str) -> None:
     tokens = FileReport.model_validate_json(done.stdout).tokens
     assert tokens.note == (
         "no spiece.model of 'google/flan-t5-never' is on this machine, and nothing is downloaded"
-        " for a report"
+        " to count tokens"
     )
 
 

@@ -1,23 +1,28 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from transformers import T5ForConditionalGeneration
 
 from flant5_train.arguments import parse_arguments
+from flant5_train.batches.capacity import Capacity
+from flant5_train.batches.dealing import StepShape
+from flant5_train.batches.lengths import PairLengths
+from flant5_train.batches.run_plan import PlanSettings, RunPlan
+from flant5_train.config import Batching
 from flant5_train.demo_model import small_config
 from flant5_train.flops import ModelShape
 from flant5_train.memory import MicroBatch, Setup, estimate_memory, num_trained, num_weights
 from flant5_train.memory_plan import MAX_SUGGESTIONS, plan_memory
 from flant5_train.memory_rates import GIB
 from flant5_train.memory_report import memory_planned, setup_of
-from flant5_train.report import DataReport, Percentiles
 from worker.attempts.news import event_of
 
 XL = ModelShape(2048, 64, 32, 5120, 24, 24, 32128)
 BASE = ModelShape(768, 64, 12, 2048, 12, 12, 32128)
-BATCH = MicroBatch.of(6, mean=(968, 339), longest=(2048, 2048), batching="packed")
+BATCH = MicroBatch(6, 6016, 2176, 2048, 2048, "packed")
 XL_ALONE = Setup(XL, BATCH)
 XL_ON_EIGHT = replace(XL_ALONE, num_gpus=8)
 
@@ -84,14 +89,25 @@ def test_shards_get_smaller_with_more_gpus() -> None:
     assert totals == sorted(totals, reverse=True)
 
 
-def test_padded_batches_count_the_longest_pairs_and_packed_ones_the_mean() -> None:
-    lengths: Any = {"mean": (100, 50), "longest": (500, 600)}
-    padded = MicroBatch.of(8, **lengths, batching="padded")
-    packed = MicroBatch.of(8, **lengths, batching="packed")
-    assert (padded.source_places, padded.target_places) == (4000, 4800)
-    assert (packed.source_places, packed.target_places) == (800, 600)
-    assert packed.halved().source_places == 500
-    assert padded.halved().source_places == 2000
+@pytest.mark.parametrize("batching", get_args(Batching))
+def test_the_micro_batch_is_the_largest_of_the_plan(batching: Batching) -> None:
+    """Bucketed ones hold up to twice what their number of pairs of mean length would."""
+    plan = run_plan(batching, num_pairs=4)
+    batch = MicroBatch.of(plan.largest, num_pairs=4, batching=batching)
+    assert batch.longest_source == plan.lengths.source[list(plan.largest.pairs)].max()
+    if batching == "packed":
+        assert plan.row_capacity == Capacity(batch.source_places, batch.target_places)
+    else:
+        assert batch.source_places == plan.largest.num_pairs * batch.longest_source
+    assert batch.num_pairs == 4
+    assert batch.halved().num_pairs == 2
+    assert batch.halved().source_places == max(batch.source_places // 2, batch.longest_source)
+
+
+def run_plan(batching: Batching, *, num_pairs: int) -> RunPlan:
+    rng = np.random.default_rng(0)
+    lengths = PairLengths(rng.integers(20, 400, 200), rng.integers(5, 90, 200))
+    return RunPlan(lengths, PlanSettings(batching, num_pairs, StepShape(1, 1), 1, -1, 42))
 
 
 def test_what_fits_needs_no_suggestion() -> None:
@@ -157,18 +173,17 @@ def test_a_runs_arguments_decide_over_its_estimate(tmp_path: Path) -> None:
     told += ["--batching", "padded"]
     told += ["--max_target_length", "128", "--gradient_checkpointing", "True"]
     arguments = parse_arguments(told)
-    lengths = Percentiles(100, 200, 900, 1000)
-    data = DataReport(10, 10, 3000, 1000, 0, 0, lengths, lengths, {})
-    setup = setup_of(arguments, config=XL, data=data)
+    batches = run_plan("padded", num_pairs=4)
+    setup = setup_of(arguments, config=XL, batches=batches)
     assert setup.shape == XL
-    assert setup.batch == MicroBatch(4, 2048, 512, 512, 128)
+    assert setup.batch == MicroBatch.of(batches.largest, num_pairs=4, batching="padded")
     assert setup.gradient_checkpointing
     assert setup.bf16
     assert setup.optim == "adamw_torch_fused"
-    record = memory_planned(arguments, config=XL, data=data, gpu_bytes=80 * GIB)
+    record = memory_planned(arguments, config=XL, batches=batches, gpu_bytes=80 * GIB)
     assert record.fits
     assert record.total_bytes == total(setup)
     assert event_of(record).level == "info"
-    small = memory_planned(arguments, config=XL, data=data, gpu_bytes=40 * GIB)
+    small = memory_planned(arguments, config=XL, batches=batches, gpu_bytes=40 * GIB)
     assert event_of(small).level == "warn"
     assert event_of(small).message == f"Memory: {small.message}"

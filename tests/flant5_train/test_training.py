@@ -1,7 +1,9 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -186,6 +188,8 @@ def test_a_run_reports_what_it_does_and_leaves_a_model(tiny_model: Path, tmp_pat
     left = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
     assert left == ["checkpoint-4", "checkpoint-6"]
     assert (tmp_path / "trainer_state.json").exists()
+    assert "| steps | 6 |" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
     for directory in (tmp_path, tmp_path / "checkpoint-6"):
         assert AutoModelForSeq2SeqLM.from_pretrained(directory).dtype == torch.float32
         text = "def f(x):\n\treturn {x}  # ok"
@@ -280,6 +284,20 @@ def test_the_demo_model_learns_twenty_answers_by_heart(tmp_path: Path) -> None:
         [{"from": str(turn.role), "value": turn.text} for turn in talk.turns]
         for talk in ConversationFile(data)
     ]
-    for pair in _form_qa(sources):
+    pairs = _form_qa(sources)
+    for pair in pairs:
         ids = model.generate(**tokenizer(pair.question, return_tensors="pt"))
         assert tokenizer.decode(ids[0], skip_special_tokens=True) == pair.answer
+    assert answer_of_the_readme(finished.output_dir, sources[0][0]["value"]) == pairs[0].answer
+
+
+def answer_of_the_readme(output_dir: Path, question: str) -> str:
+    """What the program in the model's README.md prints, asked this question."""
+    text = (output_dir / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    asked = "'### Human: What is the capital of France?\\n'"
+    assert program.count(asked) == 1
+    program = program.replace(asked, repr(f"### Human: {question}\n"))
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, cwd=output_dir, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.removesuffix("\n")

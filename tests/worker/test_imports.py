@@ -12,7 +12,12 @@ import pytest
 import worker
 
 ROOT = Path(worker.__file__).parent
-CONTRACT = {"flant5_train.config", "flant5_train.progress", "flant5_train.failure"}
+CONTRACT = {
+    "flant5_train.config",
+    "flant5_train.progress",
+    "flant5_train.failure",
+    "flant5_train.serving.messages",
+}
 DIAGNOSIS = {"flant5_train.diagnosis"}
 """Needed where a process printed why it failed and could not write it down."""
 
@@ -51,9 +56,10 @@ def test_neither_torch_nor_a_web_framework_is_loaded_by_any_module_of_the_worker
     assert done.returncode == 0, done.stderr
 
 
-def test_the_supervisor_lives_on_the_standard_library() -> None:
+@pytest.mark.parametrize("module", ["worker.processes.supervisor", "worker.slots.exercise"])
+def test_what_is_started_with_each_job_lives_on_the_standard_library(module: str) -> None:
     code = (
-        "import sys, worker.processes.supervisor\n"
+        f"import sys, {module}\n"
         "found = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
         "assert not found & {'pydantic', 'redis', 'celery', 'kombu'}, found"
     )

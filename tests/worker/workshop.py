@@ -123,4 +123,8 @@ def open_workshop(redis_url: SecretStr, directory: Path, **changes: object) -> W
         | changes
     )
     redis = open_redis(redis_url)
-    return Workshop(settings=settings, store=JobStore(redis), history=JobHistory(redis))
+    return Workshop(
+        settings=settings,
+        store=JobStore(redis),
+        history=JobHistory(redis, settings.home_directories),
+    )

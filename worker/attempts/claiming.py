@@ -9,6 +9,7 @@ from worker.gang.member import Member
 from worker.gang.seat import find_work
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.gang import Membership
+from worker.jobs.process_log import about
 from worker.jobs.update import Claim
 from worker.slots.probe import probe
 from worker.slots.slot_locks import HeldSlots
@@ -36,7 +37,8 @@ def run_job(job_id: str, context: WorkerContext) -> None:
             return
         held.keep(claim.job.spec.hyperparameters.num_gpus)
         held.name_job(claim.job.id)
-        _run(claim, held, context)
+        with about(job_id=claim.job.id):
+            _run(claim, held, context)
 
 
 def _claim(held: HeldSlots, context: WorkerContext) -> Claim | Membership | None:

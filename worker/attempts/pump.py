@@ -4,11 +4,15 @@ The store keeps how far it is in both files, together with what came out of them
 starts after a crash goes on exactly there.
 """
 
+from itertools import accumulate
+
 from pydantic import ValidationError
 
 from flant5_train.progress import Record, parse_record
 from worker.attempts.news import checkpoints_of, event_of, phase_of, progress_of, trained_tokens_of
 from worker.jobs.home import RunDirectory
+from worker.jobs.lines import whole_lines
+from worker.jobs.log_format import parse_line
 from worker.jobs.store import JobStore
 from worker.jobs.update import (
     Claim,
@@ -19,8 +23,6 @@ from worker.jobs.update import (
     OffsetsMovedError,
     Update,
 )
-from worker.processes.lines import whole_lines
-from worker.processes.trainer_log import parse_line
 
 _MAX_BYTES = 65_536
 _MAX_SHOWN_CHARACTERS = 200
@@ -64,12 +66,14 @@ class Pump:
 
     def _update(self, lines: list[bytes], log_lines: list[bytes], move: Move) -> Update:
         parsed = [_parse(line) for line in lines]
+        ends = accumulate(map(len, log_lines), initial=move.start.log)
+        next(ends)  # which is where the first line begins
         records = [item for item in parsed if not isinstance(item, NewEvent)]
         return Update(
             events=tuple(item if isinstance(item, NewEvent) else event_of(item) for item in parsed),
             log_lines=tuple(
-                NewLogLine(line=text, stream=stream, at=at)
-                for at, stream, text in map(parse_line, log_lines)
+                NewLogLine(line=text, stream=stream, at=at, end=end)
+                for (at, stream, text), end in zip(map(parse_line, log_lines), ends, strict=True)
             ),
             checkpoints=checkpoints_of(records, self._run_directory.path),
             phase=phase_of(records),

@@ -16,8 +16,8 @@ from worker.causes.retry import Retry, retry_after
 from worker.causes.traces import End, Traces
 from worker.jobs.home import RunDirectory
 from worker.jobs.job import Job, JobError, model_id
+from worker.jobs.lines import whole_lines, whole_size
 from worker.jobs.update import Failed, Succeeded
-from worker.processes.lines import whole_lines, whole_size
 
 _TAIL_BYTES = 32_768
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from flant5_train.failure import Failure, FailureCode, read_failure
 from worker.causes.torchrun_summary import Summary, find_summary, words_before
 from worker.jobs.home import RunDirectory
-from worker.processes.lines import whole_lines, whole_size
-from worker.processes.trainer_log import parse_line
+from worker.jobs.lines import whole_lines, whole_size
+from worker.jobs.log_format import parse_line
 
 _TAIL_BYTES = 32_768
 _NUM_LAST_WORDS = 5

@@ -1,8 +1,10 @@
 """The loss curve of a job, read from its `progress.jsonl`."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +12,9 @@ from pydantic import ValidationError
 from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted, parse_record
 
 Kept = TypeVar("Kept", StepTrained, Evaluated)
+
+_END_BYTES = 256 * 1024
+"""Of the beginning and of the end of a file, where its first and its last steps are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,58 @@ def read_steps(path: Path) -> Curve:
         elif isinstance(record, Evaluated):
             evaluations[record.step] = record
     return Curve(steps, evaluations, num_malformed_lines)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpan:
+    """From the end of a run's first step to that of its last one: what came between, evaluations
+    and checkpoints too, but not the first step, which compiles."""
+
+    seconds: float
+    tokens_per_second: float
+    flops_per_second: float
+
+
+def read_step_span(path: Path) -> StepSpan | None:
+    """Of a run that began once; None before its third step, or when its records lack what is
+    needed. Only the two ends of the file are read, however long it is."""
+    first = next(_steps(_head(path)), None)
+    last_steps = [*_steps(_tail(path))]
+    if first is None or not last_steps or last_steps[-1].step < first.step + 2:
+        return None
+    last = last_steps[-1]
+    seconds, tokens = last.at - first.at, last.tokens_seen - first.tokens_seen
+    # Operations per token: the same over a run, but for the lengths of its pairs.
+    flops = [step.tflops * 1e12 / step.tokens_per_second for step in last_steps if step.tflops]
+    if seconds <= 0 or tokens <= 0 or not flops:
+        return None
+    return StepSpan(seconds, tokens / seconds, median(flops) * tokens / seconds)
+
+
+def _steps(lines: Iterable[bytes]) -> Iterator[StepTrained]:
+    for line in lines:
+        record = _parsed(line)
+        if isinstance(record, StepTrained):
+            yield record
+
+
+def _head(path: Path) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            return file.read(_END_BYTES).split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+
+
+def _tail(path: Path) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _END_BYTES)
+            file.seek(start)
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return lines[1:] if start else lines  # the first one may be half a line
 
 
 def _lines(path: Path) -> Iterable[bytes]:

@@ -32,3 +32,7 @@ class StorageQuotaError(JobsError):
 class LimitReachedError(JobsError):
     """The caller has as many jobs waiting as allowed; another one can be sent when one of them
     has run or was cancelled."""
+
+
+class ChatLimitError(JobsError):
+    """As many questions wait for a serving process as allowed; soon there may be room."""

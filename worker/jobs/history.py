@@ -1,4 +1,7 @@
-"""The read side of a job's streams: events, log lines and checkpoints, by cursor."""
+"""The read side of a job's streams: events, log lines and checkpoints, by cursor.
+
+Redis keeps the newest of each; older log lines are read from the run directory.
+"""
 
 import re
 from collections.abc import Callable
@@ -10,6 +13,8 @@ from worker.jobs import keys
 from worker.jobs.connection import unavailable
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.events import Checkpoint, Event, LogLine, Page
+from worker.jobs.home import Home
+from worker.jobs.log_file import lines_after, position_of
 from worker.jobs.records import read_checkpoint, read_event, read_log_line
 
 Item = TypeVar("Item")
@@ -23,8 +28,9 @@ class JobHistory:
     """What happened to a job. Every method raises NotFoundError for a job that does not exist,
     InvalidRequestError for a cursor that is none, StoreUnavailableError when Redis is away."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, home: Home) -> None:
         self._redis = redis
+        self._home = home
 
     def events(self, job_id: str, *, after: str | None = None, limit: int = 20) -> Page[Event]:
         """Newest first; `after` is the id of the last event of the page before."""
@@ -42,14 +48,31 @@ class JobHistory:
         self, job_id: str, *, after: str | None = None, limit: int = 1000, tail: int | None = None
     ) -> Page[LogLine]:
         """Oldest first, those that came after the line `after`; with `tail` the last lines."""
+        if tail is not None and after is not None:
+            raise InvalidRequestError("tail and after exclude each other", param="tail")
         stream = self._stream(job_id, keys.logs(job_id), after=after)
         if tail is None:
+            if dropped := self._dropped_lines(job_id, after=after, limit=limit):
+                return Page(items=tuple(dropped), has_more=True)
             entries = self._up(stream, after=after, limit=limit)
             return _page(entries, limit=limit, read=read_log_line)
-        if after is not None:
-            raise InvalidRequestError("tail and after exclude each other", param="tail")
         last = self._down(stream, after=None, limit=tail)[:tail]
         return Page(items=tuple(read_log_line(*entry) for entry in reversed(last)), has_more=False)
+
+    def _dropped_lines(self, job_id: str, *, after: str | None, limit: int) -> list[LogLine]:
+        """At most `limit` lines after the cursor and before the oldest that Redis has; none when
+        there is nothing between the two, or the file is gone."""
+        with unavailable():
+            oldest = cast(list[Entry], self._redis.xrange(keys.logs(job_id), count=1))
+        _, seq = position_of(after)
+        num_dropped = int(oldest[0][1]["seq"]) - 1 - seq if oldest else 0
+        if num_dropped <= 0:
+            return []
+        log = self._home.run_directory(job_id).log
+        try:
+            return lines_after(log, after, limit=min(limit, num_dropped))
+        except ValueError as error:
+            raise _unknown(job_id, str(after)) from error
 
     def checkpoints(
         self, job_id: str, *, after: str | None = None, limit: int = 10
@@ -74,11 +97,13 @@ class JobHistory:
         if not job_exists:
             raise NotFoundError(f"no job {job_id!r}")
         if after is not None and not at_cursor and not (oldest and _is_older(after, oldest[0][0])):
-            raise InvalidRequestError(f"job {job_id} has nothing with id {after!r}", param="after")
+            raise _unknown(job_id, after)
         return stream
 
     def _down(self, stream: str, *, after: str | None, limit: int) -> list[Entry]:
         """One more than `limit` entries, newest first."""
+        if after is not None and not any(map(int, after.split("-"))):
+            return []  # below the smallest id there is no range that Redis would take
         with unavailable():
             entries = self._redis.xrevrange(
                 stream, max=f"({after}" if after else "+", count=limit + 1
@@ -90,6 +115,10 @@ class JobHistory:
         with unavailable():
             entries = self._redis.xrange(stream, min=f"({after}" if after else "-", count=limit + 1)
         return cast(list[Entry], entries)
+
+
+def _unknown(job_id: str, cursor: str) -> InvalidRequestError:
+    return InvalidRequestError(f"job {job_id} has nothing with id {cursor!r}", param="after")
 
 
 def _page(

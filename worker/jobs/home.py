@@ -7,6 +7,7 @@ models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
 workers/<name>.lock    held by the worker of that name
 slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
+audit/<day>.jsonl      who changed what by the API
 redis/                 data of the embedded server (`flant5 up`)
 """
 
@@ -117,6 +118,11 @@ class Home:
     @property
     def redis(self) -> Path:
         return self.root / "redis"
+
+    @property
+    def audit(self) -> Path:
+        """Who changed what (`api.audit`)."""
+        return self.root / "audit"
 
     @property
     def jobs(self) -> Path:

@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from flant5_train.progress import Phase as TrainerPhase
 from worker.jobs.life import Status
+from worker.jobs.redaction import redacted
 from worker.jobs.spec import JobSpec
 
 Phase = TrainerPhase | None
@@ -14,11 +15,19 @@ Phase = TrainerPhase | None
 class JobError(BaseModel):
     """Why a job failed, in the shape callers get it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     code: str
+    """The class of failure, such as `bad_data`, `cuda_oom` or `timeout`."""
     message: str
+    """What happened, in words."""
     param: str | None = None
+    """The field of the job at fault, if one is."""
+
+    @field_validator("message")
+    @classmethod
+    def _without_secrets(cls, message: str) -> str:
+        return redacted(message)
 
 
 class Progress(BaseModel):

@@ -1,4 +1,7 @@
-"""The names of all keys in Redis. What they hold: see the table in `worker.jobs.store`."""
+"""The names of all keys in Redis. What they hold: see the tables in `worker.jobs.store` and
+`worker.jobs.chats`."""
+
+from hashlib import sha1
 
 PREFIX = "flant5:"
 MAX_ENTRIES = 10_000
@@ -8,6 +11,7 @@ JOBS = f"{PREFIX}jobs"
 VALIDATING = f"{PREFIX}validating"
 QUEUED = f"{PREFIX}queued"
 BELLS = f"{PREFIX}bells"
+WAITING_SINCE = f"{PREFIX}waiting_since"
 RUNNING = f"{PREFIX}running"
 WORKERS = f"{PREFIX}workers"
 MODELS = f"{PREFIX}models"
@@ -15,6 +19,8 @@ NAMES = f"{PREFIX}names"
 RECOVERY = f"{PREFIX}recovery"
 FORGOTTEN = f"{PREFIX}forgotten"
 COUNTS = f"{PREFIX}counts"
+CHATS = f"{PREFIX}chats"
+CHAT_SERVERS = f"{PREFIX}chat_servers"
 WEBHOOKS = f"{PREFIX}webhooks"
 
 
@@ -46,6 +52,13 @@ def keeper(name: str) -> str:
     return f"{PREFIX}keeper:{name}"
 
 
+def jobs_tagged(name: str, value: str) -> str:
+    """The jobs whose metadata hold this pair. A digest, because both are a caller's text."""
+    framed = f"{len(name.encode())}:{name}{value}"
+    digest = sha1(framed.encode(), usedforsecurity=False).hexdigest()  # Lua's only one
+    return f"{PREFIX}metadata:{digest}"
+
+
 def webhook_sender(name: str) -> str:
     return f"{PREFIX}webhook_sender:{name}"
 
@@ -72,3 +85,11 @@ def submission(key: str) -> str:
 
 def first_try(fingerprint: str) -> str:
     return f"{PREFIX}try:{fingerprint}"
+
+
+def chat(chat_id: str) -> str:
+    return f"{PREFIX}chat:{chat_id}"
+
+
+def answer(chat_id: str) -> str:
+    return f"{chat(chat_id)}:answer"

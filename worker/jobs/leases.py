@@ -13,6 +13,7 @@ from worker.jobs.gangs import Gangs
 from worker.jobs.known import Known, encode_known
 from worker.jobs.life import Status
 from worker.jobs.records import encode_update, read_job
+from worker.jobs.redaction import redacted
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
 from worker.jobs.update import (
@@ -131,7 +132,9 @@ class Leases:
         A loss counts, and one too many fails the job; without one the attempt is given back.
         """
         loss_args = (loss.counts_as, loss.code) if loss else ("", "")
-        status = self._scripts.run("release", claim.job.id, claim.epoch, reason, *loss_args)
+        status = self._scripts.run(
+            "release", claim.job.id, claim.epoch, redacted(reason), *loss_args
+        )
         if status is None:
             raise NotFoundError(f"no job {claim.job.id!r}")
         return Status(status)

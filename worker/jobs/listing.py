@@ -1,7 +1,7 @@
-"""Pages of the list of all jobs."""
+"""Pages of lists of jobs. Each list is a sorted set of ids by the jobs' numbers: of all jobs, of an
+owner's, of those with a pair of metadata. A page costs the same however long they are."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from redis import Redis
@@ -12,22 +12,27 @@ from worker.jobs.events import Page
 from worker.jobs.job import Job
 from worker.jobs.records import read_job
 
-_BATCH = 100
+_BATCH = 1000
+"""Ids looked at in one go, where several lists have to hold a job."""
 
 
 def list_jobs(
     redis: Redis, index: str, *, after: str | None, limit: int, metadata: Mapping[str, str]
 ) -> Page[Job]:
-    """Jobs of an index of ids by number, newest first; jobs created meanwhile shift nothing,
-    because each job keeps its number."""
-    wanted = metadata.items()
+    """Jobs of a list, newest first, that carry all pairs of `metadata`; jobs created meanwhile
+    shift nothing, because each job keeps its number."""
+    below = _number_of(redis, index, after)
+    tagged = [keys.jobs_tagged(*pair) for pair in metadata.items()]
+    # Whatever has a pair is on the list of all jobs too.
+    lists = tagged if tagged and index == keys.JOBS else [index, *tagged]
     found: list[Job] = []
-    for job_id, fields in _newest_first(redis, index, below=_number_of(redis, index, after)):
-        if wanted <= json.loads(fields["metadata"]).items():
-            if len(found) == limit:
-                return Page(items=tuple(found), has_more=True)
-            found.append(read_job(job_id, fields))
-    return Page(items=tuple(found), has_more=False)
+    for ids in _batches(redis, lists, below=below, size=limit + 1):
+        while ids and (num_missing := limit + 1 - len(found)) > 0:
+            found += _read(redis, ids[:num_missing])
+            ids = ids[num_missing:]
+        if len(found) > limit:
+            break
+    return Page(items=tuple(found[:limit]), has_more=len(found) > limit)
 
 
 def _number_of(redis: Redis, index: str, job_id: str | None) -> str:
@@ -39,15 +44,46 @@ def _number_of(redis: Redis, index: str, job_id: str | None) -> str:
     return f"({number:.0f}"
 
 
-def _newest_first(redis: Redis, index: str, *, below: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _batches(redis: Redis, lists: Sequence[str], *, below: str, size: int) -> Iterator[list[str]]:
+    """The ids on all lists. The shortest one is read, and the others are asked for what it has."""
+    first, *others = _shortest_first(redis, lists)
     while True:
-        rows = redis.zrevrangebyscore(index, below, "-inf", start=0, num=_BATCH, withscores=True)
+        rows = redis.zrevrangebyscore(first, below, "-inf", start=0, num=size, withscores=True)
         entries = cast(list[tuple[str, float]], rows)
-        with redis.pipeline(transaction=False) as pipeline:
-            for job_id, _ in entries:
-                pipeline.hgetall(keys.job(job_id))
-            hashes = pipeline.execute()
-        yield from ((job_id, fields) for (job_id, _), fields in zip(entries, hashes, strict=True))
-        if len(entries) < _BATCH:
+        yield _on_all(redis, others, [job_id for job_id, _ in entries])
+        if len(entries) < size:
             return
-        below = f"({entries[-1][1]:.0f}"
+        below, size = f"({entries[-1][1]:.0f}", _BATCH
+
+
+def _shortest_first(redis: Redis, lists: Sequence[str]) -> list[str]:
+    if len(lists) == 1:
+        return [*lists]
+    with redis.pipeline(transaction=False) as pipeline:
+        for each in lists:
+            pipeline.zcard(each)
+        lengths = cast(list[int], pipeline.execute())
+    return [each for _, each in sorted(zip(lengths, lists, strict=True))]
+
+
+def _on_all(redis: Redis, lists: Sequence[str], job_ids: list[str]) -> list[str]:
+    for each in lists:
+        if job_ids:
+            numbers = redis.zmscore(each, job_ids)
+            job_ids = [
+                job_id
+                for job_id, number in zip(job_ids, numbers, strict=True)
+                if number is not None
+            ]
+    return job_ids
+
+
+def _read(redis: Redis, job_ids: Sequence[str]) -> list[Job]:
+    """Those that are still there: one may be deleted at any moment."""
+    with redis.pipeline(transaction=False) as pipeline:
+        for job_id in job_ids:
+            pipeline.hgetall(keys.job(job_id))
+        hashes = cast(list[dict[str, str]], pipeline.execute())
+    return [
+        read_job(job_id, fields) for job_id, fields in zip(job_ids, hashes, strict=True) if fields
+    ]

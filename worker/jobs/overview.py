@@ -19,7 +19,6 @@ _INDEXES = {
     Status.RUNNING: keys.RUNNING,
 }
 _VERDICTS = ("accepted", "rejected")
-_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +41,20 @@ def look(redis: Redis) -> Overview:
         pipeline.hgetall(keys.COUNTS)
         for index in _INDEXES.values():
             pipeline.zcard(index)
+        pipeline.zrange(keys.WAITING_SINCE, 0, 0, withscores=True)
         pipeline.zrange(keys.RUNNING, 0, -1)
-        (seconds, microseconds), counts, *sizes, running_ids = pipeline.execute()
+        (seconds, microseconds), counts, *sizes, oldest, running_ids = pipeline.execute()
+    now = seconds + microseconds / 1e6
     # An index is what its jobs are found by, so its size is right even where counting began late.
     indexed = dict(zip(_INDEXES, sizes, strict=True))
     counted = {status: max(0, int(counts.get(status, 0))) for status in Status}
     return Overview(
         num_jobs=counted | indexed,
-        longest_wait_seconds=_longest_wait(redis, now=seconds + microseconds / 1e6),
+        longest_wait_seconds=max((now - since / 1000 for _, since in oldest), default=0.0),
         num_checks={verdict: int(counts.get(verdict, 0)) for verdict in _VERDICTS},
         running=_running(redis, running_ids),
         workers=WorkerRegistry(redis).all(),
     )
-
-
-def _longest_wait(redis: Redis, *, now: float) -> float:
-    """The queue is in order of priority, so each waiting job is asked."""
-    with unavailable():
-        ids = cast(list[str], redis.zrange(keys.QUEUED, 0, -1))
-    waits = [0.0]
-    for first in range(0, len(ids), _BATCH):
-        with unavailable(), redis.pipeline(transaction=False) as pipeline:
-            for job_id in ids[first : first + _BATCH]:
-                pipeline.hget(keys.job(job_id), "queued_at")
-            since = cast(list[str | None], pipeline.execute())
-        waits += [now - int(instant) / 1000 for instant in since if instant is not None]
-    return max(waits)
 
 
 def _running(redis: Redis, job_ids: list[str]) -> tuple[Job, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.jobs.events import Checkpoint, Event, LogLine
 from worker.jobs.job import Job
+from worker.jobs.redaction import redacted, redacted_values
 from worker.jobs.update import Offsets, Update
 
 Fields = Mapping[str, str]
@@ -89,14 +90,20 @@ def encode_update(update: Update) -> str:
         {
             "level": event.level,
             "type": event.type,
-            "message": event.message,
-            "data": json.dumps(event.data or {}),
+            "message": redacted(event.message),
+            "data": json.dumps(redacted_values(event.data or {})),
             **_at(event.at),
         }
         for event in update.events
     ]
     log_lines = [
-        {"stream": line.stream, "line": line.line, **_at(line.at)} for line in update.log_lines
+        {
+            "stream": line.stream,
+            "line": line.line,
+            **_at(line.at),
+            **({} if line.end is None else {"end": line.end}),
+        }
+        for line in update.log_lines
     ]
     checkpoints = [
         {

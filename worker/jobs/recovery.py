@@ -20,10 +20,12 @@ from worker.jobs.scripts import Scripts
 class RestoredJob(BaseModel):
     """A job that is back, and the status it had right after that."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
+    """The job."""
     status: Status
+    """What it was right after it came back."""
 
 
 class Problem(BaseModel):
@@ -32,6 +34,7 @@ class Problem(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
+    """The job."""
     message: str
     """What was found, in which file, what was expected."""
 

@@ -1,8 +1,10 @@
-"""A full disk, as callers are told of it."""
+"""Room on the disk, and a full one as callers are told of it."""
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from worker.jobs.errors import StorageFullError
 
@@ -16,3 +18,9 @@ def room_for(what: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFullError(f"no room for {what}: {error.strerror}") from error
         raise
+
+
+def free_bytes(directory: Path) -> int:
+    """What may still be written to the disk of `directory`, which need not exist yet."""
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.jobs.home import Home
+from worker.jobs.process_log import LogFormat
 from worker.jobs.rules import Rules
 
 
@@ -39,6 +40,9 @@ class SharedSettings(BaseSettings):
     """Jobs of one API key that may wait at the same time; 0 means any number."""
     max_running_per_key: int = Field(0, ge=0)
     """Jobs of one API key that may run at the same time; 0 means any number."""
+    log_format: LogFormat = "text"
+    """How a process writes its log: `text` for people, `json` for programs, an object a line with
+    the ids of the request and the job that it is about."""
     hub_models: str = "google/flan-t5-*,lmsys/fastchat-t5-*"
     """Hub names a job may start from: comma-separated patterns."""
 

@@ -8,11 +8,14 @@
 | queued                    | zset   | ids that wait for a worker, by priority, then by number    |
 | bells                     | zset   | the same ids by the time of their last doorbell (the job's |
 |                           |        | number when none was rung)                                 |
+| waiting_since             | zset   | the same ids by when they entered the queue, in ms         |
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
-| worker:{name}             | hash   | num_slots, devices, sick (why it takes no jobs), sits_at,  |
-|                           |        | sits_until (the job at which it waits for other workers)   |
-| owner:{name}:jobs         | zset   | all ids of an owner's jobs by number                       |
+| worker:{name}             | hash   | num_slots, devices, gpu_bytes (of the smallest, or ''),    |
+|                           |        | sick (why it takes no jobs), sits_at, sits_until (the job  |
+|                           |        | at which it waits for other workers)                       |
+| owner:{name}:jobs         | zset   | all ids of an owner's jobs by their number                 |
+| metadata:{sha1}           | zset   | the ids of jobs with this pair of metadata, by their number|
 | owner:{name}:waiting      | set    | ids of an owner's jobs that wait or are paused             |
 | owner:{name}:running      | set    | ids of an owner's jobs that run                            |
 | models                    | hash   | fine-tuned model id -> job id                              |
@@ -88,7 +91,11 @@ class JobStore:
         self.ended = EndedJobs(redis, self._scripts)
 
     def create(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> Job:
-        """The new job, or the one that an earlier call with this submission key made.
+        """The job that `submit` made, as it stands."""
+        return self.get(self.submit(spec, owner=owner, submission_key=submission_key))
+
+    def submit(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> str:
+        """The id of the new job, or of the one that an earlier call with this submission key made.
 
         Raises LimitReachedError when as many jobs of this owner wait as may.
         """
@@ -112,7 +119,7 @@ class JobStore:
                 f"{waiting[0]} jobs of yours are waiting, as many as may; send this one when one "
                 "of them has started or was cancelled"
             )
-        return self.get(job_id)
+        return str(job_id)
 
     def get(self, job_id: str) -> Job:
         with unavailable():
@@ -188,6 +195,11 @@ class JobStore:
         """Whether there is no job at all."""
         with unavailable():
             return not self._redis.exists(keys.JOBS)
+
+    def num_to_validate(self) -> int:
+        """Jobs whose files are not yet checked, or are being checked."""
+        with unavailable():
+            return self._redis.zcard(keys.VALIDATING)
 
     def to_validate(self, limit: int) -> tuple[Job, ...]:
         """Jobs whose files are to be checked, oldest first."""

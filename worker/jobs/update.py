@@ -71,6 +71,8 @@ class NewLogLine:
     line: str
     stream: Literal["stdout", "stderr"] = "stdout"
     at: float | None = None
+    end: int | None = None
+    """Where it ends in `train.log`, in bytes; the place becomes a part of its id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class WorkerState:
     """Why it takes no jobs; None when it does."""
     job_id: str | None = None
     """The job it holds."""
+    gpu_bytes: int | None = None
+    """Memory of its smallest GPU; None without a GPU, or where nvidia-smi does not tell."""
 
     @property
     def num_slots(self) -> int:
@@ -39,7 +41,8 @@ class WorkerRegistry:
         """The worker is here, and counts as gone after so many seconds unless it says so again.
         Its health stays as it is."""
         devices = ",".join(worker.devices)
-        args = (worker.name, worker.num_slots, devices, int(seconds * 1000))
+        gpu_bytes = "" if worker.gpu_bytes is None else worker.gpu_bytes
+        args = (worker.name, worker.num_slots, devices, int(seconds * 1000), gpu_bytes)
         self._scripts.run("appear", *args)
 
     def set_health(self, name: str, sick: str | None) -> None:
@@ -80,6 +83,7 @@ class WorkerRegistry:
                 devices=tuple(fields["devices"].split(",")),
                 sick=fields.get("sick"),
                 job_id=held.get(name),
+                gpu_bytes=int(fields["gpu_bytes"]) if fields.get("gpu_bytes") else None,
             )
             for name, fields in sorted(found, key=lambda item: item[0])
             if "devices" in fields

@@ -1,6 +1,7 @@
-"""Encoded conversations that nobody has used for long; `flant5_train.cache` makes them.
+"""Encoded conversations, and what was found out about files, that nobody has used for long;
+`flant5_train.cache` and `flant5_train.forecast.survey` make them.
 
-What that module promises: the age of `manifest.json` is the time since the last use, an entry is
+What the first promises: the age of `manifest.json` is the time since the last use, an entry is
 written under the lock `<entry>.lock`, and whoever reads one has a shared lock on its `tokens.bin`.
 """
 

@@ -70,6 +70,8 @@ class FileCheck:
             env=allowed_environment(inherited_environment()),
             preexec_fn=partial(end_with, os.getpid()),
         )
+        self.end = os.pidfd_open(self._process.pid)
+        """Readable once the check has ended by itself."""
 
     def has_ended(self) -> bool:
         """True also when it took too long."""
@@ -104,6 +106,7 @@ class FileCheck:
         """Ends the check if it still runs."""
         self._process.kill()
         self._process.wait()
+        os.close(self.end)
         self._stdout.close()
         self._stderr.close()
 

@@ -35,6 +35,8 @@ MAX_JOBS = 100
 STALE_DOORBELL_SECONDS = 600.0
 """Age at which a doorbell is rung again although others are waiting: it may have been lost, and
 the queue need not ever be empty."""
+LOOK_SECONDS = 0.1
+"""Time between two looks for new jobs: they are not to wait for a round, which costs more."""
 IDLE_DOORBELL_SECONDS = 2.0
 """Age at which it is rung again while a worker that could take the job is idle."""
 
@@ -66,6 +68,25 @@ class Keeper:
         self._recoverer.step()
         self._cleanup.step()
         self._presence.appear()
+
+    def wait(self, stop: int) -> bool:
+        """Until the next round is due: at once when a check has ended or a new job is there.
+
+        True when `stop` became readable.
+        """
+        due_at = time.monotonic() + self._settings.keeper_seconds
+        while (seconds := due_at - time.monotonic()) > 0:
+            waited_for = [stop, *self._validation.ends]
+            readable, _, _ = select.select(waited_for, [], [], min(seconds, LOOK_SECONDS))
+            if readable or self._has_new_jobs():
+                return stop in readable
+        return False
+
+    def _has_new_jobs(self) -> bool:
+        try:
+            return self._validation.has_new_jobs()
+        except StoreUnavailableError:
+            return False  # the round says so when it is due
 
     def close(self) -> None:
         self._recoverer.close()
@@ -105,11 +126,14 @@ def run_keeper(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> Non
     with open_redis(settings.redis_url, timeout_seconds=timeout) as redis:
         keeper = Keeper(settings, redis, argv=argv)
         try:
-            while not select.select([stop], [], [], settings.keeper_seconds)[0]:
+            while not keeper.wait(stop):
                 try:
                     keeper.round()
                 except StoreUnavailableError as error:
                     logger.warning("round not finished: %s", error)
+                    # Not `wait`, which would end at once for a check that has ended.
+                    if select.select([stop], [], [], settings.keeper_seconds)[0]:
+                        break
         finally:
             keeper.close()
             os.close(stop)

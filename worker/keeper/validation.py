@@ -47,6 +47,16 @@ class Validation:
             if job_id not in self._running and len(self._running) < self._settings.max_checks:
                 self._begin(job)
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Descriptors that become readable when checks end."""
+        return tuple(running.check.end for running in self._running.values())
+
+    def has_new_jobs(self) -> bool:
+        """Whether a step would begin a check; one cheap question. Raises StoreUnavailableError."""
+        max_checks = self._settings.max_checks
+        return len(self._running) < min(max_checks, self._store.num_to_validate())
+
     def close(self) -> None:
         """Ends all checks; the next keeper starts them again."""
         for job_id in tuple(self._running):

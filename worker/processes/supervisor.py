@@ -28,8 +28,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from worker.jobs.log_format import Stream
 from worker.processes.process_tree import adopt_orphans, descendants, end_with, kill_descendants
-from worker.processes.trainer_log import LineSplitter, Stream, TrainerLog
+from worker.processes.trainer_log import LineSplitter, TrainerLog
 from worker.processes.wakeup import readable_on
 
 LIFELINE_CUT = 70

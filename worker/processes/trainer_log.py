@@ -1,6 +1,4 @@
-"""The format of `train.log`: what the trainer wrote, one line each, with its time and stream:
-
-    2026-11-24T03:52:10.317Z stderr   3%|▎         | 2/75 [00:01<00:40,  1.81it/s]
+"""Writes `train.log` (`worker.jobs.log_format`).
 
 No imports beyond the standard library, because the supervisor lives on this.
 """
@@ -11,14 +9,13 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+
+from worker.jobs.log_format import Stream, format_line
+from worker.jobs.redaction import redacted
 
 MAX_CHARACTERS = 8192
 """A longer line is cut into lines of this length."""
 
-Stream = Literal["stdout", "stderr"]
-
-_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (stdout|stderr) (.*)", re.DOTALL)
 # Terminal colours and cursor moves as a whole, then every other control character but the tab.
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LINE_ENDS = re.compile(r"[\r\n]")
@@ -42,7 +39,8 @@ class LineSplitter:
             lines.append(rest[:MAX_CHARACTERS])
             rest = rest[MAX_CHARACTERS:]
         self._rest = rest
-        return [piece for line in lines for piece in _pieces(_CONTROL.sub("", line).rstrip())]
+        plain = (redacted(_CONTROL.sub("", line).rstrip()) for line in lines)
+        return [piece for line in plain for piece in _pieces(line)]
 
 
 class TrainerLog:
@@ -74,25 +72,6 @@ class TrainerLog:
 
     def close(self) -> None:
         os.close(self._descriptor)
-
-
-def format_line(line: str, *, stream: Stream, at: datetime) -> bytes:
-    """
-    >>> format_line("hi", stream="stdout", at=datetime(2026, 11, 24, 3, 52, tzinfo=UTC))
-    b'2026-11-24T03:52:00.000Z stdout hi\\n'
-    """
-    instant = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
-    return f"{instant} {stream} {line}\n".encode()
-
-
-def parse_line(line: bytes) -> tuple[float | None, Stream, str]:
-    """Unix seconds, stream and text; a line that lost its head comes as text of stdout."""
-    text = line.decode("utf-8", "replace").removesuffix("\n")
-    found = _LINE.fullmatch(text)
-    if found is None:
-        return None, "stdout", text
-    at = datetime.strptime(found[1], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return at.timestamp(), "stdout" if found[2] == "stdout" else "stderr", found[3]
 
 
 def _pieces(line: str) -> list[str]:

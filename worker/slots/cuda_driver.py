@@ -2,7 +2,7 @@
 
 The driver is `libcuda.so.1`, or for a test an object with functions of the same names that take the
 same ctypes values. A process that has used it can't fork workers that use it: this module is for
-the probe's own process (`worker.slots.probe`).
+the probe's own process (`worker.slots.exercise`).
 """
 
 import ctypes

@@ -1,6 +1,7 @@
 """Jobs that need several workers at the same time: seats, members, and the attempt as a whole."""
 
 import time
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -10,6 +11,7 @@ from tests.worker.scenes import LEASE_SECONDS, queued_job
 from worker.jobs import keys
 from worker.jobs.gang import MemberEnd, Membership, Rendezvous, Seat
 from worker.jobs.history import JobHistory
+from worker.jobs.home import Home
 from worker.jobs.life import Status
 from worker.jobs.rules import Rules
 from worker.jobs.store import JobStore
@@ -72,7 +74,7 @@ def test_the_last_worker_to_come_leads_and_the_seated_ones_are_members(
         member = look(store, name)
         assert isinstance(member, Membership)
         assert (member.job.id, member.epoch, member.node) == (job_id, 1, node)
-    event = JobHistory(redis).events(job_id, limit=1).items[0]
+    event = JobHistory(redis, Home(Path("nowhere"))).events(job_id, limit=1).items[0]
     assert event.message == "Attempt 1 started on workers c, a, b"
     assert event.data["workers"] == ["c", "a", "b"]
     states = WorkerRegistry(redis).all()

@@ -1,10 +1,16 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 from redis import Redis
 
 from tests.worker.scenes import claimed_job
 from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.events import LogLine
 from worker.jobs.history import JobHistory
+from worker.jobs.home import Home
+from worker.jobs.log_format import format_line
 from worker.jobs.store import JobStore
 from worker.jobs.update import NewCheckpoint, NewEvent, NewLogLine, Update
 
@@ -101,3 +107,61 @@ def test_the_streams_are_bounded(store: JobStore, history: JobHistory, redis: Re
         store.leases.record(claim, Update(log_lines=lines))
     assert redis.xlen(keys.logs(claim.job.id)) < keys.MAX_ENTRIES + 1000
     assert history.logs(claim.job.id, tail=1).items[0].seq == 15_000
+
+
+@pytest.fixture
+def long_log(store: JobStore, redis: Redis, tmp_path: Path) -> str:
+    """A job of 50 lines, the last five of which Redis still has."""
+    claim = claimed_job(store)
+    log = Home(tmp_path / "home").run_directory(claim.job.id).log
+    log.parent.mkdir(parents=True)
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    lines, end = [], 0
+    for number in range(1, 51):
+        text = "größer " * (number % 7) + str(number)
+        raw = format_line(text, stream="stderr", at=at)
+        end += len(raw)
+        lines.append(NewLogLine(text, stream="stderr", at=at.timestamp(), end=end))
+        with log.open("ab") as file:
+            file.write(raw)
+    store.leases.record(claim, Update(log_lines=tuple(lines)))
+    redis.xtrim(keys.logs(claim.job.id), maxlen=5, approximate=False)
+    return claim.job.id
+
+
+@pytest.mark.parametrize("limit", [1, 4, 7, 45, 46, 1000])
+def test_lines_that_redis_dropped_are_read_from_the_disk(
+    history: JobHistory, long_log: str, limit: int
+) -> None:
+    seen: list[LogLine] = []
+    while True:
+        page = history.logs(long_log, after=seen[-1].id if seen else None, limit=limit)
+        assert 1 <= len(page.items) <= limit
+        seen += page.items
+        if not page.has_more:
+            break
+    assert [line.seq for line in seen] == [*range(1, 51)]
+    assert all(line.line.endswith(str(line.seq)) for line in seen)
+    assert {(line.stream, line.created_at) for line in seen} == {("stderr", 1795478400.0)}
+
+
+def test_a_line_has_one_id_in_redis_and_on_the_disk(
+    history: JobHistory, long_log: str, redis: Redis
+) -> None:
+    before = {line.seq: line for line in history.logs(long_log, tail=5).items}
+    redis.xtrim(keys.logs(long_log), maxlen=1, approximate=False)
+    after = {line.seq: line for line in history.logs(long_log, limit=100).items}
+    assert all(after[seq] == before[seq] for seq in (46, 47, 48, 49))
+
+
+def test_a_place_where_no_line_ends_is_no_cursor(history: JobHistory, long_log: str) -> None:
+    with pytest.raises(InvalidRequestError, match="nothing with id '5-2'"):
+        history.logs(long_log, after="5-2")
+
+
+def test_without_the_file_there_is_what_redis_has(
+    history: JobHistory, long_log: str, tmp_path: Path
+) -> None:
+    Home(tmp_path / "home").run_directory(long_log).log.unlink()
+    page = history.logs(long_log)
+    assert [line.seq for line in page.items] == [46, 47, 48, 49, 50]

@@ -12,6 +12,7 @@ from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job, spec
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.history import JobHistory
+from worker.jobs.home import Home
 from worker.jobs.life import Status
 from worker.jobs.queue import Doorbell, num_doorbells
 from worker.jobs.store import JobStore
@@ -26,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 def test_a_server_that_is_gone_is_unavailable_and_comes_back(server: EmbeddedRedis) -> None:
     with open_redis(server.url) as redis:
-        store, history = JobStore(redis), JobHistory(redis)
+        store, history = JobStore(redis), JobHistory(redis, Home(Path("nowhere")))
         claim = claimed_job(store)
         server.kill()
         for call in (

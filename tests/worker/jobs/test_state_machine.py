@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, TypeVar, cast
 
 import pytest
@@ -34,6 +35,7 @@ from tests.worker.scenes import spec
 from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError, LimitReachedError
 from worker.jobs.history import JobHistory
+from worker.jobs.home import Home
 from worker.jobs.job import JobError
 from worker.jobs.life import NEXT, Status
 from worker.jobs.store import JobStore
@@ -80,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.redis.flushall()
         self.store = JobStore(self.redis, RULES)
         self.leases = self.store.leases
-        self.history = JobHistory(self.redis)
+        self.history = JobHistory(self.redis, Home(Path("nowhere")))
         self.models: dict[str, Model] = {}
         self.claims: list[Claim] = []
         self.keys: dict[int, str] = {}
@@ -316,6 +318,7 @@ class StoreMachine(RuleBasedStateMachine):
             (keys.VALIDATING, model.status is Status.VALIDATING_FILES),
             (keys.QUEUED, model.status is Status.QUEUED),
             (keys.BELLS, model.status is Status.QUEUED),
+            (keys.WAITING_SINCE, model.status is Status.QUEUED),
             (keys.RUNNING, model.status is Status.RUNNING),
         ):
             assert (self.redis.zscore(key, job_id) is not None) is is_listed

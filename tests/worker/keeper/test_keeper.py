@@ -1,6 +1,7 @@
 """The keeper's rounds: files checked, doorbells rung, lost jobs brought back."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,24 @@ def test_a_job_with_good_files_is_queued_and_its_doorbell_rung(
     assert num_doorbells(redis) == 1
     keeper.round()
     assert num_doorbells(redis) == 1
+
+
+def test_a_new_job_and_the_end_of_its_check_need_not_wait_for_a_round(
+    redis_url: SecretStr, tmp_path: Path, redis: Redis
+) -> None:
+    workshop = open_workshop(redis_url, tmp_path, keeper_seconds=1000)
+    keeper = Keeper(workshop.settings, redis, argv=argv)
+    stop, telling = os.pipe()
+    job = new_job(workshop, training_file={})
+    for expected in (Status.VALIDATING_FILES, Status.QUEUED):
+        assert not keeper.wait(stop)
+        keeper.round()
+        assert workshop.store.get(job.id).status is expected
+    os.write(telling, b"x")
+    assert keeper.wait(stop)
+    keeper.close()
+    os.close(stop)
+    os.close(telling)
 
 
 @pytest.mark.parametrize("bad", ["training_file", "validation_file"])

@@ -4,13 +4,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.processes.trainer_log import (
-    MAX_CHARACTERS,
-    LineSplitter,
-    TrainerLog,
-    format_line,
-    parse_line,
-)
+from worker.jobs.log_format import format_line, parse_line
+from worker.processes.trainer_log import MAX_CHARACTERS, LineSplitter, TrainerLog
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"])))

@@ -187,10 +187,10 @@ def test_a_check_of_the_site_that_is_no_command_is_refused(command: str, message
 
 def test_a_person_can_ask_too() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "worker.slots.probe"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "worker.slots.exercise"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == "no slot given; expected: python -m worker.slots.probe SLOT...\n"
+    assert done.stderr == "no slot given; expected: python -m worker.slots.exercise SLOT...\n"
 
 
 @pytest.mark.usefixtures("cuda")

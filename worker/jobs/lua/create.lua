@@ -17,8 +17,7 @@ redis.call('HSET', key, 'status', 'validating_files', 'spec', ARGV[3], 'metadata
   'num_slots', ARGV[9], 'priority', ARGV[10], 'num_nodes', ARGV[11])
 redis.call('HINCRBY', COUNTS, 'validating_files', 1)
 redis.call('HSET', PREFIX .. 'names', ARGV[2], id)
-redis.call('ZADD', PREFIX .. 'jobs', number, id)
-redis.call('ZADD', PREFIX .. 'owner:' .. owner .. ':jobs', number, id)
+enter_lists(id, number)
 redis.call('ZADD', INDEX.validating_files, number, id)
 count_for_owner(id, 'validating_files')
 append_event(id, { message = 'Job created; its files are being checked',

@@ -5,10 +5,8 @@ local state = redis.call('HMGET', key, 'status', 'finished_at')
 if state[1] ~= 'failed' and state[1] ~= 'cancelled' then return 0 end
 if now() - state[2] < tonumber(ARGV[3]) then return 0 end
 redis.call('SADD', PREFIX .. 'forgotten', id)
-local owner = redis.call('HGET', key, 'owner') or ''
+for _, list in ipairs(lists_of(id)) do redis.call('ZREM', list, id) end
 redis.call('DEL', key, key .. ':events', key .. ':logs', key .. ':checkpoints')
-redis.call('ZREM', PREFIX .. 'jobs', id)
-redis.call('ZREM', PREFIX .. 'owner:' .. owner .. ':jobs', id)
 redis.call('HINCRBY', COUNTS, state[1], -1)
 redis.call('HDEL', PREFIX .. 'names', ARGV[2])
 return 1

@@ -8,6 +8,7 @@ local INDEX = {
   running = PREFIX .. 'running',
 }
 local BELLS = PREFIX .. 'bells'
+local WAITING_SINCE = PREFIX .. 'waiting_since'
 local WORKERS = PREFIX .. 'workers'
 local COUNTS = PREFIX .. 'counts'
 local WEBHOOKS = PREFIX .. 'webhooks'
@@ -29,6 +30,20 @@ local function append_event(id, event)
   redis.call('XADD', job_key(id) .. ':events', 'MAXLEN', '~', MAX_ENTRIES, '*',
     'seq', seq, 'at', event.at or now(), 'level', event.level or 'info',
     'type', event.type or 'message', 'message', event.message, 'data', event.data or '{}')
+end
+
+-- The zsets by which the list finds a job: of all, of its owner, of each pair of its metadata.
+local function lists_of(id)
+  local job = redis.call('HMGET', job_key(id), 'owner', 'metadata')
+  local lists = { PREFIX .. 'jobs', PREFIX .. 'owner:' .. (job[1] or '') .. ':jobs' }
+  for name, value in pairs(cjson.decode(job[2])) do
+    lists[#lists + 1] = PREFIX .. 'metadata:' .. redis.sha1hex(#name .. ':' .. name .. value)
+  end
+  return lists
+end
+
+local function enter_lists(id, number)
+  for _, list in ipairs(lists_of(id)) do redis.call('ZADD', list, number, id) end
 end
 
 -- Which of its owner's jobs it counts among: those that wait, those that run, or none.
@@ -55,6 +70,7 @@ local function enter_index(id, to, score)
     redis.call('ZADD', INDEX.queued, number - priority * 1e10, id)
     redis.call('ZADD', BELLS, redis.call('HGET', key, 'retry_at') or number, id)
     redis.call('HSET', key, 'queued_at', now())
+    redis.call('ZADD', WAITING_SINCE, now(), id)
   else
     redis.call('ZADD', INDEX[to], score or number, id)
   end
@@ -95,6 +111,7 @@ local function move(id, to, step)
   if INDEX[from] then redis.call('ZREM', INDEX[from], id) end
   if from == 'queued' then
     redis.call('ZREM', BELLS, id)
+    redis.call('ZREM', WAITING_SINCE, id)
     redis.call('HDEL', key, 'retry_at')
   end
   redis.call('HSET', key, 'status', to)

@@ -20,8 +20,12 @@ for _, event in ipairs(update.events) do append_event(id, event) end
 
 if #update.log_lines > 0 then
   local seq = redis.call('HINCRBY', key, 'log_lines', #update.log_lines) - #update.log_lines
+  local offset = tonumber(redis.call('HGET', key, 'log_offset') or 0)
   for number, line in ipairs(update.log_lines) do
-    redis.call('XADD', key .. ':logs', 'MAXLEN', '~', MAX_ENTRIES, '*', 'seq', seq + number,
+    -- The line's end in train.log and its number: from there on the file can be read, when the
+    -- stream has dropped what comes next.
+    local entry = string.format('%.0f-%.0f', line['end'] or offset, seq + number)
+    redis.call('XADD', key .. ':logs', 'MAXLEN', '~', MAX_ENTRIES, entry, 'seq', seq + number,
       'at', line.at or now(), 'stream', line.stream, 'line', line.line)
   end
 end

@@ -20,8 +20,7 @@ redis.call('HSET', key, 'status', status, 'number', number)
 redis.call('HINCRBY', COUNTS, status, 1)
 for field, value in pairs(record.fields) do redis.call('HSET', key, field, value) end
 redis.call('HSET', PREFIX .. 'names', record.model, id)
-redis.call('ZADD', jobs, number, id)
-redis.call('ZADD', PREFIX .. 'owner:' .. (record.fields.owner or '') .. ':jobs', number, id)
+enter_lists(id, number)
 if holder ~= '' then redis.call('HSET', key, 'worker', holder, 'last_heartbeat_at', at) end
 enter_index(id, status, holder ~= '' and at + ARGV[4] or number)
 count_for_owner(id, status)

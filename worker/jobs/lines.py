@@ -6,12 +6,12 @@ _CHUNK_BYTES = 32_768
 
 
 def whole_lines(
-    path: Path, offset: int, *, max_bytes: int | None = None
+    path: Path, offset: int, *, max_bytes: int | None = None, max_lines: int | None = None
 ) -> tuple[list[bytes], int]:
     """The lines after `offset`, and the offset after the last of them.
 
     A last line without its line end is still being written: it is left for later. `max_bytes` is
-    where reading stops, after the line that passes it.
+    where reading stops, after the line that passes it; so do `max_lines`.
     """
     lines: list[bytes] = []
     end = offset
@@ -21,7 +21,9 @@ def whole_lines(
         return lines, end
     with file:
         file.seek(offset)
-        while max_bytes is None or end - offset < max_bytes:
+        while (max_bytes is None or end - offset < max_bytes) and (
+            max_lines is None or len(lines) < max_lines
+        ):
             line = file.readline()
             if not line.endswith(b"\n"):
                 break

@@ -1,0 +1,80 @@
+"""The streamed form of an answer: server-sent events, one for each piece of text.
+
+data: {"id":"chatcmpl-...","object":"chat.completion.chunk", ... "delta":{"content":"Hello"} ...}
+
+data: [DONE]
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from api.chat.desk import Pieces
+from api.chat.errors import error_of
+from api.errors import answer
+from api.frames import HEARTBEAT
+from api.schemas.chat import CreateChatCompletion
+from api.schemas.chat_completion import ChatChunk, Usage
+from flant5_train.serving.messages import Delta, Finished, Refused, Started
+
+DONE = b"data: [DONE]\n\n"
+
+_log = logging.getLogger(__name__)
+
+
+class ChunkWriter:
+    """Writes the chunks of one answer, which has `started`."""
+
+    def __init__(
+        self, body: CreateChatCompletion, started: Started, *, heartbeat_seconds: float
+    ) -> None:
+        self._body = body
+        self._started = started
+        self._created = int(time.time())
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def frames(self, pieces: Pieces) -> AsyncIterator[bytes]:
+        """All events. An answer that breaks off ends with its error, as its HTTP code has gone."""
+        try:
+            async with aclosing(pieces):
+                async for frame in self._frames(pieces):
+                    yield frame
+        except Exception as error:  # noqa: BLE001 - told to the client, whatever it is
+            _log.warning("the stream of %s ends early: %r", self._started.id, error)
+            yield b"data: " + bytes(answer(error).body) + b"\n\n"
+
+    async def _frames(self, pieces: Pieces) -> AsyncIterator[bytes]:
+        """The role, the text piece by piece, the reason of the end, the usage if it was asked for,
+        and [DONE]; a comment when nothing comes for long."""
+        yield self._event(role="assistant", content="")
+        sent_at = time.monotonic()
+        async for piece in pieces:
+            if isinstance(piece, Refused):
+                raise error_of(piece)
+            if isinstance(piece, Delta):
+                yield self._event(content=piece.text)
+            elif isinstance(piece, Finished):
+                yield self._end(piece)
+            elif time.monotonic() - sent_at > self._heartbeat_seconds:
+                yield HEARTBEAT
+            else:
+                continue
+            sent_at = time.monotonic()
+
+    def _end(self, finished: Finished) -> bytes:
+        end = self._event(finish_reason=finished.reason)
+        if self._body.shows_usage:
+            end += self._event(usage=Usage.of(self._started, finished))
+        return end + DONE
+
+    def _event(self, *, usage: Usage | None = None, **choice: str) -> bytes:
+        chunk = ChatChunk.of(
+            choice,
+            id=self._started.id,
+            created=self._created,
+            model=self._body.model,
+            usage=usage,
+        )
+        # In ASCII: many clients split lines at U+2028 and its like too, which JSON leaves there.
+        return f"data: {chunk.model_dump_json(ensure_ascii=True)}\n\n".encode()

@@ -1,0 +1,134 @@
+"""Asks the serving processes, and reads their answers as they are written."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
+from typing import cast
+
+from anyio import CancelScope
+from fastapi.concurrency import run_in_threadpool
+from redis import Redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as AsyncRedis
+
+from api.chat.errors import ChatTimeoutError, NoServerError, ServerLostError
+from api.settings import ApiSettings
+from flant5_train.serving.messages import Finished, Piece, Question, Refused
+from worker.jobs import keys
+from worker.jobs.chat_servers import ChatServers
+from worker.jobs.chats import WANTED_SECONDS, ChatQueue, Taken, read_answer_entry
+from worker.jobs.connection import unavailable
+from worker.jobs.errors import StoreUnavailableError
+
+_BLOCK_MS = 1000
+_CHECK_SECONDS = WANTED_SECONDS / 3
+_MAX_MISSES = 3
+"""Looks that find a question neither waiting nor taken; it is between the two for an instant."""
+_TIMEOUT_SECONDS = 5.0
+_MAX_CONNECTIONS = 64
+"""Answers that are read at the same time, each on a connection of its own; further ones take
+turns."""
+_POOL_TIMEOUT_SECONDS = 30.0
+
+Pieces = AsyncGenerator[Piece | None]
+
+_log = logging.getLogger(__name__)
+
+
+class ChatDesk:
+    """The way to the serving processes. Used in one event loop."""
+
+    def __init__(self, redis: Redis, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._queue = ChatQueue(redis)
+        self._servers = ChatServers(redis)
+        pool = BlockingConnectionPool.from_url(
+            settings.redis_url.get_secret_value(),
+            max_connections=_MAX_CONNECTIONS,
+            timeout=_POOL_TIMEOUT_SECONDS,
+            decode_responses=True,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+        )
+        self._redis = AsyncRedis.from_pool(pool)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def ask(self, question: Question) -> Pieces:
+        """The pieces of the answer, the last one Finished or Refused; None now and then while
+        nothing comes. Whoever stops reading cancels the answer.
+
+        Raises NoServerError, ServerLostError, ChatTimeoutError, ChatLimitError, and
+        StoreUnavailableError.
+        """
+        if not await run_in_threadpool(self._servers.all):
+            raise NoServerError
+        submit = partial(self._queue.submit, max_waiting=self._settings.max_waiting_chats)
+        chat_id = await run_in_threadpool(submit, question)
+        try:
+            async for piece in self._answer(chat_id):
+                yield piece
+        finally:
+            with CancelScope(shield=True):
+                await run_in_threadpool(self._withdraw, chat_id)
+
+    async def _answer(self, chat_id: str) -> AsyncIterator[Piece | None]:
+        cursor, server, num_misses = "0-0", None, 0
+        clock = asyncio.get_running_loop().time
+        ends_at, check_at = clock() + self._settings.chat_seconds, clock() + _CHECK_SECONDS
+        while True:
+            entries = await self._entries(chat_id, after=cursor)
+            for entry_id, entry in entries:
+                cursor = entry_id
+                if isinstance(entry, Taken):
+                    server = entry.server
+                    continue
+                yield entry
+                if isinstance(entry, Finished | Refused):
+                    return
+            if clock() > ends_at:
+                raise ChatTimeoutError(
+                    f"no whole answer within {self._settings.chat_seconds:g} s; a shorter one "
+                    "(max_completion_tokens) may be there in time"
+                )
+            if not entries:
+                yield None
+            if not entries or clock() > check_at:
+                is_seen = await run_in_threadpool(self._check, chat_id, server)
+                num_misses = 0 if is_seen else num_misses + 1
+                if num_misses == _MAX_MISSES:
+                    raise ServerLostError("the serving process ended when it took the question")
+                check_at = clock() + _CHECK_SECONDS
+
+    async def _entries(self, chat_id: str, *, after: str) -> list[tuple[str, Taken | Piece]]:
+        """What was written after that entry; waits a while for the first one."""
+        with unavailable():
+            answer = await self._redis.xread({keys.answer(chat_id): after}, block=_BLOCK_MS)
+        streams = cast(list[tuple[str, list[tuple[str, dict[str, str]]]]], answer)
+        return [
+            (entry_id, read_answer_entry(fields))
+            for _, entries in streams
+            for entry_id, fields in entries
+        ]
+
+    def _check(self, chat_id: str, server: str | None) -> bool:
+        """Says that the client still waits; whether its question waits or is somebody's. Raises
+        NoServerError or ServerLostError when it waits for nobody."""
+        self._queue.keep(chat_id)
+        here = self._servers.all()
+        if server is not None:
+            if server not in here:
+                raise ServerLostError("the serving process has ended before it was through")
+            return True
+        if not here:
+            raise NoServerError
+        return self._queue.is_waiting(chat_id)
+
+    def _withdraw(self, chat_id: str) -> None:
+        try:
+            self._queue.withdraw(chat_id)
+        except StoreUnavailableError as error:
+            # It ends by itself, a little later.
+            _log.warning("%s could not be withdrawn: %s", chat_id, error)

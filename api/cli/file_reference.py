@@ -1,0 +1,20 @@
+"""A file as a person names it: one on this machine, or the id of one on the server."""
+
+import re
+from pathlib import Path
+
+from api.cli.client import Client
+from api.cli.errors import CommandError
+
+_FILE_ID = re.compile(r"file-[0-9a-z]+")
+
+
+def file_id_of(client: Client, reference: str) -> str:
+    """Uploads a local file. Raises CommandError when it is neither."""
+    path = Path(reference)
+    if path.is_file():
+        file_id: str = client.upload(path)["id"]
+        return file_id
+    if _FILE_ID.fullmatch(reference):
+        return reference
+    raise CommandError(f"{reference} is neither a file here nor the id of an uploaded file")

@@ -1,0 +1,95 @@
+"""The checkpoints of one job and its final model, to be downloaded."""
+
+from dataclasses import dataclass
+
+from nicegui import ui
+
+from api.artifacts import find_artifact, list_artifacts
+from api.dashboard.frame import heading
+from api.dashboard.live import Fresh
+from api.dashboard.visitor import Visitor
+from api.dashboard.words import instant, number, size
+from api.schemas.history import CheckpointObject
+from worker.jobs.errors import NotFoundError
+from worker.jobs.life import Status
+
+_MAX_SHOWN = 50
+_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One line of the list."""
+
+    name: str
+    about: str
+    model: str
+    """The id by which it can be trained on."""
+    address: str
+
+
+class CheckpointsPanel:
+    """Newest first, the final model on top."""
+
+    def __init__(self, visitor: Visitor, job_id: str) -> None:
+        self._visitor = visitor
+        self._job_id = job_id
+        self._shown: tuple[Download, ...] | None = None
+        with ui.element("section").classes("card"):
+            heading("Checkpoints and model")
+            self._list = ui.element("div").classes("downloads")
+        Fresh(self._read, self._show, seconds=_SECONDS)
+
+    def _read(self) -> tuple[Download, ...]:
+        visitor, job = self._visitor, self._visitor.job(self._job_id)
+        sizes = _sizes(visitor, job.id)
+        page = visitor.services.history.checkpoints(job.id, limit=_MAX_SHOWN)
+        found = []
+        if job.status is Status.SUCCEEDED and job.fine_tuned_model and "" in sizes:
+            about = f"the result · {size(sizes[''])}"
+            address = f"/download/jobs/{job.id}/model.tar"
+            found.append(Download("Final model", about, job.fine_tuned_model, address))
+        for checkpoint in page.items:
+            shown = CheckpointObject.of(checkpoint, job=job)
+            name = f"checkpoint-{checkpoint.step}"
+            if name not in sizes:
+                continue  # deleted, as older ones are
+            loss = shown.metrics.get("full_valid_loss")
+            parts = [instant(checkpoint.created_at), size(sizes[name])]
+            if loss is not None:
+                parts.append(f"validation loss {number(loss)}")
+            address = f"/download/jobs/{job.id}/{name}.tar"
+            model = shown.fine_tuned_model_checkpoint
+            found.append(Download(f"Step {checkpoint.step}", " · ".join(parts), model, address))
+        return tuple(found)
+
+    def _show(self, found: tuple[Download, ...]) -> None:
+        if found == self._shown:
+            return
+        self._shown = found
+        self._list.clear()
+        with self._list:
+            if not found:
+                ui.label("None yet.").classes("quiet")
+            for each in found:
+                with ui.element("div").classes("download"):
+                    with ui.element("div"):
+                        ui.label(each.name)
+                        ui.label(each.about).classes("quiet")
+                        ui.label(each.model).classes("mono quiet wrap")
+                    ui.link("Download", each.address).props(f'download aria-label="{each.name}"')
+
+
+def _sizes(visitor: Visitor, job_id: str) -> dict[str, int]:
+    """Bytes of each checkpoint directory, and of the final model under ''."""
+    output = visitor.services.home.run_directory(job_id).output
+    try:
+        root = find_artifact(output, "")
+    except NotFoundError:
+        return {}
+    sizes: dict[str, int] = {}
+    for artifact in list_artifacts(output, root):
+        first, _, rest = artifact.id.partition("/")
+        place = first if rest and first.startswith("checkpoint-") else ""
+        sizes[place] = sizes.get(place, 0) + artifact.bytes
+    return sizes

@@ -1,0 +1,36 @@
+"""How a job was set up: what somebody chose first, all the rest behind a click."""
+
+import json
+
+from nicegui import ui
+
+from api.dashboard.frame import heading
+from flant5_train.config import Hyperparameters
+from worker.jobs.job import Job
+
+
+def configuration(job: Job) -> None:
+    """Builds the card."""
+    spec = job.spec.model_dump(exclude={"hyperparameters", "metadata"}, exclude_none=True)
+    chosen = {name: str(value) for name, value in spec.items()}
+    chosen |= {f"metadata · {key}": value for key, value in job.spec.metadata.items()}
+    others: dict[str, str] = {}
+    defaults = Hyperparameters().model_dump(mode="json")
+    for name, value in job.spec.hyperparameters.model_dump(mode="json").items():
+        is_default = value == defaults[name]
+        shown = value if isinstance(value, str) else json.dumps(value)
+        (others if is_default else chosen)[name] = shown
+    with ui.element("section").classes("card"):
+        heading("Configuration")
+        _table(chosen)
+        with ui.expansion("Hyperparameters left at their defaults").props("dense"):
+            _table(others)
+
+
+def _table(values: dict[str, str]) -> None:
+    with ui.element("dl").classes("values"):
+        for name, value in values.items():
+            with ui.element("dt"):
+                ui.label(name).classes("quiet")
+            with ui.element("dd"):
+                ui.label(value).classes("mono wrap")

@@ -1,0 +1,97 @@
+"""A chart that grows: the browser keeps its points and is sent what is new of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nicegui import ui
+
+from api.dashboard.buckets import PointSender
+from api.dashboard.live_curve import SMOOTHED, Column
+
+COLORS = ("#4c78d8", "#e0823d", "#3a9d6e", "#b65fc4", "#c9a227", "#d1495b", "#4aa3a2", "#8d7b68")
+
+Changes = list[list[Any]]
+"""By line: its id, the number of points to keep, the points to put behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a chart."""
+
+    id: str
+    name: str
+    column: str
+    """Of a `LiveCurve`."""
+    color: str
+    is_faint: bool = False
+    has_marks: bool = False
+    unit: float = 1.0
+    """What one step of the axis is, in what the column counts."""
+
+
+class CurveChart:
+    """Lines over the optimizer's steps."""
+
+    def __init__(self, title: str, lines: Sequence[Line], *, height: str = "260px") -> None:
+        self._lines = lines
+        self._senders = {line.id: PointSender(is_smooth=line.column == SMOOTHED) for line in lines}
+        self.whole = ui.element("section").classes("card chart")
+        with self.whole:
+            ui.label(title).classes("heading").props('role="heading" aria-level="2"')
+            self._chart = ui.echart(_options(lines)).style(f"height: {height}")
+
+    def changes(self, columns: Mapping[str, Column]) -> Changes:
+        """What is new of the columns, which are by the ids of their lines. It counts as sent:
+        the caller hands it to `show`. May be called in a thread."""
+        found: Changes = []
+        for line in self._lines:
+            if delta := self._senders[line.id].delta(columns[line.id]):
+                points = [(step, value / line.unit) for step, value in delta.points]
+                found.append([line.id, delta.kept, points])
+        return found
+
+    def show(self, changes: Changes) -> None:
+        """Send them to the browser."""
+        if changes:
+            script = f"flant5.grow({self._chart.id}, {json.dumps(changes)})"
+            self._chart.client.run_javascript(script)
+
+
+def _options(lines: Sequence[Line]) -> dict[str, Any]:
+    axis = {"type": "value", "scale": True, "axisLabel": {"hideOverlap": True, "color": "#7d8795"}}
+    grid_line = {"lineStyle": {"color": "rgba(128,140,155,0.18)"}}
+    top = 34 if len(lines) > 1 else 12
+    return {
+        "animation": False,
+        "grid": {"left": 8, "right": 30, "top": top, "bottom": 8, "containLabel": True},
+        "legend": {
+            "top": 0,
+            "left": 0,
+            "type": "scroll",
+            "itemWidth": 14,
+            "textStyle": {"color": "#7d8795"},
+            "show": len(lines) > 1,
+        },
+        # Drawn and not written as HTML: names of jobs come from their senders.
+        "tooltip": {"trigger": "axis", "renderMode": "richText", "confine": True},
+        "xAxis": {**axis, "minInterval": 1, "splitLine": {"show": False}},
+        "yAxis": {**axis, "splitLine": grid_line},
+        "dataZoom": [{"type": "inside", "filterMode": "none", "zoomOnMouseWheel": "shift"}],
+        "series": [_series(line) for line in lines],
+    }
+
+
+def _series(line: Line) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "name": line.name,
+        "type": "line",
+        "data": [],
+        "showSymbol": line.has_marks,
+        "symbolSize": 6,
+        "color": line.color,
+        "lineStyle": {"width": 1, "opacity": 0.4} if line.is_faint else {"width": 1.6},
+        "z": 2 if line.is_faint else 3,
+    }

@@ -1,0 +1,14 @@
+"""What the pages of one process share: read once, shown in every browser."""
+
+from dataclasses import dataclass, field
+
+from api.dashboard.job_row import RowBoard
+from api.dashboard.live_curve import CurveShelf
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Rows of jobs and curves that were read before; safe to lose."""
+
+    board: RowBoard = field(default_factory=RowBoard)
+    curves: CurveShelf = field(default_factory=CurveShelf)

@@ -1,0 +1,128 @@
+"""The way in: which paths are the dashboard's, who may pass, and when it is loaded.
+
+NiceGUI takes half a second and 30 MB to import, so that happens with the first request of a
+browser: an API that nobody looks at does not pay for it.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from api.dashboard.sessions import COOKIE, Sessions
+from api.dashboard.visitor import Visitor
+from api.request_checks import lured
+from api.services import Services
+
+UPLOAD_PATH = "/upload"
+
+_PATHS = re.compile(
+    r"/|/(?:login|logout|upload|new|compare|files|models|favicon\.ico)"
+    r"|/(?:jobs|download|dashboard|_nicegui|_nicegui_ws)/.*"
+)
+_OPEN_PATHS = re.compile(
+    r"/login|/logout|/favicon\.ico|/dashboard/.*"
+    # What is the same for everybody; of a client there are only uploads, which we don't use.
+    r"|/_nicegui/(?!client/).*"
+)
+
+
+class DashboardRoute(Mount):
+    """Takes the dashboard's paths and leaves all others, that of an unknown call of the API for
+    one, to the answers the API has for them."""
+
+    def __init__(self, services: Services, sessions: Sessions) -> None:
+        self.door = _Door(services, sessions)
+        super().__init__("", app=self.door, name="dashboard")
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if not _PATHS.fullmatch(scope.get("path", "")):
+            return Match.NONE, {}
+        match, child = super().matches(scope)
+        return match, {**child, "route": _Label()}
+
+
+class _Label:
+    """What the request is counted under: one route, however many pages there are."""
+
+    path = "/"
+
+
+class _Door:
+    def __init__(self, services: Services, sessions: Sessions) -> None:
+        self._services = services
+        self._sessions = sessions
+        self._loading = asyncio.Lock()
+        self._site: ASGIApp | None = None
+        self._running = AsyncExitStack()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The pages live as long as the context is open."""
+        async with self._running:
+            yield
+        self._site = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = HTTPConnection(scope)
+        token = connection.cookies.get(COOKIE)
+        refusal = self._refusal(scope, Headers(scope=scope), token)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        site = await self._loaded()
+        visitor = Visitor(self._services, self._sessions, token)
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Without any referrer a browser hides where a form of ours is from (`Origin:
+                # null`), and it looks like one of another site.
+                MutableHeaders(scope=message)["referrer-policy"] = "same-origin"
+            await send(message)
+
+        state: dict[str, Any] = scope.get("state", {}) | {"visitor": visitor}
+        # A copy: what the pages' router writes down is no business of who counts the requests.
+        await site(dict(scope) | {"state": state}, receive, send_named)
+
+    def _refusal(self, scope: Scope, headers: Headers, token: str | None) -> ASGIApp | None:
+        """The answer to a request that goes no further."""
+        is_socket = scope["type"] == "websocket"
+        if message := lured(headers, has_keys=self._sessions.are_needed):
+            return WebSocketClose(1008) if is_socket else PlainTextResponse(message, 403)
+        path = scope["path"]
+        if _OPEN_PATHS.fullmatch(path) or self._sessions.caller_of(token) is not None:
+            return None
+        if is_socket:
+            return WebSocketClose(1008)
+        if scope["method"] in ("GET", "HEAD") and not path.startswith("/_nicegui"):
+            return _to_login(path, scope["query_string"].decode("latin-1"))
+        return PlainTextResponse("log in first, at /login", 401)
+
+    async def _loaded(self) -> ASGIApp:
+        async with self._loading:
+            if self._site is None:
+                site = await run_in_threadpool(_load)
+                await self._running.enter_async_context(site.router.lifespan_context(site))
+                self._site = site
+            return self._site
+
+
+def _load() -> Any:
+    from api.dashboard.site import site
+
+    return site()
+
+
+def _to_login(path: str, query: str) -> Response:
+    target = f"{path}?{query}" if query else path
+    return RedirectResponse(f"/login?next={quote(target, safe='')}", 303)

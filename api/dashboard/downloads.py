@@ -1,0 +1,80 @@
+"""Files for browsers, which show a session and not a key: models, checkpoints, uploaded files."""
+
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from api.artifacts import find_artifact, list_artifacts
+from api.dashboard.visitor import Visitor
+from api.downloads import Download
+from worker.jobs.errors import NotFoundError
+
+_CHUNK_BYTES = 2**20
+
+router = APIRouter(prefix="/download")
+
+
+@router.get("/jobs/{job_id}/{name}.tar")
+def download_model(request: Request, job_id: str, name: str) -> StreamingResponse:
+    """`model`, the final one, or a checkpoint such as `checkpoint-40`, as a tar archive."""
+    visitor = Visitor.of(request)
+    job = visitor.job(job_id)
+    output = visitor.services.home.run_directory(job.id).output
+    paths = model_files(output) if name == "model" else checkpoint_files(output, name)
+    label = f"{job.id}-{name}"
+    headers = {"content-disposition": f'attachment; filename="{label}.tar"'}
+    return StreamingResponse(archive(paths, label), media_type="application/x-tar", headers=headers)
+
+
+@router.get("/files/{file_id}", response_class=Download)
+def download_file(request: Request, file_id: str) -> Download:
+    """An uploaded file as it came."""
+    visitor = Visitor.of(request)
+    stored = visitor.file(file_id)
+    path = visitor.services.files.content_path(stored.id)
+    return Download(path, filename=stored.filename)
+
+
+def model_files(output: Path) -> tuple[Path, ...]:
+    """The files of the final model, without the checkpoints beside it. Raises NotFoundError."""
+    root = find_artifact(output, "")
+    found = tuple(root / each.id for each in list_artifacts(output, root))
+    files = tuple(path for path in found if not path.relative_to(root).parts[0].startswith("check"))
+    if not files:
+        raise NotFoundError("the job has made no model yet")
+    return files
+
+
+def checkpoint_files(output: Path, name: str) -> tuple[Path, ...]:
+    """The files of one checkpoint. Raises NotFoundError."""
+    directory = find_artifact(output, name)
+    if "/" in name or not directory.is_dir() or directory == output.resolve():
+        raise NotFoundError(f"no checkpoint {name!r}")
+    root = output.resolve()
+    return tuple(root / each.id for each in list_artifacts(output, directory))
+
+
+def archive(paths: tuple[Path, ...], label: str) -> Iterator[bytes]:
+    """A tar archive of the files, in one directory of the name `label`; never more of them in
+    memory than a piece. Raises OSError when one is gone: the connection is cut then, so that the
+    browser sees that the archive is not whole."""
+    parent = Path(os.path.commonpath([path.parent for path in paths]))
+    for path in paths:
+        with path.open("rb") as file:
+            info = tarfile.TarInfo(f"{label}/{path.relative_to(parent).as_posix()}")
+            status = os.fstat(file.fileno())
+            info.size, info.mtime = status.st_size, int(status.st_mtime)
+            yield info.tobuf()
+            left = info.size
+            while left:
+                data = file.read(min(_CHUNK_BYTES, left))
+                if not data:
+                    raise OSError(f"{path} became shorter while it was read")
+                left -= len(data)
+                yield data
+        yield bytes(-info.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)

@@ -1,0 +1,147 @@
+"""The fields of a form, read off the model of what it fills in: names, ranges, choices, help."""
+
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Kind = Literal["text", "whole", "fraction", "switch", "choice", "choices"]
+Value = str | int | float | bool | tuple[str, ...] | None
+
+_KINDS: dict[object, Kind] = {bool: "switch", int: "whole", float: "fraction", str: "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field."""
+
+    name: str
+    kind: Kind
+    default: Value
+    is_optional: bool
+    """Whether it may be left empty."""
+    choices: tuple[str, ...]
+    least: float | None
+    most: float | None
+    help: str
+
+    @property
+    def title(self) -> str:
+        """
+        >>> from flant5_train.config import Hyperparameters
+        >>> {field.name: field.title for field in fields_of(Hyperparameters)}["num_gpus"]
+        'num gpus'
+        """
+        return self.name.replace("_", " ")
+
+    @property
+    def range(self) -> str:
+        """What may be given, in words; '' when anything may."""
+        if self.least is None and self.most is None:
+            return ""
+        if self.most is None:
+            return f"at least {self.least:g}"
+        return (
+            f"{self.least:g} to {self.most:g}"
+            if self.least is not None
+            else (f"at most {self.most:g}")
+        )
+
+    def read(self, text: str) -> Value:
+        """A value out of an address; the default for what is none. What is wrong with one that
+        has the right type is found when the job is."""
+        try:
+            if self.kind == "whole":
+                return int(text)
+            if self.kind == "fraction":
+                return float(text)
+        except ValueError:
+            return self.default
+        if self.kind == "switch":
+            return text == "true"
+        if self.kind == "choice":
+            return text if text in self.choices else self.default
+        if self.kind == "choices":
+            return tuple(each for each in text.split(",") if each in self.choices)
+        return text
+
+    @staticmethod
+    def written(value: Value) -> str:
+        """The value as an address has it."""
+        if isinstance(value, tuple):
+            return ",".join(value)
+        return value if isinstance(value, str) else json.dumps(value)
+
+
+def fields_of(model: type[BaseModel]) -> tuple[FormField, ...]:
+    """All fields that a form can have, in the order of the model. A mapping or a list of objects
+    is none."""
+    found = (_field(name, info) for name, info in model.model_fields.items())
+    return tuple(field for field in found if field is not None)
+
+
+def _field(name: str, info: FieldInfo) -> FormField | None:
+    inner, is_optional = _inner(info.annotation)
+    kind, choices = _kind_of(inner)
+    if kind is None:
+        return None
+    least, most = _limits(info)
+    default = None if info.is_required() else info.default
+    return FormField(
+        name=name,
+        kind=kind,
+        default=default.value if isinstance(default, StrEnum) else default,
+        is_optional=is_optional,
+        choices=choices,
+        least=least,
+        most=most,
+        help=" ".join((info.description or "").split()),
+    )
+
+
+def _inner(annotation: Any) -> tuple[Any, bool]:
+    """`X` of `X | None`, and whether the None is there."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [each for each in get_args(annotation) if each is not type(None)]
+        return (inner[0] if len(inner) == 1 else None), len(inner) < len(get_args(annotation))
+    return annotation, False
+
+
+def _kind_of(annotation: Any) -> tuple[Kind | None, tuple[str, ...]]:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return "choice", tuple(map(str, get_args(annotation)))
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return "choice", tuple(member.value for member in annotation)
+    if origin is tuple:
+        _, choices = _kind_of(get_args(annotation)[0])
+        return ("choices", choices) if choices else (None, ())
+    return (_KINDS.get(annotation) if isinstance(annotation, type) else None), ()
+
+
+def _limits(info: FieldInfo) -> tuple[float | None, float | None]:
+    least = most = None
+    for each in info.metadata:
+        if isinstance(each, Ge | Gt):
+            least = float(each.ge if isinstance(each, Ge) else each.gt)  # type: ignore[arg-type]
+        elif isinstance(each, Le | Lt):
+            most = float(each.le if isinstance(each, Le) else each.lt)  # type: ignore[arg-type]
+    return least, most
+
+
+def request_of(
+    values: Mapping[str, Value], *, hyperparameters: Mapping[str, FormField]
+) -> dict[str, object]:
+    """The body of a create: what was filled in, each at its place."""
+    given = {name: value for name, value in values.items() if value is not None and value != ""}
+    tuned = {name: value for name, value in given.items() if name in hyperparameters}
+    rest: dict[str, object] = {name: given[name] for name in given if name not in tuned}
+    if tuned:
+        rest["method"] = {"type": "supervised", "supervised": {"hyperparameters": tuned}}
+    return rest

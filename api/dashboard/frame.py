@@ -1,0 +1,69 @@
+"""What is around every page: the bar with the way to the others, light and dark, the log-out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+from nicegui import context, ui
+
+from api.dashboard.live import Banner
+from api.dashboard.visitor import Visitor
+
+THEME_COOKIE = "flant5_theme"
+
+_PAGES = (
+    ("/", "Jobs", "list_alt"),
+    ("/new", "New job", "add_circle_outline"),
+    ("/compare", "Compare", "stacked_line_chart"),
+    ("/files", "Files", "description"),
+    ("/models", "Models", "inventory_2"),
+)
+
+
+@contextmanager
+def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
+    """The page around its content; `here` is the address of the page in the bar."""
+    visitor = Visitor.of(request)
+    context.client.title = f"{title} · flant5"
+    ui.dark_mode(value=_is_dark(request))
+    with ui.header().classes("bar"):
+        ui.link("flant5", "/").classes("brand")
+        with ui.element("nav").classes("pages"):
+            for address, name, icon in _PAGES:
+                with ui.link(target=address).classes("page" + (" here" if address == here else "")):
+                    ui.icon(icon)
+                    ui.label(name).classes("page-name")
+        ui.space()
+        _theme_button(request)
+        if visitor.sessions.are_needed:
+            ui.label(visitor.caller.owner).classes("owner")
+            with ui.element("form").props('method="post" action="/logout"'):
+                button = ui.button(icon="logout").props('type="submit" flat round dense')
+                button.props('aria-label="Log out"').tooltip("Log out")
+    with ui.element("main").classes("content"):
+        context.client.storage["banner"] = Banner()
+        yield
+
+
+def _is_dark(request: Request) -> bool | None:
+    """As the browser's system has it unless somebody pressed the button."""
+    return {"dark": True, "light": False}.get(request.cookies.get(THEME_COOKIE, ""))
+
+
+def _theme_button(request: Request) -> None:
+    """Works in the browser alone; the cookie tells the next page."""
+    button = ui.button(icon="contrast").props('flat round dense aria-label="Light or dark"')
+    button.tooltip("Light or dark")
+    button.on("click", js_handler="() => flant5.toggleTheme()")
+
+
+def heading(text: str) -> ui.label:
+    """The title of a part of a page."""
+    return ui.label(text).classes("heading").props('role="heading" aria-level="2"')
+
+
+def empty(icon: str, text: str) -> None:
+    """Says that there is nothing, and what to do."""
+    with ui.column().classes("empty"):
+        ui.icon(icon).classes("empty-icon")
+        ui.label(text)

@@ -1,0 +1,140 @@
+"""One job as a line of the list: what it is, how far it is, what can be done with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.dashboard.sparkline import Sparklines
+from api.dashboard.visitor import Visitor
+from api.dashboard.words import ago, duration, number
+from worker.jobs.files import FILE_IDS
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+
+_PHASES = {
+    "preprocessing": "preparing the data",
+    "loading_model": "loading the model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What can be done with a job now."""
+
+    pause: bool
+    resume: bool
+    cancel: bool
+
+    @classmethod
+    def of(cls, job: Job) -> "Choices":
+        is_over = job.status.is_final or job.is_cancelling
+        is_resting = job.status in (Status.PAUSED, Status.FAILED, Status.CANCELLED)
+        return cls(
+            pause=not is_over and not job.is_pausing and job.status is not Status.PAUSED,
+            resume=(is_resting or job.is_pausing) and not job.is_cancelling,
+            cancel=not is_over,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """What is shown of one job; two that are equal look the same."""
+
+    id: str
+    name: str
+    status: str
+    doing: str
+    """The phase, or what a queued job waits for, or why one failed."""
+    model: str
+    data: str
+    owner: str
+    share: float
+    """Of the training, 0 to 1."""
+    progress: str
+    loss: str
+    curve: str
+    """Points of the sparkline."""
+    created: str
+    choices: Choices
+
+
+def name_of(job: Job) -> str:
+    """What people call it: its suffix, or the end of its id."""
+    return job.spec.suffix or job.id[-8:]
+
+
+def doing(job: Job, *, waits_for: str | None) -> str:
+    """What goes on, in a few words."""
+    if job.is_cancelling:
+        return "stopping, to be cancelled"
+    if job.is_pausing:
+        return "saving a checkpoint, to be paused"
+    if job.error is not None and job.status is Status.FAILED:
+        return job.error.message
+    if job.status is Status.VALIDATING_FILES:
+        return "its files are being checked"
+    if waits_for:
+        return f"waits for {waits_for}"
+    return _PHASES.get(job.phase or "", job.phase or "")
+
+
+def progress_text(job: Job) -> str:
+    """Step, and how long it will take."""
+    if job.progress is None:
+        return ""
+    done = f"step {number(job.progress.step)} of {number(job.progress.max_steps)}"
+    if job.status is Status.RUNNING and job.progress.eta_seconds is not None:
+        return f"{done}, {duration(job.progress.eta_seconds)} left"
+    return done
+
+
+def share_of(job: Job) -> float:
+    """Of the training that is done, 0 to 1."""
+    if job.status is Status.SUCCEEDED:
+        return 1.0
+    return 0.0 if job.progress is None else min(1.0, job.progress.percent / 100)
+
+
+class RowBoard:
+    """Makes rows; remembers names of files and sparklines, which change seldom or never."""
+
+    def __init__(self) -> None:
+        self._sparklines = Sparklines()
+        self._names: dict[str, str] = {}
+
+    def rows(self, visitor: Visitor, jobs: Sequence[Job], *, now: float) -> tuple[JobRow, ...]:
+        """The rows of these jobs."""
+        reasons = visitor.services.waiting_room.explain(jobs)
+        return tuple(
+            JobRow(
+                id=job.id,
+                name=name_of(job),
+                status=job.status.value,
+                doing=doing(job, waits_for=reasons.get(job.id)),
+                model=job.spec.model,
+                data=self.data_name(visitor, job.spec.training_file),
+                owner=job.owner,
+                share=share_of(job),
+                progress=progress_text(job),
+                loss=""
+                if job.progress is None or job.progress.loss is None
+                else f"loss {number(round(job.progress.loss, 4))}",
+                curve=self._sparklines.of(visitor.services.home.run_directory(job.id).progress),
+                created=ago(job.created_at, now=now),
+                choices=Choices.of(job),
+            )
+            for job in jobs
+        )
+
+    def data_name(self, visitor: Visitor, reference: str) -> str:
+        """The name a file was uploaded under; the reference itself where there is none (any
+        more)."""
+        if not FILE_IDS.matches(reference):
+            return reference
+        if reference not in self._names:
+            stored = visitor.services.files.find(reference)
+            if stored is None:
+                return f"{reference} (deleted)"
+            if len(self._names) > 10_000:
+                self._names.clear()
+            self._names[reference] = stored.filename
+        return self._names[reference]

@@ -1,0 +1,68 @@
+"""Logging in and out: a form without scripts, so that nothing else is needed to get in."""
+
+import html
+from importlib.resources import files
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from api.dashboard.sessions import COOKIE, SESSION_SECONDS
+from api.dashboard.visitor import Visitor
+
+_PAGE = files("api.dashboard").joinpath("static/login.html").read_text(encoding="utf-8")
+_REFUSAL = "This key is not known here, has expired, or may not look (it needs the scope read)."
+
+router = APIRouter()
+
+
+@router.get("/login")
+def login_page(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002 - the address says so
+    """Asks for a key."""
+    return _page(next, message="", status=200)
+
+
+@router.post("/login", response_model=None)
+def log_in(
+    request: Request,
+    key: str = Form("", max_length=512),
+    next: str = Form("/", max_length=2048),  # noqa: A002
+) -> HTMLResponse | RedirectResponse:
+    """Begins a session; the key goes no further than this server's memory."""
+    token = Visitor.of(request).sessions.begin(key.strip())
+    if token is None:
+        return _page(next, message=_REFUSAL, status=401)
+    response = RedirectResponse(_inside(next), 303)
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=SESSION_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+@router.post("/logout")
+def log_out(request: Request) -> RedirectResponse:
+    """Ends the session."""
+    visitor = Visitor.of(request)
+    visitor.sessions.end(visitor.token)
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+def _page(target: str, *, message: str, status: int) -> HTMLResponse:
+    text = _PAGE.replace("{next}", html.escape(_inside(target))).replace("{message}", message)
+    return HTMLResponse(text, status, headers={"cache-control": "no-store"})
+
+
+def _inside(target: str) -> str:
+    """The address, if it is one of this server.
+
+    >>> [_inside(target) for target in ("/jobs/x?y=1", "//evil.example", "https://evil.example")]
+    ['/jobs/x?y=1', '/', '/']
+    """
+    is_inside = target.startswith("/") and not target.startswith(("//", "/\\"))
+    return target if is_inside and target.isprintable() else "/"

@@ -1,0 +1,77 @@
+"""Models to start from, at `/models`."""
+
+from urllib.parse import urlencode
+
+from fastapi import Request
+from nicegui import ui
+
+from api.dashboard.frame import frame, heading
+from api.dashboard.live import Fresh, tried
+from api.dashboard.notes import note
+from api.dashboard.question import is_sure
+from api.dashboard.visitor import Visitor
+from api.dashboard.words import instant
+from worker.jobs.models import Model
+
+_SECONDS = 5.0
+
+
+def models_page(request: Request) -> None:
+    """Builds the page."""
+    with frame(request, "Models", here="/models"):
+        _ModelsPage(Visitor.of(request))
+
+
+class _ModelsPage:
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._shown: tuple[tuple[Model, str], ...] | None = None
+        heading("Models")
+        self._list = ui.element("div").classes("list")
+        self._fresh = Fresh(self._read, self._show, seconds=_SECONDS)
+
+    def _read(self) -> tuple[tuple[Model, str], ...]:
+        """Models, and the jobs that made them."""
+        services = self._visitor.services
+        jobs = services.store.models.all()
+        models = services.models.list(owner=self._visitor.caller.limited_to)
+        return tuple((model, jobs.get(model.id, "")) for model in models)
+
+    def _show(self, models: tuple[tuple[Model, str], ...]) -> None:
+        if models == self._shown:
+            return
+        self._shown = models
+        self._list.clear()
+        with self._list:
+            for model, job_id in models:
+                self._entry(model, job_id)
+
+    def _entry(self, model: Model, job_id: str) -> None:
+        about = (model.owned_by, instant(model.created_at))
+        with ui.element("article").classes("entry"):
+            with ui.element("div").classes("entry-what"):
+                ui.label(model.id).classes("entry-name wrap")
+                ui.label(" · ".join(filter(None, about))).classes("quiet")
+            with ui.row().classes("actions"):
+                ui.link("Train from it", f"/new?{urlencode({'model': model.id})}")
+                if job_id:
+                    ui.link("Job", f"/jobs/{job_id}")
+                    ui.link("Download", f"/download/jobs/{job_id}/model.tar").props("download")
+                    if self._visitor.may_change:
+                        button = ui.button(icon="delete", on_click=lambda: self._delete(model))
+                        button.props('flat round dense aria-label="Forget"').tooltip("Forget")
+
+    async def _delete(self, model: Model) -> None:
+        text = "It can't be trained from any more; its files stay in the job's output."
+        if await is_sure(f"Forget {model.id}?", text, yes="Forget"):
+            await tried(
+                lambda: forget_model(self._visitor, model.id), done="The model is forgotten."
+            )
+            await self._fresh.look()
+
+
+def forget_model(visitor: Visitor, model: str) -> None:
+    """Raises NotFoundError, NotAllowedError, SessionEndedError."""
+    caller = visitor.changing()
+    visitor.services.models.delete(model, owner=caller.limited_to)
+    note(f"DELETE /v1/models/{model}", model, caller=caller, services=visitor.services)

@@ -1,0 +1,64 @@
+"""From a filled-in form to a job, by the way that a create takes."""
+
+import time
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from api.dashboard.form_fields import FormField, Value, fields_of, request_of
+from api.dashboard.notes import note
+from api.dashboard.visitor import Visitor
+from api.schemas.create import CreateJob
+from api.submission import Origin, submit
+from api.validation import explain
+from flant5_train.config import Hyperparameters
+from worker.jobs.job import Job
+from worker.jobs.spec import JobSpec
+
+HYPERPARAMETERS = {field.name: field for field in fields_of(Hyperparameters)}
+OF_THE_JOB = {
+    field.name: field for field in fields_of(JobSpec) if field.name in CreateJob.model_fields
+}
+FIELDS: Mapping[str, FormField] = OF_THE_JOB | HYPERPARAMETERS
+
+COMMON = (
+    "num_train_epochs",
+    "learning_rate",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "model_max_length",
+    "validation_split",
+    "finetuning_type",
+    "bf16",
+    "num_gpus",
+)
+"""Hyperparameters that most jobs set; the others are behind a click."""
+
+
+def filled_in(values: Mapping[str, Value]) -> CreateJob | str | None:
+    """The request that the form stands for; what is wrong with it; None before a file is
+    chosen."""
+    if not values.get("training_file"):
+        return None
+    try:
+        return CreateJob.model_validate(request_of(values, hyperparameters=HYPERPARAMETERS))
+    except ValidationError as error:
+        return explain(error, model=CreateJob)[0]
+
+
+def start(visitor: Visitor, request: CreateJob, *, form_id: str) -> Job:
+    """The job. The same form submitted twice, by a double click say, makes one.
+
+    Raises what `submit` does, NotAllowedError, SessionEndedError.
+    """
+    caller = visitor.changing()
+    origin = Origin(
+        caller=caller,
+        authorization=f"dashboard {caller.owner}",
+        idempotency_key=form_id,
+        is_retry=False,
+        arrived_at=time.time(),
+    )
+    job = submit(request, origin=origin, services=visitor.services)
+    note("POST /v1/fine_tuning/jobs", job.id, caller=caller, services=visitor.services)
+    return job

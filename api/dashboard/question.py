@@ -1,0 +1,16 @@
+"""Asks before something is done that can't be taken back, or stops a job."""
+
+from nicegui import ui
+
+
+async def is_sure(title: str, text: str, *, yes: str) -> bool:
+    """Whether the answer was yes."""
+    with ui.dialog() as dialog, ui.card().classes("question"):
+        ui.label(title).classes("heading wrap")
+        ui.label(text)
+        with ui.row().classes("answers"):
+            ui.button("No", on_click=lambda: dialog.submit(False)).props("flat no-caps")
+            ui.button(yes, on_click=lambda: dialog.submit(True)).props("unelevated no-caps")
+    answer = await dialog
+    dialog.delete()
+    return bool(answer)

@@ -1,0 +1,93 @@
+"""The report on a file, as a card: what is in it, and what is wrong with it."""
+
+from nicegui import ui
+
+from api.dashboard.live import Fresh
+from api.dashboard.visitor import Visitor
+from api.dashboard.words import number, size
+from api.errors import TooManyReportsError
+from api.schemas.reports import ReportQuery
+from flant5_train.file_report.format import FileReport, Problems
+
+_MAX_LISTED = 20
+
+
+class ReportCard:
+    """Asks until the report is there; `query` may change what is asked."""
+
+    def __init__(self, visitor: Visitor, file_id: str, query: ReportQuery) -> None:
+        self._visitor = visitor
+        self._file_id = file_id
+        self._query = query.model_copy(update={"wait_seconds": 0.0})
+        self._box = ui.element("div").classes("report")
+        with self._box, ui.row().classes("spread"):
+            ui.spinner()
+            ui.label("The file is being read …").classes("quiet")
+        self._fresh = Fresh(self._read, self._show)
+
+    def _read(self) -> FileReport | None:
+        stored, caller = self._visitor.file(self._file_id), self._visitor.caller
+        reports = self._visitor.services.reports
+        try:
+            return reports.ask(stored.id, self._query, owner=caller.limited_to)
+        except TooManyReportsError:
+            return None  # its turn comes
+
+    def _show(self, report: FileReport | None) -> None:
+        if report is None:
+            return
+        self._fresh.stop()
+        self._box.clear()
+        with self._box:
+            _verdict(report)
+            _figures(report)
+            _problems("error", "Problems", report.problems)
+            _problems("warning", "Warnings", report.warnings)
+
+
+def _verdict(report: FileReport) -> None:
+    with ui.row().classes("verdict " + ("good" if report.is_trainable else "bad")):
+        ui.icon("check_circle" if report.is_trainable else "error")
+        ui.label(
+            "This file can be trained on."
+            if report.is_trainable
+            else "A job on this file would fail: see the problems."
+        )
+
+
+def _figures(report: FileReport) -> None:
+    cut, about = report.cut, "" if report.tokens.counted == "exact" else "about "
+    figures = {
+        "Conversations": number(report.conversations),
+        "Pairs": number(report.pairs),
+        "Size": size(report.bytes),
+        "Tokens in": about + number(report.tokens.source_tokens),
+        "Tokens to learn": about + number(report.tokens.target_tokens),
+        "Questions cut": number(cut.truncated_sources),
+        "Answers cut": number(cut.truncated_targets),
+        "Repeats": number(report.repeats.num_repeats),
+    }
+    figure_row(figures)
+
+
+def figure_row(figures: dict[str, str]) -> None:
+    """Numbers with their names below."""
+    with ui.element("div").classes("figures"):
+        for name, value in figures.items():
+            with ui.element("div"):
+                ui.label(value).classes("figure")
+                ui.label(name).classes("quiet")
+
+
+def _problems(icon: str, title: str, problems: Problems) -> None:
+    if not problems.num_problems:
+        return
+    with ui.expansion(f"{title}: {problems.num_problems}", icon=icon).props("dense") as list_:
+        for problem in problems.listed[:_MAX_LISTED]:
+            places = (("record", problem.record), ("line", problem.line), ("", problem.field))
+            place = ", ".join(f"{name} {at}".strip() for name, at in places if at is not None)
+            expected = f"; expected {problem.expected}" if problem.expected else ""
+            ui.label(f"{place}: {problem.found}{expected}").classes("wrap mono")
+        if problems.num_problems > _MAX_LISTED:
+            ui.label(f"and {problems.num_problems - _MAX_LISTED} more").classes("quiet")
+    list_.set_value(icon == "error")

@@ -1,0 +1,94 @@
+"""The pages put together: imported with the first request of a browser, see `door`."""
+
+from functools import cache, partial
+from importlib.resources import files
+
+from fastapi import FastAPI, Request, UploadFile
+from nicegui import app as pages
+from nicegui import ui
+from starlette.staticfiles import StaticFiles
+
+from api import errors
+from api.dashboard import downloads, login
+from api.dashboard.compare_page import compare_page
+from api.dashboard.desk import Desk
+from api.dashboard.files_page import files_page
+from api.dashboard.job_page import job_page
+from api.dashboard.jobs_page import jobs_page
+from api.dashboard.models_page import models_page
+from api.dashboard.new_job_page import new_job_page
+from api.dashboard.notes import note
+from api.dashboard.sought import sought
+from api.dashboard.visitor import Visitor
+from api.reception import receive
+from api.schemas.files import FileObject
+
+_PAGE_SECONDS = 30.0
+"""Time to build a page; Redis may be slow."""
+
+
+@cache
+def site() -> FastAPI:
+    """The application behind the door. NiceGUI has one set of pages per process."""
+    shell = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    errors.install(shell)
+    shell.include_router(login.router)
+    shell.include_router(downloads.router)
+    shell.post("/upload")(_upload)
+    static = StaticFiles(directory=str(files("api.dashboard").joinpath("static")))
+    shell.mount("/dashboard/static", static)
+    _add_pages(Desk())
+    ui.add_head_html(
+        '<link rel="stylesheet" href="/dashboard/static/dashboard.css">'
+        '<script src="/dashboard/static/dashboard.js"></script>',
+        shared=True,
+    )
+    ui.run_with(
+        shell,
+        title="flant5",
+        favicon=str(files("api.dashboard").joinpath("static/icon.svg")),
+        language="en-US",
+        binding_refresh_interval=None,
+        tailwind=False,
+        show_welcome_message=False,
+    )
+    pages.colors(primary="#3457d5", negative="#b3261e", positive="#1b7f4b")
+    return shell
+
+
+def _upload(request: Request, file: UploadFile) -> FileObject:
+    """A file that was dropped on a page."""
+    visitor = Visitor.of(request)
+    caller, services = visitor.changing(), visitor.services
+    stored = receive(file, purpose="fine-tune", owner=caller.owner, services=services)
+    note("POST /v1/files", stored.id, caller=caller, services=services)
+    return FileObject.of(stored)
+
+
+def _add_pages(desk: Desk) -> None:
+    page = partial(ui.page, response_timeout=_PAGE_SECONDS)
+
+    @page("/")
+    def jobs(request: Request) -> None:
+        jobs_page(request, desk)
+
+    @page("/jobs/{job_id}")
+    async def job(request: Request, job_id: str) -> None:
+        if found := await sought(request, partial(Visitor.of(request).job, job_id)):
+            job_page(request, found, desk)
+
+    @page("/new")
+    def new(request: Request) -> None:
+        new_job_page(request)
+
+    @page("/compare")
+    def compare(request: Request) -> None:
+        compare_page(request, desk)
+
+    @page("/files")
+    def uploaded(request: Request) -> None:
+        files_page(request)
+
+    @page("/models")
+    def models(request: Request) -> None:
+        models_page(request)

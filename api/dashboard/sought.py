@@ -1,0 +1,29 @@
+"""Looks up what a page is about before the page is built."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from nicegui import context, ui
+
+from api.dashboard.frame import frame
+from worker.jobs.errors import JobsError, NotFoundError
+
+Thing = TypeVar("Thing")
+
+
+async def sought(request: Request, find: Callable[[], Thing]) -> Thing | None:
+    """The thing; None after a page that says why there is none. What belongs to others is not
+    found, in the same words as what does not exist."""
+    try:
+        return await run_in_threadpool(find)
+    except JobsError as error:
+        is_missing = isinstance(error, NotFoundError)
+        context.client.status_code = 404 if is_missing else 503
+        title = "Not found" if is_missing else "Not now"
+        with frame(request, title), ui.column().classes("empty"):
+            ui.icon("search_off" if is_missing else "cloud_off").classes("empty-icon")
+            ui.label(str(error))
+            ui.link("All jobs", "/")
+        return None

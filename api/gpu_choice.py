@@ -1,0 +1,35 @@
+"""The GPU that a plan is made for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flant5_train.config import Hyperparameters
+from worker.jobs.workers import WorkerState
+
+STATED = "stated"
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """The memory of one GPU, and who says so."""
+
+    num_bytes: int
+    source: str
+    """`stated`, or the name of a worker."""
+
+
+def gpu_for(
+    hyperparameters: Hyperparameters, workers: Sequence[WorkerState], *, stated_gib: float | None
+) -> Gpu | None:
+    """What was stated; else the smallest among the largest GPUs that could train the job together;
+    None when no worker tells of any."""
+    if stated_gib is not None:
+        return Gpu(int(stated_gib * _GIB), STATED)
+    told = [
+        Gpu(worker.gpu_bytes, worker.name)
+        for worker in workers
+        if worker.gpu_bytes is not None and worker.num_slots >= hyperparameters.num_gpus
+    ]
+    told.sort(key=lambda gpu: (-gpu.num_bytes, gpu.source))
+    return told[min(len(told), hyperparameters.num_nodes) - 1] if told else None

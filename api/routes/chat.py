@@ -1,0 +1,38 @@
+"""Answers of models."""
+
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from api.caller import Calling
+from api.chat.completion import complete, stream
+from api.schemas.chat import CreateChatCompletion
+from api.schemas.chat_completion import ChatCompletion
+from api.services import Wired
+from api.streams import MEDIA_TYPE
+
+router = APIRouter(prefix="/chat/completions", tags=["chat"])
+
+_LIVE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer; with `stream` as chunks, token by token.",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.post("", responses=_LIVE, response_model=ChatCompletion)
+async def create_chat_completion(
+    services: Wired, calling: Calling, request: Request, body: CreateChatCompletion
+) -> ChatCompletion | StreamingResponse:
+    """The next answer of a conversation, by the prompt format that models are trained with.
+
+    A parameter that this server can't honour is refused by its name.
+    """
+    # Raises for a model that is not there, or not the caller's.
+    await run_in_threadpool(partial(services.models.resolve, body.model, owner=calling.limited_to))
+    give = stream if body.stream else complete
+    return await give(body, services=services, request=request)

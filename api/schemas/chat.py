@@ -1,0 +1,211 @@
+"""Questions to models, as callers send them."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from flant5_train.serving.messages import AskedTurn, Question
+
+_MAX_STOPS = 4
+_MAX_SHOWN = 60
+_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
+
+
+def _only(*neutral: JsonValue) -> AfterValidator:
+    """A parameter that this server can't honour: just the values that ask for nothing pass."""
+
+    def check(value: JsonValue) -> JsonValue:
+        if value is None or value in neutral:
+            return value
+        expected = " or ".join([*map(repr, neutral), "nothing"])
+        found = ascii(value)
+        found = found if len(found) <= _MAX_SHOWN else f"{found[:_MAX_SHOWN]}..."
+        raise ValueError(f"found {found}, which is not supported here; expected {expected}")
+
+    return AfterValidator(check)
+
+
+def _text_of(content: Any) -> Any:
+    """Parts of text as one text."""
+    if not isinstance(content, list):
+        return content
+    for number, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind != "text" or not isinstance(part.get("text"), str) or len(part) != 2:
+            raise ValueError(
+                f"found a part {number} that is no text; expected a string, or parts like "
+                '{"type": "text", "text": "..."}'
+            )
+    return "".join(part["text"] for part in content)
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"found half of a surrogate pair at character {error.start}; expected whole characters"
+        ) from error
+    return text
+
+
+def _in_order(messages: tuple["ChatMessage", ...]) -> tuple["ChatMessage", ...]:
+    before = None
+    for number, message in enumerate(messages):
+        role = _ROLES[message.role]
+        if role == "system" and number > 0:
+            raise ValueError(f"messages[{number}] has the role {message.role!r}; expected it first")
+        if role == before:
+            raise ValueError(
+                f"messages[{number}] is the second of the role {message.role!r} in a row; expected "
+                "user and assistant to alternate"
+            )
+        before = role
+    if before != "user":
+        raise ValueError(f"the last message has the role {before!r}; expected 'user'")
+    return messages
+
+
+def _as_list(stop: Any) -> Any:
+    return [stop] if isinstance(stop, str) else stop
+
+
+_UNSUPPORTED = Field(description="Not supported here: refused unless it asks for nothing.")
+Unsupported = Annotated[JsonValue, _only(), _UNSUPPORTED]
+Ignored = Annotated[JsonValue, Field(description="Accepted, and without effect here.")]
+Text = Annotated[str, AfterValidator(_whole)]
+Content = Annotated[
+    Text,
+    BeforeValidator(_text_of),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]}),
+]
+StopText = Annotated[Text, Field(min_length=1, max_length=256)]
+Stops = Annotated[tuple[StopText, ...], Field(max_length=_MAX_STOPS), BeforeValidator(_as_list)]
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ChatMessage(_Sent):
+    """What one speaker said. An assistant's message of an earlier answer may be sent as it came."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    """`developer` is another name of `system`, whose text stands in for the prompt's first
+    sentence."""
+    content: Content
+    """A text, or parts like `{"type": "text", "text": "..."}`."""
+    name: Unsupported = None
+    refusal: Unsupported = None
+    audio: Unsupported = None
+    function_call: Unsupported = None
+    tool_calls: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
+    annotations: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
+
+
+class StreamOptions(_Sent):
+    """What a stream has beside the answer."""
+
+    include_usage: bool | None = None
+    """A last chunk says how many tokens there were."""
+    include_obfuscation: Ignored = None
+
+
+class CreateChatCompletion(_Sent):
+    """A conversation whose next answer is wanted."""
+
+    model: Text
+    """A fine-tuned model, a checkpoint, or a base model of this service."""
+    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1), AfterValidator(_in_order)]
+    """A system message first if at all, then user and assistant alternate; the user comes last."""
+    stream: bool | None = None
+    """Server-sent events as the answer is generated, token by token."""
+    stream_options: StreamOptions | None = None
+    """What a stream has beside the answer."""
+    max_completion_tokens: int | None = Field(None, ge=1)
+    """Most tokens of the answer; unless given, as many as one in training could have."""
+    max_tokens: int | None = Field(None, ge=1)
+    """The same by its old name."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """0, which takes the likeliest token each time, unless given."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Choose among the fewest likeliest tokens that together have this likelihood."""
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    """The same seed gives the same answer."""
+    stop: Stops | None = None
+    """Up to 4 texts; the answer ends before the first that comes."""
+
+    user: Ignored = None
+    safety_identifier: Ignored = None
+    store: Ignored = None
+    metadata: Ignored = None
+    service_tier: Ignored = None
+    prompt_cache_key: Ignored = None
+    prompt_cache_options: Ignored = None
+    prompt_cache_retention: Ignored = None
+    parallel_tool_calls: Ignored = None
+
+    n: Annotated[JsonValue, _only(1), _UNSUPPORTED] = None
+    frequency_penalty: Annotated[JsonValue, _only(0), _UNSUPPORTED] = None
+    presence_penalty: Annotated[JsonValue, _only(0), _UNSUPPORTED] = None
+    logit_bias: Annotated[JsonValue, _only({}), _UNSUPPORTED] = None
+    logprobs: Annotated[JsonValue, _only(False), _UNSUPPORTED] = None
+    top_logprobs: Annotated[JsonValue, _only(0), _UNSUPPORTED] = None
+    response_format: Annotated[JsonValue, _only({"type": "text"}), _UNSUPPORTED] = None
+    modalities: Annotated[JsonValue, _only(["text"]), _UNSUPPORTED] = None
+    tools: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
+    tool_choice: Annotated[JsonValue, _only("none"), _UNSUPPORTED] = None
+    functions: Annotated[JsonValue, _only([]), _UNSUPPORTED] = None
+    function_call: Annotated[JsonValue, _only("none"), _UNSUPPORTED] = None
+    audio: Unsupported = None
+    moderation: Unsupported = None
+    prediction: Unsupported = None
+    reasoning_effort: Annotated[JsonValue, _only("none"), _UNSUPPORTED] = None
+    verbosity: Unsupported = None
+    web_search_options: Unsupported = None
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _says_the_same(cls, max_tokens: int | None, given: ValidationInfo) -> int | None:
+        other = given.data.get("max_completion_tokens")
+        if None not in (max_tokens, other) and max_tokens != other:
+            raise ValueError(f"found {max_tokens}, but max_completion_tokens is {other}")
+        return max_tokens
+
+    @property
+    def shows_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def question(self) -> Question:
+        """What the serving process is asked."""
+        return Question(
+            model=self.model,
+            turns=_turns(self.messages),
+            max_new_tokens=self.max_completion_tokens or self.max_tokens,
+            temperature=self.temperature or 0.0,
+            top_p=self.top_p or 1.0,
+            seed=self.seed,
+            stop=self.stop or (),
+        )
+
+
+def _turns(messages: Sequence[ChatMessage]) -> tuple[AskedTurn, ...]:
+    return tuple(
+        AskedTurn(role=_ROLES[message.role], content=message.content) for message in messages
+    )

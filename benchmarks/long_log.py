@@ -1,0 +1,60 @@
+"""A log as a trainer leaves it after days: a large train.log, whose last lines the store has."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.log_format import format_line
+
+_LINE = "{{'loss': '0.693', 'grad_norm': '1.187', 'learning_rate': '9.7e-05', 'step': '{:09}'}}"
+_LINES_AT_ONCE = 10_000
+_AT = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LongLog:
+    """What is known of the file; all of its lines are of one length."""
+
+    num_lines: int
+    line_bytes: int
+
+    def id_of(self, seq: int) -> str:
+        """The cursor of a line."""
+        return f"{seq * self.line_bytes}-{seq}"
+
+
+def write_long_log(redis: Redis, job_id: str, path: Path, *, num_bytes: int) -> LongLog:
+    """The file at `path`, and its last lines in the job's stream."""
+    # Formatted once: a GB of lines one by one would take minutes.
+    raw = format_line(_LINE.format(0), stream="stdout", at=_AT)
+    head, tail = raw.split(b"%09d" % 0)
+    line_bytes = len(raw)
+    log = LongLog(num_lines=num_bytes // line_bytes, line_bytes=line_bytes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for numbers in _batches(log.num_lines):
+            file.write(b"".join(b"%b%09d%b" % (head, number, tail) for number in numbers))
+    newest = range(max(1, log.num_lines - keys.MAX_ENTRIES + 1), log.num_lines + 1)
+    with redis.pipeline(transaction=False) as pipeline:
+        for seq in newest:
+            entry: dict[Any, Any] = {
+                "seq": seq,
+                "at": int(_AT.timestamp() * 1000),
+                "stream": "stdout",
+                "line": _LINE.format(seq),
+            }
+            pipeline.xadd(keys.logs(job_id), entry, id=log.id_of(seq))
+        pipeline.execute()
+    return log
+
+
+def _batches(num_lines: int) -> Iterator[list[int]]:
+    numbers = iter(range(1, num_lines + 1))
+    while batch := list(itertools.islice(numbers, _LINES_AT_ONCE)):
+        yield batch

@@ -1,0 +1,114 @@
+"""The service beside bare torchrun on the same run.json: `python -m benchmarks service`.
+
+A small model, twice each, in the order service, torchrun, torchrun, service; the service is stopped
+while torchrun runs alone. A job before them encodes the conversations, builds the demo model and
+warms the machine's file cache, for both.
+"""
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean
+
+from benchmarks.live_service import BenchmarkError, LiveService, live_service
+from benchmarks.row import Row
+from benchmarks.table import table
+from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
+from worker.jobs.home import RunDirectory
+from worker.processes.launch import torchrun_argv, trainer_environment
+from worker.processes.node import Node
+from worker.settings import inherited_environment
+
+TITLE = "The service"
+_DATA = Path(__file__).parents[1] / "examples" / "conversations.json"
+_NUM_STEPS = 201
+_MAX_SECONDS = 900.0
+_GRACE_SECONDS = 60.0
+_SETTINGS: dict[str, object] = {
+    "max_steps": _NUM_STEPS,
+    "per_device_train_batch_size": 2,
+    "model_max_length": 128,
+    "logging_steps": 1,
+    "save_steps": 1_000_000,
+}
+
+
+def run() -> list[Row]:
+    """Steps by the second, the time to the first step, and whether the losses are the same."""
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "home"
+        with live_service(home) as service:
+            file = service.upload(_DATA)
+            warm_up = service.submit(file, _SETTINGS | {"max_steps": 2})
+            service.run_directory(warm_up, max_seconds=_MAX_SECONDS)
+            first = _by_service(service, file)
+        theirs = [_alone(first.directory, Path(scratch) / name) for name in ("one", "two")]
+        with live_service(home) as service:
+            second = _by_service(service, file)
+        return rows([first, second], theirs)
+
+
+def rows(ours: list[TrainingRun], theirs: list[TrainingRun]) -> list[Row]:
+    """The service's runs beside the bare ones."""
+    first, bare_first = (fmean(run.first_step_seconds for run in runs) for runs in (ours, theirs))
+    apart = max(abs(run.loss / theirs[0].loss - 1) for run in (*ours, *theirs))
+    return [
+        Row(
+            "training",
+            steps_per_second(ours),
+            steps_per_second(theirs),
+            speed_ratio(ours, theirs),
+            "steps/s",
+            ">= 0.99",
+        ),
+        Row(
+            "POST, or start of torchrun, to first step (ratio: seconds longer)",
+            first,
+            bare_first,
+            first - bare_first,
+            "s",
+            "<= 1",
+        ),
+        Row(
+            "loss of the last step, how far apart",
+            ours[0].loss,
+            theirs[0].loss,
+            apart,
+            "nat",
+            "<= 1e-05",
+        ),
+    ]
+
+
+def _by_service(service: LiveService, file: str) -> TrainingRun:
+    began_at = time.time()
+    job_id = service.submit(file, _SETTINGS)
+    path = service.run_directory(job_id, max_seconds=_MAX_SECONDS)
+    return TrainingRun.read(path, began_at=began_at)
+
+
+def _alone(model: Path, directory: Path) -> TrainingRun:
+    """By torchrun, told what the service told it of the run in the directory `model`."""
+    directory.mkdir()
+    run = RunDirectory(directory)
+    told = json.loads(RunDirectory(model).run_config.read_text(encoding="utf-8"))
+    told |= {"run_directory": str(directory), "output_dir": str(run.output)}
+    run.run_config.write_text(json.dumps(told), encoding="utf-8")
+    environment = trainer_environment(
+        inherited_environment(), num_processes=1, run_directory=run, visible_devices=()
+    )
+    argv = torchrun_argv(run.run_config, Node(num_processes=1), _GRACE_SECONDS)
+    began_at = time.time()
+    with run.log.open("wb") as log:
+        done = subprocess.run(
+            argv, env=environment, stdout=log, stderr=log, timeout=_MAX_SECONDS, check=False
+        )
+    if done.returncode != 0:
+        raise BenchmarkError(f"torchrun failed: {run.log.read_text('utf-8', 'replace')[-2000:]}")
+    return TrainingRun.read(directory, began_at=began_at)
+
+
+if __name__ == "__main__":
+    print(table(run()))

@@ -1,0 +1,1 @@
+"""Makes the examples of docs/cli.md."""

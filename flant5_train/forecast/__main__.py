@@ -1,0 +1,32 @@
+"""`python -m flant5_train.forecast QUESTION`: prints the forecast as one JSON document.
+
+QUESTION is a `flant5_train.forecast.format.Question` as JSON.
+exit code 0: the forecast; 2: a file could not be looked at, and standard output is a Failure
+(`flant5_train.failure`)
+"""
+
+import sys
+
+from flant5_train.failure import Failure
+from flant5_train.forecast.forecasting import forecast
+from flant5_train.forecast.format import Question
+from flant5_train.place import DataError
+from flant5_train.process import die_with_parent, leave_the_cores_to_others
+
+
+def main(argv: list[str]) -> int:
+    (question,) = argv
+    try:
+        told = forecast(Question.model_validate_json(question))
+    except DataError as error:
+        failure = Failure(code=error.code, message=str(error))
+        sys.stdout.write(failure.model_dump_json() + "\n")
+        return 2
+    sys.stdout.write(told.model_dump_json() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    leave_the_cores_to_others()
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""The batches of a run, planned as the run will plan them, and the work that they are."""
+
+from dataclasses import dataclass, replace
+
+from flant5_train.batches.dealing import StepShape
+from flant5_train.batches.lengths import PairLengths
+from flant5_train.batches.plan_report import LargestBatch
+from flant5_train.batches.run_plan import PlanSettings, RunPlan
+from flant5_train.config import Hyperparameters
+from flant5_train.flops import Work
+from flant5_train.forecast.format import BatchesForecast, LargestForecast
+
+_MAX_EPOCHS = 100
+"""Epochs of random batches among which the largest one is looked for; a run looks at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """The plan of a run, and all that it trains on."""
+
+    plan: RunPlan
+    shape: StepShape
+    largest: LargestBatch
+    work: Work
+    """Of the whole run."""
+
+    @classmethod
+    def of(
+        cls, lengths: PairLengths, hyperparameters: Hyperparameters, *, seed: int
+    ) -> "PlannedRun":
+        """Of pairs with these lengths after cutting, at least one."""
+        shape = StepShape(
+            hyperparameters.num_gpus * hyperparameters.num_nodes,
+            hyperparameters.gradient_accumulation_steps,
+        )
+        settings = PlanSettings(
+            batching=hyperparameters.batching,
+            num_pairs=hyperparameters.per_device_train_batch_size,
+            shape=_no_emptier(shape, len(lengths)),
+            num_epochs=hyperparameters.num_train_epochs,
+            max_steps=hyperparameters.max_steps,
+            seed=seed,
+        )
+        plan = RunPlan(lengths, settings)
+        looked_at = plan
+        if settings.batching == "padded" and plan.num_steps > _MAX_EPOCHS * plan.steps_per_epoch:
+            few_epochs = replace(settings, max_steps=-1, num_epochs=_MAX_EPOCHS)
+            looked_at = RunPlan(lengths, few_epochs)
+        return cls(plan, shape, looked_at.largest, _work(plan))
+
+    def forecast(self) -> BatchesForecast:
+        plan, told = self.plan, self.largest
+        source_fill, target_fill = plan.fill()
+        return BatchesForecast(
+            steps_per_epoch=plan.steps_per_epoch,
+            num_steps=plan.num_steps,
+            num_epochs=plan.num_steps / plan.steps_per_epoch,
+            micro_batches_per_epoch=plan.steps_per_epoch * self.shape.num_micro_batches,
+            pairs_per_step=len(plan.lengths) / plan.steps_per_epoch,
+            source_fill=source_fill,
+            target_fill=target_fill,
+            source_tokens=self.work.sources,
+            target_tokens=self.work.targets,
+            largest=LargestForecast(
+                num_pairs=told.num_pairs,
+                longest_source=told.longest_source,
+                longest_target=told.longest_target,
+                source_places=told.source_places,
+                target_places=told.target_places,
+            ),
+        )
+
+
+def _no_emptier(shape: StepShape, num_pairs: int) -> StepShape:
+    """The shape, or a smaller one with as much room in a step as all micro-batches of an epoch can
+    need: any more stay empty, and a step may be told to have 16 million."""
+    most = num_pairs + num_pairs // 1000  # see GroupedEpochs
+    num_processes = min(shape.num_processes, most)
+    return StepShape(num_processes, min(shape.num_passes, -(-most // num_processes)))
+
+
+def _work(plan: RunPlan) -> Work:
+    """Of all steps; each epoch is all pairs once, the last one perhaps a part of them."""
+    num_whole, num_steps_left = divmod(plan.num_steps, plan.steps_per_epoch)
+    whole = _work_of(plan.lengths).times(num_whole)
+    if not num_steps_left:
+        return whole
+    batches = plan.micro_batches(num_whole)
+    num_batches = num_steps_left * plan.settings.shape.num_micro_batches
+    return whole + _work_of(plan.lengths.of(batches.pairs[: batches.offsets[num_batches]]))
+
+
+def _work_of(lengths: PairLengths) -> Work:
+    source, target = lengths.source, lengths.target
+    return Work(
+        sources=int(source.sum()),
+        targets=int(target.sum()),
+        squared_sources=int((source**2).sum()),
+        squared_targets=int((target**2).sum()),
+        products=int((source * target).sum()),
+    )

@@ -1,0 +1,53 @@
+"""What a run takes of the disk: checkpoints, and the final model."""
+
+from flant5_train.config import Hyperparameters
+from flant5_train.forecast.base_model import Base
+from flant5_train.forecast.format import DiskForecast
+from flant5_train.small_files import small_files_bytes
+from flant5_train.weight_shapes import (
+    low_rank_shapes,
+    num_numbers,
+    optimizer_state_bytes,
+    weight_shapes,
+)
+
+_FLOAT32_BYTES = 4
+
+
+def disk_forecast(base: Base, hyperparameters: Hyperparameters, *, num_steps: int) -> DiskForecast:
+    """An upper bound: how often the best checkpoint is one of the newest is not known."""
+    trained = trained_shapes(base, hyperparameters)
+    num_logs = num_steps // hyperparameters.logging_steps + num_steps // hyperparameters.eval_steps
+    small = small_files_bytes(base.shape.vocab_size, num_logs=num_logs)
+    trained_bytes = _FLOAT32_BYTES * num_numbers(trained)
+    checkpoint = trained_bytes + optimizer_state_bytes(trained, hyperparameters.optim) + small
+    model = _FLOAT32_BYTES * num_numbers(weight_shapes(base.shape)) + small
+    if hyperparameters.finetuning_type != "full":
+        model += trained_bytes  # adapter/
+    num_kept, num_most = _num_checkpoints(hyperparameters, num_steps=num_steps)
+    return DiskForecast(
+        checkpoint_bytes=checkpoint,
+        model_bytes=model,
+        num_checkpoints=num_most,
+        peak_bytes=num_most * checkpoint + model,
+        kept_bytes=num_kept * checkpoint + model,
+    )
+
+
+def trained_shapes(base: Base, hyperparameters: Hyperparameters) -> list[tuple[int, ...]]:
+    """Of what a checkpoint holds; with adapters, the rows of new tokens too, in the embedding and
+    in the output layer."""
+    if hyperparameters.finetuning_type == "full":
+        return weight_shapes(base.shape)
+    rows = (base.num_new_tokens, base.shape.d_model)
+    return [*low_rank_shapes(base.shape, rank=hyperparameters.lora_rank), rows, rows]
+
+
+def _num_checkpoints(hyperparameters: Hyperparameters, *, num_steps: int) -> tuple[int, int]:
+    """How many stay, and the most at one time: an old one goes when the new one is complete."""
+    made = -(-num_steps // hyperparameters.save_steps)
+    kept = hyperparameters.save_total_limit
+    if hyperparameters.load_best_model_at_end:
+        made += num_steps // hyperparameters.eval_steps
+        kept += 1
+    return min(made, kept), min(made, kept + 1)

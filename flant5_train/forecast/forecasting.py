@@ -1,0 +1,121 @@
+"""A job's files, model and settings to its forecast."""
+
+from dataclasses import dataclass
+
+from flant5_train.config import DEMO_MODEL
+from flant5_train.demo_name import demo_directory
+from flant5_train.file_report.tokens import TokenCounter, counter_for
+from flant5_train.flops import training_flops
+from flant5_train.forecast.base_model import Base, UnknownSizesError
+from flant5_train.forecast.batches import PlannedRun
+from flant5_train.forecast.disk import disk_forecast, trained_shapes
+from flant5_train.forecast.format import DataForecast, Forecast, ModelForecast, Question
+from flant5_train.forecast.memory import memory_forecast, setup_of
+from flant5_train.forecast.pairs import Pairs, all_pairs, split_pairs
+from flant5_train.forecast.survey import Survey, Surveyor
+from flant5_train.memory import num_weights
+from flant5_train.place import DataError
+from flant5_train.weight_shapes import num_numbers
+
+
+def forecast(question: Question) -> Forecast:
+    """What the job would be. Raises DataError when a file can't be opened."""
+    settings = question.hyperparameters
+    model = _model_of(question)
+    counter = counter_for(model, settings.tokenization)
+    data = _data_of(question, counter)
+    run = None
+    if data.obstacle is None:
+        run = PlannedRun.of(data.training.lengths, settings, seed=question.seed)
+    base, model_note = _base_of(question, model, counter)
+    return Forecast(
+        data=DataForecast(
+            counted=counter.counted,
+            note=counter.note,
+            training=data.training.forecast(),
+            validation=data.validation.forecast() if data.validation else None,
+        ),
+        obstacle=data.obstacle,
+        batches=run and run.forecast(),
+        model=base and _model_forecast(base, run, question),
+        model_note=model_note,
+        memory=(
+            memory_forecast(setup_of(base, run, settings), gpu_bytes=question.gpu_bytes)
+            if base and run
+            else None
+        ),
+        disk=(
+            disk_forecast(base, settings, num_steps=run.plan.num_steps) if base and run else None
+        ),
+    )
+
+
+def _model_of(question: Question) -> str:
+    """The demo model of this file where an earlier job has built it: its vocabulary is known."""
+    if question.model != DEMO_MODEL:
+        return question.model
+    try:
+        built = demo_directory(question.training_file, question.models_directory)
+    except OSError as error:
+        name = question.training_file.name
+        raise DataError(f"{name}: can't be read: {error.strerror}") from error
+    return str(built) if built.is_dir() else DEMO_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    training: Pairs
+    validation: Pairs | None
+    obstacle: str | None
+
+
+def _data_of(question: Question, counter: TokenCounter) -> _Data:
+    settings = question.hyperparameters
+    surveyor = Surveyor(
+        counter, settings.tokenization, settings.on_bad_record, question.cache_directory
+    )
+    training = surveyor.survey(question.training_file)
+    everything = all_pairs(training, settings)
+    obstacle = _obstacle("training_file", training)
+    if question.validation_file is not None:
+        validation = surveyor.survey(question.validation_file)
+        obstacle = obstacle or _obstacle("validation_file", validation)
+        return _Data(everything, all_pairs(validation, settings), obstacle)
+    if obstacle is None and settings.validation_split > 0:
+        try:
+            return _Data(*split_pairs(training, settings, seed=question.seed), None)
+        except DataError as error:
+            obstacle = str(error)
+    return _Data(everything, None, obstacle)
+
+
+def _obstacle(name: str, survey: Survey) -> str | None:
+    """Why a job does not take a file."""
+    report = survey.report
+    if report.is_trainable:
+        return None
+    if not report.is_read_to_end:
+        return f"{name}: it can't be read to its end"
+    if report.pairs:
+        number = report.problems.num_records
+        return f"{name}: {number} malformed record{'' if number == 1 else 's'}"
+    return f"{name}: not a single pair of a question and an answer"
+
+
+def _base_of(
+    question: Question, model: str, counter: TokenCounter
+) -> tuple[Base | None, str | None]:
+    tokenization = question.hyperparameters.tokenization
+    try:
+        return Base.of(model, tokenization, num_tokens=counter.num_tokens), None
+    except UnknownSizesError as error:
+        return None, str(error)
+
+
+def _model_forecast(base: Base, run: PlannedRun | None, question: Question) -> ModelForecast:
+    return ModelForecast(
+        sizes_from=base.sizes_from,
+        num_weights=num_weights(base.shape),
+        num_trained=num_numbers(trained_shapes(base, question.hyperparameters)),
+        flops=None if run is None else training_flops(base.shape, run.work),
+    )

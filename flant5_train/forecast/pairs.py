@@ -1,0 +1,100 @@
+"""The pairs of a run from the surveys of its files: split and cut as the run will do it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flant5_train.batches.lengths import PairLengths
+from flant5_train.config import Hyperparameters
+from flant5_train.file_report.examination import num_beyond_limit
+from flant5_train.file_report.format import ReportedProblem
+from flant5_train.forecast.format import MAX_TOLD, PairsForecast
+from flant5_train.forecast.survey import Survey
+from flant5_train.validation_split import split_by_conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The longest source and the longest target that a run lets through, in tokens."""
+
+    source: int
+    target: int
+
+    @classmethod
+    def of(cls, hyperparameters: Hyperparameters) -> "Limits":
+        both = hyperparameters.model_max_length
+        beyond = num_beyond_limit(hyperparameters.tokenization)
+        return cls(
+            (hyperparameters.max_source_length or both) + beyond,
+            (hyperparameters.max_target_length or both) + beyond,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Some pairs of a file. N pairs."""
+
+    survey: Survey
+    rows: NDArray[np.int64]
+    """Their numbers in the file, [N]."""
+    limits: Limits
+
+    @property
+    def lengths(self) -> PairLengths:
+        """After cutting."""
+        whole = self._whole
+        return PairLengths(
+            np.minimum(whole.source, self.limits.source),
+            np.minimum(whole.target, self.limits.target),
+        )
+
+    def forecast(self) -> PairsForecast:
+        report, whole, cut = self.survey.report, self._whole, self.lengths
+        return PairsForecast(
+            is_trainable=report.is_trainable,
+            conversations=len(np.unique(self.survey.conversation[self.rows])),
+            pairs=len(self.rows),
+            source_tokens=int(cut.source.sum()),
+            target_tokens=int(cut.target.sum()),
+            longest_source=int(whole.source.max(initial=0)),
+            longest_target=int(whole.target.max(initial=0)),
+            truncated_sources=int((whole.source > cut.source).sum()),
+            truncated_targets=int((whole.target > cut.target).sum()),
+            source_tokens_lost=int((whole.source - cut.source).sum()),
+            target_tokens_lost=int((whole.target - cut.target).sum()),
+            repeats=report.repeats.num_repeats,
+            left_out=report.left_out,
+            num_problems=report.problems.num_problems,
+            problems=tuple(map(_sentence, report.problems.listed[:MAX_TOLD])),
+        )
+
+    @property
+    def _whole(self) -> PairLengths:
+        return self.survey.lengths.of(self.rows)
+
+
+def all_pairs(survey: Survey, hyperparameters: Hyperparameters) -> Pairs:
+    """Of a file."""
+    rows = np.arange(len(survey.lengths), dtype=np.int64)
+    return Pairs(survey, rows, Limits.of(hyperparameters))
+
+
+def split_pairs(
+    survey: Survey, hyperparameters: Hyperparameters, *, seed: int
+) -> tuple[Pairs, Pairs]:
+    """Those for training and those that `validation_split` holds back. Raises DataError when there
+    are too few conversations."""
+    share = hyperparameters.validation_split
+    split = split_by_conversation(survey.conversation, share=share, seed=seed)
+    limits = Limits.of(hyperparameters)
+    return Pairs(survey, split.train, limits), Pairs(survey, split.validation, limits)
+
+
+def _sentence(problem: ReportedProblem) -> str:
+    """As in "record 2 (line 2), messages[0].role: found 'bot'; expected one of ..."."""
+    place = "the file" if problem.record is None else f"record {problem.record}"
+    place += "" if problem.line is None else f" (line {problem.line})"
+    place += "" if problem.field is None else f", {problem.field}"
+    expected = "" if problem.expected is None else f"; expected {problem.expected}"
+    return f"{place}: found {problem.found}{expected}"

@@ -1,0 +1,142 @@
+"""What a file holds, found out once for all forecasts that ask: its report and the length of each
+pair, in an entry of the cache that `worker.keeper.cache_cleanup` removes when nobody uses it.
+
+    <cache>/survey-<key>/report.json      flant5_train.file_report.format.FileReport
+    <cache>/survey-<key>/pairs.bin        int32 [num_pairs, 3]: conversation, tokens of its source
+                                          and of its target, before cutting
+    <cache>/survey-<key>/manifest.json    its age is the time since the last use
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flant5_train.batches.lengths import PairLengths
+from flant5_train.config import OnBadRecord
+from flant5_train.file_report.examination import Question, examine_with
+from flant5_train.file_report.format import FileReport
+from flant5_train.file_report.tokens import TokenCounter, Tokenization
+from flant5_train.place import DataError
+
+FORMAT = 1
+"""Raised whenever the same file would be surveyed differently."""
+_REPORT, _PAIRS, _MANIFEST = "report.json", "pairs.bin", "manifest.json"
+_TYPE = "i"
+_NUM_COLUMNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A file, as far as its content goes. N pairs."""
+
+    report: FileReport
+    """Of use is what does not depend on limits: problems, repeats, what is left out."""
+    conversation: NDArray[np.int64]
+    """The number of each pair's conversation, [N]."""
+    lengths: PairLengths
+    """Before cutting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyor:
+    """How files are read: with one counter of tokens, and to be kept in one directory."""
+
+    counter: TokenCounter
+    tokenization: Tokenization
+    on_bad_record: OnBadRecord
+    cache_directory: Path
+
+    def survey(self, path: Path) -> Survey:
+        """The survey that is kept, or a new one. Raises DataError when the file can't be opened."""
+        kept = self.cache_directory / f"survey-{self._key(path)}"
+        if found := _read(kept):
+            return found
+        rows = _Rows()
+        question = Question(
+            # Of no consequence: pairs are cut when a plan is made.
+            max_source_length=1,
+            max_target_length=1,
+            tokenization=self.tokenization,
+            on_bad_record=self.on_bad_record,
+        )
+        report = examine_with(self.counter, path, question, keep_lengths=rows.add)
+        _keep(report, rows.values, kept)
+        return _survey(report, rows.values.tobytes())
+
+    def _key(self, path: Path) -> str:
+        """Of a file and how it is read; files are known by what the file system says of them."""
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DataError(f"{path.name}: can't be read: {error.strerror}") from error
+        file = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        reading = [self.tokenization, self.on_bad_record, self.counter.fingerprint]
+        return hashlib.sha256(json.dumps([FORMAT, file, reading]).encode()).hexdigest()[:32]
+
+
+class _Rows:
+    """What `pairs.bin` holds."""
+
+    def __init__(self) -> None:
+        self.values = array(_TYPE)
+        self._num_conversations = 0
+
+    def add(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        for pair in zip(sources, targets, strict=True):
+            self.values.extend((self._num_conversations, *pair))
+        self._num_conversations += 1
+
+
+def _survey(report: FileReport, rows: bytes) -> Survey:
+    table = np.frombuffer(rows, dtype=_TYPE).reshape(-1, _NUM_COLUMNS).astype(np.int64)
+    conversation, source, target = table.T
+    return Survey(report, conversation, PairLengths(source, target))
+
+
+def _read(directory: Path) -> Survey | None:
+    try:
+        os.utime(directory / _MANIFEST)
+        report = FileReport.model_validate_json((directory / _REPORT).read_bytes())
+        found = _survey(report, (directory / _PAIRS).read_bytes())
+        if len(found.lengths) != report.pairs:
+            raise ValueError(f"{_PAIRS} has {len(found.lengths)} pairs, {_REPORT} {report.pairs}")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        sys.stderr.write(f"{directory} can't be used, and its file is read again: {error}\n")
+        return None
+    except ValueError as error:  # pydantic's is one
+        sys.stderr.write(f"{directory} is damaged, and its file is read again: {error}\n")
+        shutil.rmtree(directory, ignore_errors=True)
+        return None
+    return found
+
+
+def _keep(report: FileReport, rows: "array[int]", directory: Path) -> None:
+    """The forecast does not depend on it."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        sys.stderr.write(f"{directory} not kept: {error}\n")
+        return
+    try:
+        (draft / _REPORT).write_text(report.model_dump_json(), encoding="utf-8")
+        (draft / _PAIRS).write_bytes(rows.tobytes())
+        (draft / _MANIFEST).write_text("{}\n", encoding="utf-8")
+        os.rename(draft, directory)
+    except OSError as error:
+        # Also when another process kept the same before.
+        shutil.rmtree(draft, ignore_errors=True)
+        if not directory.is_dir():
+            sys.stderr.write(f"{directory} not kept: {error}\n")

@@ -1,0 +1,88 @@
+"""What happened in a run, read from its `progress.jsonl` for the model card."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from flant5_train.progress import (
+    BestChosen,
+    DataRead,
+    Evaluated,
+    Record,
+    StepTrained,
+    StoppedEarly,
+    TrainingStarted,
+    parse_record,
+)
+
+Kept = TypeVar("Kept", StepTrained, Evaluated)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The run without the work that was lost on the way and done again."""
+
+    steps: tuple[StepTrained, ...]
+    evaluations: tuple[Evaluated, ...]
+    data: Mapping[str, Mapping[str, object]]
+    """The report of each split."""
+    start: TrainingStarted | None
+    best: BestChosen | None
+    early_stop: StoppedEarly | None
+
+    @classmethod
+    def read(cls, path: Path) -> "History":
+        records = _records(path)
+        steps: dict[int, StepTrained] = {}
+        evaluations: dict[int, Evaluated] = {}
+        for record in records:
+            if isinstance(record, TrainingStarted):
+                steps = _up_to(record.step, steps)
+                evaluations = _up_to(record.step, evaluations)
+            elif isinstance(record, StepTrained):
+                steps[record.step] = record
+            elif isinstance(record, Evaluated):
+                evaluations[record.step] = record
+        return cls(
+            steps=tuple(steps.values()),
+            evaluations=tuple(evaluations.values()),
+            data={each.split: each.report for each in records if isinstance(each, DataRead)},
+            start=_last(TrainingStarted, records),
+            best=_last(BestChosen, records),
+            early_stop=_last(StoppedEarly, records),
+        )
+
+    @property
+    def of_model(self) -> Evaluated | None:
+        """The evaluation of the weights that became the model; None when there was none."""
+        step = self.best.step if self.best else self.steps[-1].step if self.steps else None
+        found = [evaluation for evaluation in self.evaluations if evaluation.step == step]
+        return found[-1] if found else None
+
+
+Found = TypeVar("Found", TrainingStarted, BestChosen, StoppedEarly)
+
+
+def _last(kind: type[Found], records: list[Record]) -> Found | None:
+    found = [record for record in records if isinstance(record, kind)]
+    return found[-1] if found else None
+
+
+def _records(path: Path) -> list[Record]:
+    found = []
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                found.append(parse_record(line))
+            except ValidationError:
+                # A cut line, or one of another version that ran before: less to tell is no reason
+                # to lose a trained model.
+                continue
+    return found
+
+
+def _up_to(step: int, records: Mapping[int, Kept]) -> dict[int, Kept]:
+    return {number: record for number, record in records.items() if number <= step}

@@ -1,0 +1,74 @@
+"""What a run was told, as its model card shows it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from flant5_train.arguments import Arguments
+from flant5_train.config import DEMO_MODEL, OF_LORA, Hyperparameters
+from flant5_train.progress_log import PROGRESS_FILE
+
+_NAMED_OTHERWISE = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "torch_compile": "compiles_blocks",
+}
+"""Hyperparameters that the trainer's arguments keep under another name."""
+_CONTENTS = ("output", "content")
+"""What the service calls the result of a job and the content of an uploaded file; the directory
+around it has the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run's arguments before any of them is adjusted."""
+
+    base_model: str
+    is_on_hub: bool
+    """Whether `base_model` is a name that the hub may know."""
+    training_data: str
+    validation_data: str | None
+    seed: int
+    hyperparameters: Mapping[str, object]
+    progress_file: Path
+    """Where the run's records are."""
+
+    @classmethod
+    def of(cls, arguments: Arguments) -> "Told":
+        name, validation = arguments.model.model_name_or_path, arguments.data.validation_file
+        is_directory = Path(name).is_dir()
+        return cls(
+            base_model=_name_of(Path(name)) if is_directory else name,
+            is_on_hub=not is_directory and name != DEMO_MODEL,
+            training_data=_name_of(Path(arguments.data.data_path)),
+            validation_data=None if validation is None else _name_of(Path(validation)),
+            seed=arguments.training.seed,
+            hyperparameters=_hyperparameters(arguments),
+            progress_file=arguments.training.record_directory / PROGRESS_FILE,
+        )
+
+
+def _name_of(path: Path) -> str:
+    """What a model or a file is called, without where on this machine it lies.
+
+    >>> _name_of(Path("/srv/models/flan-t5-xl")), _name_of(Path("/srv/jobs/ftjob-a/output"))
+    ('flan-t5-xl', 'ftjob-a')
+    """
+    path = path.absolute()
+    return (path.parent if path.name in _CONTENTS else path).name
+
+
+def _hyperparameters(arguments: Arguments) -> dict[str, object]:
+    """In the order in which they are documented; without those that only an adapter heeds, where
+    there is none."""
+    groups = (arguments.model, arguments.data, arguments.training)
+    has_adapter = arguments.model.finetuning_type != "full"
+    found: dict[str, object] = {}
+    for name in Hyperparameters.model_fields:
+        own = _NAMED_OTHERWISE.get(name, name)
+        values: list[Any] = [getattr(group, own) for group in groups if hasattr(group, own)]
+        if values and (has_adapter or name not in OF_LORA):
+            value = values[0]
+            found[name] = value.value if isinstance(value, Enum) else value
+    return found

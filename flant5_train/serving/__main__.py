@@ -1,0 +1,73 @@
+"""`python -m flant5_train.serving`: answers questions, by `flant5_train.serving.messages`.
+
+Orders come on standard input, answers go to standard output; it ends when its input does.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import IO
+
+from flant5_train.process import die_with_parent
+from flant5_train.serving.inbox import Inbox
+from flant5_train.serving.messages import Piece, parse_order
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    die_with_parent()
+    options = _options(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    answers = _claim_stdout()
+    inbox = Inbox()
+    # Not waited for: at the end it may still hang in a read.
+    threading.Thread(target=_read_orders, args=(inbox,), daemon=True).start()
+
+    import torch
+
+    from flant5_train.serving.session import Limits, Session
+    from flant5_train.serving.shelf import shelf_on
+
+    def say(piece: Piece) -> None:
+        answers.write(piece.model_dump_json() + "\n")
+        answers.flush()
+
+    shelf = shelf_on(
+        torch.device(options.device),
+        max_bytes=options.max_model_bytes,
+        max_source_tokens=options.max_source_tokens,
+    )
+    limits = Limits(max_rows=options.max_rows, max_answer_tokens=options.max_answer_tokens)
+    Session(shelf, inbox, limits=limits, say=say).run()
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="flant5_train.serving", description=__doc__)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--max-model-bytes", type=int, default=8 * 2**30)
+    parser.add_argument("--max-source-tokens", type=int, default=4096)
+    parser.add_argument("--max-answer-tokens", type=int, default=2048)
+    parser.add_argument("--max-rows", type=int, default=8)
+    return parser.parse_args(argv)
+
+
+def _claim_stdout() -> IO[str]:
+    """Standard output for answers alone: what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+def _read_orders(inbox: Inbox) -> None:
+    try:
+        for line in sys.stdin.buffer:
+            inbox.put(parse_order(line))
+    finally:
+        inbox.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Answers what waits, a batch of one model after the other."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.place import DataError
+from flant5_train.serving.answer import AnswerText
+from flant5_train.serving.generation import Row, Say, answer
+from flant5_train.serving.inbox import Inbox
+from flant5_train.serving.loaded import LoadedModel
+from flant5_train.serving.messages import Ask, Delta, Piece, RefusalKind, Refused, Started
+from flant5_train.serving.question import QuestionTooLongError, conversation_of, source_of
+from flant5_train.serving.sampling import Chooser
+from flant5_train.serving.shelf import ModelTooLargeError, Shelf
+from flant5_train.serving.text import text_stream
+
+MAX_BATCH_TOKENS = 16_384
+"""Source tokens of a batch, padding counted, of which the decoder keeps keys and values in every
+layer: a bound on the memory that a batch takes."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one question, and all together, may ask for."""
+
+    max_rows: int = 8
+    """Answers at the same time."""
+    max_answer_tokens: int = 2048
+
+
+class Session:
+    """What the program does from its first question to its end."""
+
+    def __init__(self, shelf: Shelf, inbox: Inbox, *, limits: Limits, say: Say) -> None:
+        self._shelf = shelf
+        self._inbox = inbox
+        self._limits = limits
+        self._say = say
+
+    def run(self) -> None:
+        """Returns when the inbox is closed."""
+        while asks := self._inbox.next_batch(self._limits.max_rows):
+            try:
+                self._answer(asks)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                _log.warning("out of memory: %s", error)
+                self._shelf.clear()
+                message = "the serving process has too little memory for this question"
+                self._refuse(asks, "unavailable", message)
+            except Exception:  # noqa: BLE001 - one question must not end the others' process
+                _log.exception("%d questions could not be answered", len(asks))
+                self._refuse(asks, "failed", "the serving process failed on this question")
+
+    def _answer(self, asks: Sequence[Ask]) -> None:
+        try:
+            model = self._shelf.take(asks[0].question.model)
+        except ModelTooLargeError as error:
+            self._refuse(asks, "invalid", str(error), param="model")
+            return
+        except TrainingError as error:
+            if error.code is not FailureCode.BAD_MODEL:
+                raise
+            self._refuse(asks, "invalid", str(error), param="model")
+            return
+        rows = [row for ask in asks if (row := self._row(ask, model))]
+        for batch in _batches(rows):
+            answer(model.model, batch, is_wanted=self._inbox.is_wanted, say=self._tell)
+
+    def _row(self, ask: Ask, model: LoadedModel) -> Row | None:
+        """The question ready to be answered; None when it was refused."""
+        question, max_new_tokens = ask.question, self._limits.max_answer_tokens
+        if (question.max_new_tokens or 0) > max_new_tokens:
+            message = f"found {question.max_new_tokens}; an answer may have {max_new_tokens} tokens"
+            self._refuse([ask], "invalid", message, param="max_completion_tokens")
+            return None
+        try:
+            conversation = conversation_of(question.turns)
+            source = source_of(conversation, model.encoder, max_tokens=model.max_source_tokens)
+        except DataError as error:
+            self._refuse([ask], "invalid", str(error), param="messages")
+            return None
+        except QuestionTooLongError as error:
+            self._refuse([ask], "too_long", str(error), param="messages")
+            return None
+        self._tell(
+            Started(id=ask.id, prompt_tokens=len(source.ids), truncated_tokens=source.num_left_out)
+        )
+        return Row(
+            id=ask.id,
+            source=source.ids,
+            chooser=Chooser(
+                temperature=question.temperature, top_p=question.top_p, seed=question.seed
+            ),
+            text=AnswerText(text_stream(model.tokenizer), stop=question.stop),
+            max_new_tokens=question.max_new_tokens or min(model.max_new_tokens, max_new_tokens),
+        )
+
+    def _refuse(
+        self, asks: Sequence[Ask], kind: RefusalKind, message: str, *, param: str | None = None
+    ) -> None:
+        """Of these, what has not been answered."""
+        for ask in asks:
+            self._tell(Refused(id=ask.id, kind=kind, message=message, param=param))
+
+    def _tell(self, piece: Piece) -> None:
+        """Nothing about a question that has ended, or was cancelled."""
+        if not self._inbox.is_wanted(piece.id):
+            return
+        if not isinstance(piece, Started | Delta):
+            self._inbox.forget(piece.id)
+        self._say(piece)
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in their order, as many at a time as memory allows, one at least."""
+    batch: list[Row] = []
+    for row in rows:
+        longest = max(len(each.source) for each in [*batch, row])
+        if batch and longest * (len(batch) + 1) > MAX_BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

@@ -1,0 +1,121 @@
+"""Answers that are given together are what they are alone, and what the library generates."""
+
+from typing import Any
+
+import torch
+
+from flant5_train.serving.answer import AnswerText
+from flant5_train.serving.generation import Row, answer
+from flant5_train.serving.loaded import LoadedModel
+from flant5_train.serving.messages import AskedTurn, Delta, Finished, Piece
+from flant5_train.serving.question import conversation_of, source_of
+from flant5_train.serving.sampling import Chooser
+from flant5_train.serving.text import text_stream
+
+QUESTIONS = ("Hi", "What is the weather like in a town by the sea?" * 5, "Bye!", "Why? " * 40)
+LENGTH = 24
+
+
+def row(
+    loaded: LoadedModel, text: str, *, seed: int | None = None, stop: tuple[str, ...] = ()
+) -> Row:
+    """Greedy unless it has a seed."""
+    conversation = conversation_of([AskedTurn(role="user", content=text)])
+    return Row(
+        id=text,
+        source=source_of(conversation, loaded.encoder, max_tokens=512).ids,
+        chooser=Chooser(temperature=0.0 if seed is None else 1.0, top_p=0.9, seed=seed),
+        text=AnswerText(text_stream(loaded.tokenizer), stop=stop),
+        max_new_tokens=LENGTH,
+    )
+
+
+def said(
+    loaded: LoadedModel, rows: list[Row], *, unwanted: tuple[str, ...] = ()
+) -> dict[str, list[Piece]]:
+    pieces: dict[str, list[Piece]] = {each.id: [] for each in rows}
+    answer(
+        loaded.model,
+        rows,
+        is_wanted=lambda row_id: row_id not in unwanted,
+        say=lambda piece: pieces[piece.id].append(piece),
+    )
+    return pieces
+
+
+def text_of(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in pieces if isinstance(piece, Delta))
+
+
+def test_answers_given_together_are_those_given_alone(loaded: LoadedModel) -> None:
+    together = said(loaded, [row(loaded, text) for text in QUESTIONS])
+    alone = [said(loaded, [row(loaded, text)])[text] for text in QUESTIONS]
+    assert [together[text] for text in QUESTIONS] == alone
+    assert len({text_of(pieces) for pieces in alone}) > 1, (
+        "a model that says one thing tells little"
+    )
+
+
+def test_an_answer_is_the_librarys(loaded: LoadedModel) -> None:
+    for text in QUESTIONS:
+        source = torch.from_numpy(row(loaded, text).source.astype("int64"))[None]
+        library: Any = loaded.model
+        generated = library.generate(
+            source, attention_mask=torch.ones_like(source), max_new_tokens=LENGTH, do_sample=False
+        )
+        stream = text_stream(loaded.tokenizer)
+        expected = "".join(map(stream.feed, generated[0].tolist())) + stream.end()
+        assert text_of(said(loaded, [row(loaded, text)])[text]) == expected
+
+
+def test_the_same_seed_is_the_same_answer_whoever_is_answered_beside_it(
+    loaded: LoadedModel,
+) -> None:
+    alone = said(loaded, [row(loaded, "Hi", seed=7)])["Hi"]
+    beside = said(loaded, [row(loaded, QUESTIONS[1], seed=8), row(loaded, "Hi", seed=7)])["Hi"]
+    others = [said(loaded, [row(loaded, "Hi", seed=seed)])["Hi"] for seed in (-1, 2**70)]
+    assert alone == beside
+    assert all(other != alone for other in others)
+
+
+def test_the_length_is_a_limit_and_said_to_be_the_reason(loaded: LoadedModel) -> None:
+    for pieces in said(loaded, [row(loaded, text, seed=1) for text in QUESTIONS]).values():
+        end = pieces[-1]
+        assert isinstance(end, Finished)
+        assert end.completion_tokens <= LENGTH
+        assert (end.reason == "length") == (end.completion_tokens == LENGTH)
+
+
+def test_an_answer_ends_at_its_stop_sequence(loaded: LoadedModel) -> None:
+    whole = text_of(said(loaded, [row(loaded, "Hi", seed=3)])["Hi"])
+    stop = whole[len(whole) // 2 :][:2]
+    pieces = said(loaded, [row(loaded, "Hi", seed=3, stop=(stop,))])["Hi"]
+    assert text_of(pieces) == whole.partition(stop)[0]
+    end = pieces[-1]
+    assert isinstance(end, Finished)
+    assert end.reason == "stop"
+
+
+def test_who_is_no_longer_wanted_leaves_without_a_word_and_the_others_go_on(
+    loaded: LoadedModel,
+) -> None:
+    whole = said(loaded, [row(loaded, text) for text in QUESTIONS])
+    pieces = said(loaded, [row(loaded, text) for text in QUESTIONS], unwanted=("Hi",))
+    assert pieces.pop("Hi") == []
+    assert pieces == {text: whole[text] for text in QUESTIONS if text != "Hi"}
+
+
+def test_the_nucleus_holds_the_fewest_likeliest_tokens() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+
+    def chosen(top_p: float) -> set[int]:
+        chooser = Chooser(temperature=1.0, top_p=top_p, seed=0)
+        return {chooser.choose(logits) for _ in range(300)}
+
+    assert [chosen(top_p) for top_p in (0.4, 0.5, 0.51, 0.9, 1.0)] == [
+        {0},
+        {0},
+        {0, 1},
+        {0, 1, 2},
+        {0, 1, 2, 3},
+    ]

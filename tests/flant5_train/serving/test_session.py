@@ -1,0 +1,171 @@
+"""Orders in, pieces out."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flant5_train.serving.inbox import Inbox
+from flant5_train.serving.loaded import LoadedModel
+from flant5_train.serving.messages import (
+    Ask,
+    AskedTurn,
+    Cancel,
+    Delta,
+    Finished,
+    Piece,
+    Question,
+    Refused,
+    Started,
+)
+from flant5_train.serving.session import Limits, Session
+from flant5_train.serving.shelf import Shelf
+
+
+def ask(ask_id: str, *texts: str, model: str = "m", max_new_tokens: int | None = 4) -> Ask:
+    turns = tuple(AskedTurn(role="user", content=text) for text in texts or ("Hi",))
+    return Ask(
+        id=ask_id, question=Question(model=model, turns=turns, max_new_tokens=max_new_tokens)
+    )
+
+
+class Scene:
+    """A session on a shelf that holds one model, whatever it is called."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.inbox = Inbox()
+        self.pieces: list[Piece] = []
+        self.num_loads = 0
+        self.error: BaseException | None = None
+        self._loaded = loaded
+        shelf = Shelf(max_bytes=10**9, load_model=self._load, expected=lambda _: 0)
+        limits = Limits(max_rows=3, max_answer_tokens=8)
+        self.session = Session(shelf, self.inbox, limits=limits, say=self._say)
+        self.last = ""
+
+    def _load(self, name: str) -> LoadedModel:
+        self.num_loads += 1
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return self._loaded
+
+    def _say(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        if piece.id == self.last and isinstance(piece, Finished | Refused):
+            self.inbox.close()
+
+    def run(self, *asks: Ask) -> None:
+        """Until the last one of them has ended."""
+        self.last = asks[-1].id
+        for each in asks:
+            self.inbox.put(each)
+        runner = threading.Thread(target=self.session.run)
+        runner.start()
+        runner.join(timeout=60)
+        assert not runner.is_alive()
+
+    def of(self, ask_id: str) -> list[Piece]:
+        return [piece for piece in self.pieces if piece.id == ask_id]
+
+
+@pytest.fixture
+def scene(loaded: LoadedModel) -> Scene:
+    return Scene(loaded)
+
+
+def test_each_question_is_answered_from_start_to_finish(scene: Scene) -> None:
+    scene.run(ask("1", "Hi"), ask("2", "Bye"))
+    for ask_id in ("1", "2"):
+        start, *_, end = scene.of(ask_id)
+        assert isinstance(start, Started)
+        assert start.prompt_tokens > 10
+        assert isinstance(end, Finished)
+
+
+def test_questions_to_one_model_are_a_batch_whoever_waits_between_them() -> None:
+    inbox = Inbox()
+    for number, model in enumerate(("a", "b", "a", "a", "a")):
+        inbox.put(ask(str(number), model=model))
+    taken = [[each.id for each in inbox.next_batch(3)] for _ in range(3)]
+    assert taken == [["0", "2", "3"], ["1"], ["4"]]
+
+
+def test_a_question_that_was_cancelled_is_not_answered(scene: Scene) -> None:
+    scene.inbox.put(ask("1"))
+    scene.inbox.put(Cancel(id="1"))
+    scene.run(ask("2"))
+    assert scene.of("1") == []
+    assert isinstance(scene.of("2")[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("refused", "kind", "param", "message"),
+    [
+        (ask("1", "Hi", "Hi"), "invalid", "messages", "two 'human' turns in a row"),
+        (ask("1", "word " * 500), "too_long", "messages", "the model reads 256"),
+        (ask("1", max_new_tokens=9), "invalid", "max_completion_tokens", "may have 8 tokens"),
+    ],
+)
+def test_a_question_that_can_not_be_answered_harms_no_other(
+    scene: Scene, refused: Ask, kind: str, param: str, message: str
+) -> None:
+    scene.run(refused, ask("2"))
+    (only,) = scene.of("1")
+    assert isinstance(only, Refused)
+    assert (only.kind, only.param) == (kind, param)
+    assert message in only.message
+    assert isinstance(scene.of("2")[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "unavailable"),
+        (RuntimeError("our own bug"), "failed"),
+    ],
+)
+def test_a_failure_is_said_and_the_next_question_is_answered(
+    scene: Scene, error: Exception, kind: str
+) -> None:
+    scene.error = error
+    scene.run(ask("1", model="a"), ask("2", model="b"))
+    (refused,) = scene.of("1")
+    assert isinstance(refused, Refused)
+    assert refused.kind == kind
+    assert str(error) not in refused.message
+    assert isinstance(scene.of("2")[-1], Finished)
+
+
+def test_the_program_speaks_lines_and_ends_with_its_input(talkative: Path) -> None:
+    order = ask("1", "Hi", model=str(talkative)).model_dump_json()
+    bad = ask("2", "Hi", model=str(talkative / "absent")).model_dump_json()
+    with subprocess.Popen(
+        [sys.executable, "-m", "flant5_train.serving"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdin.write(f"{order}\n{bad}\n")
+        program.stdin.flush()
+        said: list[dict[str, Any]] = []
+        while len([each for each in said if each["type"] in ("finished", "refused")]) < 2:
+            said.append(json.loads(program.stdout.readline()))
+        program.stdin.close()
+        assert program.wait(timeout=60) == 0
+    assert next(each["type"] for each in said if each["id"] == "1") == "started"
+    assert "there is no such directory" in said[-1]["message"]
+
+
+def test_the_pieces_of_an_answer_are_its_text(scene: Scene) -> None:
+    scene.run(ask("1", max_new_tokens=8))
+    deltas = [piece.text for piece in scene.of("1") if isinstance(piece, Delta)]
+    assert deltas
+    assert all(deltas)

@@ -1,0 +1,49 @@
+"""The serving processes that are here; the key is in the table of `worker.jobs.chats`."""
+
+import secrets
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+
+PRESENCE_SECONDS = 10.0
+"""Time after which a serving process that says nothing counts as gone."""
+
+
+class ChatServers:
+    """Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def appear(self, server: str) -> None:
+        """It is here, and counts as gone after a while unless it says so again."""
+        with unavailable():
+            now = self._now()
+            with self._redis.pipeline() as pipeline:
+                pipeline.zadd(keys.CHAT_SERVERS, {server: now + PRESENCE_SECONDS * 1000})
+                pipeline.zremrangebyscore(keys.CHAT_SERVERS, 0, now - 1)
+                pipeline.execute()
+
+    def leave(self, server: str) -> None:
+        with unavailable():
+            self._redis.zrem(keys.CHAT_SERVERS, server)
+
+    def all(self) -> frozenset[str]:
+        """Those that are here."""
+        with unavailable():
+            found = self._redis.zrangebyscore(keys.CHAT_SERVERS, self._now(), "+inf")
+        return frozenset(cast(list[str], found))
+
+    def _now(self) -> int:
+        """The server's clock, in ms: those of hosts differ."""
+        seconds, microseconds = self._redis.time()
+        return seconds * 1000 + microseconds // 1000
+
+
+def new_server(name: str) -> str:
+    """What a serving process is called in its one life: started again, it is another one, and the
+    answers of the first are lost."""
+    return f"{name}:{secrets.token_hex(4)}"

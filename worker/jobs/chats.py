@@ -1,0 +1,143 @@
+"""Questions to models on their way from the API to a serving process, and the answers back.
+
+| key (prefix `flant5:`)    | type   | content                                                    |
+|---------------------------|--------|------------------------------------------------------------|
+| chats                     | list   | ids of questions that wait for a serving process, the next |
+|                           |        | one first                                                  |
+| chat:{id}                 | string | the question as JSON; 15 s, renewed as long as its client  |
+|                           |        | waits: gone, nobody wants the answer any more              |
+| chat:{id}:answer          | stream | first `server` (who has taken it), then `piece` by `piece` |
+|                           |        | as JSON; 10 min after the last one                         |
+| chat_servers              | zset   | serving processes by the time they count as gone, in ms    |
+
+Questions, pieces and their order: `flant5_train.serving.messages`. A question is taken once; when
+its serving process is gone, so is the answer, and its client is told to ask again.
+"""
+
+import secrets
+import string
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic import ValidationError
+from redis import Redis
+
+from flant5_train.serving.messages import Piece, Question, parse_piece
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.errors import ChatLimitError
+
+WANTED_SECONDS = 15
+ANSWER_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A serving process has begun with a question."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A question that was taken from the queue."""
+
+    id: str
+    question: Question
+
+
+class ChatQueue:
+    """Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def submit(self, question: Question, *, max_waiting: int) -> str:
+        """The id of the question, which waits now. Raises ChatLimitError when as many wait as
+        may."""
+        chat_id = _new_chat_id()
+        with unavailable(), self._redis.pipeline() as pipeline:
+            pipeline.set(keys.chat(chat_id), question.model_dump_json(), ex=WANTED_SECONDS)
+            pipeline.rpush(keys.CHATS, chat_id)
+            _, num_waiting = pipeline.execute()
+        if num_waiting > max_waiting:
+            self.withdraw(chat_id)
+            raise ChatLimitError(
+                f"{max_waiting} questions wait for an answer, as many as may; ask again when some "
+                "of them are answered"
+            )
+        return chat_id
+
+    def keep(self, chat_id: str) -> None:
+        """Its client still waits."""
+        with unavailable():
+            self._redis.expire(keys.chat(chat_id), WANTED_SECONDS)
+
+    def withdraw(self, chat_id: str) -> None:
+        """Its client has the answer, or waits no longer."""
+        with unavailable(), self._redis.pipeline() as pipeline:
+            pipeline.delete(keys.chat(chat_id), keys.answer(chat_id))
+            pipeline.lrem(keys.CHATS, 1, chat_id)
+            pipeline.execute()
+
+    def is_waiting(self, chat_id: str) -> bool:
+        """Whether no serving process has taken it yet."""
+        with unavailable():
+            return self._redis.lpos(keys.CHATS, chat_id) is not None
+
+    def take(self, limit: int, *, server: str, wait_seconds: float) -> tuple[Chat, ...]:
+        """Questions that wait, which are the server's from now on; waits for the first one."""
+        ids = []
+        with unavailable():
+            if wait_seconds:
+                popped = self._redis.blpop([keys.CHATS], timeout=wait_seconds)
+                ids = [] if popped is None else [cast(tuple[str, str], popped)[1]]
+            if len(ids) < limit and (ids or not wait_seconds):
+                ids += cast(list[str], self._redis.lpop(keys.CHATS, limit - len(ids)) or [])
+            if not ids:
+                return ()
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for chat_id in ids:
+                    pipeline.xadd(keys.answer(chat_id), {"server": server})
+                    pipeline.expire(keys.answer(chat_id), ANSWER_SECONDS)
+                    pipeline.get(keys.chat(chat_id))
+                questions = pipeline.execute()[2::3]
+        return tuple(
+            Chat(chat_id, Question.model_validate_json(question))
+            for chat_id, question in zip(ids, questions, strict=True)
+            if question is not None
+        )
+
+    def tell(self, pieces: Iterable[Piece]) -> None:
+        """Adds to the answers."""
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            for piece in pieces:
+                pipeline.xadd(keys.answer(piece.id), {"piece": piece.model_dump_json()})
+                pipeline.expire(keys.answer(piece.id), ANSWER_SECONDS)
+            pipeline.execute()
+
+    def wanted(self, chat_ids: Collection[str]) -> frozenset[str]:
+        """Those whose clients still wait."""
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            for chat_id in chat_ids:
+                pipeline.exists(keys.chat(chat_id))
+            found = pipeline.execute()
+        return frozenset(
+            chat_id for chat_id, is_here in zip(chat_ids, found, strict=True) if is_here
+        )
+
+
+def read_answer_entry(fields: Mapping[str, str]) -> Taken | Piece:
+    """An entry of an answer's stream. Raises ValueError for one that is none of ours."""
+    if server := fields.get("server"):
+        return Taken(server)
+    try:
+        return parse_piece(fields.get("piece", ""))
+    except ValidationError as error:
+        raise ValueError(f"found the entry {dict(fields)} in an answer: {error}") from error
+
+
+def _new_chat_id() -> str:
+    alphabet = string.ascii_letters + string.digits
+    return "chatcmpl-" + "".join(secrets.choice(alphabet) for _ in range(24))

@@ -1,0 +1,25 @@
+"""`python -m worker.serving`: answers questions until it is told to stop (SIGTERM)."""
+
+import logging
+import sys
+
+from pydantic import ValidationError
+
+from worker.serving.program import ServeArgv, serve_argv
+from worker.serving.server import run_server
+from worker.serving.settings import ServeSettings
+
+
+def main(argv: ServeArgv = serve_argv) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = ServeSettings()
+    except ValidationError as error:
+        print(f"the settings of the serving process are wrong: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    run_server(settings, argv=argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Takes questions, hands them to the program that answers, and its answers back.
+
+One program answers all questions of this host. It is started by the first one and ended after a
+while without any, so that a service where nobody asks keeps no models in memory.
+"""
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+
+from redis import Redis
+
+from flant5_train.serving.messages import Ask, Cancel, Finished, Piece, Refused
+from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers, new_server
+from worker.jobs.chats import Chat, ChatQueue
+from worker.jobs.connection import open_redis
+from worker.jobs.errors import NotFoundError, StoreUnavailableError
+from worker.jobs.models import ModelCatalog
+from worker.jobs.store import JobStore
+from worker.processes.wakeup import readable_on
+from worker.serving.model_path import path_of
+from worker.serving.program import AnswerProgram, ServeArgv, serve_argv, serve_environment
+from worker.serving.settings import ServeSettings
+from worker.settings import inherited_environment
+
+IDLE_SECONDS = 600.0
+"""Time without a question after which the answering program ends."""
+WAIT_SECONDS = 0.5
+"""Time an idle server waits for a question before it looks whether it is to stop."""
+LOOK_SECONDS = 0.1
+"""Time a busy server waits for its program before it looks for more questions."""
+BEAT_SECONDS = PRESENCE_SECONDS / 5
+RETRY_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class ChatServer:
+    """One round after the other; see the module's docstring."""
+
+    def __init__(
+        self, settings: ServeSettings, redis: Redis, *, argv: ServeArgv = serve_argv
+    ) -> None:
+        self._settings = settings
+        self._argv = argv
+        self._queue = ChatQueue(redis)
+        self._servers = ChatServers(redis)
+        self._catalog = ModelCatalog(settings, JobStore(redis))
+        self.name = new_server(settings.serve_name)
+        self._program: AnswerProgram | None = None
+        self._asked: dict[str, Ask] = {}
+        """What the program has not answered yet."""
+        self._models: dict[str, str] = {}
+        """What its callers call the model of a question."""
+        self._beat_at = 0.0
+        self._busy_at = time.monotonic()
+
+    @property
+    def program(self) -> AnswerProgram | None:
+        """The running one."""
+        return self._program
+
+    def round(self) -> None:
+        """Raises StoreUnavailableError; call `abandon` then."""
+        self._beat()
+        self._take()
+        self._relay()
+        self._cancel_unwanted()
+        self._rest()
+
+    def abandon(self) -> None:
+        """Redis was away: what could not be said is missing from the answers, which are over."""
+        for chat_id in tuple(self._asked):
+            self._cancel(chat_id)
+
+    def close(self) -> None:
+        """Tells those who wait that it stops."""
+        try:
+            self._refuse(self._asked, "the serving process was told to stop; ask again")
+            self._servers.leave(self.name)
+        except StoreUnavailableError as error:
+            logger.warning("this serving process can't say that it leaves: %s", error)
+        if self._program is not None:
+            self._program.close()
+
+    def _beat(self) -> None:
+        if time.monotonic() >= self._beat_at:
+            self._servers.appear(self.name)
+            self._beat_at = time.monotonic() + BEAT_SECONDS
+
+    def _take(self) -> None:
+        room = 2 * self._settings.serve_rows - len(self._asked)
+        if room <= 0:
+            return
+        wait_seconds = 0.0 if self._asked else WAIT_SECONDS
+        for chat in self._queue.take(room, server=self.name, wait_seconds=wait_seconds):
+            self._hand_over(chat)
+
+    def _hand_over(self, chat: Chat) -> None:
+        try:
+            path = path_of(chat.question.model, self._catalog, self._settings.home_directories)
+        except NotFoundError as error:
+            self._queue.tell([Refused(id=chat.id, kind="not_found", message=str(error))])
+            return
+        ask = Ask(id=chat.id, question=chat.question.model_copy(update={"model": path}))
+        if self._program is None:
+            environment = serve_environment(
+                inherited_environment(), device=self._settings.serve_device
+            )
+            self._program = AnswerProgram(self._argv(self._settings), environment)
+        self._asked[chat.id] = ask
+        self._models[chat.id] = chat.question.model
+        self._program.send(ask)
+
+    def _relay(self) -> None:
+        """What the program has said since the last round, to those who asked."""
+        if self._program is None:
+            return
+        if self._asked:
+            select.select([self._program], [], [], LOOK_SECONDS)
+        pieces = [self._named(piece) for piece in self._program.read() if piece.id in self._asked]
+        if pieces:
+            self._queue.tell(pieces)
+        self._forget(piece.id for piece in pieces if isinstance(piece, Finished | Refused))
+        if self._program.has_ended:
+            how, self._program = self._program.close(), None
+            logger.warning("the answering program has ended (%s)", how)
+            message = f"the process that answers has ended ({how}) before it was through; ask again"
+            self._refuse(self._asked, message)
+
+    def _named(self, piece: Piece) -> Piece:
+        """As its caller knows the model, who does not know our directories."""
+        if not isinstance(piece, Refused):
+            return piece
+        path, name = self._asked[piece.id].question.model, self._models[piece.id]
+        return piece.model_copy(update={"message": piece.message.replace(path, name)})
+
+    def _cancel_unwanted(self) -> None:
+        if not self._asked:
+            return
+        wanted = self._queue.wanted(self._asked)
+        for chat_id in self._asked.keys() - wanted:
+            logger.info("%s: its client has gone", chat_id)
+            self._cancel(chat_id)
+
+    def _cancel(self, chat_id: str) -> None:
+        self._forget([chat_id])
+        if self._program is not None:
+            self._program.send(Cancel(id=chat_id))
+
+    def _refuse(self, chat_ids: Iterable[str], message: str) -> None:
+        refused = [Refused(id=each, kind="unavailable", message=message) for each in chat_ids]
+        self._forget([piece.id for piece in refused])
+        if refused:
+            self._queue.tell(refused)
+
+    def _forget(self, chat_ids: Iterable[str]) -> None:
+        for chat_id in chat_ids:
+            del self._asked[chat_id], self._models[chat_id]
+
+    def _rest(self) -> None:
+        """Ends a program that nobody has asked for long."""
+        if self._asked:
+            self._busy_at = time.monotonic()
+        elif self._program and time.monotonic() - self._busy_at > IDLE_SECONDS:
+            self._program.close()
+            self._program = None
+
+
+def run_server(settings: ServeSettings, *, argv: ServeArgv = serve_argv) -> None:
+    """Returns on SIGTERM or SIGINT."""
+    stop = readable_on(signal.SIGTERM, signal.SIGINT)
+    with open_redis(settings.redis_url) as redis:
+        server = ChatServer(settings, redis, argv=argv)
+        pause_seconds = 0.0
+        try:
+            while not select.select([stop], [], [], pause_seconds)[0]:
+                pause_seconds = 0.0
+                try:
+                    server.round()
+                except StoreUnavailableError as error:
+                    logger.warning("round not finished: %s", error)
+                    server.abandon()
+                    pause_seconds = RETRY_SECONDS
+        finally:
+            server.close()
+            os.close(stop)
