@@ -58,7 +58,7 @@ def expected_bytes(name_or_path: str) -> int:
     """What `load` will take, told by the model's configuration; raises TrainingError."""
     refuse_directory_without_model(name_or_path)
     try:
-        config: Any = AutoConfig.from_pretrained(name_or_path)
+        config: Any = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
         with torch.device("meta"):
             skeleton = FlanT5(config)
     except Exception as error:

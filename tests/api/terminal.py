@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -134,4 +135,6 @@ def in_terminal(
 
 
 def _take_terminal() -> None:
+    # Tests that a shell runs in the background ignore Ctrl-C, and what they start inherits that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
