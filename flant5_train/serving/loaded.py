@@ -76,7 +76,7 @@ def expected_bytes(name_or_path: str) -> int:
 def _tokenizer_of(name_or_path: str) -> AnyTokenizer:
     refuse_directory_without_model(name_or_path)
     try:
-        saved: Any = AutoTokenizer.from_pretrained(name_or_path)
+        saved: Any = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
     except Exception as error:
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
     is_fastchat = isinstance(saved, T5Tokenizer) and {*FASTCHAT_TOKENS} <= {
