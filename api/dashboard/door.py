@@ -14,13 +14,14 @@ from urllib.parse import quote
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from api.dashboard.sessions import COOKIE, Sessions
 from api.dashboard.visitor import Visitor
+from api.errors import ForbiddenError, UnauthorizedError, answer
 from api.request_checks import lured
 from api.services import Services
 
@@ -98,7 +99,7 @@ class _Door:
         """The answer to a request that goes no further."""
         is_socket = scope["type"] == "websocket"
         if message := lured(headers, has_keys=self._sessions.are_needed):
-            return WebSocketClose(1008) if is_socket else PlainTextResponse(message, 403)
+            return WebSocketClose(1008) if is_socket else answer(ForbiddenError(message))
         path = scope["path"]
         if _OPEN_PATHS.fullmatch(path) or self._sessions.caller_of(token) is not None:
             return None
@@ -106,7 +107,7 @@ class _Door:
             return WebSocketClose(1008)
         if scope["method"] in ("GET", "HEAD") and not path.startswith("/_nicegui"):
             return _to_login(path, scope["query_string"].decode("latin-1"))
-        return PlainTextResponse("log in first, at /login", 401)
+        return answer(UnauthorizedError("log in first, at /login"))
 
     async def _loaded(self) -> ASGIApp:
         async with self._loading:

@@ -82,6 +82,8 @@ def fault_of(answer: Answer, each: Malformed | Raw) -> str:
     if 200 <= answer.status < 300:
         may_pass = isinstance(each, Raw) or each.may_pass
         return "" if may_pass else f"accepted, with {answer.body[:200]!r}"
+    if answer.status == 303 and answer.headers.get("location", "").startswith("/login"):
+        return ""  # a page, which a browser has to log in for
     if not 400 <= answer.status < 500:
         return "is no refusal"
     if isinstance(each, Malformed) and each.method == "HEAD":
