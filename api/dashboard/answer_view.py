@@ -71,4 +71,5 @@ class AnswerView:
 
 def _length(finished: Finished) -> str:
     cut = ", then it was cut" if finished.reason == "length" else ""
-    return f"{number(finished.completion_tokens)} tokens{cut}"
+    unit = "token" if finished.completion_tokens == 1 else "tokens"
+    return f"{number(finished.completion_tokens)} {unit}{cut}"

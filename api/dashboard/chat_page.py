@@ -70,17 +70,18 @@ class _ChatPage:
             ui.space()
             again = ui.button("New conversation", icon="restart_alt", on_click=self._again)
             again.props("outline dense no-caps")
-        self._select = ui.select(
-            [self._wanted] if self._wanted else [],
-            label="Model",
-            value=self._wanted or None,
-            with_input=True,
-            new_value_mode="add-unique",
-            on_change=lambda event: self._choose(event.value or ""),
-        ).props('outlined dense aria-label="Model"')
-        self._switch = ui.switch("Beside its base", value=self._with_base)
-        self._switch.on_value_change(lambda event: self._turn_base(bool(event.value)))
-        self._switch.set_visibility(False)
+        with ui.row().classes("spread chosen"):
+            self._select = ui.select(
+                [self._wanted] if self._wanted else [],
+                label="Model",
+                value=self._wanted or None,
+                with_input=True,
+                new_value_mode="add-unique",
+                on_change=lambda event: self._choose(event.value or ""),
+            ).props('outlined dense aria-label="Model"')
+            self._switch = ui.switch("Beside its base", value=self._with_base)
+            self._switch.on_value_change(lambda event: self._turn_base(bool(event.value)))
+            self._switch.set_visibility(False)
         if not self._visitor.may_change:
             ui.label("Your key may look, and ask nothing.").classes("quiet")
 

@@ -56,7 +56,8 @@ class Conversation:
         self._rounds.clear()
         with self._rounds:
             if not talk.rounds:
-                empty("forum", "Nothing was said yet. Each question goes to all models shown.")
+                missing = "Nothing was said yet." if names else "Choose a model to talk to."
+                empty("forum", missing)
             for each in talk.rounds:
                 views = self._draw(each)
                 for side, said in each.answers.items():

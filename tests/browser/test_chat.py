@@ -1,17 +1,20 @@
 """Talking to models on a page: two at a time, with a serving process that says what it is told."""
 
 import re
+import threading
+from collections.abc import Iterable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from flant5_train.serving.messages import Delta, Finished, Piece, Started
 from tests.api.chat_scenes import Server as ServingProcess
 from tests.api.chat_scenes import echo, never, refusing
 from tests.browser.person import Person, person
 from tests.browser.scenes import EVIL, Scene
 from tests.security.server import Server
 from tests.stack.service import wait_until
-from worker.jobs.chats import ChatQueue
+from worker.jobs.chats import Chat, ChatQueue
 from worker.jobs.connection import open_redis
 
 pytestmark = pytest.mark.browser
@@ -27,10 +30,6 @@ def model(server: Server, scene: Scene) -> str:
 def ask(page: Page, question: str) -> None:
     page.get_by_label("Question").fill(question)
     page.get_by_label("Question").press("Enter")
-
-
-def texts(page: Page) -> list[str]:
-    return page.locator(".said-text").all_text_contents()
 
 
 def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
@@ -70,6 +69,28 @@ def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
         ]
         page.get_by_role("button", name="New conversation").click()
         expect(page.get_by_text("Nothing was said yet.")).to_be_visible()
+
+
+def test_an_answer_is_seen_while_it_is_made(alice: Person, server: Server, model: str) -> None:
+    may_go_on = threading.Event()
+
+    def slowly(chat: Chat) -> Iterable[Piece]:
+        yield Started(id=chat.id, prompt_tokens=1, truncated_tokens=0)
+        yield Delta(id=chat.id, text="The first half")
+        assert may_go_on.wait(timeout=60)
+        yield Delta(id=chat.id, text=" and the second.")
+        yield Finished(id=chat.id, reason="length", completion_tokens=7)
+
+    with ServingProcess(server.redis.url, slowly):
+        page = alice.go(f"/chat?model={model}&base=off")
+        expect(page.get_by_role("button", name="Ask")).to_be_enabled()
+        ask(page, "Slowly, please")
+        expect(page.locator(".said-text")).to_have_text("The first half")
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        may_go_on.set()
+        expect(page.locator(".said-text")).to_have_text("The first half and the second.")
+        expect(page.locator(".said")).to_contain_text("7 tokens, then it was cut")
+        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
 def test_markup_that_a_model_says_stays_text(alice: Person, server: Server, model: str) -> None:

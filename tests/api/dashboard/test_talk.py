@@ -65,6 +65,7 @@ def test_a_conversation_does_not_grow_for_ever() -> None:
     talk = Talk().asked("x" * 60_000, sides=(MODEL,))
     assert not talk.is_full
     assert talk.answered(MODEL, Said("y" * 60_000)).is_full
+    talk = Talk()
     for _ in range(100):
         assert not talk.is_full
         talk = talk.asked("", sides=(MODEL,))
@@ -132,5 +133,5 @@ def test_what_a_key_may_not_ask_or_see_is_refused_before_it_is_asked(
         asyncio.run(ask("alice", question, "flant5-demo"))
     with pytest.raises(NotFoundError):
         asyncio.run(ask("bob", replace(question, temperature=None), made_by_alice(services)))
-    with pytest.raises(NoServerError, match="python -m worker.serving"):
+    with pytest.raises(NoServerError, match=r"python -m worker\.serving"):
         asyncio.run(ask("bob", replace(question, temperature=None), "flant5-demo"))
