@@ -84,8 +84,10 @@ def test_a_file_becomes_a_job_that_is_followed_paused_resumed_and_cancelled(
 
 def chat(page: Page) -> None:
     """With a checkpoint of the job, beside the model that it began with."""
+    page.reload()  # older checkpoints were deleted a moment ago, and may still be listed
     page.get_by_label(re.compile(r"Chat with Step \d+")).first.click()
     expect(page).to_have_url(re.compile(r"/chat\?model=.*ckpt-step-\d+.*&talk="))
+    expect(page.get_by_role("button", name="Ask")).to_be_enabled()
     model = page.get_by_label("Model", exact=True).input_value()
     page.get_by_text("System message, temperature, length").click()
     page.get_by_label("Tokens", exact=True).fill("12")
