@@ -50,7 +50,7 @@ class Conversation:
         return self._talk
 
     def begin(self, talk_id: str, talk: Talk, names: Mapping[str, str]) -> None:
-        """Show this one, with the names of its models by side."""
+        """Show this one, with the names of its models by side; none of a model that is gone."""
         self.stop()
         self._talk_id, self._talk, self._names = talk_id, talk, dict(names)
         self._rounds.clear()
@@ -141,7 +141,7 @@ class Conversation:
             ui.label(each.question).classes("asked wrap")
             sides = [side for side in (MODEL, BASE) if side in each.answers]
             with ui.element("div").classes("both" if len(sides) == 2 else "alone"):
-                return {side: AnswerView(self._names[side]) for side in sides}
+                return {side: AnswerView(self._names.get(side, side)) for side in sides}
 
     def _keep(self) -> None:
         self._shelf.keep(self._visitor.token, self._talk_id, self._talk)

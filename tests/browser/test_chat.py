@@ -117,6 +117,10 @@ def test_why_there_is_no_answer_is_said_in_words(alice: Person, server: Server, 
     with ServingProcess(server.redis.url, refusing("too_long")):
         ask(page, "And now?")
         expect(page.get_by_role("alert").nth(2)).to_contain_text("that's why")
+    page = alice.go(f"/chat?model=ft:gone&talk={page.url.partition('&talk=')[2]}")
+    expect(page.locator(".q-notification")).to_contain_text("no fine-tuned model 'ft:gone'")
+    expect(page.locator(".said")).to_have_count(4)
+    expect(page.get_by_role("button", name="Ask")).to_be_disabled()
 
 
 def test_stop_and_a_closed_browser_cancel_the_answers(
