@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from api.artifacts import find_artifact, list_artifacts
+from api.dashboard.chat_page import chat_address
 from api.dashboard.frame import heading
 from api.dashboard.live import Fresh
 from api.dashboard.visitor import Visitor
@@ -77,7 +78,11 @@ class CheckpointsPanel:
                         ui.label(each.name)
                         ui.label(each.about).classes("quiet")
                         ui.label(each.model).classes("mono quiet wrap")
-                    ui.link("Download", each.address).props(f'download aria-label="{each.name}"')
+                    with ui.row().classes("actions"):
+                        chat = ui.link("Chat", chat_address(each.model))
+                        chat.props(f'aria-label="Chat with {each.name}"')
+                        load = ui.link("Download", each.address)
+                        load.props(f'download aria-label="{each.name}"')
 
 
 def _sizes(visitor: Visitor, job_id: str) -> dict[str, int]:

@@ -28,7 +28,7 @@ from api.services import Services
 UPLOAD_PATH = "/upload"
 
 _PATHS = re.compile(
-    r"/|/(?:login|logout|upload|new|compare|files|models|favicon\.ico)"
+    r"/|/(?:login|logout|upload|new|compare|files|models|chat|favicon\.ico)"
     r"|/(?:jobs|download|dashboard|_nicegui|_nicegui_ws)/.*"
 )
 _OPEN_PATHS = re.compile(

@@ -64,7 +64,7 @@ class FileChoice:
             max_file_size=limit,
             on_rejected=lambda: ui.notify(
                 f"This page takes files up to {size(limit)}; larger ones go in parts, with "
-                "`flant5 data upload` or the SDK's uploads.",
+                "`flant5 submit FILE` or the SDK's uploads.",
                 type="negative",
                 multi_line=True,
             ),

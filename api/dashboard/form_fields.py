@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from api.dashboard.number_range import NumberRange
 
 Kind = Literal["text", "whole", "fraction", "switch", "choice", "choices"]
 Value = str | int | float | bool | tuple[str, ...] | None
@@ -27,8 +28,7 @@ class FormField:
     is_optional: bool
     """Whether it may be left empty."""
     choices: tuple[str, ...]
-    least: float | None
-    most: float | None
+    range: NumberRange
     help: str
 
     @property
@@ -39,19 +39,6 @@ class FormField:
         'num gpus'
         """
         return self.name.replace("_", " ")
-
-    @property
-    def range(self) -> str:
-        """What may be given, in words; '' when anything may."""
-        if self.least is None and self.most is None:
-            return ""
-        if self.most is None:
-            return f"at least {self.least:g}"
-        return (
-            f"{self.least:g} to {self.most:g}"
-            if self.least is not None
-            else (f"at most {self.most:g}")
-        )
 
     def read(self, text: str) -> Value:
         """A value out of an address; the default for what is none. What is wrong with one that
@@ -91,7 +78,6 @@ def _field(name: str, info: FieldInfo) -> FormField | None:
     kind, choices = _kind_of(inner)
     if kind is None:
         return None
-    least, most = _limits(info)
     default = None if info.is_required() else info.default
     return FormField(
         name=name,
@@ -99,8 +85,7 @@ def _field(name: str, info: FieldInfo) -> FormField | None:
         default=default.value if isinstance(default, StrEnum) else default,
         is_optional=is_optional,
         choices=choices,
-        least=least,
-        most=most,
+        range=NumberRange.of(info.metadata),
         help=" ".join((info.description or "").split()),
     )
 
@@ -123,16 +108,6 @@ def _kind_of(annotation: Any) -> tuple[Kind | None, tuple[str, ...]]:
         _, choices = _kind_of(get_args(annotation)[0])
         return ("choices", choices) if choices else (None, ())
     return (_KINDS.get(annotation) if isinstance(annotation, type) else None), ()
-
-
-def _limits(info: FieldInfo) -> tuple[float | None, float | None]:
-    least = most = None
-    for each in info.metadata:
-        if isinstance(each, Ge | Gt):
-            least = float(each.ge if isinstance(each, Ge) else each.gt)  # type: ignore[arg-type]
-        elif isinstance(each, Le | Lt):
-            most = float(each.le if isinstance(each, Le) else each.lt)  # type: ignore[arg-type]
-    return least, most
 
 
 def request_of(

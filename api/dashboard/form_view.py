@@ -33,7 +33,7 @@ def _element(field: FormField, value: Value) -> ValueElement[Any]:
     if field.kind == "text":
         return ui.input(title, value="" if value is None else str(value)).props("debounce=400")
     number = value if isinstance(value, int | float) else None
-    hint = field.range + ("; empty: the default" if field.is_optional else "")
+    hint = str(field.range) + ("; empty: the default" if field.is_optional else "")
     box = ui.number(title, value=number, validation=_check(field)).props("debounce=400")
     return box.props(f'hint="{hint}" step={1 if field.kind == "whole" else "any"}')
 
@@ -42,10 +42,8 @@ def _check(field: FormField) -> Callable[[float | None], str | None]:
     def fault(value: float | None) -> str | None:
         if value is None:
             return None if field.is_optional else f"expected a number, {field.range}"
-        is_low = field.least is not None and value < field.least
-        is_high = field.most is not None and value > field.most
         is_broken = field.kind == "whole" and not float(value).is_integer()
-        if is_low or is_high or is_broken:
+        if is_broken or value not in field.range:
             kind = "a whole number, " if field.kind == "whole" else ""
             return f"found {value:g}; expected {kind}{field.range}"
         return None

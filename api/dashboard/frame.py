@@ -17,6 +17,7 @@ _PAGES = (
     ("/compare", "Compare", "stacked_line_chart"),
     ("/files", "Files", "description"),
     ("/models", "Models", "inventory_2"),
+    ("/chat", "Chat", "forum"),
 )
 
 

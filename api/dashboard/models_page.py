@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
+from api.dashboard.chat_page import chat_address
 from api.dashboard.frame import frame, heading
 from api.dashboard.live import Fresh, tried
 from api.dashboard.notes import note
@@ -53,6 +54,7 @@ class _ModelsPage:
                 ui.label(model.id).classes("entry-name wrap")
                 ui.label(" · ".join(filter(None, about))).classes("quiet")
             with ui.row().classes("actions"):
+                ui.link("Chat", chat_address(model.id))
                 ui.link("Train from it", f"/new?{urlencode({'model': model.id})}")
                 if job_id:
                     ui.link("Job", f"/jobs/{job_id}")

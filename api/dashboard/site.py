@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import errors
 from api.dashboard import downloads, login
+from api.dashboard.chat_page import chat_page
 from api.dashboard.compare_page import compare_page
 from api.dashboard.desk import Desk
 from api.dashboard.files_page import files_page
@@ -92,3 +93,7 @@ def _add_pages(desk: Desk) -> None:
     @page("/models")
     def models(request: Request) -> None:
         models_page(request)
+
+    @page("/chat")
+    def chat(request: Request) -> None:
+        chat_page(request, desk)

@@ -64,11 +64,11 @@ def test_a_file_becomes_a_job_that_is_followed_paused_resumed_and_cancelled(
     page.reload()
     page.wait_for_function(f"{NUM_POINTS} > {before}")
 
-    expect(page.get_by_label(re.compile(r"Step \d+")).first).to_be_visible()
+    expect(page.get_by_label(re.compile(r"^Step \d+")).first).to_be_visible()
     press(page, "Pause")
     status_of(page, "paused")
     with page.expect_download() as download:
-        page.get_by_label(re.compile(r"Step \d+")).first.click()
+        page.get_by_label(re.compile(r"^Step \d+")).first.click()
     download.value.save_as(tmp_path / "checkpoint.tar")
     with tarfile.open(tmp_path / "checkpoint.tar") as archive:
         names = {Path(name).name for name in archive.getnames()}
@@ -79,3 +79,33 @@ def test_a_file_becomes_a_job_that_is_followed_paused_resumed_and_cancelled(
     press(page, "Cancel")
     status_of(page, "cancelled")
     assert service.job(job_id)["status"] == "cancelled"
+    chat(page)
+
+
+def chat(page: Page) -> None:
+    """With a checkpoint of the job, beside the model that it began with."""
+    page.reload()  # older checkpoints were deleted a moment ago, and may still be listed
+    page.get_by_label(re.compile(r"Chat with Step \d+")).first.click()
+    expect(page).to_have_url(re.compile(r"/chat\?model=.*ckpt-step-\d+.*&talk="))
+    expect(page.get_by_role("button", name="Ask")).to_be_enabled()
+    model = page.get_by_label("Model", exact=True).input_value()
+    page.get_by_text("System message, temperature, length").click()
+    page.get_by_label("Tokens", exact=True).fill("12")
+    page.get_by_label("Tokens", exact=True).blur()
+    ask(page, "How do I sort a list?", num_answers=2)
+    page.get_by_text("Beside its base, flant5-demo").click()
+    expect(page).to_have_url(re.compile("base=off"))
+    page.reload()
+    expect(page.get_by_label("Model", exact=True)).to_have_value(model)
+    expect(page.get_by_role("switch")).not_to_be_checked()
+    expect(page.locator(".said")).to_have_count(2)
+    ask(page, "And backwards?", num_answers=3)
+
+
+def ask(page: Page, question: str, *, num_answers: int) -> None:
+    """Every answer is whole, and short."""
+    page.get_by_label("Question").fill(question)
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_text(re.compile(r"^\d+ tokens?\b"))).to_have_count(num_answers)
+    expect(page.get_by_role("button", name="Ask")).to_be_enabled()
+    assert page.get_by_role("alert").filter(visible=True).count() == 0

@@ -1,13 +1,18 @@
 """Every page in light, in dark and on a phone: nothing is wider than the screen, nothing goes
 wrong, and, when FLANT5_TEST_SCREENSHOTS names a folder, the pictures are put there."""
 
-import pytest
-from playwright.sync_api import Browser
+from collections.abc import Iterable
 
+import pytest
+from playwright.sync_api import Browser, expect
+
+from flant5_train.serving.messages import Delta, Finished, Piece, Started
+from tests.api.chat_scenes import Server as ServingProcess
 from tests.browser.person import PHONE, WIDE, person
 from tests.browser.pictures import picture
 from tests.browser.scenes import Scene
 from tests.security.server import Server
+from worker.jobs.chats import Chat
 
 pytestmark = pytest.mark.browser
 
@@ -47,3 +52,52 @@ def test_each_page_fits_its_screen(
             page.wait_for_function(READY[name])
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], name
             picture(page, f"{name}-{look}")
+
+
+SAID = {
+    "How do I get a refund?": (
+        "Send us the number of your order, and we return the money within five days:\n\n"
+        "1. Open Orders and choose the one it is about.\n"
+        "2. Press Return, and say what was wrong.\n"
+        "3. Print the label; the way back costs you nothing.",
+        "a refund of a refund",
+    ),
+    "And for something that I bought as a gift?": (
+        "The same; the money goes to whoever paid for it.",
+        "The money is a gift. " * 12,
+    ),
+}
+"""Questions, and what a model and its base say to them."""
+
+
+def support(chat: Chat) -> Iterable[Piece]:
+    is_tuned = chat.question.model.startswith("ft:")
+    text = SAID[chat.question.turns[-1].content][0 if is_tuned else 1]
+    reason, num_tokens = ("stop", 41) if is_tuned else ("length", 60)
+    yield Started(id=chat.id, prompt_tokens=50, truncated_tokens=0)
+    yield Delta(id=chat.id, text=text)
+    yield Finished(id=chat.id, reason=reason, completion_tokens=num_tokens)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_conversation_fits_its_screen(
+    browser: Browser, server: Server, scene: Scene, look: str
+) -> None:
+    size, is_dark = LOOKS[look]
+    url = f"http://127.0.0.1:{server.port}"
+    with (
+        ServingProcess(server.redis.url, support),
+        person(browser, url, size=size, is_dark=is_dark) as viewer,
+    ):
+        viewer.log_in(server.key)
+        viewer.page.wait_for_selector(".job")
+        viewer.go(f"/jobs/{scene.succeeded}").get_by_label("Chat with Final model").click()
+        expect(viewer.page.get_by_role("switch")).to_be_visible()
+        for number, question in enumerate(SAID, start=1):
+            viewer.page.get_by_label("Question").fill(question)
+            viewer.page.get_by_role("button", name="Ask").click()
+            expect(viewer.page.locator(".said")).to_have_count(2 * number)
+            expect(viewer.page.get_by_text("60 tokens, then it was cut")).to_have_count(number)
+            expect(viewer.page.get_by_role("button", name="Ask")).to_be_visible()
+        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        picture(viewer.page, f"chat-{look}")

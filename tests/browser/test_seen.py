@@ -100,7 +100,7 @@ def test_a_checkpoint_and_the_final_model_are_downloaded_as_archives(
         ("Final model", {"model/config.json", "model/model.safetensors"}),
     ):
         with page.expect_download() as download:
-            page.get_by_label(name).click()
+            page.get_by_label(name, exact=True).click()
         download.value.save_as(tmp_path / "a.tar")
         with tarfile.open(tmp_path / "a.tar") as archive:
             found = {member.removeprefix(f"{scene.succeeded}-") for member in archive.getnames()}

@@ -82,9 +82,11 @@ def test_each_hyperparameter_has_a_field_with_its_default_range_and_help() -> No
         field = FIELDS[name]
         assert field.default == info.default
         assert field.help
-        assert field.kind != "whole" or (field.least is not None and field.most is not None)
+        assert field.kind != "whole" or None not in (field.range.least, field.range.most)
         text = field.written(field.default)
         assert field.read(text) == field.default or field.default is None
+    assert str(FIELDS["learning_rate"].range) == "above 0, to 1"
+    assert 0.0 not in FIELDS["learning_rate"].range
     assert FIELDS["batching"].choices == ("padded", "bucketed", "packed")
 
 

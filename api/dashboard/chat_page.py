@@ -1,0 +1,153 @@
+"""Talking to a model beside the one it was made from, at `/chat?model=...`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from fastapi import Request
+from nicegui import ui
+
+from api.dashboard.chat_models import base_of, models_to_ask
+from api.dashboard.conversation import Conversation
+from api.dashboard.desk import Desk
+from api.dashboard.frame import frame, heading
+from api.dashboard.live import tried
+from api.dashboard.talk import BASE, MODEL, Talk, new_talk_id
+from api.dashboard.visitor import Visitor
+
+_MAX_SYSTEM_CHARACTERS = 10_000
+
+
+def chat_address(model: str) -> str:
+    """Where one talks to a model."""
+    return f"/chat?{urlencode({'model': model})}"
+
+
+def chat_page(request: Request, desk: Desk) -> None:
+    """Builds the page; model, base and conversation stand in its address."""
+    with frame(request, "Chat", here="/chat"):
+        _ChatPage(Visitor.of(request), desk, request.query_params)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A model, and the one it was made from, if any."""
+
+    model: str
+    base: str | None
+
+    def names(self) -> dict[str, str]:
+        """By side."""
+        return {MODEL: self.model, BASE: f"{self.base or 'none'} (its base)"}
+
+    def sides(self, *, with_base: bool) -> dict[str, str]:
+        """The models that are asked."""
+        base = {BASE: self.base} if self.base and with_base else {}
+        return {MODEL: self.model, **base}
+
+
+class _ChatPage:
+    def __init__(self, visitor: Visitor, desk: Desk, query: Mapping[str, str]) -> None:
+        self._visitor = visitor
+        self._desk = desk
+        self._chosen: _Chosen | None = None
+        self._wanted = query.get("model", "")
+        self._with_base = query.get("base") != "off"
+        self._talk_id = query.get("talk", "")
+        talk = desk.talks.get(visitor.token, self._talk_id)
+        if talk is None:
+            self._talk_id, talk = new_talk_id(), Talk()
+        with ui.element("section").classes("card"):
+            self._head()
+            self._settings(talk)
+        self._conversation = Conversation(visitor, desk.talks)
+        self._conversation.begin(self._talk_id, Talk(), {})
+        ui.timer(0, lambda: self._load(talk), once=True)
+
+    def _head(self) -> None:
+        with ui.row().classes("spread"):
+            heading("Chat")
+            ui.space()
+            again = ui.button("New conversation", icon="restart_alt", on_click=self._again)
+            again.props("outline dense no-caps")
+        with ui.row().classes("spread chosen"):
+            self._select = ui.select(
+                [self._wanted] if self._wanted else [],
+                label="Model",
+                value=self._wanted or None,
+                with_input=True,
+                new_value_mode="add-unique",
+                on_change=lambda event: self._choose(event.value or ""),
+            ).props('outlined dense aria-label="Model"')
+            self._switch = ui.switch("Beside its base", value=self._with_base)
+            self._switch.on_value_change(lambda event: self._turn_base(bool(event.value)))
+            self._switch.set_visibility(False)
+        if not self._visitor.may_change:
+            ui.label("Your key may look, and ask nothing.").classes("quiet")
+
+    def _settings(self, talk: Talk) -> None:
+        more = ui.expansion("System message, temperature, length", icon="tune").props("dense")
+        with more, ui.element("div").classes("fields"):
+            system = ui.textarea(
+                "System message",
+                value=talk.system,
+                on_change=lambda event: self._change(system=str(event.value or "")),
+            )
+            system.props(f'debounce=300 maxlength={_MAX_SYSTEM_CHARACTERS} rows="2" autogrow')
+            system.props('hint="in place of the prompt\'s first sentence, from the next question"')
+            heat = ui.number(
+                "Temperature",
+                value=talk.temperature,
+                on_change=lambda event: self._change(temperature=event.value),
+            ).props('debounce=300 step=any hint="0 to 2; empty: 0, the likeliest token each time"')
+            length = ui.number(
+                "Most tokens of an answer",
+                value=talk.max_tokens,
+                on_change=lambda event: self._change(max_tokens=_whole(event.value)),
+            ).props('debounce=300 step=1 hint="empty: as many as in training"')
+            for field, name in ((system, "System"), (heat, "Temperature"), (length, "Tokens")):
+                field.props(f'outlined dense aria-label="{name}"')
+
+    async def _load(self, talk: Talk) -> None:
+        if self._wanted:
+            await self._show(self._wanted, self._talk_id, talk)
+        names = await tried(lambda: models_to_ask(self._visitor), done="")
+        if names is not None:
+            chosen = {self._wanted: self._wanted} if self._wanted else {}
+            self._select.set_options(chosen | names, value=self._wanted or None)
+
+    async def _choose(self, model: str) -> None:
+        if model != self._wanted:
+            self._wanted = model
+            await self._again()
+
+    async def _again(self) -> None:
+        """A new conversation, asked as the one before."""
+        talk = replace(self._conversation.talk, rounds=())
+        if self._wanted:
+            await self._show(self._wanted, new_talk_id(), talk)
+
+    async def _show(self, model: str, talk_id: str, talk: Talk) -> None:
+        found = await tried(lambda: _Chosen(model, base_of(self._visitor, model)), done="")
+        self._chosen, self._talk_id = found, talk_id
+        self._conversation.begin(talk_id, talk, found.names() if found else {})
+        base = found.base if found else None
+        self._switch.set_text(f"Beside its base, {base}")
+        self._switch.set_visibility(base is not None)
+        self._turn_base(self._with_base)
+
+    def _turn_base(self, with_base: bool) -> None:
+        self._with_base = with_base
+        chosen = self._chosen
+        may_ask = chosen is not None and self._visitor.may_change
+        self._conversation.address(chosen.sides(with_base=with_base) if chosen and may_ask else {})
+        query = {"model": self._wanted} | ({} if with_base else {"base": "off"})
+        ui.navigate.history.replace(f"/chat?{urlencode(query | {'talk': self._talk_id})}")
+
+    def _change(self, **how: str | float | None) -> None:
+        self._conversation.change(replace(self._conversation.talk, **how))  # type: ignore[arg-type]
+
+
+def _whole(number: float | None) -> float | None:
+    """A number that is whole as one; what is wrong with another is said with the next question."""
+    return int(number) if number is not None and float(number).is_integer() else number

@@ -1,0 +1,137 @@
+"""Conversations of the chat page, and the models it offers."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.chat.errors import NoServerError
+from api.dashboard.asking import answer
+from api.dashboard.chat_models import base_of, models_to_ask
+from api.dashboard.sessions import Sessions
+from api.dashboard.talk import BASE, LEFT, MODEL, Said, Talk, TalkShelf
+from api.dashboard.visitor import Visitor
+from api.keys import KeyRing, hash_of
+from api.services import Services
+from api.settings import ApiSettings
+from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.job import model_id
+from worker.jobs.spec import JobSpec
+from worker.jobs.update import NewCheckpoint, Succeeded, Update
+
+
+def test_each_side_is_told_what_was_said_to_it_and_no_more() -> None:
+    talk = Talk(system="Be brief.", temperature=0.5, max_tokens=9)
+    talk = talk.asked("one", sides=(MODEL, BASE)).answered(MODEL, Said("1"))
+    talk = talk.answered(BASE, Said("half of it", error="the serving process has ended"))
+    talk = talk.asked("two", sides=(MODEL,)).answered(MODEL, Said("2", note="stopped"))
+    talk = talk.asked("three", sides=(MODEL, BASE))
+    system = {"role": "system", "content": "Be brief."}
+    assert talk.request("ft:x", side=MODEL) == {
+        "model": "ft:x",
+        "messages": [
+            system,
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "1"},
+            {"role": "user", "content": "two"},
+            {"role": "assistant", "content": "2"},
+            {"role": "user", "content": "three"},
+        ],
+        "temperature": 0.5,
+        "max_completion_tokens": 9,
+    }
+    messages = talk.request("x", side=BASE)["messages"]
+    assert messages == [system, {"role": "user", "content": "three"}]
+    assert talk.rounds[-1].answers == {MODEL: LEFT, BASE: LEFT}
+
+
+def test_a_conversation_is_found_by_its_session_alone_and_an_old_one_is_forgotten() -> None:
+    shelf = TalkShelf()
+    shelf.keep("alice", "talk", Talk(system="hers"))
+    found = shelf.get("alice", "talk")
+    assert found is not None
+    assert found.system == "hers"
+    assert shelf.get("bob", "talk") is None
+    for number in range(199):
+        shelf.keep("bob", str(number), Talk())
+    shelf.keep("alice", "talk", Talk())
+    shelf.keep("bob", "one more", Talk())
+    assert shelf.get("alice", "talk") is not None, "it was used a moment ago"
+    assert shelf.get("bob", "0") is None
+
+
+def test_a_conversation_does_not_grow_for_ever() -> None:
+    talk = Talk().asked("x" * 60_000, sides=(MODEL,))
+    assert not talk.is_full
+    assert talk.answered(MODEL, Said("y" * 60_000)).is_full
+    talk = Talk()
+    for _ in range(100):
+        assert not talk.is_full
+        talk = talk.asked("", sides=(MODEL,))
+    assert talk.is_full
+
+
+@pytest.fixture
+def services(settings: ApiSettings) -> Services:
+    return Services.build(settings)
+
+
+@pytest.fixture
+def visitors(tmp_path: Path, services: Services) -> dict[str, Visitor]:
+    path = tmp_path / "keys"
+    path.write_text("".join(f"{name}:{hash_of(name)}\n" for name in ("alice", "bob")))
+    sessions = Sessions(KeyRing(path))
+    names = ("alice", "bob")
+    return {name: Visitor(services, sessions, sessions.begin(name)) for name in names}
+
+
+def made_by_alice(services: Services) -> str:
+    """A model, with the checkpoints 5, which was deleted since, and 10."""
+    store, spec = services.store, JobSpec(model="flant5-demo", training_file="chats.json")
+    job = store.create(spec, owner="alice")
+    assert store.accept(job.id)
+    claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
+    assert claim is not None
+    output = services.home.run_directory(job.id).output
+    for directory in (output, output / "checkpoint-10"):
+        directory.mkdir(parents=True)
+        (directory / "config.json").write_text("{}")
+    checkpoints = tuple(NewCheckpoint(n, f"output/checkpoint-{n}", {}) for n in (5, 10))
+    assert store.leases.record(claim, Update(checkpoints=checkpoints))
+    model = model_id(job.id, spec)
+    assert store.leases.finish(claim, Succeeded(model))
+    return model
+
+
+def test_models_and_checkpoints_are_offered_to_those_who_may_see_them(
+    services: Services, visitors: dict[str, Visitor]
+) -> None:
+    model = made_by_alice(services)
+    checkpoint = f"{model}:ckpt-step-10"
+    assert set(models_to_ask(visitors["alice"])) == {model, checkpoint, "flant5-demo"}
+    assert set(models_to_ask(visitors["bob"])) == {"flant5-demo"}
+    for each in (model, checkpoint):
+        assert base_of(visitors["alice"], each) == "flant5-demo"
+        with pytest.raises(NotFoundError, match="no fine-tuned model"):
+            base_of(visitors["bob"], each)
+    assert base_of(visitors["bob"], "flant5-demo") is None
+    with pytest.raises(NotFoundError, match="possible are"):
+        base_of(visitors["bob"], "nothing-of-the-kind")
+
+
+def test_what_a_key_may_not_ask_or_see_is_refused_before_it_is_asked(
+    services: Services, visitors: dict[str, Visitor]
+) -> None:
+    question = Talk(temperature=9).asked("Hi", sides=(MODEL,))
+
+    async def ask(name: str, talk: Talk, model: str) -> None:
+        async for _ in answer(visitors[name], talk.request(model, side=MODEL)):
+            raise AssertionError("there is nobody to answer")
+
+    with pytest.raises(InvalidRequestError, match=r"temperature: .* got 9"):
+        asyncio.run(ask("alice", question, "flant5-demo"))
+    with pytest.raises(NotFoundError):
+        asyncio.run(ask("bob", replace(question, temperature=None), made_by_alice(services)))
+    with pytest.raises(NoServerError, match=r"python -m worker\.serving"):
+        asyncio.run(ask("bob", replace(question, temperature=None), "flant5-demo"))
