@@ -12,7 +12,15 @@ from pathlib import Path
 from benchmarks.row import Row
 from benchmarks.table import heading, table
 
-BENCHMARKS = ("preprocessing", "large_file", "training", "service", "load", "gpu_training")
+BENCHMARKS = (
+    "preprocessing",
+    "large_file",
+    "training",
+    "service",
+    "load",
+    "dashboard",
+    "gpu_training",
+)
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 

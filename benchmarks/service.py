@@ -9,6 +9,7 @@ import json
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
@@ -22,11 +23,11 @@ from worker.processes.node import Node
 from worker.settings import inherited_environment
 
 TITLE = "The service"
-_DATA = Path(__file__).parents[1] / "examples" / "conversations.json"
+DATA = Path(__file__).parents[1] / "examples" / "conversations.json"
 _NUM_STEPS = 201
-_MAX_SECONDS = 900.0
+MAX_SECONDS = 900.0
 _GRACE_SECONDS = 60.0
-_SETTINGS: dict[str, object] = {
+SETTINGS: dict[str, object] = {
     "max_steps": _NUM_STEPS,
     "per_device_train_batch_size": 2,
     "model_max_length": 128,
@@ -40,13 +41,13 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "home"
         with live_service(home) as service:
-            file = service.upload(_DATA)
-            warm_up = service.submit(file, _SETTINGS | {"max_steps": 2})
-            service.run_directory(warm_up, max_seconds=_MAX_SECONDS)
-            first = _by_service(service, file)
+            file = service.upload(DATA)
+            warm_up = service.submit(file, SETTINGS | {"max_steps": 2})
+            service.run_directory(warm_up, max_seconds=MAX_SECONDS)
+            first = by_service(service, file)
         theirs = [_alone(first.directory, Path(scratch) / name) for name in ("one", "two")]
         with live_service(home) as service:
-            second = _by_service(service, file)
+            second = by_service(service, file)
         return rows([first, second], theirs)
 
 
@@ -82,10 +83,15 @@ def rows(ours: list[TrainingRun], theirs: list[TrainingRun]) -> list[Row]:
     ]
 
 
-def _by_service(service: LiveService, file: str) -> TrainingRun:
+def by_service(
+    service: LiveService, file: str, *, submitted: Callable[[str], None] | None = None
+) -> TrainingRun:
+    """A run as a job; `submitted` is told its id."""
     began_at = time.time()
-    job_id = service.submit(file, _SETTINGS)
-    path = service.run_directory(job_id, max_seconds=_MAX_SECONDS)
+    job_id = service.submit(file, SETTINGS)
+    if submitted is not None:
+        submitted(job_id)
+    path = service.run_directory(job_id, max_seconds=MAX_SECONDS)
     return TrainingRun.read(path, began_at=began_at)
 
 
@@ -103,7 +109,7 @@ def _alone(model: Path, directory: Path) -> TrainingRun:
     began_at = time.time()
     with run.log.open("wb") as log:
         done = subprocess.run(
-            argv, env=environment, stdout=log, stderr=log, timeout=_MAX_SECONDS, check=False
+            argv, env=environment, stdout=log, stderr=log, timeout=MAX_SECONDS, check=False
         )
     if done.returncode != 0:
         raise BenchmarkError(f"torchrun failed: {run.log.read_text('utf-8', 'replace')[-2000:]}")

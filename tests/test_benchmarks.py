@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks import service
+from benchmarks import dashboard, service
 from benchmarks.fastchat import preprocess, slow_tokenizer
 from benchmarks.latency import Request, measure_latencies, percentile
 from benchmarks.live_service import BenchmarkError, live_service
@@ -127,6 +127,16 @@ def test_runs_are_compared_step_by_step_and_a_pause_of_the_machine_does_not_coun
     assert training.ratio == pytest.approx(2)
     assert first_step.ratio == pytest.approx(-2)
     assert loss.ratio == 0
+
+
+def test_pages_that_did_not_change_are_no_measurement(tmp_path: Path) -> None:
+    path = run_directory(tmp_path / "run", first=5, seconds=[0.1] * 30)
+    run = TrainingRun.read(path, began_at=1000)
+    (row,) = dashboard.rows([run], [dashboard.Watched(run, 7)])
+    assert (row.ratio, row.goal) == (pytest.approx(1), ">= 0.99")
+    assert "7 times" in row.name
+    with pytest.raises(BenchmarkError, match="a page changed 0 times"):
+        dashboard.rows([run], [dashboard.Watched(run, 7), dashboard.Watched(run, 0)])
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
