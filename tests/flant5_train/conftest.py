@@ -1,6 +1,7 @@
 """Vocabularies and small models for the trainer's tests."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +62,9 @@ def lossless(vocabulary: Path) -> LosslessTokenizer:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(trained_vocabulary: Path) -> Path:
+def tiny_model(trained_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that loads like a Flan-T5: one layer each, width 32, random weights."""
-    save_random_model(trained_vocabulary, sizes=TINY)
-    return trained_vocabulary
+    directory = tmp_path_factory.mktemp("tiny")
+    shutil.copy(trained_vocabulary / SENTENCEPIECE_FILE, directory)
+    save_random_model(directory, sizes=TINY)
+    return directory
