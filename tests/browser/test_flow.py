@@ -67,6 +67,7 @@ def test_a_file_becomes_a_job_that_is_followed_paused_resumed_and_cancelled(
     expect(page.get_by_label(re.compile(r"^Step \d+")).first).to_be_visible()
     press(page, "Pause")
     status_of(page, "paused")
+    page.reload()  # older checkpoints were deleted a moment ago, and may still be listed
     with page.expect_download() as download:
         page.get_by_label(re.compile(r"^Step \d+")).first.click()
     download.value.save_as(tmp_path / "checkpoint.tar")
@@ -84,7 +85,7 @@ def test_a_file_becomes_a_job_that_is_followed_paused_resumed_and_cancelled(
 
 def chat(page: Page) -> None:
     """With a checkpoint of the job, beside the model that it began with."""
-    page.reload()  # older checkpoints were deleted a moment ago, and may still be listed
+    page.reload()  # as above
     page.get_by_label(re.compile(r"Chat with Step \d+")).first.click()
     expect(page).to_have_url(re.compile(r"/chat\?model=.*ckpt-step-\d+.*&talk="))
     expect(page.get_by_role("button", name="Ask")).to_be_enabled()
