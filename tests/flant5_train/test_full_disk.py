@@ -86,8 +86,10 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before_it(
     stopped = run_program("trusts_the_disk", disk / "out", processes=processes, **settings)
     failure = disk_full_failure(stopped)
     assert f"checkpoint-8 could not be written to {disk / 'out'}, where" in failure.message
-    left = sorted(path.name for path in (disk / "out").iterdir())
-    assert left == ["checkpoint-4", "error.json", "progress.jsonl", "tensorboard"]
+    left = {path.name for path in (disk / "out").iterdir()}
+    # A process that was still writing may have left its part; the next run removes it.
+    cut = {"checkpoint-8"} if processes > 1 else set()
+    assert left - cut == {"checkpoint-4", "error.json", "progress.jsonl", "tensorboard"}
     assert complete_checkpoints(disk / "out") == [disk / "out" / "checkpoint-4"]
     ballast.unlink()
     resumed = run(disk / "out", processes=processes, **settings)
