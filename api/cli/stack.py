@@ -18,6 +18,8 @@ from api.cli.log_view import LogView
 from api.cli.settings import UpSettings, inherited_environment
 
 _POLL_SECONDS = 0.1
+_WATCH_SECONDS = 0.25
+"""Seldom: each look takes a moment from a trainer that uses all cores."""
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 _MARGIN_SECONDS = 30.0
@@ -88,7 +90,7 @@ class Stack:
                 if said := child.keep_alive():
                     self._say(said)
             self._view.show_new_lines()
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_WATCH_SECONDS)
 
     def stop(self) -> None:
         """Ends the worker first, which saves a checkpoint and gives its job back; Redis last."""

@@ -35,8 +35,9 @@ MAX_JOBS = 100
 STALE_DOORBELL_SECONDS = 600.0
 """Age at which a doorbell is rung again although others are waiting: it may have been lost, and
 the queue need not ever be empty."""
-LOOK_SECONDS = 0.1
-"""Time between two looks for new jobs: they are not to wait for a round, which costs more."""
+LOOK_SECONDS = 0.25
+"""Time between two looks for new jobs: they are not to wait for a round, which costs more. Each
+look takes a moment from a trainer that uses all cores."""
 IDLE_DOORBELL_SECONDS = 2.0
 """Age at which it is rung again while a worker that could take the job is idle."""
 
