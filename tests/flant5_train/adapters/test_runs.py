@@ -98,7 +98,10 @@ def test_an_adapter_is_evaluated_while_it_is_trained(finished: Run) -> None:
     assert evaluations[1].eval_loss < evaluations[0].eval_loss
 
 
-@pytest.mark.parametrize("step", [5, 15, 24])
+@pytest.mark.parametrize(
+    "step",
+    [5, pytest.param(15, marks=pytest.mark.stack), pytest.param(24, marks=pytest.mark.stack)],
+)
 def test_a_resumed_adapter_run_ends_bit_identical_to_an_uninterrupted_one(
     base: Path, tmp_path: Path, step: int
 ) -> None:
