@@ -8,8 +8,8 @@ driver has to answer, and nothing may take memory from the job.
 import sys
 import time
 
+from worker.health_probe import exit_code
 from worker.jobs.connection import open_redis, unavailable
-from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.queue import QUEUE
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.settings import WorkerSettings, inherited_environment
@@ -57,13 +57,7 @@ def _state(registry: WorkerRegistry, name: str) -> WorkerState | None:
 
 
 def main() -> int:
-    try:
-        trouble = worker_trouble(WorkerSettings())
-    except (StoreUnavailableError, ValueError) as error:
-        trouble = str(error)
-    if trouble is not None:
-        print(trouble, file=sys.stderr)  # noqa: T201
-    return 0 if trouble is None else 1
+    return exit_code(lambda: worker_trouble(WorkerSettings()))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from redis import Redis
 
 from api.app import create_app
 from api.keys import hash_of
@@ -230,10 +231,10 @@ def test_a_chat_is_with_no_foreign_model(
 
 
 def test_a_lost_job_is_told_to_its_owner_alone(
-    http: TestClient, settings: ApiSettings, alices: Things, store: JobStore
+    http: TestClient, settings: ApiSettings, alices: Things, redis: Redis
 ) -> None:
     assert Ledger(settings.home_directories).read(alices.job_id).owner == "alice"
-    store._redis.flushall()
+    redis.flushall()
     url = f"/v1/fine_tuning/jobs/{alices.job_id}"
     codes = {name: http.get(url, headers=of(name)).status_code for name in ("alice", "bob", "ops")}
     assert codes == {"alice": 503, "bob": 404, "ops": 503}

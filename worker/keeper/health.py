@@ -2,8 +2,7 @@
 
 import sys
 
-from pydantic import ValidationError
-
+from worker.health_probe import exit_code
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.keeper.presence import PRESENCE_SECONDS, KeeperPresence
@@ -22,13 +21,7 @@ def keeper_trouble(settings: WorkerSettings) -> str | None:
 
 
 def main() -> int:
-    try:
-        trouble = keeper_trouble(WorkerSettings())
-    except ValidationError as error:
-        trouble = f"the keeper's settings are wrong: {error}"
-    if trouble is not None:
-        print(trouble, file=sys.stderr)  # noqa: T201
-    return 0 if trouble is None else 1
+    return exit_code(lambda: keeper_trouble(WorkerSettings()))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 import sys
 
-from pydantic import ValidationError
-
+from worker.health_probe import exit_code
 from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
@@ -25,13 +24,7 @@ def serving_trouble(settings: ServeSettings) -> str | None:
 
 
 def main() -> int:
-    try:
-        trouble = serving_trouble(ServeSettings())
-    except ValidationError as error:
-        trouble = f"the settings of the serving process are wrong: {error}"
-    if trouble is not None:
-        print(trouble, file=sys.stderr)  # noqa: T201
-    return 0 if trouble is None else 1
+    return exit_code(lambda: serving_trouble(ServeSettings()))
 
 
 if __name__ == "__main__":

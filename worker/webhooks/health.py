@@ -2,8 +2,7 @@
 
 import sys
 
-from pydantic import ValidationError
-
+from worker.health_probe import exit_code
 from worker.jobs import keys
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
@@ -23,13 +22,7 @@ def sender_trouble(settings: WebhookSettings) -> str | None:
 
 
 def main() -> int:
-    try:
-        trouble = sender_trouble(WebhookSettings())
-    except ValidationError as error:
-        trouble = f"the settings are wrong: {error}"
-    if trouble is not None:
-        print(trouble, file=sys.stderr)  # noqa: T201
-    return 0 if trouble is None else 1
+    return exit_code(lambda: sender_trouble(WebhookSettings()))
 
 
 if __name__ == "__main__":
