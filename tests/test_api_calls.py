@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.app import create_app
+from api.errors import INTERNAL, KINDS
 from api.settings import ApiSettings
 from examples.api_calls.fields import differences, operations
 
@@ -17,6 +18,12 @@ def test_every_operation_of_the_contract_is_shown() -> None:
     paths = create_app(ApiSettings()).openapi()["paths"]
     contract = {f"{method.upper()} {path}" for path, of in paths.items() for method in of}
     assert contract - operations(DOCUMENT.read_text(encoding="utf-8")) == set()
+
+
+def test_every_code_of_an_error_is_explained() -> None:
+    prose = DOCUMENT.read_text(encoding="utf-8").partition("## Every call")[0]
+    codes = {kind.code for kind in (*KINDS.values(), INTERNAL)}
+    assert {code for code in codes if f"`{code}`" not in prose} == set()
 
 
 def test_another_field_or_call_is_told() -> None:
