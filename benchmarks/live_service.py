@@ -4,10 +4,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -28,10 +29,11 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LiveService:
-    """Its home, and a client whose base is its `/v1`."""
+    """Its home, a client whose base is its `/v1`, and the process id of `flant5 up`."""
 
     home: Path
     client: httpx.Client
+    pid: int
 
     def upload(self, path: Path) -> str:
         """The id of the uploaded file."""
@@ -69,14 +71,17 @@ class LiveService:
 
 
 @contextmanager
-def live_service(home: Path) -> Iterator[LiveService]:
-    """One on a free port and CPU slots. Raises BenchmarkError when it does not start."""
+def live_service(
+    home: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[LiveService]:
+    """One on a free port and CPU slots, with more variables in its environment. Raises
+    BenchmarkError when it does not start."""
     command = [str(Path(sys.executable).with_name("flant5")), "up"]
     log = home.with_suffix(".log")
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "--home", str(home), "--port", "0"],
-            env=inherited_environment() | {"FLANT5_SLOTS": "cpu-0"},
+            env=inherited_environment() | {"FLANT5_SLOTS": "cpu-0"} | dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -93,7 +98,7 @@ def live_service(home: Path) -> Iterator[LiveService]:
             raise BenchmarkError(f"the service ended: {log.read_text('utf-8', 'replace')[-2000:]}")
         url = json.loads(ready.read_text(encoding="utf-8"))["url"]
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-            yield LiveService(home, client)
+            yield LiveService(home, client, process.pid)
     finally:
         process.terminate()
         process.wait(_STOP_SECONDS)

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from benchmarks.fastchat import preprocess, slow_tokenizer
 from benchmarks.latency import Request, measure_latencies, percentile
 from benchmarks.live_service import BenchmarkError, live_service
 from benchmarks.memory import memory_of_tree, private_memory
+from benchmarks.processor import process_of, processor_seconds
 from benchmarks.row import Row
 from benchmarks.stream_clients import Crowd, SequenceError, StreamClient
 from benchmarks.table import heading, table
@@ -129,14 +133,36 @@ def test_runs_are_compared_step_by_step_and_a_pause_of_the_machine_does_not_coun
     assert loss.ratio == 0
 
 
-def test_pages_that_did_not_change_are_no_measurement(tmp_path: Path) -> None:
-    path = run_directory(tmp_path / "run", first=5, seconds=[0.1] * 30)
-    run = TrainingRun.read(path, began_at=1000)
-    (row,) = dashboard.rows([run], [dashboard.Watched(run, 7)])
-    assert row.ratio == pytest.approx(1)
-    assert "7 times" in row.name
-    with pytest.raises(BenchmarkError, match="a page changed 0 times"):
-        dashboard.rows([run], [dashboard.Watched(run, 7), dashboard.Watched(run, 0)])
+def test_windows_with_open_pages_are_compared_each_with_the_one_beside_it() -> None:
+    windows = [
+        dashboard.Window(is_watched=False, begin=0, end=10, api_seconds=0.1),
+        dashboard.Window(is_watched=True, begin=20, end=30, api_seconds=0.3),
+        dashboard.Window(is_watched=True, begin=40, end=50, api_seconds=0.3),
+        dashboard.Window(is_watched=False, begin=60, end=70, api_seconds=0.1),
+    ]
+    # the machine is twice as fast from second 35 on; a watched step takes a quarter more
+    seconds = {0: 1.0, 20: 1.25, 40: 0.625, 60: 0.5}
+    steps = [begin + n * each for begin, each in seconds.items() for n in range(int(10 / each))]
+    training, processor = dashboard.rows("slowly", windows, steps)
+    assert training.ratio == pytest.approx(0.8)
+    assert processor.ratio == pytest.approx(0.02)
+    with pytest.raises(BenchmarkError, match="1 steps in a window"):
+        dashboard.rows("slowly", windows, steps[:1])
+
+
+def test_a_process_is_found_by_its_module_and_its_time_is_counted() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "timeit", "-n", "1", "sum(range(10**9))"], stdout=subprocess.PIPE
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while processor_seconds(process.pid) < 0.1:
+                assert time.monotonic() < deadline, "it takes no time"
+            assert process_of(os.getpid(), "timeit") == process.pid
+            with pytest.raises(ValueError, match="0 processes run worker"):
+                process_of(os.getpid(), "worker")
+        finally:
+            process.kill()
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
