@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from api.dashboard.buckets import PointSender
-from api.dashboard.live_curve import SMOOTHED, Column
+from api.dashboard.live_curve import SMOOTH, Column
 
 COLORS = ("#4c78d8", "#e0823d", "#3a9d6e", "#b65fc4", "#c9a227", "#d1495b", "#4aa3a2", "#8d7b68")
 
@@ -34,13 +34,20 @@ class Line:
 class CurveChart:
     """Lines over the optimizer's steps."""
 
-    def __init__(self, title: str, lines: Sequence[Line], *, height: str = "260px") -> None:
+    def __init__(
+        self,
+        title: str,
+        lines: Sequence[Line],
+        *,
+        height: str = "260px",
+        from_zero: bool = False,
+    ) -> None:
         self._lines = lines
-        self._senders = {line.id: PointSender(is_smooth=line.column == SMOOTHED) for line in lines}
+        self._senders = {line.id: PointSender(is_smooth=line.column in SMOOTH) for line in lines}
         self.whole = ui.element("section").classes("card chart")
         with self.whole:
             ui.label(title).classes("heading").props('role="heading" aria-level="2"')
-            self._chart = ui.echart(_options(lines)).style(f"height: {height}")
+            self._chart = ui.echart(_options(lines, from_zero=from_zero)).style(f"height: {height}")
 
     def changes(self, columns: Mapping[str, Column]) -> Changes:
         """What is new of the columns, which are by the ids of their lines. It counts as sent:
@@ -59,7 +66,7 @@ class CurveChart:
             self._chart.client.run_javascript(script)
 
 
-def _options(lines: Sequence[Line]) -> dict[str, Any]:
+def _options(lines: Sequence[Line], *, from_zero: bool) -> dict[str, Any]:
     axis = {"type": "value", "scale": True, "axisLabel": {"hideOverlap": True, "color": "#7d8795"}}
     grid_line = {"lineStyle": {"color": "rgba(128,140,155,0.18)"}}
     top = 34 if len(lines) > 1 else 12
@@ -77,7 +84,7 @@ def _options(lines: Sequence[Line]) -> dict[str, Any]:
         # Drawn and not written as HTML: names of jobs come from their senders.
         "tooltip": {"trigger": "axis", "renderMode": "richText", "confine": True},
         "xAxis": {**axis, "minInterval": 1, "splitLine": {"show": False}},
-        "yAxis": {**axis, "splitLine": grid_line},
+        "yAxis": {**axis, "scale": not from_zero, "splitLine": grid_line},
         "dataZoom": [{"type": "inside", "filterMode": "none", "zoomOnMouseWheel": "shift"}],
         "series": [_series(line) for line in lines],
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from nicegui import ui
 
 from api.dashboard.curve_chart import COLORS, Changes, CurveChart, Line
-from api.dashboard.live_curve import EVALUATION, SMOOTHED, TRAIN, Column, LiveCurve
+from api.dashboard.live_curve import EVALUATION, SMOOTH, SMOOTHED, TRAIN, Column, LiveCurve
 
 _CHARTS = {
     "Loss": (
@@ -15,8 +15,14 @@ _CHARTS = {
         Line("eval_loss", "validation", "eval_loss", COLORS[1], has_marks=True),
     ),
     "Learning rate": (Line("learning_rate", "learning rate", "learning_rate", COLORS[2]),),
-    "Gradient norm": (Line("grad_norm", "gradient norm", "grad_norm", COLORS[3]),),
-    "Tokens per second": (Line("tokens_per_second", "tokens/s", "tokens_per_second", COLORS[6]),),
+    "Gradient norm": (
+        Line("grad_norm", "each step", "grad_norm", COLORS[3], is_faint=True),
+        Line("smoothed_grad_norm", "smoothed", "smoothed_grad_norm", COLORS[3]),
+    ),
+    "Tokens per second": (
+        Line("tokens_per_second", "each step", "tokens_per_second", COLORS[6], is_faint=True),
+        Line("smoothed_tokens_per_second", "smoothed", "smoothed_tokens_per_second", COLORS[6]),
+    ),
     "GPU memory (GB)": (
         Line("gpu_memory_bytes", "GPU memory", "gpu_memory_bytes", COLORS[4], unit=1e9),
     ),
@@ -34,13 +40,20 @@ _CHARTS = {
 }
 
 
+_FROM_ZERO = ("Tokens per second", "GPU memory (GB)")
+"""Charts whose axis begins at zero: what hardly changes is to look so."""
+
+
 class JobCurves:
     """Those charts for which there are numbers; the loss always."""
 
     def __init__(self) -> None:
         self._waiting = ui.label("The first numbers come when training begins.").classes("quiet")
         with ui.element("div").classes("charts"):
-            self._charts = {title: CurveChart(title, lines) for title, lines in _CHARTS.items()}
+            self._charts = {
+                title: CurveChart(title, lines, from_zero=title in _FROM_ZERO)
+                for title, lines in _CHARTS.items()
+            }
         for chart in self._charts.values():
             chart.whole.set_visibility(False)
         self._charts["Loss"].whole.classes("wide")
@@ -48,7 +61,7 @@ class JobCurves:
     def changes(self, curve: LiveCurve) -> dict[str, Changes]:
         """What is new, by the title of the chart; a chart without any number is left out. May be
         called in a thread."""
-        columns = {name: curve.column(name) for name in (*TRAIN, SMOOTHED, *EVALUATION)}
+        columns = {name: curve.column(name) for name in (*TRAIN, *SMOOTH, *EVALUATION)}
         return {
             title: chart.changes(columns)
             for title, chart in self._charts.items()

@@ -21,6 +21,13 @@ from flant5_train.progress import Evaluated, StepTrained, TrainingStarted, parse
 TRAIN = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "gpu_memory_bytes")
 EVALUATION = ("eval_loss", "eval_token_accuracy", "eval_exact_match", "eval_rouge_l")
 SMOOTHED = "smoothed"
+_SMOOTHED_OF = {
+    "loss": SMOOTHED,
+    "grad_norm": "smoothed_grad_norm",
+    "tokens_per_second": "smoothed_tokens_per_second",
+}
+SMOOTH = tuple(_SMOOTHED_OF.values())
+"""Columns made of others, without the noise of single steps."""
 _WEIGHT = 0.05
 _MAX_KEPT = 32
 _CHUNK_BYTES = 2**22
@@ -45,7 +52,7 @@ class LiveCurve:
         self._offset = 0
         self._generation = 0
         self._steps = {"train": array("d"), "eval": array("d")}
-        self._values = {name: array("d") for name in (*TRAIN, SMOOTHED, *EVALUATION)}
+        self._values = {name: array("d") for name in (*TRAIN, *SMOOTH, *EVALUATION)}
 
     def refresh(self) -> None:
         """Take in what was written since the last call."""
@@ -91,15 +98,8 @@ class LiveCurve:
             value = getattr(record, name)
             self._values[name].append(math.nan if value is None else float(value))
         if kind == "train":
-            self._values[SMOOTHED].append(self._smoothed(self._values["loss"][-1]))
-
-    def _smoothed(self, loss: float) -> float:
-        """The mean of the first twenty losses, from then on one that forgets."""
-        before = self._values[SMOOTHED]
-        if not before or not math.isfinite(before[-1]) or not math.isfinite(loss):
-            return loss
-        weight = max(_WEIGHT, 1 / (len(before) + 1))
-        return before[-1] + weight * (loss - before[-1])
+            for name, smooth in _SMOOTHED_OF.items():
+                self._values[smooth].append(_next(self._values[smooth], self._values[name][-1]))
 
     def _cut(self, step: int) -> None:
         for kind, steps in self._steps.items():
@@ -110,9 +110,17 @@ class LiveCurve:
         if first == len(self._steps[kind]):
             return
         self._generation += 1
-        names = EVALUATION if kind == "eval" else (*TRAIN, SMOOTHED)
+        names = EVALUATION if kind == "eval" else (*TRAIN, *SMOOTH)
         for column in (self._steps[kind], *(self._values[name] for name in names)):
             del column[first:]
+
+
+def _next(before: Sequence[float], value: float) -> float:
+    """What follows in a smooth column: the mean of the first twenty, then one that forgets."""
+    if not before or not math.isfinite(before[-1]) or not math.isfinite(value):
+        return value
+    weight = max(_WEIGHT, 1 / (len(before) + 1))
+    return before[-1] + weight * (value - before[-1])
 
 
 class CurveShelf:

@@ -4,12 +4,13 @@ import math
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from api.curve import read_curve
 from api.dashboard.buckets import Delta, PointSender
-from api.dashboard.live_curve import EVALUATION, SMOOTHED, TRAIN, Column, LiveCurve
+from api.dashboard.live_curve import EVALUATION, SMOOTH, SMOOTHED, TRAIN, Column, LiveCurve
 from api.dashboard.sparkline import Sparklines
 from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted
 
@@ -61,7 +62,17 @@ def test_a_curve_read_piece_by_piece_is_the_one_that_callers_get(tmp_path: Path)
         assert list(column.steps) == list(expected.eval_step if is_eval else expected.step)
         values = [None if math.isnan(value) else value for value in column.values]
         assert values == list(getattr(expected, name))
-    assert len(curve.column(SMOOTHED).values) == 5
+    assert [len(curve.column(name).values) for name in SMOOTH] == [5, 5, 5]
+
+
+def test_smooth_columns_are_means_that_forget(tmp_path: Path) -> None:
+    path = tmp_path / "progress.jsonl"
+    write(path, [start(0), step(1, 4.0), step(2, 2.0), step(3, 0.0)])
+    curve = LiveCurve(path)
+    curve.refresh()
+    assert list(curve.column(SMOOTHED).values) == pytest.approx([4, 3, 2])
+    speeds = curve.column("tokens_per_second").values
+    assert curve.column("smoothed_tokens_per_second").values[-1] == pytest.approx(fmean(speeds))
 
 
 def test_a_step_that_comes_again_without_a_start_takes_the_place_of_the_first(
