@@ -11,18 +11,21 @@ from worker.jobs.home import Home
 from worker.jobs.process_log import LogFormat
 from worker.jobs.rules import Rules
 
+FROM_ENVIRONMENT = SettingsConfigDict(
+    env_prefix="FLANT5_",
+    # As `.env.example` writes what is unset.
+    env_ignore_empty=True,
+    frozen=True,
+    extra="ignore",
+    use_attribute_docstrings=True,
+)
+"""How every process of the service reads its settings."""
+
 
 class SharedSettings(BaseSettings):
     """Read once, where a process is put together; handed down from there."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FLANT5_",
-        # As `.env.example` writes what is unset.
-        env_ignore_empty=True,
-        frozen=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     home: Path = Path(".flant5")
     """Directory of everything the service keeps: files, jobs, models, cache."""
