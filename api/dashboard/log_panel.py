@@ -16,7 +16,6 @@ from worker.jobs.events import LogLine
 _TAIL = 300
 _MAX_LINES = 1000
 _PAGE = 1000
-_SECONDS = 1.0
 
 
 class _Lines:
@@ -66,7 +65,7 @@ class LogPanel:
             self._found.box.set_visibility(False)
         self._note.set_text("Nothing was written yet.")
         self._words = ""
-        Fresh(self._read, self._show, seconds=_SECONDS)
+        Fresh(self._read, self._show)
 
     def _read(self) -> tuple[LogLine, ...]:
         self._visitor.job(self._job_id)
