@@ -1,0 +1,1 @@
+"""What a job is told to others with: trackers and model hubs."""
