@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+from tests.hub.answers import Answer, RefusalError
 from tests.hub.hub import Hub
-from tests.hub.routes import ROUTES, Answer, RefusalError
+from tests.hub.routes import ROUTES
 
 
 @contextmanager
