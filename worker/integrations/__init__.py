@@ -1,1 +1,1 @@
-"""What a job is told to others with: trackers and model hubs."""
+"""The process that shows runs in trackers, and finished models on a hub."""
