@@ -93,11 +93,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("transfer-encoding") != "chunked":
             return self.rfile.read(int(self.headers.get("content-length") or 0))
         chunks = []
-        while size := int(self.rfile.readline(), 16):
+        while size := int(self.rfile.readline() or self._gone(), 16):
             chunks.append(self.rfile.read(size))
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(chunks)
+
+    def _gone(self) -> bytes:
+        raise ConnectionError("the client went away in the middle of a body")
 
     def _send(self, answer: Answer) -> None:
         content = answer.content

@@ -40,7 +40,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    directory = tmp_path / "output"
+    return model_in(tmp_path / "output")
+
+
+def model_in(directory: Path) -> Path:
+    """A finished model there, with what a run leaves besides."""
     (directory / "checkpoint-4").mkdir(parents=True)
     for name, content in MODEL.items():
         (directory / name).write_bytes(content)
