@@ -1,4 +1,4 @@
-"""`python -m worker.integrations`: tells trackers and hubs of jobs, until it is stopped (SIGTERM)."""
+"""`python -m worker.integrations`: tells trackers of jobs, until it is stopped (SIGTERM)."""
 
 import asyncio
 import logging

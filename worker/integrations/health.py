@@ -3,11 +3,11 @@
 import sys
 
 from worker.health_probe import exit_code
+from worker.integrations.settings import IntegrationSettings
 from worker.jobs import keys
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.keeper.presence import PRESENCE_SECONDS, KeeperPresence
-from worker.integrations.settings import IntegrationSettings
 
 
 def shipper_trouble(settings: IntegrationSettings) -> str | None:
