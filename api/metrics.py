@@ -27,11 +27,13 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from redis import Redis
 
+from api.integration_metrics import integration_families
 from api.overview_metrics import overview_families
 from api.webhook_metrics import webhook_families
 from worker.jobs.deliveries import count_webhooks
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.overview import look
+from worker.jobs.shipments import count_shipments
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -103,6 +105,7 @@ class _Service(Collector):
         try:
             overview = look(self._redis)
             webhooks = count_webhooks(self._redis)
+            shipments = count_shipments(self._redis)
         except StoreUnavailableError as error:
             _log.warning("metrics without those of the store: %s", error)
             yield _up(0)
@@ -116,6 +119,7 @@ class _Service(Collector):
             checks.add_metric([verdict], number)
         yield checks
         yield from webhook_families(webhooks)
+        yield from integration_families(shipments)
 
 
 def _up(value: int) -> Metric:

@@ -18,6 +18,7 @@ from worker.jobs.files import FileStore
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
 from worker.jobs.models import ModelCatalog
+from worker.jobs.offers import IntegrationOffers
 from worker.jobs.quota import StorageQuota
 from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.store import JobStore
@@ -47,6 +48,7 @@ class Services:
     reports: ReportDesk
     workers: WorkerRegistry
     submissions: Submissions
+    integrations: IntegrationOffers
     recovery: RecoveryDesk
     tail: Tail
     metrics: Metrics
@@ -79,6 +81,7 @@ class Services:
             reports=ReportDesk(files, models, programs),
             workers=WorkerRegistry(redis),
             submissions=Submissions(redis),
+            integrations=IntegrationOffers(redis),
             recovery=RecoveryDesk(redis),
             tail=tail,
             metrics=Metrics(redis, num_stream_clients=lambda: tail.num_clients),

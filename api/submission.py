@@ -63,15 +63,7 @@ def _recorded(spec: JobSpec, *, origin: Origin, services: Services) -> Job:
 
 def spec_of(request: CreateJob) -> JobSpec:
     """The job spec that a request stands for. Raises InvalidRequestError."""
-    if request.integrations:
-        raise InvalidRequestError(
-            "integrations: not supported by this service; leave it out (the loss is at "
-            "/v1/fine_tuning/jobs/{id}/metrics)",
-            param="integrations",
-        )
-    fields = request.model_dump(
-        exclude={"method", "hyperparameters", "integrations"}, exclude_none=True
-    )
+    fields = request.model_dump(exclude={"method", "hyperparameters"}, exclude_none=True)
     hyperparameters = hyperparameters_of(request)
     try:
         spec = JobSpec(**fields, hyperparameters=hyperparameters)
@@ -92,11 +84,13 @@ def _refuse_without_validation(spec: JobSpec) -> None:
 
 
 def check_references(spec: JobSpec, *, caller: Caller, services: Services) -> None:
-    """Raises InvalidRequestError for a file or model that is not there, or not for the caller."""
+    """Raises InvalidRequestError for a file, model or integration that is not there, or not for
+    the caller."""
     _check("training_file", spec.training_file, services.files.resolve, caller)
     if spec.validation_file is not None:
         _check("validation_file", spec.validation_file, services.files.resolve, caller)
     _check("model", spec.model, services.models.resolve, caller)
+    services.integrations.check(spec.integrations, owner=caller.owner)
 
 
 class _Resolve(Protocol):

@@ -54,6 +54,7 @@ class _Fault:
         ]
         if location and location[0] in _SECTIONS:
             location = location[1:]
+        location = _without_tags(location, details["loc"])
         self._details = details
         self._known = _names_beside(location, model)
         self.field = ".".join([prefix, *location] if prefix else location)
@@ -75,6 +76,15 @@ class _Fault:
         if kind == "value_error":
             return f"{self.field}: {message.removeprefix('Value error, ')}"
         return f"{self.field}: {_uncapitalized(message)}, got {_shown(self._details['input'])}"
+
+
+def _without_tags(location: list[str], found: Sequence[int | str]) -> list[str]:
+    """pydantic puts the type of an integration between its number and its fields, where a request
+    has nothing: integrations.0.wandb.wandb.project -> integrations.0.wandb.project"""
+    numbers = {str(part) for part in found if isinstance(part, int)}
+    if location[:1] == ["integrations"] and len(location) > 2 and location[1] in numbers:
+        return [*location[:2], *location[3:]]
+    return location
 
 
 def _names_beside(location: Sequence[str], model: type[BaseModel] | None) -> Iterable[str]:

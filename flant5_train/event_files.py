@@ -9,7 +9,6 @@ which step on the earlier ones are void. TensorBoard reads files in the order of
 have numbers, since clocks of two hosts need not agree.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +16,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from flant5_train.curves import curves
 from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted
 
 _PREFIX = "events.out.tfevents."
@@ -60,29 +60,3 @@ class EventFiles:
 def event_files(directory: Path) -> list[Path]:
     """Oldest first."""
     return sorted(directory.glob(f"{_PREFIX}*"))
-
-
-def curves(record: StepTrained | Evaluated) -> Mapping[str, float]:
-    """Where a record has a point, by the name of the curve.
-
-    Evaluated(eval_loss=0.5, ...) -> {"eval/loss": 0.5, "eval/token_accuracy": 0.8}
-    """
-    if isinstance(record, Evaluated):
-        evaluated = {
-            "eval/loss": record.eval_loss,
-            "eval/perplexity": record.eval_perplexity,
-            "eval/token_accuracy": record.eval_token_accuracy,
-            "eval/exact_match": record.eval_exact_match,
-            "eval/rouge_l": record.eval_rouge_l,
-        }
-        return {name: value for name, value in evaluated.items() if value is not None}
-    points = {
-        "train/loss": record.loss,
-        "train/learning_rate": record.learning_rate,
-        "train/tokens_per_second": record.tokens_per_second,
-    }
-    for name in ("grad_norm", "source_fill", "target_fill", "tflops", "mfu", "gpu_memory_bytes"):
-        value = getattr(record, name)
-        if value is not None:
-            points[f"train/{name}"] = value
-    return points

@@ -13,6 +13,7 @@ LIGHT = {
     "flant5_train.config",
     "flant5_train.progress",
     "flant5_train.kept_steps",
+    "flant5_train.curves",
     "flant5_train.failure",
     "flant5_train.diagnosis",
     "flant5_train.file_report.format",

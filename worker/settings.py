@@ -7,14 +7,14 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from worker.hub_token import HubTokenSettings
 from worker.jobs.rules import Rules
-from worker.jobs.settings import SharedSettings
 
 KILL_SECONDS = 1.0
 """Time to end a trainer's whole tree, with room to spare (measured: 0.12 s)."""
 
 
-class WorkerSettings(SharedSettings):
+class WorkerSettings(HubTokenSettings):
     """Built once in `python -m worker` and `python -m worker.keeper`."""
 
     worker_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")

@@ -10,6 +10,7 @@ from api.cli.client import Client, Json
 from api.cli.dry_run import dry_run, tell
 from api.cli.errors import CommandError, reported
 from api.cli.file_reference import file_id_of
+from api.cli.integration_option import integration
 from api.cli.printing import duration, moment, print_json, print_table, state_of
 from api.cli.settings import ClientSettings
 from api.cli.watch import watch_job
@@ -55,6 +56,15 @@ def submit(
     max_run_seconds: Annotated[
         int | None, typer.Option(help="Time on a worker after which the job has failed.")
     ] = None,
+    integrations: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--integration",
+            metavar="TYPE:NAME=VALUE,...",
+            help="Show the run elsewhere too: wandb:project=P, mlflow:experiment=E, "
+            "huggingface:repository=ORG/NAME.",
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     dry: Annotated[
         bool,
@@ -79,6 +89,8 @@ def submit(
             "type": "supervised",
             "supervised": {"hyperparameters": hyperparameters},
         }
+        if integrations:
+            request["integrations"] = [integration(each) for each in integrations]
         files = {"training_file": data} | ({"validation_file": validation} if validation else {})
         if dry:
             plan = dry_run(client, request, files=files, gpu_memory_gib=gpu_memory_gib)

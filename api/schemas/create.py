@@ -2,10 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas.numbers import without_booleans_for_numbers
 from flant5_train.config import Hyperparameters
+from worker.jobs.integrations import Integration
 
 
 class RequestedHyperparameters(Hyperparameters):
@@ -77,8 +78,11 @@ class CreateJob(BaseModel):
     has failed with the code `timeout`; no limit unless given."""
     metadata: dict[str, str] | None = None
     """Up to 16 pairs of the caller's own; keys to 64 characters, values to 512."""
-    integrations: list[JsonValue] | None = None
-    """Not supported: null or empty."""
+    integrations: list[Integration] | None = Field(
+        None, examples=[[{"type": "wandb", "wandb": {"project": "chats", "tags": ["first"]}}]]
+    )
+    """Where the run or its model is shown besides here, at most one of a type; those that the
+    operator has set up (docs/integrations.md)."""
 
     @model_validator(mode="before")
     @classmethod

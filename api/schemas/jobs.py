@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from api.schemas.pages import Identified
 from flant5_train.config import Hyperparameters
+from worker.jobs.integrations import Integration
 from worker.jobs.job import Job, JobError
 from worker.jobs.life import Status
 
@@ -138,8 +139,9 @@ class JobObject(Identified):
     """Part of the fine-tuned model's id."""
     metadata: dict[str, str]
     """The caller's own pairs."""
-    integrations: tuple[JsonValue, ...] = ()
-    """Always empty."""
+    integrations: tuple[Integration, ...]
+    """Where the run or its model is shown besides here; the events of the job tell the
+    addresses."""
     trained_tokens: int | None
     """Source and target tokens of all steps so far, padding not counted."""
     error: JobError | None
@@ -184,6 +186,7 @@ class JobObject(Identified):
             seed=job.spec.seed,
             suffix=job.spec.suffix,
             metadata=job.spec.metadata,
+            integrations=job.spec.integrations,
             trained_tokens=job.trained_tokens,
             error=job.error,
         )

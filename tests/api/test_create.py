@@ -132,7 +132,17 @@ def test_a_wrong_hyperparameter_is_named_with_its_place_and_what_was_found(
         ({"metadata": {"k": 1}}, "metadata.k", "valid string"),
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "at most 16"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "at most 512"),
-        ({"integrations": [{"type": "wandb"}]}, "integrations", "not supported"),
+        ({"integrations": [{"type": "wandb"}]}, "integrations.0.wandb", "missing"),
+        (
+            {"integrations": [{"type": "wandb", "wandb": {}}]},
+            "integrations.0.wandb.project",
+            "missing",
+        ),
+        (
+            {"integrations": [{"type": "comet"}]},
+            "integrations.0",
+            "'wandb', 'mlflow', 'huggingface'",
+        ),
         ({"trainingfile": "x"}, "trainingfile", "did you mean 'training_file'?"),
         ({"method": {"type": "dpo", "dpo": {}}}, "method.type", "'supervised', got 'dpo'"),
         ({"method": {}}, "method.type", "missing"),

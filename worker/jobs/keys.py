@@ -22,6 +22,8 @@ COUNTS = f"{PREFIX}counts"
 CHATS = f"{PREFIX}chats"
 CHAT_SERVERS = f"{PREFIX}chat_servers"
 WEBHOOKS = f"{PREFIX}webhooks"
+INTEGRATIONS = f"{PREFIX}integrations"
+SHIPMENTS = f"{PREFIX}shipments"
 
 
 def job(job_id: str) -> str:
@@ -65,6 +67,10 @@ def webhook_sender(name: str) -> str:
 
 def due_webhooks(endpoint: str) -> str:
     return f"{PREFIX}webhook:{endpoint}:due"
+
+
+def shipper(name: str) -> str:
+    return f"{PREFIX}shipper:{name}"
 
 
 def waiting_of(owner: str) -> str:

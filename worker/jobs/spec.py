@@ -2,12 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from flant5_train.config import Hyperparameters, Seed
+from worker.jobs.integrations import Integration, refuse_repeated
 
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+def _no_type_twice(integrations: tuple[Integration, ...]) -> tuple[Integration, ...]:
+    refuse_repeated(integrations)
+    return integrations
 
 
 class JobSpec(BaseModel):
@@ -33,4 +39,6 @@ class JobSpec(BaseModel):
     has failed; resuming it grants the same time again. Null means no limit."""
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
     """Up to 16 pairs of the caller's own."""
+    integrations: Annotated[tuple[Integration, ...], AfterValidator(_no_type_twice)] = ()
+    """Where the run or its model is shown besides here; at most one of a type."""
     hyperparameters: Hyperparameters = Hyperparameters()

@@ -24,11 +24,17 @@
 | forgotten                 | set    | ids of deleted jobs whose files are not yet all gone       |
 | counts                    | hash   | jobs by status; file checks that ended, by verdict:        |
 |                           |        | accepted, rejected; webhooks_delivered, _failed (tries),   |
-|                           |        | _given_up                                                  |
+|                           |        | _given_up; shipments_done, _failed (tries), _given_up      |
 | webhooks                  | hash   | endpoint -> which ends of jobs it is told of, as JSON      |
 | webhook:{endpoint}:due    | zset   | ids of events by the time of their next delivery, in ms    |
 | webhook:{endpoint}:ends   | hash   | id of an event -> job_id, status, created_at, as JSON      |
 | webhook:{endpoint}:tries  | hash   | id of an event -> deliveries begun                         |
+| integrations              | hash   | type -> owners who may use it, as JSON                     |
+| shipments                 | zset   | `{job}/{type}` of integrations that have something to be   |
+|                           |        | told, by when they are due, in ms                          |
+| shipments:news            | hash   | `{job}/{type}` -> how often there was something to tell    |
+| shipments:tries           | hash   | `{job}/{type}` -> tries in a row that failed               |
+| shipments:failing         | hash   | `{job}/{type}` -> when the first of these failed, in ms    |
 | submission:{key}          | string | id of the job that a submission key made; 24 h             |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |

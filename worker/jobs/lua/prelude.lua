@@ -12,6 +12,7 @@ local WAITING_SINCE = PREFIX .. 'waiting_since'
 local WORKERS = PREFIX .. 'workers'
 local COUNTS = PREFIX .. 'counts'
 local WEBHOOKS = PREFIX .. 'webhooks'
+local SHIPMENTS = PREFIX .. 'shipments'
 local MAX_DELIVERIES = 10000
 local MAX_RETRY_MS, MAX_FAILURES = 60000, 2
 local IS_WAITING = { validating_files = true, queued = true, paused = true }
@@ -102,6 +103,18 @@ local function announce(id, to, ended_at)
   end
 end
 
+-- Whatever the job's integrations have to be told waits from now on (worker.jobs.shipments). One
+-- that waits already keeps its time: somebody may be at it, or it failed and has its pause; the
+-- number of news tells whoever is at it that there is more.
+local function ship(id)
+  local spec = cjson.decode(redis.call('HGET', job_key(id), 'spec'))
+  for _, integration in ipairs(spec.integrations or {}) do
+    local name = id .. '/' .. integration.type
+    redis.call('ZADD', SHIPMENTS, 'NX', now(), name)
+    redis.call('HINCRBY', SHIPMENTS .. ':news', name, 1)
+  end
+end
+
 -- Every step of every job goes through here: the status, the index it is found by, the event.
 local function move(id, to, step)
   local key, from = job_key(id), status_of(id)
@@ -131,6 +144,7 @@ local function move(id, to, step)
     data = step.data or '{"status":"' .. to .. '"}',
   })
   if is_end then announce(id, to, tonumber(step.at or now())) end
+  if is_end or to == 'running' then ship(id) end
 end
 
 local function fail(id, code, message, param)

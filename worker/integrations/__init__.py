@@ -1,0 +1,1 @@
+"""The process that shows runs in trackers, and finished models on a hub."""

@@ -1,0 +1,49 @@
+"""`python -m worker.integrations`: tells trackers of jobs, until it is stopped (SIGTERM)."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from pydantic import ValidationError
+
+from worker.integrations.accounts import AccountsFile, IntegrationsFileError
+from worker.integrations.settings import IntegrationSettings
+from worker.integrations.shipper import Desk, Shipper
+from worker.jobs import keys
+from worker.jobs.connection import open_redis
+from worker.jobs.offers import IntegrationOffers
+from worker.jobs.shipments import Shipments
+from worker.jobs.store import JobStore
+from worker.keeper.presence import KeeperPresence
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = IntegrationSettings()
+        file = AccountsFile(settings.integrations_file)
+    except (ValidationError, IntegrationsFileError) as error:
+        print(f"integrations can't be told: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    asyncio.run(_run(settings, file))
+    return 0
+
+
+async def _run(settings: IntegrationSettings, file: AccountsFile) -> None:
+    with open_redis(settings.redis_url) as redis:
+        desk = Desk(
+            store=JobStore(redis, settings.rules),
+            shipments=Shipments(redis),
+            offers=IntegrationOffers(redis),
+            presence=KeeperPresence(redis, key_of=keys.shipper),
+        )
+        shipper = Shipper(settings, file, desk)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, shipper.stop)
+        await shipper.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The integrations file: the operator's accounts with trackers and hubs. TOML, a table for each.
+
+    [wandb]
+    api_key = "..."
+
+    [mlflow]
+    tracking_uri = "https://mlflow.example.org"
+    username = "flant5"
+    password = "..."
+    owners = ["alice", "bob"]
+
+`owners` are the owners of the jobs that may use it; "*" (as when it is left out) stands for all.
+No message of ours has a secret in it, nor an address, which may have one.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from worker.jobs.offers import ALL_OWNERS
+
+
+class IntegrationsFileError(Exception):
+    """The integrations file can't be used; the message says where, and what was expected."""
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        is_good = is_good and parts.username is None and not parts.query and not parts.fragment
+    except ValueError:
+        is_good = False
+    if not is_good or any(character <= " " for character in url):
+        raise ValueError(
+            "found no plain URL of http or https; expected https://host, without a password"
+        )
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_checked_url)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+
+
+class Account(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    owners: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = (
+        ALL_OWNERS,
+    )
+
+    def is_for(self, owner: str) -> bool:
+        return bool({ALL_OWNERS, owner} & set(self.owners))
+
+    @property
+    def is_told_at_the_end(self) -> bool:
+        """Whether a job is not followed while it runs."""
+        return False
+
+    @property
+    def allowed_namespaces(self) -> tuple[str, ...] | None:
+        """Where its jobs may write; None when that is no matter of names."""
+        return None
+
+    def revealed(self) -> dict[str, Any]:
+        """With its secrets: for the pipe to the process that uses it, and nothing else."""
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in self
+        }
+
+
+class WandbAccount(Account):
+    api_key: Secret | None = None
+    base_url: Url = "https://api.wandb.ai"
+    mode: Literal["online", "offline"] = "online"
+    """`offline` writes files into the run directory, for `wandb sync`."""
+
+    @property
+    def is_told_at_the_end(self) -> bool:
+        """Files of a run can't be gone on with by another process: they are written at once."""
+        return self.mode == "offline"
+
+    @model_validator(mode="after")
+    def _key_for_online(self) -> Self:
+        if self.mode == "online" and self.api_key is None:
+            raise ValueError("api_key: missing; only with mode = 'offline' it can be left out")
+        return self
+
+
+class MlflowAccount(Account):
+    tracking_uri: Url
+    username: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("expected username and password, or neither")
+        if self.username is not None and self.token is not None:
+            raise ValueError("found a username and a token; expected one of them")
+        return self
+
+
+class HubAccount(Account):
+    token: Secret
+    namespaces: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[\w.-]+$")], ...], Field(min_length=1)
+    ]
+    """Users and organizations of the hub whose repositories jobs may push to."""
+    endpoint: Url = "https://huggingface.co"
+    transfer: Literal["xet", "lfs"] = "xet"
+    """How weights go: a hub that has no Xet storage takes them by Git LFS."""
+
+    @property
+    def allowed_namespaces(self) -> tuple[str, ...] | None:
+        return self.namespaces
+
+
+ACCOUNTS: dict[str, type[Account]] = {
+    "wandb": WandbAccount,
+    "mlflow": MlflowAccount,
+    "huggingface": HubAccount,
+}
+"""By the type of an integration, as the tables of the file are called."""
+
+
+def read_accounts(path: Path) -> dict[str, Account]:
+    """By type. Raises IntegrationsFileError."""
+    where = f"integrations file {path}"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise IntegrationsFileError(f"{where} can't be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise IntegrationsFileError(f"{where} is no TOML: {error}") from error
+    return {name: _read_table(name, table, where=where) for name, table in tables.items()}
+
+
+def _read_table(name: str, table: object, *, where: str) -> Account:
+    if name not in ACCOUNTS:
+        raise IntegrationsFileError(
+            f"{where}: [{name}] is unknown; expected some of {', '.join(ACCOUNTS)}"
+        )
+    if not isinstance(table, dict):
+        raise IntegrationsFileError(f"{where}: {name}: found a value; expected a table, [{name}]")
+    try:
+        return ACCOUNTS[name].model_validate(table)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        field = "".join(f"{part}: " for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        raise IntegrationsFileError(f"{where}: [{name}]: {field}{message}") from None
+
+
+class AccountsFile:
+    """Reads the file again when it has changed; the last good one counts until it is mended."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises IntegrationsFileError."""
+        self._path = path
+        self.accounts = read_accounts(path)
+        self._state = self._look()
+
+    def refresh(self) -> None:
+        """Raises IntegrationsFileError, once for each change of a file that can't be used."""
+        state = self._look()
+        if state != self._state:
+            self._state = state
+            self.accounts = read_accounts(self._path)
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino

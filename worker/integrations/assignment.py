@@ -1,0 +1,72 @@
+"""The protocol between the shipper and the processes that it starts, JSON a line.
+
+shipper -> process, standard input:   the Assignment, then {"status": "succeeded"} when the job
+                                      does not run any more; the end of the file: stop at once
+process -> shipper, standard output:  Report, the last one with `is_done` or a `problem`
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.jobs.job import Job, model_id
+from worker.jobs.life import Status
+from worker.jobs.spec import JobSpec
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Assignment(_Message):
+    """One integration of one job."""
+
+    type: str
+    job_id: str
+    owner: str
+    spec: JobSpec
+    fine_tuned_model: str
+    """The id that the model has, or will have."""
+    error: str | None
+    """Why the job failed."""
+    run_directory: Path
+    account: dict[str, Any] = Field(repr=False)
+    """A table of the integrations file, with secrets."""
+
+    @property
+    def settings(self) -> Any:
+        """What the caller wants of this integration, such as a WandbRun."""
+        (integration,) = (each for each in self.spec.integrations if each.type == self.type)
+        return getattr(integration, self.type)
+
+
+class JobEnded(_Message):
+    """The job does not run any more: it has ended, is paused, or waits again."""
+
+    status: Status
+
+
+class Report(_Message):
+    """A sign of life, or what there is to say."""
+
+    url: str | None = None
+    problem: str | None = None
+    is_final: bool = False
+    """Whether the problem would be the same another time."""
+    is_done: bool = False
+
+
+def assignment_for(
+    job: Job, *, kind: str, run_directory: Path, account: dict[str, Any]
+) -> Assignment:
+    return Assignment(
+        type=kind,
+        job_id=job.id,
+        owner=job.owner,
+        spec=job.spec,
+        fine_tuned_model=job.fine_tuned_model or model_id(job.id, job.spec),
+        error=job.error.message if job.error else None,
+        run_directory=run_directory,
+        account=account,
+    )

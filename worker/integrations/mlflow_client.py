@@ -1,0 +1,77 @@
+"""The few calls of MLflow's REST API that a run needs; docs: mlflow.org, "REST API"."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from worker.integrations.accounts import MlflowAccount
+from worker.integrations.followed_run import ShippingError
+
+_TIMEOUT_SECONDS = 60.0
+_MAX_SHOWN = 300
+
+
+class MlflowError(ShippingError):
+    """What the server refused; `code` is MLflow's name of it."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class MlflowClient:
+    """Every call raises MlflowError."""
+
+    def __init__(self, account: MlflowAccount) -> None:
+        auth, headers = None, {}
+        if account.username is not None and account.password is not None:
+            auth = httpx.BasicAuth(account.username, account.password.get_secret_value())
+        elif account.token is not None:
+            headers = {"authorization": f"Bearer {account.token.get_secret_value()}"}
+        self._http = httpx.Client(
+            base_url=f"{account.tracking_uri}/api/2.0/mlflow/",
+            auth=auth,
+            headers=headers,
+            timeout=_TIMEOUT_SECONDS,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, parameters: Mapping[str, str]) -> Any:
+        return self._answer(path, "GET", params=parameters)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Any:
+        return self._answer(path, "POST", json=body)
+
+    def _answer(self, path: str, method: str, **content: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **content)
+        except httpx.HTTPError as error:
+            # Its class: the words of some errors have the URL in them.
+            raise MlflowError(
+                f"MLflow can't be reached for {path} ({type(error).__name__})"
+            ) from error
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if response.is_success and isinstance(answer, dict):
+            return answer
+        told = answer if isinstance(answer, dict) else {}
+        code, message = str(told.get("error_code", "")), str(told.get("message", ""))
+        raise MlflowError(
+            f"MLflow answered {path} with HTTP {response.status_code} {code} "
+            f"{message[:_MAX_SHOWN]}".rstrip(),
+            code=code,
+        )

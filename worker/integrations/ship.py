@@ -1,0 +1,44 @@
+"""`python -m worker.integrations.ship`: tells one tracker of one job, as the protocol of
+`worker.integrations.assignment` says; started by the shipper, for as long as the job runs."""
+
+import importlib
+import logging
+import sys
+import threading
+from io import FileIO
+
+from worker.integrations.assignment import Assignment
+from worker.integrations.curve_reader import CurveReader
+from worker.integrations.followed_run import FollowedRun, Say, ShippingError
+from worker.integrations.kinds import KINDS
+from worker.jobs.home import RunDirectory
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    say = Say()
+    # Not buffered: a buffer has a lock, which a thread that reads would hold when all ends.
+    messages = FileIO(0, closefd=False)
+    assignment = Assignment.model_validate_json(messages.readline())
+    reader = CurveReader(RunDirectory(assignment.run_directory).progress)
+    run = FollowedRun(reader, say, messages)
+    threading.Thread(target=run.watch_shipper, daemon=True).start()
+    try:
+        module = importlib.import_module(KINDS[assignment.type].module)
+        module.ship(assignment, run=run, say=say)
+    except ShippingError as error:
+        say.problem(str(error), is_final=error.is_final)
+        return 1
+    except (ImportError, OSError, ValueError) as error:
+        say.problem(f"{_kind(error)}: {error}")
+        return 1
+    say.done()
+    return 0
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""A run in Weights & Biases, whose id is the id of the job.
+
+Steps there only grow. Online, the server says where the run stands, and it goes on from there.
+Offline, the files of an earlier process are no use to a later one: the run is written when the job
+has ended, as a whole, in place of what was written before.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from worker.integrations.accounts import WandbAccount
+from worker.integrations.assignment import Assignment
+from worker.integrations.curve_reader import flat
+from worker.integrations.followed_run import FollowedRun, Say, ShippingError
+from worker.jobs.integrations import WandbRun
+from worker.jobs.life import Status
+
+OFFLINE_FOLDER = "wandb-offline"
+"""In the run directory."""
+_MAX_TAG = 64
+_EXIT_CODES = {Status.FAILED: 1, Status.CANCELLED: 255}
+
+
+def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
+    """Raises ShippingError."""
+    account = WandbAccount.model_validate(assignment.account)
+    if account.mode == "offline":
+        folder = assignment.run_directory / OFFLINE_FOLDER
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        _ship(assignment, run, say, folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="flant5-wandb-") as folder_name:
+        _ship(assignment, run, say, Path(folder_name))
+
+
+def _ship(assignment: Assignment, run: FollowedRun, say: Say, folder: Path) -> None:
+    try:
+        tracked = _begun(assignment, folder)
+        if tracked.url:
+            say.url(tracked.url)
+        first, described = int(tracked.step), {}
+        for steps in run.batches():
+            for step in steps:
+                if step.number >= first:
+                    tracked.log(step.points, step=step.number)
+            if (found := _described(run.data)) != described:
+                described = found
+                tracked.config.update(found, allow_val_change=True)
+        if run.status is not None:
+            tracked.summary["flant5/status"] = run.status.value
+        exit_code = 0 if run.status is None else _EXIT_CODES.get(run.status, 0)
+        tracked.finish(exit_code=exit_code)
+    except wandb.Error as error:
+        raise ShippingError(f"Weights & Biases: {type(error).__name__}: {error}") from error
+
+
+def _begun(assignment: Assignment, folder: Path) -> Any:
+    account = WandbAccount.model_validate(assignment.account)
+    wanted: WandbRun = assignment.settings
+    spec = assignment.spec
+    key = account.api_key
+    settings = wandb.Settings(
+        api_key=None if key is None else key.get_secret_value(),
+        base_url=account.base_url,
+        mode=account.mode,
+        # The machine and the programs of this process are not those of the run.
+        console="off",
+        disable_code=True,
+        disable_git=True,
+        x_disable_machine_info=True,
+        x_disable_stats=True,
+        silent=True,
+    )
+    return wandb.init(
+        project=wanted.project,
+        entity=wanted.entity,
+        id=assignment.job_id,
+        resume="allow" if account.mode == "online" else None,
+        name=wanted.name or assignment.job_id,
+        tags=sorted({*(wanted.tags or ()), "flant5", spec.model[-_MAX_TAG:]}),
+        config=_config(assignment),
+        dir=str(folder),
+        settings=settings,
+    )
+
+
+def _config(assignment: Assignment) -> dict[str, object]:
+    spec = assignment.spec
+    return {
+        **spec.hyperparameters.model_dump(mode="json"),
+        "seed": spec.seed,
+        "model": spec.model,
+        "training_file": spec.training_file,
+        "validation_file": spec.validation_file,
+        "metadata": dict(spec.metadata),
+        "flant5_job_id": assignment.job_id,
+        "flant5_owner": assignment.owner,
+        "flant5_fine_tuned_model": assignment.fine_tuned_model,
+    }
+
+
+def _described(data: Mapping[str, object]) -> dict[str, str]:
+    """What the files hold."""
+    told: dict[str, str] = {}
+    for split, report in data.items():
+        told |= flat(report, prefix=f"data.{split}")
+    return told
