@@ -74,6 +74,9 @@ class WorkerSettings(SharedSettings):
     keep_cache_days: float = Field(0.0, ge=0)
     """Time without use after which encoded conversations are removed from the cache; they can be
     encoded again. 0 keeps them for ever."""
+    keep_audit_days: float = Field(0.0, ge=0)
+    """Age at which a day of the audit log is removed, counted from its end. 0 keeps it for
+    ever."""
 
     @property
     def rules(self) -> Rules:
