@@ -29,6 +29,9 @@ class WorkerSettings(HubTokenSettings):
     """Time one call to Redis may take."""
     trainer_grace_seconds: float = Field(60.0, ge=0)
     """Time a trainer gets to save a checkpoint when its worker stops."""
+    stall_seconds: float = Field(3600.0, ge=0)
+    """Time without a step, while it trains or saves, after which a trainer counts as hung: its
+    attempt is lost. 0 waits for ever."""
     poll_seconds: float = Field(0.25, gt=0)
     """Time between two looks at what the trainer wrote."""
     max_losses: int = Field(5, ge=1)
@@ -71,6 +74,9 @@ class WorkerSettings(HubTokenSettings):
     keep_cache_days: float = Field(0.0, ge=0)
     """Time without use after which encoded conversations are removed from the cache; they can be
     encoded again. 0 keeps them for ever."""
+    keep_audit_days: float = Field(0.0, ge=0)
+    """Age at which a day of the audit log is removed, counted from its end. 0 keeps it for
+    ever."""
 
     @property
     def rules(self) -> Rules:

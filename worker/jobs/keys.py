@@ -61,6 +61,10 @@ def jobs_tagged(name: str, value: str) -> str:
     return f"{PREFIX}metadata:{digest}"
 
 
+def chat_device(server: str) -> str:
+    return f"{PREFIX}chat_server:{server}:device"
+
+
 def webhook_sender(name: str) -> str:
     return f"{PREFIX}webhook_sender:{name}"
 

@@ -46,8 +46,9 @@ class SharedSettings(BaseSettings):
     log_format: LogFormat = "text"
     """How a process writes its log: `text` for people, `json` for programs, an object a line with
     the ids of the request and the job that it is about."""
-    hub_models: str = "google/flan-t5-*,lmsys/fastchat-t5-*"
-    """Hub names a job may start from: comma-separated patterns."""
+    hub_models: str = "google/flan-t5-*"
+    """Hub names a job may start from: comma-separated patterns. Weights have to be in
+    safetensors."""
 
     @model_validator(mode="before")
     @classmethod

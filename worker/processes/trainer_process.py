@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from worker.processes.process_tree import catches, descendants
 
 _KILL_SECONDS = 10.0
 
@@ -75,6 +78,14 @@ class TrainerProcess:
     def stop(self) -> None:
         """Asks the trainer to save and end; after the grace time it is killed."""
         self._process.send_signal(signal.SIGTERM)
+
+    def ask_for_stacks(self) -> None:
+        """All training processes write where they are to the log, those at least that can still
+        take a signal. Nobody else gets it: it would end who does not expect it."""
+        for pid in descendants(self._process.pid):
+            if catches(pid, signal.SIGUSR1):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGUSR1)
 
     def kill(self) -> None:
         """Ends the whole tree at once; the last checkpoint stays."""

@@ -88,7 +88,7 @@ class ChatServer:
 
     def _beat(self) -> None:
         if time.monotonic() >= self._beat_at:
-            self._servers.appear(self.name)
+            self._servers.appear(self.name, device=self._settings.serve_device)
             self._beat_at = time.monotonic() + BEAT_SECONDS
 
     def _take(self) -> None:
