@@ -5,7 +5,7 @@ from redis import Redis
 
 from api.cli.doctor.finding import State
 from api.cli.doctor.members import check_keeper, check_workers
-from tests.api.cli_runs import free_port
+from tests.ports import free_port
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.presence import KeeperPresence
 
