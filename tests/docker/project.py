@@ -10,8 +10,8 @@ from pathlib import Path
 
 from openai import OpenAI
 
+from tests.commands import run
 from tests.docker import standin
-from tests.docker.engine import run
 from tests.ports import free_port
 from tests.stack.conftest import QUICK
 from tests.stack.service import REPOSITORY
