@@ -19,7 +19,7 @@ from tests.ports import free_port
 from tests.security.victim import Victim
 from tests.security.wire import Wire
 from tests.stack.part import Part, Program
-from tests.stack.service import wait_until
+from tests.stack.service import NO_TLS, wait_until
 from worker.jobs.connection import open_redis
 
 LIMITS = {
@@ -143,7 +143,8 @@ def running_server(directory: Path, **settings: str) -> Iterator[Server]:
 def _is_ready(server: Server) -> bool:
     assert server.process.is_alive, server.log
     try:
-        return httpx.get(f"http://127.0.0.1:{server.port}/readyz", trust_env=False).is_success
+        url = f"http://127.0.0.1:{server.port}/readyz"
+        return httpx.get(url, verify=NO_TLS, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

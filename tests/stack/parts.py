@@ -20,7 +20,7 @@ from redis.retry import Retry
 from api.cli.embedded_redis import find_server
 from tests.ports import free_port
 from tests.stack.part import Part, Program
-from tests.stack.service import Service, wait_until
+from tests.stack.service import NO_TLS, Service, wait_until
 
 _POLL_SECONDS = 0.05
 
@@ -104,7 +104,7 @@ class Parts:
     def is_ready(self) -> bool:
         url = self.service.url.removesuffix("/v1")
         try:
-            return httpx.get(f"{url}/readyz", timeout=5, trust_env=False).is_success
+            return httpx.get(f"{url}/readyz", timeout=5, verify=NO_TLS, trust_env=False).is_success
         except httpx.TransportError:
             return False
 
