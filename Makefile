@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 1
 FAULTS ?= 50
 # Test processes side by side: most of a test's time is waiting for processes to start.
-WORKERS ?= auto
+WORKERS ?= logical
 # A test file is one process's, with what it has set up. More threads than free cores wait for each
 # other, in a test and in the trainers that it starts.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
