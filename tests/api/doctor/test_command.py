@@ -8,8 +8,9 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.keys import hash_of
-from tests.api.cli_runs import flant5, free_port
+from tests.api.cli_runs import flant5
 from tests.api.doctor.programs import SMI, container, put, put_docker
+from tests.ports import free_port
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.presence import KeeperPresence
 

@@ -8,7 +8,7 @@ from redis import Redis
 
 from api.cli.doctor.finding import State
 from api.cli.doctor.members import check_keeper, check_serving, check_webhooks, check_workers
-from tests.api.cli_runs import free_port
+from tests.ports import free_port
 from tests.worker.scenes import queued_job
 from worker.jobs import keys
 from worker.jobs.chat_servers import ChatServers, new_server
