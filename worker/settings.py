@@ -29,6 +29,9 @@ class WorkerSettings(HubTokenSettings):
     """Time one call to Redis may take."""
     trainer_grace_seconds: float = Field(60.0, ge=0)
     """Time a trainer gets to save a checkpoint when its worker stops."""
+    train_log_bytes: int = Field(2**30, ge=0)
+    """Size at which a job's `train.log` takes no more: of what comes then only the end is kept. 0
+    is no limit."""
     stall_seconds: float = Field(3600.0, ge=0)
     """Time without a step, while it trains or saves, after which a trainer counts as hung: its
     attempt is lost. 0 waits for ever."""

@@ -32,4 +32,5 @@ def trainer_command(
         environment=environment,
         log=run_directory.log,
         grace_seconds=grace + SPARE_SECONDS,
+        max_log_bytes=context.settings.train_log_bytes,
     )

@@ -23,6 +23,8 @@ class TrainerCommand:
     log: Path
     grace_seconds: float
     """Time to end after `stop`."""
+    max_log_bytes: int = 0
+    """Size at which the log takes no more but its end; 0: none."""
 
 
 class TrainerProcess:
@@ -42,6 +44,7 @@ class TrainerProcess:
             str(reader),
         ]
         options = ["--grace-seconds", str(command.grace_seconds), "--log", str(command.log)]
+        options += ["--max-log-bytes", str(command.max_log_bytes)]
         try:
             self._process = subprocess.Popen(
                 [*supervisor, *options, "--", *command.argv],
