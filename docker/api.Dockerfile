@@ -2,6 +2,8 @@
 #
 #     docker build -f docker/api.Dockerfile -t flant5-api .
 #
+# `--target integrations` is the same with what tells W&B of jobs.
+#
 # Wheels in docker/wheels come before those of an index.
 
 ARG BASE_IMAGE=ubuntu:24.04
@@ -39,7 +41,12 @@ RUN --mount=type=cache,target=/var/cache/pip \
     rm -rf build \
     && /opt/flant5/bin/pip install --find-links /wheels --no-deps --force-reinstall .
 
-FROM base
+FROM build AS build-integrations
+RUN --mount=type=cache,target=/var/cache/pip \
+    --mount=type=bind,source=docker/wheels,target=/wheels \
+    /opt/flant5/bin/pip install --find-links /wheels --constraint requirements.lock '.[integrations]'
+
+FROM base AS run
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="flant5 API" \
@@ -50,13 +57,23 @@ LABEL org.opencontainers.image.title="flant5 API" \
 RUN groupadd --gid 10001 flant5 \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin flant5 \
     && install --directory --owner=10001 --group=10001 /var/lib/flant5
-COPY --from=build /opt/flant5 /opt/flant5
 ENV PATH=/opt/flant5/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     FLANT5_HOME=/var/lib/flant5
 USER 10001:10001
 WORKDIR /var/lib/flant5
+
+FROM run AS integrations
+COPY --from=build-integrations /opt/flant5 /opt/flant5
+LABEL org.opencontainers.image.title="flant5 integrations" \
+      org.opencontainers.image.description="Tells trackers of runs of the jobs of flant5, a fine-tuning service for Flan-T5"
+HEALTHCHECK --interval=15s --timeout=15s --start-period=60s \
+    CMD ["python", "-m", "worker.integrations.health"]
+CMD ["python", "-m", "worker.integrations"]
+
+FROM run
+COPY --from=build /opt/flant5 /opt/flant5
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=15s --start-period=60s \
     CMD ["python", "-m", "api.health"]

@@ -12,6 +12,7 @@ from api.cli.main import app
 from api.cli.settings import ClientSettings, KeysSettings, UpSettings
 from api.settings import ApiSettings
 from flant5_train.progress import parse_record
+from worker.integrations.settings import IntegrationSettings
 from worker.serving.settings import ServeSettings
 from worker.settings import WorkerSettings
 from worker.webhooks.settings import WebhookSettings
@@ -30,7 +31,7 @@ def test_each_record_in_the_progress_format_is_one() -> None:
 
 def test_each_setting_is_in_the_example_environment() -> None:
     listed = set(example_environment())
-    service = (ApiSettings, WorkerSettings, ServeSettings, WebhookSettings)
+    service = (ApiSettings, WorkerSettings, ServeSettings, WebhookSettings, IntegrationSettings)
     groups = (*service, ClientSettings, UpSettings, KeysSettings)
     known = {f"FLANT5_{name.upper()}" for group in groups for name in group.model_fields}
     assert {name for name in listed if name not in compose_variables()} == known
@@ -50,6 +51,7 @@ def test_each_setting_of_a_process_reaches_its_container() -> None:
     assert missing(ApiSettings, services["api"]) == set()
     assert missing(ServeSettings, services["serve"]) == {"SERVE_NAME"}
     assert missing(WebhookSettings, services["webhooks"]) == set()
+    assert missing(IntegrationSettings, services["integrations"]) == set()
 
 
 def missing(settings: type[BaseSettings], *services: dict[str, Any]) -> set[str]:

@@ -49,6 +49,8 @@ class UpSettings(BaseSettings):
     """Time a trainer gets to save a checkpoint when the service stops."""
     webhooks_file: Path | None = None
     """The endpoints that are told when a job ends; unset means none."""
+    integrations_file: Path | None = None
+    """The accounts with trackers of runs; unset means none."""
 
 
 class KeysSettings(BaseSettings):

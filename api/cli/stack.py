@@ -1,5 +1,5 @@
-"""The whole service as child processes: Valkey, API, worker, keeper, what answers chats and what
-sends webhooks."""
+"""The whole service as child processes: Valkey, API, worker, keeper, what answers chats, and what
+sends webhooks and tells trackers of jobs."""
 
 import secrets
 import signal
@@ -124,6 +124,8 @@ class Stack:
         modules = {"serve": "worker.serving", "keeper": "worker.keeper", "api": "api"}
         if self._settings.webhooks_file is not None:
             modules["webhooks"] = "worker.webhooks"
+        if self._settings.integrations_file is not None:
+            modules["integrations"] = "worker.integrations"
         return (
             self._program("worker", "worker", stop_seconds=worker_seconds),
             *(

@@ -93,11 +93,14 @@ def is_ready(url: str) -> bool:
 def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: Path) -> None:
     home, webhooks = tmp_path / "home", tmp_path / "webhooks.toml"
     webhooks.touch()
-    with up(home, webhooks_file=webhooks) as (process, ready):
+    integrations = tmp_path / "integrations.toml"
+    integrations.touch()
+    with up(home, webhooks_file=webhooks, integrations_file=integrations) as (process, ready):
         assert ready["pid"] == process.pid
         assert ready["url"] in said(home)
         commands = " ".join(processes_of(home).values())
-        modules = ("api", "worker ", "worker.keeper", "worker.serving", "worker.webhooks")
+        modules = ["api", "worker ", "worker.keeper", "worker.serving", "worker.webhooks"]
+        modules.append("worker.integrations")
         for part in ("valkey-server", *(f"-m {module}" for module in modules)):
             assert part in commands
 
@@ -116,6 +119,7 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
         assert not (home / "up.json").exists()
     assert {path.name for path in (home / "logs").iterdir()} == {
         "api.log",
+        "integrations.log",
         "keeper.log",
         "serve.log",
         "webhooks.log",

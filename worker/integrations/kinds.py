@@ -1,8 +1,8 @@
 """What there is for each type of integration.
 
 The module of a type has `ship(assignment, *, run, say)` (see worker.integrations.followed_run): it
-is imported in a process of its own for each job, so that a library of a tracker may do there what it
-likes. A type has its account in `worker.integrations.accounts` too.
+is imported in a process of its own for each job, where a library of a tracker may do as it likes.
+A type has its account in `worker.integrations.accounts` too.
 """
 
 from dataclasses import dataclass

@@ -44,7 +44,8 @@ def _ship(assignment: Assignment, run: FollowedRun, say: Say, folder: Path) -> N
         tracked = _begun(assignment, folder)
         if tracked.url:
             say.url(tracked.url)
-        first, described = int(tracked.step), {}
+        first = int(tracked.step)
+        described: dict[str, str] = {}
         for steps in run.batches():
             for step in steps:
                 if step.number >= first:

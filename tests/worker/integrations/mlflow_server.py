@@ -47,6 +47,8 @@ class MlflowServer:
 
     def runs(self, experiment: str) -> list[Any]:
         found = self.get("experiments/get-by-name", experiment_name=experiment)
+        if found.get("error_code") == "RESOURCE_DOES_NOT_EXIST":
+            return []
         ids = [found["experiment"]["experiment_id"]]
         runs: list[Any] = self.post("runs/search", {"experiment_ids": ids}).get("runs", [])
         return runs
