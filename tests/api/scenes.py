@@ -21,7 +21,7 @@ CONVERSATIONS = b'[{"id": "1", "conversations": [{"from": "human", "value": "Hi"
 CONVERSATIONS += b'{"from": "gpt", "value": "Hello!"}]}]\n'
 
 
-def claim_new_job(store: JobStore, **fields: str) -> Claim:
+def claim_new_job(store: JobStore, **fields: object) -> Claim:
     job = make_job(store, **fields)
     assert store.accept(job.id)
     claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
@@ -30,8 +30,9 @@ def claim_new_job(store: JobStore, **fields: str) -> Claim:
     return claim
 
 
-def make_job(store: JobStore, **fields: str) -> Job:
-    return store.create(JobSpec(model="flant5-demo", training_file="chats.json", **fields))
+def make_job(store: JobStore, **fields: object) -> Job:
+    spec = {"model": "flant5-demo", "training_file": "chats.json"} | fields
+    return store.create(JobSpec.model_validate(spec))
 
 
 def wait_until(is_true: Callable[[], bool], *, what: str, timeout_seconds: float = 20) -> None:

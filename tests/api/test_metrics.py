@@ -17,6 +17,7 @@ from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
 from worker.jobs.deliveries import Deliveries, Subscription
 from worker.jobs.job import JobError, Progress
 from worker.jobs.life import Status
+from worker.jobs.shipments import Shipments
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Succeeded, Update
 from worker.jobs.workers import WorkerRegistry, WorkerState
@@ -81,6 +82,19 @@ def test_webhooks_are_counted_by_what_became_of_them(
     }
     assert counted == {"delivered": 0, "failed": 1, "given_up": 1}
     assert scrape.value("flant5_webhooks_waiting", endpoint="ci") == 1
+
+
+def test_integrations_are_counted_by_what_became_of_them(
+    client: TestClient, store: JobStore, redis: Redis
+) -> None:
+    shipments = Shipments(redis)
+    claim_new_job(store, integrations=[{"type": "wandb", "wandb": {"project": "chats"}}])
+    (taken,) = shipments.take(limit=1, lease_seconds=60)
+    shipments.retry(taken, pause_seconds=60)
+    scrape = Scrape(client)
+    assert scrape.value("flant5_integration_shipments_total", outcome="failed") == 1
+    assert scrape.value("flant5_integration_shipments_total", outcome="given_up") == 0
+    assert scrape.value("flant5_integrations_waiting") == 1
 
 
 def test_a_removed_job_is_counted_no_more(client: TestClient, store: JobStore) -> None:

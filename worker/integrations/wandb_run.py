@@ -76,6 +76,7 @@ def _begun(assignment: Assignment, folder: Path) -> Any:
         disable_git=True,
         x_disable_machine_info=True,
         x_disable_stats=True,
+        x_save_requirements=False,
         silent=True,
     )
     return wandb.init(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from tests.worker.integrations.runs import (
     step,
     write,
 )
-from worker.integrations.curve_reader import CurveReader, flat
+from worker.integrations.curve_reader import CurveReader, Step, flat
 
 
 def test_a_run_that_was_killed_is_one_clean_run(tmp_path: Path) -> None:
@@ -47,10 +48,11 @@ def test_a_step_is_given_when_it_is_complete(tmp_path: Path) -> None:
 @settings(max_examples=50, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=12))
 def test_the_points_do_not_depend_on_when_the_file_is_looked_at(
-    tmp_path_factory: "object", sizes: list[int]
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:
-    path = tmp_path_factory.mktemp("run") / "progress.jsonl"  # type: ignore[attr-defined]
-    reader, left, steps = CurveReader(path), list(INTERRUPTED), []
+    path = tmp_path_factory.mktemp("run") / "progress.jsonl"
+    reader, left = CurveReader(path), list(INTERRUPTED)
+    steps: list[Step] = []
     for size in sizes:
         write(path, *left[:size])
         left = left[size:]

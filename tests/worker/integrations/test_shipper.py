@@ -20,7 +20,7 @@ from worker.jobs import keys
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
 from worker.jobs.offers import IntegrationOffers
-from worker.jobs.shipments import count_shipments
+from worker.jobs.shipments import Shipments, count_shipments
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Claim
 
@@ -173,8 +173,7 @@ def test_a_killed_shipper_leaves_no_process_and_the_next_one_goes_on(
     first.kill()
     wait(lambda: not Path(f"/proc/{child}").exists(), of=shipping, what="its process to end")
     write(shipping.progress(claim), *INTERRUPTED)
-    (name,) = shipping.redis.zrange(keys.SHIPMENTS, 0, -1)
-    shipping.redis.zadd(keys.SHIPMENTS, {name: 0})  # its lease has ended
+    assert shipping.redis.zadd(keys.SHIPMENTS, {f"{claim.job.id}/mlflow": 0}, ch=True)  # lease over
     shipping.start()
     shipping.ends(claim)
     wait(shipping.all_is_told, of=shipping, what="the end")
@@ -185,12 +184,12 @@ def test_a_killed_shipper_leaves_no_process_and_the_next_one_goes_on(
 def test_a_tracker_that_hangs_holds_up_no_stop(shipping: Shipping, mlflow: FakeMlflow) -> None:
     mlflow.hold = threading.Event()
     process = shipping.start()
-    shipping.job()
+    claim = shipping.job()
     wait(lambda: mlflow.num_requests, of=shipping, what="a request")
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
-    ((_, due_at),) = shipping.redis.zrange(keys.SHIPMENTS, 0, -1, withscores=True)
-    assert due_at <= shipping.redis.time()[0] * 1000 + 1000, "the next one begins at once"
+    (taken,) = Shipments(shipping.redis).take(limit=1, lease_seconds=60)
+    assert taken.job_id == claim.job.id, "due at once, for the next one"
 
 
 def test_a_process_that_gives_no_sign_of_life_is_killed(

@@ -1,4 +1,4 @@
-"""The real W&B library, offline: what it wrote is read back from its files."""
+"""The real W&B library: offline, read back from its files; online, against a server of our own."""
 
 import json
 import struct
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.worker.integrations.fake_wandb import FakeWandb, playing_wandb
 from tests.worker.integrations.runs import (
     INTERRUPTED,
     JOB_ID,
@@ -17,6 +18,7 @@ from tests.worker.integrations.runs import (
     step,
     write,
 )
+from tests.worker.scenes import wait_until
 from worker.jobs.life import Status
 
 pytestmark = pytest.mark.stack
@@ -52,11 +54,13 @@ def read_run(directory: Path) -> tuple[dict[tuple[str, int], list[float]], dict[
     """Points by curve and step, and the records of the run and its end."""
     from wandb.proto import wandb_internal_pb2
 
+    messages: Any = wandb_internal_pb2
+
     (path,) = directory.glob("wandb-offline/wandb/offline-run-*/*.wandb")
     points: dict[tuple[str, int], list[float]] = {}
     other: dict[str, Any] = {}
     for data in entries(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
+        record = messages.Record()
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind in ("run", "exit"):
@@ -72,7 +76,7 @@ def read_run(directory: Path) -> tuple[dict[tuple[str, int], list[float]], dict[
     return points, other
 
 
-def as_expected(*more: Any) -> dict[tuple[str, int], list[float]]:
+def as_expected(*more: Any) -> dict[tuple[str, int], list[Any]]:
     records = (*INTERRUPTED, *more)
     return {key: [pytest.approx(value)] for key, value in expected_points(records).items()}
 
@@ -101,3 +105,27 @@ def test_a_run_that_goes_on_after_its_end_is_written_anew(tmp_path: Path) -> Non
     points, other = read_run(tmp_path)
     assert points == as_expected(step(7))
     assert other["exit"].exit_code == 0
+
+
+def test_online_a_killed_shipper_and_a_resumed_run_are_one_clean_run(tmp_path: Path) -> None:
+    path = tmp_path / "progress.jsonl"
+    with playing_wandb(FakeWandb()) as fake:
+        online = {"api_key": "x" * 40, "base_url": fake.url}
+        told = assignment(tmp_path, integration=WANDB, account=online)
+        write(path, *INTERRUPTED[:7], step(5))
+        with shipping(told) as first:
+            # The last row waits for the next one, in the library too.
+            wait_until(lambda: len(fake.history) >= 3, seconds=120, what=str(first.reports))
+            first.kill()
+        write(path, *INTERRUPTED[7:])
+        for status in (Status.PAUSED, Status.FAILED):
+            with shipping(told) as again:
+                assert again.end(status).is_done
+        assert fake.points == as_expected()
+        assert fake.exit_codes[-1] == 1
+        write(path, step(7))
+        with shipping(told) as last:
+            assert last.end(Status.SUCCEEDED).is_done
+        assert fake.points == as_expected(step(7))
+        assert fake.exit_codes[-1] == 0
+        assert last.urls == [f"{fake.url}/team/chats/runs/{JOB_ID}"]
