@@ -1,6 +1,5 @@
 """A finished model on a Hugging Face Hub: what `worker.integrations.ship` does for that type."""
 
-import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from worker.integrations.accounts import HubAccount
 from worker.integrations.assignment import Assignment
 from worker.integrations.followed_run import FollowedRun, Say, ShippingError
+from worker.integrations.settings import settle_hub_library
 from worker.jobs.home import RunDirectory
 from worker.jobs.integrations import HubRepository
 
@@ -26,7 +26,7 @@ def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
             is_final=True,
         )
     with tempfile.TemporaryDirectory() as directory, _saying_that_it_lives(say):
-        _settle(Path(directory), account)
+        settle_hub_library(Path(directory), has_xet=account.transfer == "xet")
         # Now: it reads its environment when it is imported.
         from worker.integrations.hub_error import HubError
         from worker.integrations.hub_push import Place, push
@@ -43,16 +43,6 @@ def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
         except HubError as error:
             raise ShippingError(str(error), is_final=error.is_final) from error
     say.url(pushed.url)
-
-
-def _settle(directory: Path, account: HubAccount) -> None:
-    """The environment of this process as `huggingface_hub` is to find it."""
-    os.environ |= {
-        "HF_HOME": str(directory),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_XET": str(int(account.transfer == "lfs")),
-        "HF_HUB_OFFLINE": "0",
-    }
 
 
 @contextmanager

@@ -80,6 +80,7 @@ class WandbIntegration(_Part):
 
     type: Literal["wandb"]
     wandb: WandbRun
+    """Where."""
 
 
 class MlflowIntegration(_Part):
@@ -87,6 +88,7 @@ class MlflowIntegration(_Part):
 
     type: Literal["mlflow"]
     mlflow: MlflowRun
+    """Where."""
 
 
 class HubIntegration(_Part):
@@ -94,6 +96,7 @@ class HubIntegration(_Part):
 
     type: Literal["huggingface"]
     huggingface: HubRepository
+    """Where."""
 
 
 IntegrationType = Literal["wandb", "mlflow", "huggingface"]

@@ -14,6 +14,7 @@ from redis import Redis
 
 from tests.hub.hub import READ_TOKEN, WRITE_TOKEN, Fault, Hub
 from tests.hub.server import hub_server
+from tests.hub.xet import XetStore
 from tests.worker.integrations.test_hub_push import MODEL, NAME, content, model_in
 from tests.worker.scenes import claimed_job, queued_job, wait_until
 from worker.jobs import keys
@@ -43,8 +44,8 @@ class Shipping:
 
     def allow(self, hub: Hub, *, token: str = WRITE_TOKEN, namespace: str = "my-org") -> None:
         self.file.write_text(
-            f'[huggingface]\ntoken = "{token}"\nendpoint = "{hub.url}"\ntransfer = "lfs"\n'
-            f'namespaces = ["{namespace}"]\n'
+            f'[huggingface]\ntoken = "{token}"\nendpoint = "{hub.url}"\n'
+            f'namespaces = ["{namespace}"]\n' + ("" if hub.xet else 'transfer = "lfs"\n')
         )
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -137,6 +138,21 @@ def test_a_model_is_pushed_when_its_job_has_succeeded_and_no_other(
     assert shipper.wait(timeout=PATIENCE_SECONDS) == 0
     assert WRITE_TOKEN not in shipping.log.read_text()
     assert "the hub answered 503 to POST /api/repos/create" in shipping.log.read_text()
+
+
+def test_weights_go_by_xet_unless_the_account_says_otherwise(
+    shipping: Shipping, tmp_path: Path
+) -> None:
+    with hub_server(Hub(xet=XetStore(tmp_path / "xet"))) as hub:
+        shipping.allow(hub)
+        job_id = shipping.succeeded()
+        shipping.start()
+        shipping.wait_for_message(job_id, "Hugging Face Hub: ")
+        wait_until(
+            lambda: count_shipments(shipping.redis).num_waiting == 0, seconds=PATIENCE_SECONDS
+        )
+        assert hub.objects == {}
+        assert content(hub) == MODEL
 
 
 def test_what_the_hub_refuses_is_told_at_once_and_not_tried_again(
