@@ -19,6 +19,7 @@ BENCHMARKS = (
     "service",
     "load",
     "dashboard",
+    "serving",
     "gpu_training",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"

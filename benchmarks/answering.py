@@ -1,0 +1,135 @@
+"""Two ways to answer: our serving, and CTranslate2 with a model that was converted for it."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmarks.vocabulary import vocabulary
+from flant5_train.demo_model import save_random_model
+from flant5_train.encoder import Ids
+from flant5_train.serving.answer import AnswerText
+from flant5_train.serving.generation import Arrivals, Row, answer
+from flant5_train.serving.loaded import LoadedModel, load
+from flant5_train.serving.messages import Piece
+from flant5_train.serving.sampling import Chooser
+from flant5_train.serving.text import TextStream, text_stream
+from flant5_train.tokenizer import SENTENCEPIECE_FILE
+
+NUM_TOKENS = 64
+_END = 1
+
+SIZES = {
+    "small": {"d_model": 512, "d_ff": 1024, "num_heads": 6, "num_layers": 8},
+    "base": {"d_model": 768, "d_ff": 2048, "num_heads": 12, "num_layers": 12},
+}
+"""As Flan-T5 has them."""
+
+
+def build_model(directory: Path, size: str) -> LoadedModel:
+    """A model of random weights that never ends an answer, saved there as the trainer saves one."""
+    draft = directory.with_suffix(".draft")
+    draft.mkdir(parents=True)
+    shutil.copy(vocabulary(draft) / SENTENCEPIECE_FILE, draft / SENTENCEPIECE_FILE)
+    sizes = SIZES[size]
+    save_random_model(draft, sizes={**sizes, "d_kv": 64, "num_decoder_layers": sizes["num_layers"]})
+    weights = load_file(draft / "model.safetensors")
+    weights["lm_head.weight"][_END] = 0  # a logit of 0, below the largest of the others
+    save_file(weights, draft / "model.safetensors", metadata={"format": "pt"})
+    loaded = load(str(draft), device=torch.device("cpu"), max_source_tokens=2048)
+    loaded.model.save_pretrained(directory)
+    loaded.tokenizer.save_pretrained(str(directory))
+    return loaded
+
+
+class _Heard(TextStream):
+    """The text of an answer, and its tokens with the instants at which they came."""
+
+    def __init__(self, text: TextStream) -> None:
+        self._text = text
+        self.tokens: list[int] = []
+        self.began_at = 0.0
+
+    def feed(self, token: int) -> str:
+        self.began_at = self.began_at or time.perf_counter()
+        self.tokens.append(token)
+        return self._text.feed(token)
+
+    def end(self) -> str:
+        return self._text.end()
+
+
+class OurAnswers:
+    """What the serving program does between two questions and their answers."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+
+    def give(self, sources: Sequence[Ids]) -> list[list[int]]:
+        """The answers to all at once."""
+        heard = [_Heard(text_stream(self._loaded.tokenizer)) for _ in sources]
+        groups = iter([[self._row(*each) for each in zip(sources, heard, strict=True)]])
+        self._answer(lambda _: next(groups, []))
+        return [each.tokens for each in heard]
+
+    def waits(self, sources: Sequence[Ids], *, every_seconds: float, joins: bool) -> list[float]:
+        """Seconds to the first token of questions that come one after the other."""
+        heard = [_Heard(text_stream(self._loaded.tokenizer)) for _ in sources]
+        rows = [self._row(*each) for each in zip(sources, heard, strict=True)]
+        began_at = time.perf_counter()
+        due = [began_at + number * every_seconds for number in range(len(rows))]
+
+        def arrivals(going: Sequence[Row]) -> Sequence[Row]:
+            if not rows or (going and not joins):
+                return []
+            if not going:
+                time.sleep(max(0.0, due[-len(rows)] - time.perf_counter()))
+            num_due = sum(at <= time.perf_counter() for at in due) - (len(due) - len(rows))
+            new, rows[:] = rows[:num_due], rows[num_due:]
+            return new
+
+        self._answer(arrivals)
+        return [each.began_at - at for each, at in zip(heard, due, strict=True)]
+
+    def _row(self, source: Ids, heard: _Heard) -> Row:
+        return Row(
+            id="",
+            source=source,
+            chooser=Chooser(temperature=0, top_p=1, seed=None),
+            text=AnswerText(heard, stop=()),
+            max_new_tokens=NUM_TOKENS,
+        )
+
+    def _answer(self, arrivals: Arrivals) -> None:
+        answer(self._loaded.model, arrivals, is_wanted=lambda _: True, say=_ignore)
+
+
+def _ignore(piece: Piece) -> None:
+    """Nobody listens."""
+
+
+Give = Callable[[Sequence[Ids]], list[list[int]]]
+
+
+def converted(directory: Path, tokenizer: Any, *, weights: str) -> Give:
+    """CTranslate2 with the model in `directory`, its weights of that type, on our threads."""
+    target = directory.with_suffix(f".{weights}")
+    converters: Any = import_module("ctranslate2.converters")
+    converters.TransformersConverter(str(directory)).convert(str(target), quantization=weights)
+    translator = import_module("ctranslate2").Translator(
+        str(target), compute_type=weights, intra_threads=torch.get_num_threads()
+    )
+
+    def give(sources: Sequence[Ids]) -> list[list[int]]:
+        pieces = [tokenizer.convert_ids_to_tokens(source.tolist()) for source in sources]
+        results = translator.translate_batch(
+            pieces, beam_size=1, max_decoding_length=NUM_TOKENS, max_input_length=0
+        )
+        return [tokenizer.convert_tokens_to_ids(each.hypotheses[0]) for each in results]
+
+    return give
