@@ -58,6 +58,7 @@ class WandbIntegration(_Part):
 
     type: Literal["wandb"]
     wandb: WandbRun
+    """The run to make."""
 
 
 class MlflowIntegration(_Part):
@@ -65,6 +66,7 @@ class MlflowIntegration(_Part):
 
     type: Literal["mlflow"]
     mlflow: MlflowRun
+    """The run to make."""
 
 
 class HubIntegration(_Part):
@@ -72,6 +74,7 @@ class HubIntegration(_Part):
 
     type: Literal["huggingface"]
     huggingface: HubRepository
+    """Where it is uploaded to."""
 
 
 IntegrationType = Literal["wandb", "mlflow", "huggingface"]
