@@ -80,7 +80,7 @@ class WandbIntegration(_Part):
 
     type: Literal["wandb"]
     wandb: WandbRun
-    """Where."""
+    """The run to make."""
 
 
 class MlflowIntegration(_Part):
@@ -88,7 +88,7 @@ class MlflowIntegration(_Part):
 
     type: Literal["mlflow"]
     mlflow: MlflowRun
-    """Where."""
+    """The run to make."""
 
 
 class HubIntegration(_Part):
@@ -96,7 +96,7 @@ class HubIntegration(_Part):
 
     type: Literal["huggingface"]
     huggingface: HubRepository
-    """Where."""
+    """Where it is uploaded to."""
 
 
 IntegrationType = Literal["wandb", "mlflow", "huggingface"]
