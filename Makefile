@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 1
 FAULTS ?= 50
+# Test processes side by side: most of a test's time is waiting for processes to start.
+WORKERS ?= logical
+# A test file is one process's, with what it has set up. More threads than free cores wait for each
+# other, in a test and in the trainers that it starts.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 SETTLE ?= 60
 INSTALLED := $(VENV)/.installed
 
@@ -31,27 +37,27 @@ secrets:  ## Make the password, the first API key and the .env that docker compo
 	docker/secrets.sh
 
 test: $(INSTALLED)  ## Run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SIDE_BY_SIDE)
 
 test-stack: $(INSTALLED)  ## Run the slower tests: the whole service with the real trainer
-	$(BIN)/python -m pytest -m "stack and not chaos"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "stack and not chaos"
 
 test-browser: $(INSTALLED)  ## Run the tests of the dashboard in a headless Chromium, installed if need be
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) $(SIDE_BY_SIDE) -m browser
 
 screenshots: $(INSTALLED)  ## Take pictures of the dashboard's pages into docs/screenshots
 	FLANT5_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser tests/browser/test_pictures.py \
 		tests/browser/test_very_many.py
 
 test-docker: $(INSTALLED)  ## Build the images and try the containers, on an engine of their own if need be
-	$(BIN)/python -m pytest -m docker
+	$(PYTEST) -m docker
 
 chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED=1 FAULTS=50
 	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS) \
 		--settle-seconds $(SETTLE)
 
 endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 points, 100 cancels, more of nodes
-	$(BIN)/python -m pytest -m chaos -s
+	$(PYTEST) -m chaos -s
 
 bench: $(INSTALLED)  ## Measure our ways beside the usual ones; adds to docs/benchmarks.md
 	$(BIN)/python -m benchmarks

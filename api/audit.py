@@ -1,7 +1,8 @@
 """Who did what to which thing, and with which result: a line of JSON for each request that may have
 changed something, and for each that was kept out.
 
-HOME/audit/2026-11-24.jsonl    a file a day, in UTC; nothing of ours reads or removes it
+HOME/audit/2026-11-24.jsonl    a file a day, in UTC; nothing of ours reads it, and the keeper
+                               removes it by FLANT5_KEEP_AUDIT_DAYS alone
 
     {"at": "2026-11-24T03:52:10.317Z", "request_id": "req_5f...", "owner": "alice",
      "address": "10.0.0.7", "action": "POST /v1/fine_tuning/jobs", "object": "ftjob-...",

@@ -66,7 +66,7 @@ def _instead_of_weights(directory: Path) -> str:
         return f"found no weights in it, but {_content(directory)}"
     return (
         f"found its weights in {pickles[0]}, a format that can run code when it is loaded (save "
-        "the model anew with save_pretrained, where you trust it)"
+        "the model anew with save_pretrained, where you trust it: docs/deploy.md has the command)"
     )
 
 

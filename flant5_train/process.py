@@ -1,12 +1,14 @@
 """What this process is to its parent, to its worker and to its fellow processes."""
 
 import ctypes
+import faulthandler
 import fcntl
 import os
 import signal
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_STANDARD_ERROR = 2
 
 
 class AttemptLostError(Exception):
@@ -60,6 +62,12 @@ def hold_locks(paths: tuple[Path, ...]) -> None:
                 f"{path} is locked by another attempt ({holder or 'unnamed'}); expected a lock "
                 "that the worker shares with this process"
             ) from error
+
+
+def tell_stacks_when_asked() -> None:
+    """On SIGUSR1 write where each thread is to standard error, and go on: a worker asks before it
+    ends a trainer that hangs."""
+    faulthandler.register(signal.SIGUSR1, file=_STANDARD_ERROR, all_threads=True)
 
 
 def leave_the_cores_to_others() -> None:

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast, T5Tokenizer
 from transformers.utils.hub import cached_file
 
 from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.hub_refusal import token_hint
 from flant5_train.lossless import LosslessPieces, extend_vocabulary
 from flant5_train.model_files import bad_model
 from flant5_train.rust_tokenizer import EOS, PAD, SENTINELS, UNKNOWN, build_rust_tokenizer
@@ -100,7 +101,7 @@ def sentencepiece_file(name_or_path: str | Path) -> Path:
         raise TrainingError(
             FailureCode.BAD_MODEL,
             f"model '{name_or_path}': no {SENTENCEPIECE_FILE} could be read ({error}); expected a"
-            " T5 model with its sentencepiece vocabulary",
+            f" T5 model with its sentencepiece vocabulary.{token_hint(error)}",
             param="model",
         ) from error
     assert found is not None, "cached_file raises for a missing file"

@@ -16,12 +16,14 @@ from flant5_train.process import (
     hold_locks,
     locks_to_hold,
     rank,
+    tell_stacks_when_asked,
     worker_process,
 )
 
 
 def main() -> None:
     die_with_parent()
+    tell_stacks_when_asked()
     # Outside of the `try`: without the locks, error.json is another attempt's to write.
     if (worker := worker_process()) is not None:
         expect_ancestor(worker)

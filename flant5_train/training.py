@@ -34,6 +34,7 @@ from flant5_train.progress_log import PROGRESS_FILE, ProgressLog
 from flant5_train.refusals import refuse_unusable
 from flant5_train.run_callbacks import callbacks_of
 from flant5_train.selection.choice import Selection
+from flant5_train.sign_of_life import SignOfLife
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -157,7 +158,10 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         model=model,
         args=_adjusted(training, evaluates=data["eval_dataset"] is not None),
         processing_class=tokenizer,
-        callbacks=callbacks_of(selection, report, stop, num_pairs=len(data["train_dataset"])),
+        callbacks=[
+            *callbacks_of(selection, report, stop, num_pairs=len(data["train_dataset"])),
+            SignOfLife(training.record_directory / PROGRESS_FILE),
+        ],
         **data,
     )
 

@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 LIGHT = {
     "flant5_train.config",
     "flant5_train.progress",
+    "flant5_train.kept_steps",
     "flant5_train.curves",
     "flant5_train.failure",
     "flant5_train.diagnosis",

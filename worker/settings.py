@@ -7,14 +7,14 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from worker.hub_token import HubTokenSettings
 from worker.jobs.rules import Rules
-from worker.jobs.settings import SharedSettings
 
 KILL_SECONDS = 1.0
 """Time to end a trainer's whole tree, with room to spare (measured: 0.12 s)."""
 
 
-class WorkerSettings(SharedSettings):
+class WorkerSettings(HubTokenSettings):
     """Built once in `python -m worker` and `python -m worker.keeper`."""
 
     worker_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")
@@ -29,6 +29,12 @@ class WorkerSettings(SharedSettings):
     """Time one call to Redis may take."""
     trainer_grace_seconds: float = Field(60.0, ge=0)
     """Time a trainer gets to save a checkpoint when its worker stops."""
+    train_log_bytes: int = Field(2**30, ge=0)
+    """Size at which a job's `train.log` takes no more: of what comes then only the end is kept. 0
+    is no limit."""
+    stall_seconds: float = Field(3600.0, ge=0)
+    """Time without a step, while it trains or saves, after which a trainer counts as hung: its
+    attempt is lost. 0 waits for ever."""
     poll_seconds: float = Field(0.25, gt=0)
     """Time between two looks at what the trainer wrote."""
     max_losses: int = Field(5, ge=1)
@@ -71,6 +77,9 @@ class WorkerSettings(SharedSettings):
     keep_cache_days: float = Field(0.0, ge=0)
     """Time without use after which encoded conversations are removed from the cache; they can be
     encoded again. 0 keeps them for ever."""
+    keep_audit_days: float = Field(0.0, ge=0)
+    """Age at which a day of the audit log is removed, counted from its end. 0 keeps it for
+    ever."""
 
     @property
     def rules(self) -> Rules:

@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
+
+from worker.jobs.settings import FROM_ENVIRONMENT
 
 DEFAULT_URL = "http://127.0.0.1:8000/v1"
 
@@ -12,13 +14,7 @@ DEFAULT_URL = "http://127.0.0.1:8000/v1"
 class ClientSettings(BaseSettings):
     """What the client commands need; built by each of them."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FLANT5_",
-        env_ignore_empty=True,
-        frozen=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     url: str = DEFAULT_URL
     """Where the API is, with its `/v1`."""
@@ -29,13 +25,7 @@ class ClientSettings(BaseSettings):
 class UpSettings(BaseSettings):
     """What `flant5 up` needs; its options come before the environment."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FLANT5_",
-        env_ignore_empty=True,
-        frozen=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     home: Path = Path(".flant5")
     """Directory of everything the service keeps."""
@@ -56,13 +46,7 @@ class UpSettings(BaseSettings):
 class KeysSettings(BaseSettings):
     """Where `flant5 keys` finds the keys file."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FLANT5_",
-        env_ignore_empty=True,
-        frozen=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     api_keys_file: Path | None = None
     """Keys that callers of the API must show, one `name:sha256` a line."""

@@ -9,10 +9,9 @@ from nicegui import ui
 
 from api.dashboard.chat_models import base_of, models_to_ask
 from api.dashboard.conversation import Conversation
-from api.dashboard.desk import Desk
 from api.dashboard.frame import frame, heading
 from api.dashboard.live import tried
-from api.dashboard.talk import BASE, MODEL, Talk, new_talk_id
+from api.dashboard.talk import BASE, MODEL, Talk, TalkShelf, new_talk_id
 from api.dashboard.visitor import Visitor
 
 _MAX_SYSTEM_CHARACTERS = 10_000
@@ -23,10 +22,31 @@ def chat_address(model: str) -> str:
     return f"/chat?{urlencode({'model': model})}"
 
 
-def chat_page(request: Request, desk: Desk) -> None:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A conversation on its shelf; it may be a new one."""
+
+    shelf: TalkShelf
+    talk_id: str
+    talk: Talk
+
+
+def opened_talk(request: Request) -> Opened:
+    """The one that the address names, where it is the visitor's; else a new one.
+
+    Raises StoreUnavailableError, SessionEndedError.
+    """
+    visitor = Visitor.of(request)
+    shelf = TalkShelf(visitor.services.redis, owner=visitor.caller.owner)
+    talk_id = request.query_params.get("talk", "")
+    talk = shelf.get(talk_id)
+    return Opened(shelf, new_talk_id(), Talk()) if talk is None else Opened(shelf, talk_id, talk)
+
+
+def chat_page(request: Request, opened: Opened) -> None:
     """Builds the page; model, base and conversation stand in its address."""
     with frame(request, "Chat", here="/chat"):
-        _ChatPage(Visitor.of(request), desk, request.query_params)
+        _ChatPage(Visitor.of(request), opened, request.query_params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +67,16 @@ class _Chosen:
 
 
 class _ChatPage:
-    def __init__(self, visitor: Visitor, desk: Desk, query: Mapping[str, str]) -> None:
+    def __init__(self, visitor: Visitor, opened: Opened, query: Mapping[str, str]) -> None:
         self._visitor = visitor
-        self._desk = desk
         self._chosen: _Chosen | None = None
         self._wanted = query.get("model", "")
         self._with_base = query.get("base") != "off"
-        self._talk_id = query.get("talk", "")
-        talk = desk.talks.get(visitor.token, self._talk_id)
-        if talk is None:
-            self._talk_id, talk = new_talk_id(), Talk()
+        self._talk_id, talk = opened.talk_id, opened.talk
         with ui.element("section").classes("card"):
             self._head()
             self._settings(talk)
-        self._conversation = Conversation(visitor, desk.talks)
+        self._conversation = Conversation(visitor, opened.shelf)
         self._conversation.begin(self._talk_id, Talk(), {})
         ui.timer(0, lambda: self._load(talk), once=True)
 
@@ -144,8 +160,8 @@ class _ChatPage:
         query = {"model": self._wanted} | ({} if with_base else {"base": "off"})
         ui.navigate.history.replace(f"/chat?{urlencode(query | {'talk': self._talk_id})}")
 
-    def _change(self, **how: str | float | None) -> None:
-        self._conversation.change(replace(self._conversation.talk, **how))  # type: ignore[arg-type]
+    async def _change(self, **how: str | float | None) -> None:
+        await self._conversation.change(replace(self._conversation.talk, **how))  # type: ignore[arg-type]
 
 
 def _whole(number: float | None) -> float | None:

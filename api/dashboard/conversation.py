@@ -1,9 +1,11 @@
 """A conversation on a page: what was said, and the box for the next question."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi.concurrency import run_in_threadpool
 from nicegui import context, ui
 from nicegui.events import GenericEventArguments
 
@@ -12,6 +14,7 @@ from api.dashboard.asking import answer
 from api.dashboard.frame import empty
 from api.dashboard.talk import BASE, MODEL, Round, Talk, TalkShelf
 from api.dashboard.visitor import Visitor
+from worker.jobs.errors import StoreUnavailableError
 
 _ON_ENTER = """(event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -19,6 +22,9 @@ _ON_ENTER = """(event) => {
   emit(event.target.value);
 }"""
 _TO_THE_END = "window.scrollTo({top: document.body.scrollHeight, behavior: 'smooth'})"
+
+
+_log = logging.getLogger(__name__)
 
 
 class Conversation:
@@ -31,6 +37,7 @@ class Conversation:
         self._talk = Talk()
         self._sides: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._keeping = asyncio.Lock()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._client = context.client
         self._client.on_delete(self.stop)
@@ -68,10 +75,10 @@ class Conversation:
         self._sides = dict(sides)
         self._show_buttons()
 
-    def change(self, talk: Talk) -> None:
+    async def change(self, talk: Talk) -> None:
         """The same conversation, asked in another way from now on."""
         self._talk = talk
-        self._keep()
+        await self._keep()
 
     def stop(self) -> None:
         """No more of the answers that come."""
@@ -93,7 +100,7 @@ class Conversation:
         if not self._talk.rounds:
             self._rounds.clear()
         self._input.set_value("")
-        self.change(self._talk.asked(question, sides=tuple(self._sides)))
+        self._talk = self._talk.asked(question, sides=tuple(self._sides))
         with self._rounds:
             views = self._draw(self._talk.rounds[-1])
         ui.run_javascript(_TO_THE_END)
@@ -101,7 +108,7 @@ class Conversation:
         tasks = await self._run(views)
         # A page that is gone has left its question to the one that came after it.
         if not self._client.is_deleted and talk_id == self._talk_id:
-            self._end(views, tasks)
+            await self._end(views, tasks)
 
     async def _run(self, views: Mapping[str, AnswerView]) -> dict[str, asyncio.Task[None]]:
         """What shows the answers, by side; all of it is done."""
@@ -112,6 +119,7 @@ class Conversation:
         self._tasks = tuple(tasks.values())
         self._show_buttons()
         try:
+            await self._keep()  # so that a reload finds the question
             await asyncio.wait(self._tasks)
         finally:
             self.stop()
@@ -119,14 +127,14 @@ class Conversation:
             self._show_buttons()
         return tasks
 
-    def _end(
+    async def _end(
         self, views: Mapping[str, AnswerView], tasks: Mapping[str, asyncio.Task[None]]
     ) -> None:
         for side, view in views.items():
             if tasks[side].cancelled():
                 view.stop()
             self._talk = self._talk.answered(side, view.said)
-        self._keep()
+        await self._keep()
         ui.run_javascript(_TO_THE_END)
         for task in tasks.values():
             if not task.cancelled():
@@ -143,8 +151,16 @@ class Conversation:
             with ui.element("div").classes("both" if len(sides) == 2 else "alone"):
                 return {side: AnswerView(self._names.get(side, side)) for side in sides}
 
-    def _keep(self) -> None:
-        self._shelf.keep(self._visitor.token, self._talk_id, self._talk)
+    async def _keep(self) -> None:
+        """One after the other, each time as it is then: the newest comes last."""
+        async with self._keeping:
+            talk_id, talk = self._talk_id, self._talk
+            try:
+                await run_in_threadpool(self._shelf.keep, talk_id, talk)
+            except StoreUnavailableError as error:
+                _log.warning("a conversation is not kept: %s", error)
+                if not self._client.is_deleted:
+                    ui.notify("Not kept: Redis does not answer.", type="warning")
 
     def _show_buttons(self) -> None:
         self._send.set_visibility(not self._tasks)

@@ -4,13 +4,11 @@ from dataclasses import dataclass, field
 
 from api.dashboard.job_row import RowBoard
 from api.dashboard.live_curve import CurveShelf
-from api.dashboard.talk import TalkShelf
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Rows of jobs and curves that were read before, and conversations; safe to lose."""
+    """Rows of jobs and curves that were read before; safe to lose."""
 
     board: RowBoard = field(default_factory=RowBoard)
     curves: CurveShelf = field(default_factory=CurveShelf)
-    talks: TalkShelf = field(default_factory=TalkShelf)

@@ -86,7 +86,7 @@ def _field(name: str, info: FieldInfo) -> FormField | None:
         is_optional=is_optional,
         choices=choices,
         range=NumberRange.of(info.metadata),
-        help=" ".join((info.description or "").split()),
+        help=" ".join((info.description or "").replace("`", "").split()),
     )
 
 

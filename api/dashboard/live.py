@@ -11,7 +11,7 @@ from nicegui import context, ui
 from api.dashboard.visitor import NotAllowedError, SessionEndedError
 from worker.jobs.errors import JobsError, StoreUnavailableError
 
-SECONDS = 1.5
+SECONDS = 2.0
 _MAX_SHARE = 0.05
 """Of a processor, for the reads of one page: dear reads become seldom ones."""
 

@@ -1,5 +1,8 @@
 """The log of one job: its last lines, those that come, and a search in all of it."""
 
+from collections import deque
+from collections.abc import Sequence
+
 from fastapi.concurrency import run_in_threadpool
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
@@ -13,7 +16,34 @@ from worker.jobs.events import LogLine
 _TAIL = 300
 _MAX_LINES = 1000
 _PAGE = 1000
-_SECONDS = 1.0
+
+
+class _Lines:
+    """The last lines, in pieces as they came: an element for each line would cost more than all
+    else on the page while a trainer writes."""
+
+    def __init__(self, name: str) -> None:
+        self.box = ui.log().classes(f"log {name}")
+        self._pieces: deque[tuple[ui.label, int]] = deque()
+        self._num_lines = 0
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Behind the others; pieces without which there are still enough go."""
+        if not lines:
+            return
+        with self.box:
+            self._pieces.append((ui.label("\n".join(lines) or " "), len(lines)))
+        self._num_lines += len(lines)
+        while self._num_lines - self._pieces[0][1] >= _MAX_LINES:
+            piece, count = self._pieces.popleft()
+            piece.delete()
+            self._num_lines -= count
+
+    def clear(self) -> None:
+        """Empty again."""
+        self.box.clear()
+        self._pieces.clear()
+        self._num_lines = 0
 
 
 class LogPanel:
@@ -30,12 +60,12 @@ class LogPanel:
                 words.props('outlined dense clearable debounce=300 aria-label="Search the log"')
                 words.classes("words-filter")
             self._note = ui.label().classes("quiet")
-            self._live = ui.log(max_lines=_MAX_LINES).classes("log live-log")
-            self._found = ui.log(max_lines=_MAX_LINES).classes("log found-log")
-            self._found.set_visibility(False)
+            self._live = _Lines("live-log")
+            self._found = _Lines("found-log")
+            self._found.box.set_visibility(False)
         self._note.set_text("Nothing was written yet.")
         self._words = ""
-        Fresh(self._read, self._show, seconds=_SECONDS)
+        Fresh(self._read, self._show)
 
     def _read(self) -> tuple[LogLine, ...]:
         self._visitor.job(self._job_id)
@@ -50,8 +80,7 @@ class LogPanel:
         if self._cursor is None:
             self._note.set_text("" if self._words else self._how_much(lines[0].seq))
         self._cursor = lines[-1].id
-        for line in lines:
-            self._live.push(line.line or " ")
+        self._live.append([line.line for line in lines])
 
     @staticmethod
     def _how_much(first: int) -> str:
@@ -59,8 +88,8 @@ class LogPanel:
 
     async def _search(self, event: ValueChangeEventArguments[str | None]) -> None:
         words = self._words = (event.value or "").strip()
-        self._found.set_visibility(bool(words))
-        self._live.set_visibility(not words)
+        self._found.box.set_visibility(bool(words))
+        self._live.box.set_visibility(not words)
         if not words:
             self._note.set_text("")
             return
@@ -75,5 +104,4 @@ class LogPanel:
         rest = "" if shown == matches.num_found else f", the last {shown} of which are shown"
         self._note.set_text(f"{matches.num_found} lines found{rest}.")
         self._found.clear()
-        for line in matches.lines:
-            self._found.push(line)
+        self._found.append(matches.lines)

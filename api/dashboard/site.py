@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import errors
 from api.dashboard import downloads, login
-from api.dashboard.chat_page import chat_page
+from api.dashboard.chat_page import chat_page, opened_talk
 from api.dashboard.compare_page import compare_page
 from api.dashboard.desk import Desk
 from api.dashboard.files_page import files_page
@@ -95,5 +95,6 @@ def _add_pages(desk: Desk) -> None:
         models_page(request)
 
     @page("/chat")
-    def chat(request: Request) -> None:
-        chat_page(request, desk)
+    async def chat(request: Request) -> None:
+        if opened := await sought(request, partial(opened_talk, request)):
+            chat_page(request, opened)

@@ -1,16 +1,23 @@
 """Conversations of the chat page, each with one model and, beside it, its base."""
 
+import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from redis import Redis
+
+from worker.jobs.talks import TalkStore
 
 MODEL, BASE = "model", "base"
 """The two sides."""
 
-_MAX_TALKS = 200
 _MAX_ROUNDS = 100
 _MAX_CHARACTERS = 100_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +96,30 @@ class Talk:
         }
 
 
-@dataclass(frozen=True, slots=True)
+_TALK = TypeAdapter(Talk)
+
+
 class TalkShelf:
-    """Conversations in this process's memory, so that a reload finds them; the longest unused
-    ones go first."""
+    """Conversations of an owner, in the store. Both methods raise StoreUnavailableError."""
 
-    _talks: dict[tuple[str | None, str], Talk] = field(default_factory=dict)
+    def __init__(self, redis: Redis, *, owner: str) -> None:
+        self._talks = TalkStore(redis)
+        self._owner = owner
 
-    def get(self, token: str | None, talk_id: str) -> Talk | None:
-        """Of the session alone that the `token` stands for."""
-        return self._talks.get((token, talk_id))
+    def get(self, talk_id: str) -> Talk | None:
+        """None also for what another version of ours kept in another form."""
+        content = self._talks.get(self._owner, talk_id)
+        if content is None:
+            return None
+        try:
+            return _TALK.validate_json(content)
+        except ValidationError as error:
+            _log.warning("conversation %s is not shown: %s", talk_id, error)
+            return None
 
-    def keep(self, token: str | None, talk_id: str, talk: Talk) -> None:
+    def keep(self, talk_id: str, talk: Talk) -> None:
         """In place of what it was before."""
-        self._talks.pop((token, talk_id), None)
-        self._talks[token, talk_id] = talk
-        while len(self._talks) > _MAX_TALKS:
-            del self._talks[next(iter(self._talks))]
+        self._talks.keep(self._owner, talk_id, _TALK.dump_json(talk).decode())
 
 
 def new_talk_id() -> str:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from flant5_train.kept_steps import KeptSteps
 from flant5_train.progress import (
     BestChosen,
     DataRead,
@@ -17,8 +18,6 @@ from flant5_train.progress import (
     TrainingStarted,
     parse_record,
 )
-
-Kept = TypeVar("Kept", StepTrained, Evaluated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +35,12 @@ class History:
     @classmethod
     def read(cls, path: Path) -> "History":
         records = _records(path)
-        steps: dict[int, StepTrained] = {}
-        evaluations: dict[int, Evaluated] = {}
+        kept = KeptSteps()
         for record in records:
-            if isinstance(record, TrainingStarted):
-                steps = _up_to(record.step, steps)
-                evaluations = _up_to(record.step, evaluations)
-            elif isinstance(record, StepTrained):
-                steps[record.step] = record
-            elif isinstance(record, Evaluated):
-                evaluations[record.step] = record
+            kept.take(record)
         return cls(
-            steps=tuple(steps.values()),
-            evaluations=tuple(evaluations.values()),
+            steps=tuple(kept.steps.values()),
+            evaluations=tuple(kept.evaluations.values()),
             data={each.split: each.report for each in records if isinstance(each, DataRead)},
             start=_last(TrainingStarted, records),
             best=_last(BestChosen, records),
@@ -82,7 +74,3 @@ def _records(path: Path) -> list[Record]:
                 # to lose a trained model.
                 continue
     return found
-
-
-def _up_to(step: int, records: Mapping[int, Kept]) -> dict[int, Kept]:
-    return {number: record for number, record in records.items() if number <= step}

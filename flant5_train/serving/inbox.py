@@ -48,6 +48,19 @@ class Inbox:
             self._waiting = deque(ask for ask in self._waiting if ask.id not in taken)
             return batch
 
+    def next_of(self, model: str, max_rows: int) -> list[Ask]:
+        """What came first, as long as it is for this model; empty when there is nothing. One that
+        waits for another model lets nobody pass, or its turn would never come."""
+        taken: list[Ask] = []
+        with self._changed:
+            while self._waiting and len(taken) < max_rows:
+                if self._waiting[0].id in self._wanted:
+                    if self._waiting[0].question.model != model:
+                        break
+                    taken.append(self._waiting[0])
+                self._waiting.popleft()
+        return taken
+
     def is_wanted(self, ask_id: str) -> bool:
         with self._changed:
             return ask_id in self._wanted

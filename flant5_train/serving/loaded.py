@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, T5Tokenizer
 
 from flant5_train.encoder import TextEncoder, encoder_for
+from flant5_train.hub_refusal import token_hint
 from flant5_train.model import load_model
 from flant5_train.model_files import bad_model, refuse_directory_without_model
 from flant5_train.seq2seq import FlanT5
@@ -63,7 +64,8 @@ def expected_bytes(name_or_path: str) -> int:
             skeleton = FlanT5(config)
     except Exception as error:
         # Loaders raise errors of any kind for files they can't read.
-        raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
+        found = f"{type(error).__name__}: {error}{token_hint(error)}"
+        raise bad_model(name_or_path, found) from error
     blocks = sum(
         weight.numel() for name, weight in skeleton.named_parameters() if ".block." in name
     )

@@ -1,4 +1,4 @@
-"""Answers what waits, a batch of one model after the other."""
+"""Answers what waits, one model after the other; what comes for the same model joins."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,8 @@ class Session:
                 _log.exception("%d questions could not be answered", len(asks))
                 self._refuse(asks, "failed", "the serving process failed on this question")
 
-    def _answer(self, asks: Sequence[Ask]) -> None:
+    def _answer(self, asks: list[Ask]) -> None:
+        """Those that join are added to `asks`."""
         try:
             model = self._shelf.take(asks[0].question.model)
         except ModelTooLargeError as error:
@@ -68,9 +69,18 @@ class Session:
                 raise
             self._refuse(asks, "invalid", str(error), param="model")
             return
-        rows = [row for ask in asks if (row := self._row(ask, model))]
-        for batch in _batches(rows):
-            answer(model.model, batch, is_wanted=self._inbox.is_wanted, say=self._tell)
+        waiting = [row for ask in asks if (row := self._row(ask, model))]
+
+        def arrivals(going: Sequence[Row]) -> list[Row]:
+            num_free = self._limits.max_rows - len(going) - len(waiting)
+            joining = self._inbox.next_of(asks[0].question.model, num_free)
+            asks.extend(joining)
+            waiting.extend(row for ask in joining if (row := self._row(ask, model)))
+            new = [*_fitting(waiting, going)]
+            del waiting[: len(new)]
+            return new
+
+        answer(model.model, arrivals, is_wanted=self._inbox.is_wanted, say=self._tell)
 
     def _row(self, ask: Ask, model: LoadedModel) -> Row | None:
         """The question ready to be answered; None when it was refused."""
@@ -117,14 +127,13 @@ class Session:
         self._say(piece)
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """The rows in their order, as many at a time as memory allows, one at least."""
-    batch: list[Row] = []
-    for row in rows:
-        longest = max(len(each.source) for each in [*batch, row])
-        if batch and longest * (len(batch) + 1) > MAX_BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _fitting(waiting: Sequence[Row], going: Sequence[Row]) -> Iterator[Row]:
+    """The first of them, as many as memory allows beside those that are going; one at least when
+    none is."""
+    beside = [*going]
+    for row in waiting:
+        longest = max(len(each.source) for each in [*beside, row])
+        if beside and longest * (len(beside) + 1) > MAX_BATCH_TOKENS:
+            return
+        beside.append(row)
+        yield row

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -73,10 +72,3 @@ def line_of(process: subprocess.Popen[str]) -> str:
     """The next line it prints."""
     assert process.stdout is not None
     return process.stdout.readline()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

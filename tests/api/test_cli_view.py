@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from api.settings import ApiSettings
-from tests.api.cli_runs import FLANT5, flant5, free_port, started
+from tests.api.cli_runs import FLANT5, flant5, started
 from tests.api.scenes import claim_new_job, wait_until
 from tests.api.terminal import Terminal, in_terminal
+from tests.ports import free_port
 from worker.jobs.job import JobError, Progress
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, Failed, NewEvent, NewLogLine, Succeeded, Update

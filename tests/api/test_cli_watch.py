@@ -9,8 +9,9 @@ from typing import Any
 from redis import Redis
 
 from api.settings import ApiSettings
-from tests.api.cli_runs import FLANT5, flant5, free_port, line_of, started
+from tests.api.cli_runs import FLANT5, flant5, line_of, started
 from tests.api.scenes import make_job, wait_until
+from tests.ports import free_port
 from worker.jobs.job import JobError
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, Failed, NewEvent, Succeeded, Update

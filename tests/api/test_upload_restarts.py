@@ -13,8 +13,9 @@ import pytest
 from openai import APIConnectionError, OpenAI
 
 from api.settings import ApiSettings
-from tests.api.cli_runs import free_port, started
+from tests.api.cli_runs import started
 from tests.api.scenes import wait_until
+from tests.ports import free_port
 
 PROGRAM = (sys.executable, "-m", "api")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.docker.engine import run
+from tests.debian import install
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -26,10 +26,7 @@ def find_chromium() -> str:
             f"no {', '.join(_NAMES)} is here, and one can be installed by root on Debian only; "
             "install Chromium"
         )
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "update", "-qq")
-    install = ("apt-get", "install", "--yes", "-qq", "--no-install-recommends")
-    run(*install, "chromium", "fonts-dejavu-core", env=quiet)
+    install("chromium", "fonts-dejavu-core")
     path = shutil.which("chromium")
     if path is None:
         raise NoBrowserError("apt-get installed chromium, and there is still none")

@@ -71,6 +71,39 @@ def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
         expect(page.get_by_text("Nothing was said yet.")).to_be_visible()
 
 
+def test_a_restart_of_the_api_loses_nothing_of_a_conversation(
+    alice: Person, server: Server, model: str
+) -> None:
+    with ServingProcess(server.redis.url, echo) as serving:
+        page = alice.go(f"/chat?model={model}&base=off")
+        expect(page.get_by_role("button", name="Ask")).to_be_enabled()
+        page.get_by_text("System message, temperature, length").click()
+        page.get_by_label("System", exact=True).fill("Be brief.")
+        page.get_by_label("System", exact=True).blur()
+        ask(page, "before")
+        expect(page.locator(".said")).to_contain_text("1 token")
+        expect(page.get_by_role("button", name="Ask")).to_be_visible()
+        address = page.url.partition(alice.url)[2]
+        alice.go("/dashboard/static/icon.svg")  # a page that does not miss the server
+        server.restart()
+        alice.log_in(server.key)
+        page.wait_for_selector(".job")
+        alice.go(address)
+        expect(page.locator(".said-text")).to_have_text("before")
+        expect(page.get_by_role("button", name="Ask")).to_be_enabled()
+        ask(page, "after")
+        expect(page.locator(".said-text")).to_have_count(2)
+        expect(page.locator(".said-text").last).to_have_text("after")
+        told = [turn.content for turn in serving.chats[-1].question.turns]
+        assert told == ["Be brief.", "before", "before", "after"]
+    alice.page.context.clear_cookies()
+    alice.log_in("bob")
+    page.wait_for_selector(".job")
+    alice.go(address)
+    expect(page.get_by_text("no fine-tuned model")).to_be_visible()
+    expect(page.locator(".said-text")).to_have_count(0)
+
+
 def test_an_answer_is_seen_while_it_is_made(alice: Person, server: Server, model: str) -> None:
     may_go_on = threading.Event()
 

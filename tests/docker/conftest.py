@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run
 from tests.docker import standin
-from tests.docker.engine import docker_engine, run
+from tests.docker.engine import docker_engine
 from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project, new_project
 
 STANDINS = (standin.REDIS, standin.PROMETHEUS, standin.BASE, f"{standin.BASE}:bare")

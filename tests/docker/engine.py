@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.commands import run
+from tests.debian import install
+
 START_SECONDS = 60.0
 PLUGINS = Path.home() / ".docker" / "cli-plugins"
 PLUGIN_SUITE = "trixie"
@@ -48,17 +51,6 @@ def docker_engine() -> Iterator[bool]:
             engine.wait(START_SECONDS)
 
 
-def run(*command: str, timeout: float = 600, **options: object) -> str:
-    """What a command prints. Raises AssertionError with all it said when it fails."""
-    done = subprocess.run(  # type: ignore[call-overload]
-        command, capture_output=True, text=True, timeout=timeout, check=False, **options
-    )
-    assert done.returncode == 0, (
-        f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    )
-    return str(done.stdout)
-
-
 def _answers() -> bool:
     if shutil.which("docker") is None:
         return False
@@ -73,14 +65,7 @@ def _install() -> None:
             "start an engine that this user may use (`docker info` has to work)"
         )
     if shutil.which("dockerd") is None:
-        run("apt-get", "update", "-qq")
-        _apt("docker.io", "iptables")
-
-
-def _apt(*packages: str) -> None:
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ("apt-get", "install", "--yes", "-qq", "--no-install-recommends")
-    run(*install, *packages, env=quiet)
+        install("docker.io", "iptables")
 
 
 def _wait_for(engine: subprocess.Popen[bytes]) -> None:

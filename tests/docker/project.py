@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from pathlib import Path
 
 from openai import OpenAI
 
+from tests.commands import run
 from tests.docker import standin
-from tests.docker.engine import run
+from tests.ports import free_port
 from tests.stack.conftest import QUICK
 from tests.stack.service import REPOSITORY
 
@@ -113,10 +113,3 @@ def new_project(directory: Path) -> Project:
         "FLANT5_SHM_SIZE": "1g",
     }
     return Project(directory, key, environment)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.docker.engine import run
+from tests.commands import run
+from tests.debian import install
 
 BASE = "flant5-test-base"
 REDIS = "flant5-test-redis"
@@ -67,8 +68,7 @@ def has_image(name: str) -> bool:
 
 def _bootstrap() -> None:
     if shutil.which("debootstrap") is None:
-        run("apt-get", "update", "-qq")
-        run("apt-get", "install", "--yes", "-qq", "--no-install-recommends", "debootstrap")
+        install("debootstrap")
     include = "--include=ca-certificates,python3,python3-venv"
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory, "root")

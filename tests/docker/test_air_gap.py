@@ -9,7 +9,7 @@ import pytest
 
 from flant5_train.demo_model import save_random_model, train_vocabulary
 from flant5_train.tokenizer import SENTENCEPIECE_FILE
-from tests.docker.engine import run
+from tests.commands import run
 from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project
 from tests.docker.standin import REDIS
 from tests.docker.work import create, ended

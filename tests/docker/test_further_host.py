@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.project import NAME, Project, free_port
+from tests.docker.project import NAME, Project
 from tests.docker.work import create, ended
+from tests.ports import free_port
 
 pytestmark = pytest.mark.docker
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import run
+from tests.commands import run
 from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project
 
 pytestmark = pytest.mark.docker

@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.docker.engine import run
+from tests.commands import run
 from tests.docker.project import Project
 from tests.docker.work import create, ended, extra, follow, get, is_beyond, losses
 from tests.stack.service import wait_until

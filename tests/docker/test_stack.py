@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.docker.engine import run
+from tests.commands import run
 from tests.docker.project import NAME, Project
 from tests.docker.work import create, download, ended, extra, follow, get, is_beyond
 from tests.stack.service import wait_until

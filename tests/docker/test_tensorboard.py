@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.docker.project import UP_SECONDS, Project, free_port
+from tests.docker.project import UP_SECONDS, Project
 from tests.docker.work import create, ended, losses
+from tests.ports import free_port
 from tests.stack.service import wait_until
 
 pytestmark = pytest.mark.docker

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,3 +86,10 @@ def some_examples(path: Path, count: int) -> Path:
     talks: list[Any] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     path.write_text(json.dumps(talks[:count]), encoding="utf-8")
     return path
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)

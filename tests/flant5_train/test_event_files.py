@@ -18,8 +18,7 @@ from flant5_train.progress import (
     TrainingStarted,
     read_records,
 )
-from tests.flant5_train.runs import command, environment, run
-from tests.flant5_train.test_training import wait_until
+from tests.flant5_train.runs import command, environment, run, wait_until
 
 NAMES = {
     "train/loss",

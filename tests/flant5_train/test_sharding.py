@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from flant5_train.progress import Evaluated
 from flant5_train.sharding_trainer import ShardingTrainer
 from flant5_train.tokenizer import load_tokenizer
 from tests.flant5_train.runs import Run, run, some_examples
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +106,7 @@ def test_a_sharded_run_that_is_resumed_ends_bit_identical(
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process, as torchrun would have started it alone."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     environment = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
     environment |= {"OMP_NUM_THREADS": "1"}  # which accelerate warns about otherwise
     for name, value in (environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}).items():

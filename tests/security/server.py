@@ -3,7 +3,6 @@ that whatever changes was changed by a request."""
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +15,11 @@ from typer.testing import CliRunner
 from api.cli.embedded_redis import EmbeddedRedis
 from api.cli.main import app as cli
 from tests.api.scenes import CONVERSATIONS
+from tests.ports import free_port
 from tests.security.victim import Victim
 from tests.security.wire import Wire
 from tests.stack.part import Part, Program
-from tests.stack.service import wait_until
+from tests.stack.service import NO_TLS, wait_until
 from worker.jobs.connection import open_redis
 
 LIMITS = {
@@ -83,6 +83,15 @@ class Server:
         }
         return State(files=files, keys=keys)
 
+    def wait_until_ready(self) -> None:
+        wait_until(lambda: _is_ready(self), seconds=60)
+
+    def restart(self) -> None:
+        """Killed and started again, which takes nothing along but its memory."""
+        self.process.kill(away_seconds=0)
+        self.process.keep_alive()
+        self.wait_until_ready()
+
     def num_open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
@@ -115,7 +124,7 @@ def running_server(directory: Path, **settings: str) -> Iterator[Server]:
     for path in (directory / "tmp", data):
         path.mkdir()
     (data / "chats.json").write_bytes(CONVERSATIONS)
-    port = _free_port()
+    port = free_port()
     with EmbeddedRedis(directory / "redis") as redis:
         environment = {
             **os.environ,
@@ -134,7 +143,7 @@ def running_server(directory: Path, **settings: str) -> Iterator[Server]:
         server = Server(process=process, port=port, directory=directory, redis=redis, key=key)
         process.keep_alive()
         try:
-            wait_until(lambda: _is_ready(server), seconds=60)
+            server.wait_until_ready()
             yield server
         finally:
             process.stop()
@@ -143,7 +152,8 @@ def running_server(directory: Path, **settings: str) -> Iterator[Server]:
 def _is_ready(server: Server) -> bool:
     assert server.process.is_alive, server.log
     try:
-        return httpx.get(f"http://127.0.0.1:{server.port}/readyz", trust_env=False).is_success
+        url = f"http://127.0.0.1:{server.port}/readyz"
+        return httpx.get(url, verify=NO_TLS, trust_env=False).is_success
     except httpx.TransportError:
         return False
 
@@ -155,8 +165,3 @@ def _new_key(file: Path) -> str:
     )
     assert made.exit_code == 0, made.output
     return str(json.loads(made.stdout)["key"])
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -3,11 +3,16 @@
 import ast
 import json
 import pickle
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
+from safetensors.torch import load_file
 
 from api.settings import ApiSettings
 from flant5_train.failure import FailureCode, TrainingError
@@ -68,6 +73,45 @@ def test_a_pickle_beside_the_weights_and_as_a_shard_of_them_is_not_opened(
     (shard / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(TrainingError, match="can't be loaded"):
         load_model(shard, tokenizer)
+    assert not canary.exists()
+
+
+def conversion() -> list[str]:
+    """The command of the documents that writes pickled weights anew."""
+    text = (REPOSITORY / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if "use_safetensors=False" in line]
+    _, *arguments = shlex.split(line)
+    return [sys.executable, *arguments]
+
+
+@pytest.mark.stack
+def test_a_pickled_model_can_be_used_after_the_documented_conversion(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    directory = shutil.copytree(tiny_model, tmp_path / "models" / "fastchat-t5")
+    weights = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    torch.save(weights, directory / "pytorch_model.bin")
+    with pytest.raises(TrainingError, match=r"docs/deploy\.md has the command"):
+        load_model(directory, load_tokenizer(directory))
+    subprocess.run(conversion(), cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    converted = load_file(directory / "model.safetensors")
+    assert converted.keys() <= weights.keys()
+    assert all(torch.equal(converted[name], weights[name]) for name in converted)
+    load_model(directory, load_tokenizer(directory))
+
+
+@pytest.mark.stack
+def test_the_conversion_runs_no_code_of_a_pickle(tiny_model: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(tiny_model, tmp_path / "models" / "fastchat-t5")
+    (directory / "model.safetensors").unlink()
+    canary = tmp_path / "canary"
+    torch.save({"shared.weight": Canary(canary)}, directory / "pytorch_model.bin")
+    finished = subprocess.run(
+        conversion(), cwd=tmp_path, check=False, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode != 0
+    assert "weights_only" in finished.stderr.lower() or "Unsupported" in finished.stderr
     assert not canary.exists()
 
 

@@ -27,7 +27,8 @@ SECRETS = (
 )
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+# A name for each: every process that collects the tests makes another key.
+@pytest.mark.parametrize("secret", SECRETS, ids=["flant5", "hugging-face", "openai", "github"])
 @pytest.mark.parametrize(
     "text",
     [

@@ -5,8 +5,6 @@ As under a container engine, a part that has ended is started again after a shor
 """
 
 import os
-import random
-import socket
 import sys
 import threading
 from collections.abc import Mapping
@@ -20,11 +18,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from api.cli.embedded_redis import find_server
+from tests.ports import free_port
 from tests.stack.part import Part, Program
-from tests.stack.service import Service, wait_until
+from tests.stack.service import NO_TLS, Service, wait_until
 
 _POLL_SECONDS = 0.05
-_PORTS = (20_000, 30_000)
 
 QUICK = {
     # What was lost is missed within seconds instead of minutes.
@@ -54,7 +52,7 @@ class Parts:
         worker: tuple[str, ...] = WORKER,
         num_workers: int = 2,
     ) -> None:
-        self._redis_port, port = _free_port(), _free_port()
+        self._redis_port, port = free_port(), free_port()
         self.service = Service(home, f"http://127.0.0.1:{port}/v1")
         self.redis_url = f"redis://127.0.0.1:{self._redis_port}/0"
         self._environment = {
@@ -106,7 +104,7 @@ class Parts:
     def is_ready(self) -> bool:
         url = self.service.url.removesuffix("/v1")
         try:
-            return httpx.get(f"{url}/readyz", timeout=5, trust_env=False).is_success
+            return httpx.get(f"{url}/readyz", timeout=5, verify=NO_TLS, trust_env=False).is_success
         except httpx.TransportError:
             return False
 
@@ -156,16 +154,3 @@ class Parts:
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", value)]
         return (str(find_server()), *flags, "--save", "")
-
-
-def _free_port() -> int:
-    """One that the kernel gives to no outgoing connection: while a part is away its port must stay
-    free, and a client that tries it must not meet itself."""
-    while True:
-        port = random.randrange(*_PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

@@ -21,6 +21,7 @@ from worker.attempts.lease import Lease
 from worker.attempts.pump import Pump
 from worker.attempts.result import valid_result
 from worker.attempts.run_config import MissingInputError, run_config_of
+from worker.attempts.silence import Silence
 from worker.attempts.watch import Ending, Watch
 from worker.causes.outcome import Interrupted, Start, judge
 from worker.causes.traces import End
@@ -51,6 +52,9 @@ class Attempt:
         self._run_directory = context.settings.home_directories.run_directory(claim.job.id)
         self._lease = Lease.of(claim, context.store, context.settings)
         self._pump = Pump(context.store, claim, self._run_directory)
+        self._silence = Silence(
+            self._run_directory.progress, limit_seconds=context.settings.stall_seconds
+        )
         self._closing = Closing(claim, context, lease=self._lease, pump=self._pump)
         self._gang = Gang(claim, context, lease=self._lease)
 
@@ -95,7 +99,9 @@ class Attempt:
         )
         trainer = TrainerProcess(command, held=(lock, *self._slots.descriptors))
         oom_kills = self._context.oom_counter.read()
-        watch = Watch(self._lease, self._pump, is_stopping=self._context.is_stopping)
+        watch = Watch(
+            self._lease, self._pump, silence=self._silence, is_stopping=self._context.is_stopping
+        )
         try:
             ending = watch.run(
                 trainer,
@@ -109,6 +115,8 @@ class Attempt:
             self._kill_strays(mark_of(command.environment))
         end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
         judged = judge(self._job, self._run_directory, start, end)
+        if ending is Ending.STALLED and isinstance(judged, Interrupted):
+            judged = Interrupted(self._silence.words(step=self._pump.step))
         self._gang.tell_words(self._run_directory.log)
         self._conclude(ending, self._gang.judge(judged))
 

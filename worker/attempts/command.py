@@ -24,6 +24,7 @@ def trainer_command(
         held_locks=(run_directory.lock, *slots.paths),
         visible_devices=slots.visible_devices,
     )
+    environment |= context.settings.hub_environment
     if node.rendezvous is not None:
         environment[NODE_MARK] = node_mark(run_directory, context.settings.worker_name)
     return TrainerCommand(
@@ -31,4 +32,5 @@ def trainer_command(
         environment=environment,
         log=run_directory.log,
         grace_seconds=grace + SPARE_SECONDS,
+        max_log_bytes=context.settings.train_log_bytes,
     )

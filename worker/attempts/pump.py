@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from flant5_train.progress import Record, parse_record
 from worker.attempts.news import checkpoints_of, event_of, phase_of, progress_of, trained_tokens_of
 from worker.jobs.home import RunDirectory
+from worker.jobs.job import Phase
 from worker.jobs.lines import whole_lines
 from worker.jobs.log_format import parse_line
 from worker.jobs.store import JobStore
@@ -40,6 +41,10 @@ class Pump:
         self._claim = claim
         self._run_directory = run_directory
         self._offsets = claim.offsets
+        self.phase: Phase = None
+        """What the trainer does, by its last record that says so."""
+        self.step = 0
+        """The last step that it told of since this pump began."""
 
     def pump(self) -> bool:
         """Moves one portion; False when there was nothing to move.
@@ -60,6 +65,8 @@ class Pump:
             if not self._store.leases.record(self._claim, update):
                 raise LostError(f"job {self._claim.job.id} is no longer ours")
             self._offsets = end
+            self.phase = update.phase or self.phase
+            self.step = update.progress.step if update.progress else self.step
         except OffsetsMovedError as error:
             self._offsets = error.stored
         return True

@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from worker.attempts.lease import Lease
 from worker.attempts.pump import Pump
+from worker.attempts.silence import Silence
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.update import Beat
 from worker.processes.trainer_process import TrainerProcess
@@ -15,6 +16,9 @@ MAX_PORTIONS = 16
 """Portions pumped between two looks at the trainer and the lease."""
 OWN_END_SECONDS = 2.0
 """Time a trainer gets to end by itself when another node has."""
+
+STACKS_SECONDS = 2.0
+"""Time a trainer that hangs gets to write where it does."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ class Ending(Enum):
     """The worker stops."""
     MEMBER_STOPPED = auto()
     """The worker of another node stops."""
+    STALLED = auto()
+    """The trainer said nothing for too long, and was killed."""
     MEMBER_OVER = auto()
     """Another node has failed or is lost, and so this one has ended or was killed."""
 
@@ -48,9 +54,12 @@ _WISHES = {
 class Watch:
     """One trainer, from its start to its end."""
 
-    def __init__(self, lease: Lease, pump: Pump, *, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, lease: Lease, pump: Pump, *, silence: Silence, is_stopping: Callable[[], bool]
+    ) -> None:
         self._lease = lease
         self._pump = pump
+        self._silence = silence
         self._is_stopping = is_stopping
 
     def run(
@@ -74,6 +83,11 @@ class Watch:
                 if not trainer.has_ended_within(OWN_END_SECONDS):
                     trainer.kill()
                 return Ending.MEMBER_OVER
+            if ending is Ending.ENDED and self._silence.is_too_long(self._pump.phase):
+                trainer.ask_for_stacks()
+                trainer.has_ended_within(STACKS_SECONDS)
+                trainer.kill()
+                return Ending.STALLED
             if ending is Ending.ENDED:
                 ending = self._wished(beat, is_over=ends_at is not None and _is_past(ends_at))
                 if ending is not Ending.ENDED:

@@ -70,6 +70,11 @@ class Account(BaseModel):
         """Whether a job is not followed while it runs."""
         return False
 
+    @property
+    def allowed_namespaces(self) -> tuple[str, ...] | None:
+        """Where its jobs may write; None when that is no matter of names."""
+        return None
+
     def revealed(self) -> dict[str, Any]:
         """With its secrets: for the pipe to the process that uses it, and nothing else."""
         return {
@@ -111,7 +116,26 @@ class MlflowAccount(Account):
         return self
 
 
-ACCOUNTS: dict[str, type[Account]] = {"wandb": WandbAccount, "mlflow": MlflowAccount}
+class HubAccount(Account):
+    token: Secret
+    namespaces: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[\w.-]+$")], ...], Field(min_length=1)
+    ]
+    """Users and organizations of the hub whose repositories jobs may push to."""
+    endpoint: Url = "https://huggingface.co"
+    transfer: Literal["xet", "lfs"] = "xet"
+    """How weights go: a hub that has no Xet storage takes them by Git LFS."""
+
+    @property
+    def allowed_namespaces(self) -> tuple[str, ...] | None:
+        return self.namespaces
+
+
+ACCOUNTS: dict[str, type[Account]] = {
+    "wandb": WandbAccount,
+    "mlflow": MlflowAccount,
+    "huggingface": HubAccount,
+}
 """By the type of an integration, as the tables of the file are called."""
 
 

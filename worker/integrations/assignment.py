@@ -52,6 +52,8 @@ class Report(_Message):
 
     url: str | None = None
     problem: str | None = None
+    is_final: bool = False
+    """Whether the problem would be the same another time."""
     is_done: bool = False
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Self
 
 from pydantic import ValidationError
@@ -19,6 +20,18 @@ _MAX_LINE_BYTES = 1 << 20
 logger = logging.getLogger(__name__)
 
 OnUrl = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a try failed."""
+
+    text: str
+    is_final: bool = False
+    """Whether the next one would find the same."""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Child:
@@ -49,11 +62,13 @@ class Child:
         return time.monotonic() - self._heard_at
 
     @property
-    def problem(self) -> str | None:
+    def problem(self) -> Problem | None:
         """What went wrong, of one that has ended; None when it did all."""
         if self._last.is_done:
             return None
-        return self._last.problem or f"its process ended with {self._process.returncode}"
+        if self._last.problem is None:
+            return Problem(f"its process ended with {self._process.returncode}")
+        return Problem(self._last.problem, is_final=self._last.is_final)
 
     async def tell_end(self, status: Status) -> None:
         """The job does not run any more. Said once."""

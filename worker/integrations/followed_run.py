@@ -16,7 +16,12 @@ LEFT_ALONE = 3
 
 
 class ShippingError(Exception):
-    """The tracker did not take it; the message says why, and has no secret in it."""
+    """The tracker did not take it; the message says why, and has no secret in it. `is_final`:
+    another time it would not either."""
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 class Say:
@@ -36,8 +41,8 @@ class Say:
     def done(self) -> None:
         self._write(Report(is_done=True))
 
-    def problem(self, text: str) -> None:
-        self._write(Report(problem=text))
+    def problem(self, text: str, *, is_final: bool = False) -> None:
+        self._write(Report(problem=text, is_final=is_final))
 
     def _write(self, report: Report) -> None:
         self._out.write(report.model_dump_json() + "\n")

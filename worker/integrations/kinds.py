@@ -20,4 +20,5 @@ class Kind:
 KINDS = {
     "wandb": Kind("Weights & Biases", "worker.integrations.wandb_run"),
     "mlflow": Kind("MLflow", "worker.integrations.mlflow_run"),
+    "huggingface": Kind("Hugging Face Hub", "worker.integrations.hub_model", is_about_model=True),
 }

@@ -1,5 +1,6 @@
 """The environment variables of the process that tells trackers and hubs of jobs."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -21,3 +22,14 @@ class IntegrationSettings(SharedSettings):
     """Pause after a first failure; four times as long after each further one, up to an hour."""
     integration_give_up_hours: float = Field(24.0, gt=0)
     """Time since the first of the failures in a row after which there are no more tries."""
+
+
+def settle_hub_library(directory: Path, *, has_xet: bool) -> None:
+    """This process's environment as `huggingface_hub` is to find it when it is imported: with what
+    it keeps in `directory`, and online, whatever is set for base models."""
+    os.environ |= {
+        "HF_HOME": str(directory),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "0" if has_xet else "1",
+        "HF_HUB_OFFLINE": "0",
+    }

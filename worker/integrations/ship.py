@@ -26,8 +26,11 @@ def main() -> int:
     try:
         module = importlib.import_module(KINDS[assignment.type].module)
         module.ship(assignment, run=run, say=say)
-    except (ShippingError, ImportError, OSError, ValueError) as error:
-        say.problem(str(error) if isinstance(error, ShippingError) else f"{_kind(error)}: {error}")
+    except ShippingError as error:
+        say.problem(str(error), is_final=error.is_final)
+        return 1
+    except (ImportError, OSError, ValueError) as error:
+        say.problem(f"{_kind(error)}: {error}")
         return 1
     say.done()
     return 0

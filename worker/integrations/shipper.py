@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from worker.integrations.accounts import Account, AccountsFile, IntegrationsFileError
 from worker.integrations.assignment import assignment_for
-from worker.integrations.child import Child
+from worker.integrations.child import Child, Problem
 from worker.integrations.kinds import KINDS
 from worker.integrations.settings import IntegrationSettings
 from worker.jobs.errors import NotFoundError, StoreUnavailableError
@@ -94,8 +94,14 @@ class Shipper:
             self._file.refresh()
         except IntegrationsFileError as error:
             logger.error("the accounts stay as they were: %s", error)
-        owners = {kind: account.owners for kind, account in self._file.accounts.items()}
-        await asyncio.to_thread(self._desk.offers.offer, owners)
+        accounts = self._file.accounts.items()
+        owners = {kind: account.owners for kind, account in accounts}
+        namespaces = {
+            kind: account.allowed_namespaces
+            for kind, account in accounts
+            if account.allowed_namespaces is not None
+        }
+        await asyncio.to_thread(self._desk.offers.offer, owners, namespaces=namespaces)
         self._offer_at = time.monotonic() + OFFER_SECONDS
 
     def _begin(self, shipment: Shipment) -> None:
@@ -119,7 +125,7 @@ class Shipper:
         account = self._file.accounts.get(shipment.type)
         if account is None or not account.is_for(job.owner):
             problem = f"[{shipment.type}] is not in the integrations file, or not for this owner"
-            await self._failed(shipment, problem)
+            await self._failed(shipment, Problem(problem))
         elif not _is_told_now(job, account, shipment.type):
             # What is to be told comes with the next start, or the end.
             await asyncio.to_thread(self._desk.shipments.done, shipment)
@@ -137,7 +143,7 @@ class Shipper:
             await asyncio.to_thread(self._desk.shipments.done, shipment)
             logger.info("%s is told", shipment.name)
 
-    async def _followed(self, shipment: Shipment, job: Job, account: Account) -> str | None:
+    async def _followed(self, shipment: Shipment, job: Job, account: Account) -> Problem | None:
         """What went wrong, or None when the job does not run any more and all is told."""
         directory = self._settings.home_directories.run_directory(job.id).path
         assignment = assignment_for(
@@ -153,9 +159,9 @@ class Shipper:
         try:
             while not await child.ended_within(POLL_SECONDS):
                 if self._stopping.is_set():
-                    return "stopped"
+                    return Problem("stopped")
                 if child.silent_seconds > self._settings.integration_timeout_seconds:
-                    return f"no sign of life within {child.silent_seconds:.0f} s"
+                    return Problem(f"no sign of life within {child.silent_seconds:.0f} s")
                 if time.monotonic() >= keep_at:
                     keep_at = time.monotonic() + KEEP_SECONDS
                     await self._keep(shipment)
@@ -189,13 +195,14 @@ class Shipper:
         except StoreUnavailableError as error:
             logger.warning("where %s is shown is not kept: %s", shipment.name, error)
 
-    async def _failed(self, shipment: Shipment, problem: str) -> None:
+    async def _failed(self, shipment: Shipment, problem: Problem) -> None:
         number = shipment.num_failed + 1
         pause = pause_after(number, first_seconds=self._settings.integration_retry_seconds)
         failing = await asyncio.to_thread(self._desk.shipments.retry, shipment, pause_seconds=pause)
         if failing is None:
             return
-        if failing + pause > self._settings.integration_give_up_hours * 3600:
+        may_fail = self._settings.integration_give_up_hours * 3600
+        if problem.is_final or failing + pause > may_fail:
             reason = f"given up; the last try: {problem}"
             await asyncio.to_thread(self._desk.shipments.give_up, shipment, reason=reason)
             logger.error("%s: %s", shipment.name, reason)

@@ -18,24 +18,37 @@ class ChatServers:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def appear(self, server: str) -> None:
-        """It is here, and counts as gone after a while unless it says so again."""
+    def appear(self, server: str, *, device: str = "") -> None:
+        """It is here, and counts as gone after a while unless it says so again; `device` is where
+        its models are."""
         with unavailable():
             now = self._now()
             with self._redis.pipeline() as pipeline:
                 pipeline.zadd(keys.CHAT_SERVERS, {server: now + PRESENCE_SECONDS * 1000})
+                pipeline.set(keys.chat_device(server), device, px=int(PRESENCE_SECONDS * 1000))
                 pipeline.zremrangebyscore(keys.CHAT_SERVERS, 0, now - 1)
                 pipeline.execute()
 
     def leave(self, server: str) -> None:
         with unavailable():
             self._redis.zrem(keys.CHAT_SERVERS, server)
+            self._redis.delete(keys.chat_device(server))
 
     def all(self) -> frozenset[str]:
         """Those that are here."""
         with unavailable():
             found = self._redis.zrangebyscore(keys.CHAT_SERVERS, self._now(), "+inf")
         return frozenset(cast(list[str], found))
+
+    def devices(self) -> dict[str, str]:
+        """Those that are here, with where the models of each are; "" where it does not say."""
+        servers = sorted(self.all())
+        if not servers:
+            return {}
+        with unavailable():
+            found = self._redis.mget([keys.chat_device(server) for server in servers])
+        devices = (device or "" for device in cast(list[str | None], found))
+        return dict(zip(servers, devices, strict=True))
 
     def _now(self) -> int:
         """The server's clock, in ms: those of hosts differ."""

@@ -9,6 +9,8 @@
 | chat:{id}:answer          | stream | first `server` (who has taken it), then `piece` by `piece` |
 |                           |        | as JSON; 10 min after the last one                         |
 | chat_servers              | zset   | serving processes by the time they count as gone, in ms    |
+| chat_server:{name}:device | string | where the models of one of them are: `cpu`, `cuda:1`; for  |
+|                           |        | as long                                                    |
 
 Questions, pieces and their order: `flant5_train.serving.messages`. A question is taken once; when
 its serving process is gone, so is the answer, and its client is told to ask again.

@@ -5,13 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
 
 from pydantic import ValidationError
 
-from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted, parse_record
-
-Kept = TypeVar("Kept", StepTrained, Evaluated)
+from flant5_train.kept_steps import KeptSteps
+from flant5_train.progress import Evaluated, Record, StepTrained, parse_record
 
 _END_BYTES = 256 * 1024
 """Of the beginning and of the end of a file, where its first and its last steps are."""
@@ -27,26 +25,16 @@ class Curve:
 
 
 def read_steps(path: Path) -> Curve:
-    """The curve so far; empty when the run has written none.
-
-    A step that was trained twice keeps its last record, and steps after the checkpoint that a run
-    resumed from are left out until they are trained again: that work was lost.
-    """
-    steps: dict[int, StepTrained] = {}
-    evaluations: dict[int, Evaluated] = {}
+    """The curve so far; empty when the run has written none."""
+    kept = KeptSteps()
     num_malformed_lines = 0
     for line in _lines(path):
         record = _parsed(line)
         if record is None:
             num_malformed_lines += 1
-        elif isinstance(record, TrainingStarted):
-            steps = _up_to(record.step, steps)
-            evaluations = _up_to(record.step, evaluations)
-        elif isinstance(record, StepTrained):
-            steps[record.step] = record
-        elif isinstance(record, Evaluated):
-            evaluations[record.step] = record
-    return Curve(steps, evaluations, num_malformed_lines)
+        else:
+            kept.take(record)
+    return Curve(kept.steps, kept.evaluations, num_malformed_lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +103,3 @@ def _parsed(line: bytes) -> Record | None:
         return parse_record(line)
     except ValidationError:
         return None
-
-
-def _up_to(step: int, records: Mapping[int, Kept]) -> dict[int, Kept]:
-    return {number: record for number, record in records.items() if number <= step}

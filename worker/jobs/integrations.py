@@ -8,12 +8,15 @@ The shape of `wandb` is the one of the `openai` SDK; the other two follow it.
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 TagKey = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[\w.\-/ ]+$")]
+Branch = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 TagValue = Annotated[str, Field(max_length=5000)]
+
+_MAX_HUB_NAME = 96
 
 
 class _Part(BaseModel):
@@ -47,10 +50,29 @@ class MlflowRun(_Part):
 class HubRepository(_Part):
     """A repository on a Hugging Face Hub."""
 
-    repository: str = Field(max_length=200, pattern=r"^[\w.-]+/[\w.-]+$")
+    repository: str = Field(max_length=200, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
     """`organization/name`; made if there is none."""
     private: bool = True
-    """Whether a repository that is made is private."""
+    """Whether the model is private: a repository is made so, and a public one that is there
+    already is refused."""
+    revision: Branch = "main"
+    """The branch it is pushed to; made from `main` if there is none."""
+
+    @property
+    def namespace(self) -> str:
+        return self.repository.split("/")[0]
+
+    @field_validator("repository")
+    @classmethod
+    def _name_of_the_hub(cls, repository: str) -> str:
+        for part in repository.split("/"):
+            is_edged = part[0] in "-." or part[-1] in "-." or part.endswith(".git")
+            if is_edged or "--" in part or ".." in part or len(part) > _MAX_HUB_NAME:
+                raise ValueError(
+                    f"found {part!r}; expected up to {_MAX_HUB_NAME} letters, digits, '_', '-' and "
+                    "'.', without '--', '..', one of '-' and '.' at an end, or '.git' there"
+                )
+        return repository
 
 
 class WandbIntegration(_Part):
@@ -58,7 +80,7 @@ class WandbIntegration(_Part):
 
     type: Literal["wandb"]
     wandb: WandbRun
-    """The run to make."""
+    """Where."""
 
 
 class MlflowIntegration(_Part):
@@ -66,7 +88,7 @@ class MlflowIntegration(_Part):
 
     type: Literal["mlflow"]
     mlflow: MlflowRun
-    """The run to make."""
+    """Where."""
 
 
 class HubIntegration(_Part):
@@ -74,7 +96,7 @@ class HubIntegration(_Part):
 
     type: Literal["huggingface"]
     huggingface: HubRepository
-    """Where it is uploaded to."""
+    """Where."""
 
 
 IntegrationType = Literal["wandb", "mlflow", "huggingface"]

@@ -21,6 +21,7 @@ FORGOTTEN = f"{PREFIX}forgotten"
 COUNTS = f"{PREFIX}counts"
 CHATS = f"{PREFIX}chats"
 CHAT_SERVERS = f"{PREFIX}chat_servers"
+TALKS = f"{PREFIX}talks"
 WEBHOOKS = f"{PREFIX}webhooks"
 INTEGRATIONS = f"{PREFIX}integrations"
 SHIPMENTS = f"{PREFIX}shipments"
@@ -59,6 +60,14 @@ def jobs_tagged(name: str, value: str) -> str:
     framed = f"{len(name.encode())}:{name}{value}"
     digest = sha1(framed.encode(), usedforsecurity=False).hexdigest()  # Lua's only one
     return f"{PREFIX}metadata:{digest}"
+
+
+def talk(owner: str, talk_id: str) -> str:
+    return f"{PREFIX}talk:{owner}:{talk_id}"
+
+
+def chat_device(server: str) -> str:
+    return f"{PREFIX}chat_server:{server}:device"
 
 
 def webhook_sender(name: str) -> str:

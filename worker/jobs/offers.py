@@ -10,11 +10,13 @@ from redis import Redis
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.integrations import Integration
+from worker.jobs.integrations import HubIntegration, HubRepository, Integration
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Argument, Scripts
 
 ALL_OWNERS = "*"
+_NAMESPACES = ":namespaces"
+"""After the name of a type: where its jobs may write."""
 
 
 class IntegrationOffers:
@@ -24,31 +26,32 @@ class IntegrationOffers:
         self._redis = redis
         self._scripts = Scripts(redis, Rules())
 
-    def offer(self, owners: Mapping[str, Sequence[str]]) -> None:
+    def offer(
+        self,
+        owners: Mapping[str, Sequence[str]],
+        *,
+        namespaces: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         """From now on jobs may name these types, each for its owners (or ALL_OWNERS), and no
-        others. It is on the server's disk when this returns."""
+        others; those in `namespaces` for what is in one of these. It is on the server's disk when
+        this returns."""
         arguments: list[Argument] = []
         for kind, names in owners.items():
             arguments += [kind, json.dumps(list(names))]
+        for kind, names in (namespaces or {}).items():
+            arguments += [f"{kind}{_NAMESPACES}", json.dumps(list(names))]
         self._scripts.run_durably("integrations_offer", *arguments)
 
     def types_for(self, owner: str) -> tuple[str, ...]:
         """What jobs of this owner may name."""
-        with unavailable():
-            offered = cast(dict[str, str], self._redis.hgetall(keys.INTEGRATIONS))
-        return tuple(
-            sorted(
-                kind
-                for kind, owners in offered.items()
-                if {ALL_OWNERS, owner} & set(json.loads(owners))
-            )
-        )
+        return _types_for(owner, self._offered())
 
     def check(self, integrations: Sequence[Integration], *, owner: str) -> None:
         """Raises InvalidRequestError for one that is not set up for this owner."""
         if not integrations:
             return
-        here = self.types_for(owner)
+        offered = self._offered()
+        here = _types_for(owner, offered)
         for number, each in enumerate(integrations):
             if each.type not in here:
                 raise InvalidRequestError(
@@ -58,3 +61,32 @@ class IntegrationOffers:
                     "running (docs/integrations.md)",
                     param=f"integrations.{number}.type",
                 )
+            if isinstance(each, HubIntegration):
+                allowed = offered.get(f"{each.type}{_NAMESPACES}")
+                _refuse_namespace(each.huggingface, allowed, number=number)
+
+    def _offered(self) -> dict[str, list[str]]:
+        with unavailable():
+            offered = cast(dict[str, str], self._redis.hgetall(keys.INTEGRATIONS))
+        return {name: json.loads(names) for name, names in offered.items()}
+
+
+def _types_for(owner: str, offered: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            kind
+            for kind, owners in offered.items()
+            if not kind.endswith(_NAMESPACES) and {ALL_OWNERS, owner} & set(owners)
+        )
+    )
+
+
+def _refuse_namespace(place: HubRepository, allowed: Sequence[str] | None, *, number: int) -> None:
+    if allowed is not None and place.namespace not in allowed:
+        raise InvalidRequestError(
+            f"integrations.{number}.huggingface.repository: found the namespace "
+            f"{place.namespace!r}; expected one that the operator has allowed here: "
+            f"{', '.join(allowed) or 'none'} (namespaces of [huggingface] in the file of "
+            "FLANT5_INTEGRATIONS_FILE)",
+            param=f"integrations.{number}.huggingface.repository",
+        )

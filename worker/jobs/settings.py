@@ -11,18 +11,21 @@ from worker.jobs.home import Home
 from worker.jobs.process_log import LogFormat
 from worker.jobs.rules import Rules
 
+FROM_ENVIRONMENT = SettingsConfigDict(
+    env_prefix="FLANT5_",
+    # As `.env.example` writes what is unset.
+    env_ignore_empty=True,
+    frozen=True,
+    extra="ignore",
+    use_attribute_docstrings=True,
+)
+"""How every process of the service reads its settings."""
+
 
 class SharedSettings(BaseSettings):
     """Read once, where a process is put together; handed down from there."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FLANT5_",
-        # As `.env.example` writes what is unset.
-        env_ignore_empty=True,
-        frozen=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     home: Path = Path(".flant5")
     """Directory of everything the service keeps: files, jobs, models, cache."""
@@ -43,8 +46,9 @@ class SharedSettings(BaseSettings):
     log_format: LogFormat = "text"
     """How a process writes its log: `text` for people, `json` for programs, an object a line with
     the ids of the request and the job that it is about."""
-    hub_models: str = "google/flan-t5-*,lmsys/fastchat-t5-*"
-    """Hub names a job may start from: comma-separated patterns."""
+    hub_models: str = "google/flan-t5-*"
+    """Hub names a job may start from: comma-separated patterns. Weights have to be in
+    safetensors."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,5 +1,5 @@
 """What is old goes: parts of uploads that have ended; by the policy of the settings checkpoints,
-failed and cancelled jobs, cache.
+failed and cancelled jobs, cache, days of the audit log.
 
 The keeper does it every few minutes, a small portion per round. For jobs the store decides: it
 refuses unless a job has ended so long ago, in the same step that takes the job, or the list of
@@ -21,6 +21,7 @@ from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
 from worker.jobs.old_uploads import remove_old_uploads
 from worker.jobs.store import JobStore
+from worker.keeper.audit_cleanup import remove_old_days
 from worker.keeper.cache_cleanup import remove_unused
 from worker.lock import LockedError, take_lock
 from worker.settings import WorkerSettings
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cleanup:
-    """Of jobs and the cache nothing goes unless the settings ask for it."""
+    """Of jobs, cache and audit log nothing goes unless the settings ask for it."""
 
     def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
         self._store = store
@@ -42,6 +43,7 @@ class Cleanup:
         self._ledger = Ledger(self._home)
         self._jobs_seconds = settings.keep_jobs_days * DAY_SECONDS
         self._checkpoints_seconds = settings.keep_checkpoints_days * DAY_SECONDS
+        self._audit_days = settings.keep_audit_days
         self._cache_seconds = settings.keep_cache_days * DAY_SECONDS
         self._portions: Iterator[None] | None = None
         self._due_at = 0.0
@@ -81,6 +83,8 @@ class Cleanup:
                     yield
         if self._cache_seconds:
             yield from remove_unused(self._home.cache, seconds=self._cache_seconds)
+        if self._audit_days:
+            yield from remove_old_days(self._home.audit, days=self._audit_days)
 
     def _remove_old_uploads(self) -> Iterator[None]:
         for upload_id in remove_old_uploads(self._home.uploads):

@@ -40,6 +40,16 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for the signal; False for one that is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt:0")
+    return bool(int(caught.removeprefix("SigCgt:"), 16) >> (number - 1) & 1)
+
+
 def kill_descendants() -> None:
     """Returns when this process has no descendant left; needs `adopt_orphans`.
 

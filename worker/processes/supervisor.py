@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -161,12 +162,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--grace-seconds", type=float, required=True)
     parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--max-log-bytes", type=int, default=0)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log = TrainerLog(options.log)
+    with closing(TrainerLog(options.log, max_bytes=options.max_log_bytes)) as log:
+        return _run(command, log, options)
+
+
+def _run(command: list[str], log: TrainerLog, options: argparse.Namespace) -> int:
     try:
         supervisor = Supervisor(command, log=log, grace_seconds=options.grace_seconds)
     except OSError as error:

@@ -4,6 +4,7 @@ No imports beyond the standard library, because the supervisor lives on this.
 """
 
 import codecs
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -12,9 +13,14 @@ from pathlib import Path
 
 from worker.jobs.log_format import Stream, format_line
 from worker.jobs.redaction import redacted
+from worker.processes.log_end import LogEnd
 
 MAX_CHARACTERS = 8192
 """A longer line is cut into lines of this length."""
+
+_HELD_BACK = (
+    "of what comes now only the last lines are kept, and written when the attempt has ended"
+)
 
 # Terminal colours and cursor moves as a whole, then every other control character but the tab.
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -45,22 +51,48 @@ class LineSplitter:
 
 class TrainerLog:
     """Appends to `train.log`. A full disk costs lines, not the training: how many is said in the
-    log as soon as there is room again."""
+    log as soon as there is room again.
 
-    def __init__(self, path: Path) -> None:
+    A file that has reached `max_bytes` (0: any size) takes no more but the newest lines, once this
+    is closed: a run that prints without end must not fill the disk.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         self._num_lost = 0
         size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._max_bytes = max_bytes
+        self._room_bytes = max_bytes - size if max_bytes else math.inf
+        self._end: LogEnd | None = None
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")  # a predecessor was killed while writing
 
     def append(self, stream: Stream, lines: Sequence[str]) -> None:
         at = datetime.now(UTC)
-        new = b"".join(format_line(line, stream=stream, at=at) for line in lines)
+        new = [format_line(line, stream=stream, at=at) for line in lines]
+        if self._end is None and sum(map(len, new)) > self._room_bytes:
+            self._end = LogEnd()
+            self._write([_note(f"the log has reached {self._max_bytes:,} bytes: {_HELD_BACK}")])
+        if self._end is None:
+            self._room_bytes -= sum(map(len, new))
+            self._write(new)
+            return
+        for line in new:
+            self._end.add(line)
+
+    def close(self) -> None:
+        """The end of a log that was full is in it then."""
+        if self._end is not None:
+            self._write([_note(f"{self._end.num_left_out} lines were left out"), *self._end.lines])
+        os.close(self._descriptor)
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        new = b"".join(lines)
         if self._num_lost:
-            note = f"[{self._num_lost} lines before this one were lost: the disk was full]"
-            new = format_line(note, stream="stderr", at=at) + new
+            new = (
+                _note(f"{self._num_lost} lines before this one were lost: the disk was full") + new
+            )
         try:
             written = os.write(self._descriptor, new)
             if written < len(new):
@@ -70,8 +102,10 @@ class TrainerLog:
         else:
             self._num_lost = 0
 
-    def close(self) -> None:
-        os.close(self._descriptor)
+
+def _note(text: str) -> bytes:
+    """A line of our own."""
+    return format_line(f"[{text}]", stream="stderr", at=datetime.now(UTC))
 
 
 def _pieces(line: str) -> list[str]:

@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from worker.processes.process_tree import catches, descendants
 
 _KILL_SECONDS = 10.0
 
@@ -20,6 +23,8 @@ class TrainerCommand:
     log: Path
     grace_seconds: float
     """Time to end after `stop`."""
+    max_log_bytes: int = 0
+    """Size at which the log takes no more but its end; 0: none."""
 
 
 class TrainerProcess:
@@ -39,6 +44,7 @@ class TrainerProcess:
             str(reader),
         ]
         options = ["--grace-seconds", str(command.grace_seconds), "--log", str(command.log)]
+        options += ["--max-log-bytes", str(command.max_log_bytes)]
         try:
             self._process = subprocess.Popen(
                 [*supervisor, *options, "--", *command.argv],
@@ -75,6 +81,14 @@ class TrainerProcess:
     def stop(self) -> None:
         """Asks the trainer to save and end; after the grace time it is killed."""
         self._process.send_signal(signal.SIGTERM)
+
+    def ask_for_stacks(self) -> None:
+        """All training processes write where they are to the log, those at least that can still
+        take a signal. Nobody else gets it: it would end who does not expect it."""
+        for pid in descendants(self._process.pid):
+            if catches(pid, signal.SIGUSR1):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGUSR1)
 
     def kill(self) -> None:
         """Ends the whole tree at once; the last checkpoint stays."""

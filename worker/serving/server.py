@@ -88,7 +88,7 @@ class ChatServer:
 
     def _beat(self) -> None:
         if time.monotonic() >= self._beat_at:
-            self._servers.appear(self.name)
+            self._servers.appear(self.name, device=self._settings.serve_device)
             self._beat_at = time.monotonic() + BEAT_SECONDS
 
     def _take(self) -> None:
@@ -110,6 +110,7 @@ class ChatServer:
             environment = serve_environment(
                 inherited_environment(), device=self._settings.serve_device
             )
+            environment |= self._settings.hub_environment
             self._program = AnswerProgram(self._argv(self._settings), environment)
         self._asked[chat.id] = ask
         self._models[chat.id] = chat.question.model

@@ -4,10 +4,10 @@ import socket
 
 from pydantic import Field
 
-from worker.jobs.settings import SharedSettings
+from worker.hub_token import HubTokenSettings
 
 
-class ServeSettings(SharedSettings):
+class ServeSettings(HubTokenSettings):
     """Built once in `python -m worker.serving`."""
 
     serve_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")

@@ -1,13 +1,17 @@
-"""The workers and keepers that are here, as Redis knows them."""
+"""The processes of the service that are here, as Redis knows them."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from pydantic import SecretStr
 from redis import Redis, exceptions
 
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
 from worker.jobs import keys
+from worker.jobs.chat_servers import ChatServers
 from worker.jobs.connection import open_redis, unavailable
+from worker.jobs.deliveries import count_webhooks
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.workers import WorkerRegistry, WorkerState
 
@@ -22,6 +26,16 @@ def check_workers(url: SecretStr) -> Finding:
 def check_keeper(url: SecretStr) -> Finding:
     """A keeper is here: it checks files, and brings back what was lost."""
     return _asked(url, _keepers)
+
+
+def check_serving(url: SecretStr) -> Finding:
+    """A serving process is here: it answers chat completions."""
+    return _asked(url, _serving)
+
+
+def check_webhooks(url: SecretStr, *, file: Path | None) -> Finding:
+    """Who tells the webhook endpoints is here, where there are any; `file` names them."""
+    return _asked(url, partial(_webhooks, file=file))
 
 
 def _asked(url: SecretStr, look: Callable[[Redis], Finding]) -> Finding:
@@ -51,16 +65,53 @@ def _workers(redis: Redis) -> Finding:
 
 
 def _keepers(redis: Redis) -> Finding:
-    pattern = keys.keeper("*")
-    with unavailable():
-        found = sorted(set(redis.scan_iter(match=pattern, count=1000)))
+    found = _present(redis, keys.keeper)
     if not found:
         return warning(
             "no keeper has finished a round of late",
             expected="one at least: new jobs wait for it",
             remedy=_START,
         )
-    return fine(", ".join(key.removeprefix(keys.keeper("")) for key in found))
+    return fine(", ".join(found))
+
+
+def _serving(redis: Redis) -> Finding:
+    devices = ChatServers(redis).devices()
+    if not devices:
+        return warning(
+            "no serving process is here",
+            expected="one at least: no model answers in the chat, nor by /v1/chat/completions",
+            remedy="docker compose up -d --wait serve, or `flant5 up`",
+        )
+    return fine(
+        "; ".join(
+            f"{server.rpartition(':')[0]} ({device or 'of an older version'})"
+            for server, device in devices.items()
+        )
+    )
+
+
+def _webhooks(redis: Redis, *, file: Path | None) -> Finding:
+    waiting = count_webhooks(redis).num_waiting
+    if file is None and not waiting:
+        return not_applicable("no endpoints are set (docs/webhooks.md)")
+    ends = f"; ends of jobs that wait: {sum(waiting.values())}" if any(waiting.values()) else ""
+    if senders := _present(redis, keys.webhook_sender):
+        return fine(f"{', '.join(senders)} sends to {', '.join(waiting) or 'no endpoint'}{ends}")
+    named = ", ".join(waiting) or str(file)
+    return warning(
+        f"endpoints are set ({named}), and nobody sends to them{ends}",
+        expected="a process that does",
+        remedy="docker compose --profile webhooks up -d --wait webhooks, or `flant5 up`; to send "
+        "no more, start it once with an empty file",
+    )
+
+
+def _present(redis: Redis, key_of: Callable[[str], str]) -> list[str]:
+    """The names of the processes of a kind that finished a round of late."""
+    with unavailable():
+        found = sorted(set(redis.scan_iter(match=key_of("*"), count=1000)))
+    return [key.removeprefix(key_of("")) for key in found]
 
 
 def _described(worker: WorkerState) -> str:

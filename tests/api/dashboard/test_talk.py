@@ -5,19 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from api.chat.errors import NoServerError
 from api.dashboard.asking import answer
 from api.dashboard.chat_models import base_of, models_to_ask
 from api.dashboard.sessions import Sessions
-from api.dashboard.talk import BASE, LEFT, MODEL, Said, Talk, TalkShelf
+from api.dashboard.talk import BASE, LEFT, MODEL, Said, Talk, TalkShelf, new_talk_id
 from api.dashboard.visitor import Visitor
 from api.keys import KeyRing, hash_of
 from api.services import Services
 from api.settings import ApiSettings
+from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import model_id
 from worker.jobs.spec import JobSpec
+from worker.jobs.talks import KEEP_SECONDS, MAX_TALKS
 from worker.jobs.update import NewCheckpoint, Succeeded, Update
 
 
@@ -46,19 +49,40 @@ def test_each_side_is_told_what_was_said_to_it_and_no_more() -> None:
     assert talk.rounds[-1].answers == {MODEL: LEFT, BASE: LEFT}
 
 
-def test_a_conversation_is_found_by_its_session_alone_and_an_old_one_is_forgotten() -> None:
-    shelf = TalkShelf()
-    shelf.keep("alice", "talk", Talk(system="hers"))
-    found = shelf.get("alice", "talk")
-    assert found is not None
-    assert found.system == "hers"
-    assert shelf.get("bob", "talk") is None
-    for number in range(199):
-        shelf.keep("bob", str(number), Talk())
-    shelf.keep("alice", "talk", Talk())
-    shelf.keep("bob", "one more", Talk())
-    assert shelf.get("alice", "talk") is not None, "it was used a moment ago"
-    assert shelf.get("bob", "0") is None
+def test_a_conversation_is_found_by_its_owner_alone(redis: Redis) -> None:
+    alice, bob = (TalkShelf(redis, owner=name) for name in ("alice", "bob"))
+    talk = Talk(system="hers", temperature=0.5).asked("<b>", sides=(MODEL, BASE))
+    talk = talk.answered(MODEL, Said("é\n", note="2 tokens"))
+    talk_id = new_talk_id()
+    alice.keep(talk_id, talk)
+    assert TalkShelf(redis, owner="alice").get(talk_id) == talk, "after a restart too"
+    assert bob.get(talk_id) is None
+    assert TalkShelf(redis, owner="").get(f"alice:{talk_id}") is None, "an id is no path"
+    assert alice.get("") is None
+
+
+def test_conversations_are_kept_for_a_while_and_the_longest_unused_go_first(redis: Redis) -> None:
+    shelf = TalkShelf(redis, owner="bob")
+    for number in range(MAX_TALKS):
+        shelf.keep(str(number), Talk())
+    shelf.keep("0", Talk(system="used again"))
+    shelf.keep("one_more", Talk())
+    assert shelf.get("0") is not None
+    assert shelf.get("1") is None
+    assert redis.zcard(keys.TALKS) == MAX_TALKS
+    left = redis.ttl(keys.talk("bob", "0"))
+    assert KEEP_SECONDS - 600 < int(str(left)) <= KEEP_SECONDS
+    redis.zincrby(keys.TALKS, -KEEP_SECONDS * 1000, keys.talk("bob", "0"))
+    shelf.keep("2", Talk())
+    assert redis.zscore(keys.TALKS, keys.talk("bob", "0")) is None, "its time was over"
+
+
+def test_what_is_no_conversation_is_told_and_begins_a_new_one(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.set(keys.talk("bob", "old"), '{"rounds": "of another version"}')
+    assert TalkShelf(redis, owner="bob").get("old") is None
+    assert "conversation old is not shown" in caplog.text
 
 
 def test_a_conversation_does_not_grow_for_ever() -> None:

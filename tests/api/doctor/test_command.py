@@ -8,15 +8,16 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.keys import hash_of
-from tests.api.cli_runs import flant5, free_port
+from tests.api.cli_runs import flant5
 from tests.api.doctor.programs import SMI, container, put, put_docker
+from tests.ports import free_port
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.presence import KeeperPresence
 
 NAMES = [
     *("docker engine", "docker compose", "docker disk", "GPUs", "GPU driver", "container toolkit"),
     *("shared memory", "secrets", "containers", "settings", "home", "port", "API keys", "redis"),
-    *("workers", "keeper"),
+    *("workers", "keeper", "serving process", "webhooks"),
 ]
 
 
@@ -53,7 +54,7 @@ def test_a_host_that_is_well_ends_with_0(host: dict[str, str], tmp_path: Path) -
         assert states[name] == "ok"
     for name in ("port", "API keys", "redis", "workers", "keeper"):
         assert states[name] == "ok"
-    assert states["secrets"] == "not applicable"
+    assert (states["secrets"], states["webhooks"]) == ("not applicable", "not applicable")
 
 
 def test_what_failed_is_shown_with_the_way_out_and_ends_with_1(

@@ -1,11 +1,20 @@
 """Workers and keepers, told by a real registry."""
 
+from functools import partial
+from pathlib import Path
+
 from pydantic import SecretStr
 from redis import Redis
 
 from api.cli.doctor.finding import State
-from api.cli.doctor.members import check_keeper, check_workers
-from tests.api.cli_runs import free_port
+from api.cli.doctor.members import check_keeper, check_serving, check_webhooks, check_workers
+from tests.ports import free_port
+from tests.worker.scenes import queued_job
+from worker.jobs import keys
+from worker.jobs.chat_servers import ChatServers, new_server
+from worker.jobs.deliveries import ALL_OWNERS, Deliveries, Subscription
+from worker.jobs.life import Status
+from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.presence import KeeperPresence
 
@@ -36,7 +45,7 @@ def test_a_sick_worker_is_a_warning_and_none_that_is_well_a_failure(
 
 
 def test_nobody_here_is_a_warning(redis: Redis, redis_url: SecretStr) -> None:
-    for check in (check_workers, check_keeper):
+    for check in (check_workers, check_keeper, check_serving):
         finding = check(redis_url)
         assert finding.state is State.WARNING
         assert "docker compose up" in finding.remedy
@@ -48,9 +57,50 @@ def test_a_keeper_is_known_by_its_sign_of_life(redis: Redis, redis_url: SecretSt
     assert (finding.state, finding.found) == (State.OK, "host-7")
 
 
+def test_a_serving_process_is_named_with_its_device(redis: Redis, redis_url: SecretStr) -> None:
+    servers = ChatServers(redis)
+    servers.appear(new_server("host-1"), device="cuda:1")
+    assert check_serving(redis_url).found == "host-1 (cuda:1)"
+    servers.appear(new_server("host-0"))  # which says nothing of its device
+    assert check_serving(redis_url).found == "host-0 (of an older version); host-1 (cuda:1)"
+    for server in servers.all():
+        servers.leave(server)
+    assert "/v1/chat/completions" in check_serving(redis_url).expected
+    assert not redis.keys(keys.chat_device("*"))
+
+
+def test_webhooks_without_endpoints_are_nobodys_matter(redis: Redis, redis_url: SecretStr) -> None:
+    assert check_webhooks(redis_url, file=None).state is State.NOT_APPLICABLE
+
+
+def test_endpoints_that_nobody_sends_to_are_a_warning(
+    redis: Redis, redis_url: SecretStr, tmp_path: Path
+) -> None:
+    finding = check_webhooks(redis_url, file=tmp_path / "webhooks.toml")
+    assert (finding.state, finding.found) == (
+        State.WARNING,
+        f"endpoints are set ({tmp_path / 'webhooks.toml'}), and nobody sends to them",
+    )
+    assert "--profile webhooks" in finding.remedy
+    subscription = Subscription("tickets", ALL_OWNERS, frozenset(Status), max_age_seconds=3600)
+    Deliveries(redis).subscribe([subscription])
+    store = JobStore(redis)
+    store.cancel(queued_job(store).id)
+    finding = check_webhooks(redis_url, file=None)
+    assert finding.found == (
+        "endpoints are set (tickets), and nobody sends to them; ends of jobs that wait: 1"
+    )
+    KeeperPresence(redis, name="host-7", key_of=keys.webhook_sender).appear()
+    finding = check_webhooks(redis_url, file=None)
+    assert (finding.state, finding.found) == (
+        State.OK,
+        "host-7 sends to tickets; ends of jobs that wait: 1",
+    )
+
+
 def test_without_redis_nobody_is_judged() -> None:
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
-    for check in (check_workers, check_keeper):
+    for check in (check_workers, check_keeper, check_serving, partial(check_webhooks, file=None)):
         finding = check(url)
         assert finding.state is State.NOT_APPLICABLE
         assert "Redis is not available" in finding.found

@@ -12,7 +12,7 @@ from api.app import create_app
 from api.cli.doctor.finding import State
 from api.cli.doctor.port import check_port
 from api.settings import ApiSettings
-from tests.api.cli_runs import free_port
+from tests.ports import free_port
 
 
 def port_of(url: str) -> int:

@@ -11,7 +11,7 @@ from redis import Redis
 from api.cli.doctor.finding import Finding, State
 from api.cli.doctor.redis_server import check_redis
 from api.cli.embedded_redis import EmbeddedRedis
-from tests.api.cli_runs import free_port
+from tests.ports import free_port
 from worker.jobs.connection import open_redis
 
 PASSWORD = "s3cret"

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from flant5_train.serving.answer import AnswerText
+from flant5_train.serving.decoding import Decoding
 from flant5_train.serving.generation import Row, answer
 from flant5_train.serving.loaded import LoadedModel
 from flant5_train.serving.messages import AskedTurn, Delta, Finished, Piece
@@ -31,12 +32,17 @@ def row(
 
 
 def said(
-    loaded: LoadedModel, rows: list[Row], *, unwanted: tuple[str, ...] = ()
+    loaded: LoadedModel,
+    rows: list[Row],
+    *later: list[Row],
+    unwanted: tuple[str, ...] = (),
 ) -> dict[str, list[Piece]]:
-    pieces: dict[str, list[Piece]] = {each.id: [] for each in rows}
+    """What is said to `rows` and to those that join them, some at each token."""
+    pieces: dict[str, list[Piece]] = {each.id: [] for group in (rows, *later) for each in group}
+    groups = iter((rows, *later))
     answer(
         loaded.model,
-        rows,
+        lambda going: next(groups, []),
         is_wanted=lambda row_id: row_id not in unwanted,
         say=lambda piece: pieces[piece.id].append(piece),
     )
@@ -54,6 +60,45 @@ def test_answers_given_together_are_those_given_alone(loaded: LoadedModel) -> No
     assert len({text_of(pieces) for pieces in alone}) > 1, (
         "a model that says one thing tells little"
     )
+
+
+def test_who_joins_later_changes_no_answer_and_gets_the_one_it_would_get_alone(
+    loaded: LoadedModel,
+) -> None:
+    alone = {text: said(loaded, [row(loaded, text)])[text] for text in QUESTIONS}
+    for texts in (QUESTIONS, QUESTIONS[::-1], (*QUESTIONS[2:], *QUESTIONS[:2])):
+        first, second, third, fourth = ([row(loaded, text)] for text in texts)
+        # some join at once, and one after everyone before has ended
+        together = said(loaded, first, [], second + third, *([[]] * 9), fourth)
+        assert together == alone
+
+
+@torch.inference_mode()
+def test_rows_that_joined_are_followed_by_what_would_follow_them_alone(
+    loaded: LoadedModel,
+) -> None:
+    sources = [row(loaded, text).source for text in QUESTIONS[:3]]
+    told = torch.randint(2, 300, (3, 12), generator=torch.Generator().manual_seed(0)).tolist()
+
+    def begun(index: int, num_tokens: int) -> Decoding:
+        """One answer, with that many of its tokens."""
+        decoding = Decoding.of(loaded.model, [sources[index]])
+        for token in told[index][:num_tokens]:
+            decoding.next_logits()
+            decoding.keep([0], [token])
+        return decoding
+
+    joined = begun(0, 3).joined(begun(1, 7)).joined(begun(2, 1))
+    lengths = [3, 7, 1]
+    for step in range(3):
+        for index, logits_V in enumerate(joined.next_logits()):
+            alone_V = begun(index, lengths[index] + step).next_logits()[0]
+            torch.testing.assert_close(logits_V, alone_V)
+        joined.keep([0, 1, 2], [told[row][lengths[row] + step] for row in range(3)])
+    joined.next_logits()
+    joined.keep([0, 2], [told[0][6], told[2][4]])  # the longest answer and source leave
+    for logits_V, (index, length) in zip(joined.next_logits(), ((0, 7), (2, 5)), strict=True):
+        torch.testing.assert_close(logits_V, begun(index, length).next_logits()[0])
 
 
 def test_an_answer_is_the_librarys(loaded: LoadedModel) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from flant5_train.serving import session
+from flant5_train.serving.decoding import Decoding
 from flant5_train.serving.inbox import Inbox
 from flant5_train.serving.loaded import LoadedModel
 from flant5_train.serving.messages import (
@@ -94,6 +96,59 @@ def test_questions_to_one_model_are_a_batch_whoever_waits_between_them() -> None
         inbox.put(ask(str(number), model=model))
     taken = [[each.id for each in inbox.next_batch(3)] for _ in range(3)]
     assert taken == [["0", "2", "3"], ["1"], ["4"]]
+
+
+class LateScene(Scene):
+    """One where question 2 comes when the answer to the first question has begun."""
+
+    def _say(self, piece: Piece) -> None:
+        if isinstance(piece, Delta) and self.last == "1":
+            self.last = "2"
+            self.inbox.put(ask("2", max_new_tokens=8))
+        super()._say(piece)
+
+
+def test_a_question_that_comes_later_joins_the_answer_that_is_given(loaded: LoadedModel) -> None:
+    late, alone = LateScene(loaded), Scene(loaded)
+    late.run(ask("1", "Tell me more", max_new_tokens=8))
+    alone.run(ask("2", max_new_tokens=8))
+    assert late.of("2") == alone.of("2")
+    assert late.pieces.index(late.of("2")[1]) < late.pieces.index(late.of("1")[-1])
+
+
+def test_who_waits_for_another_model_is_not_passed_by_those_that_join() -> None:
+    inbox = Inbox()
+    for number, model in enumerate(("a", "a", "a", "b", "a")):
+        inbox.put(ask(str(number), model=model))
+    inbox.put(Cancel(id="1"))
+    assert [each.id for each in inbox.next_of("a", 1)] == ["0"]
+    assert [each.id for each in inbox.next_of("a", 9)] == ["2"]
+    assert [each.id for each in inbox.next_batch(9)] == ["3"]
+    assert [each.id for each in inbox.next_of("a", 0)] == []
+    assert [each.id for each in inbox.next_of("a", 9)] == ["4"]
+
+
+def test_a_failure_is_said_to_those_that_joined_as_well(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Decoding:
+        raise RuntimeError("our own bug")
+
+    monkeypatch.setattr(Decoding, "joined", fail)
+    late = LateScene(loaded)
+    late.run(ask("1", "Tell me more", max_new_tokens=8))
+    for ask_id in ("1", "2"):
+        assert isinstance(late.of(ask_id)[-1], Refused)
+
+
+def test_sources_that_are_too_long_together_are_answered_one_after_the_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MAX_BATCH_TOKENS", 1)
+    scene.run(*(ask(str(number)) for number in range(4)))
+    texts = [piece.id for piece in scene.pieces if not isinstance(piece, Started)]
+    assert texts == sorted(texts)
+    assert {*texts} == {"0", "1", "2", "3"}
 
 
 def test_a_question_that_was_cancelled_is_not_answered(scene: Scene) -> None:

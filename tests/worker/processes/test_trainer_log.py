@@ -1,3 +1,4 @@
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -5,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.jobs.log_format import format_line, parse_line
+from worker.processes.log_end import END_BYTES
 from worker.processes.trainer_log import MAX_CHARACTERS, LineSplitter, TrainerLog
 
 
@@ -58,3 +60,32 @@ def test_a_full_disk_costs_lines_and_is_told_when_there_is_room_again(tmp_path: 
     log.append("stdout", ["kept"])
     texts = [parse_line(line)[2] for line in (tmp_path / "train.log").read_bytes().splitlines()]
     assert texts == ["[2 lines before this one were lost: the disk was full]", "kept"]
+
+
+def texts_of(path: Path) -> list[str]:
+    return [parse_line(line)[2] for line in path.read_bytes().splitlines()]
+
+
+def test_a_log_that_is_full_keeps_its_beginning_and_the_end_of_what_comes(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    log = TrainerLog(path, max_bytes=1000)
+    for number in range(10_000):
+        log.append("stdout", [f"line {number}"])
+    before = path.read_bytes()
+    assert len(before) < 1000 + 200
+    log.close()
+    assert path.read_bytes().startswith(before), "followers have read that much"
+    assert path.stat().st_size < 1000 + 400 + END_BYTES
+    texts = texts_of(path)
+    full = next(at for at, text in enumerate(texts) if "has reached 1,000 bytes" in text)
+    assert texts[:full] == [f"line {number}" for number in range(full)]
+    num_left_out = int(texts[full + 1].split()[0].removeprefix("["))
+    assert texts[full + 2 :] == [f"line {n}" for n in range(full + num_left_out, 10_000)]
+
+
+def test_a_full_log_gets_the_end_of_the_next_attempt_too(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_bytes(format_line("x" * 2000, stream="stdout", at=datetime.now(UTC)))
+    with closing(TrainerLog(path, max_bytes=1000)) as log:
+        log.append("stderr", ["ValueError: the reason"])
+    assert texts_of(path)[-2:] == ["[0 lines were left out]", "ValueError: the reason"]

@@ -1,0 +1,52 @@
+"""Why a push to a hub failed, in words for the caller of the API, and whether to try again."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from worker.jobs.redaction import redacted
+
+_AGAIN = frozenset({408, 409, 412, 425, 429})
+"""Answers that another time may be others; 409 and 412: somebody else's commit was faster."""
+_MAX_WORDS = 300
+
+
+class HubError(Exception):
+    """`is_final`: another try would end the same way."""
+
+    def __init__(self, message: str, *, is_final: bool) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
+
+def hub_error(error: Exception) -> HubError:
+    """What `huggingface_hub` raised, as one of ours. It wraps answers of the hub into errors of
+    other kinds, so those that it was raised from are looked through, too."""
+    for each in _causes(error):
+        if isinstance(each, HfHubHTTPError):
+            return _refusal(each)
+        if isinstance(each, HFValidationError):
+            return HubError(_short(str(each)), is_final=True)
+    *_, first = _causes(error)
+    return HubError(_short(f"{type(first).__name__}: {first}"), is_final=False)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _refusal(error: HfHubHTTPError) -> HubError:
+    status = error.response.status_code
+    request = error.response.request
+    said = error.server_message or error.response.reason_phrase
+    where = f"{request.method} {urlsplit(str(request.url)).path}"
+    is_final = status < 500 and status not in _AGAIN
+    return HubError(f"the hub answered {status} to {where}: {_short(said)}", is_final=is_final)
+
+
+def _short(text: str) -> str:
+    line = redacted(" ".join(text.split()))
+    return line if len(line) <= _MAX_WORDS else f"{line[: _MAX_WORDS - 3]}..."
