@@ -5,15 +5,20 @@ import json
 from nicegui import ui
 
 from api.dashboard.frame import heading
+from api.dashboard.shown_elsewhere import described
 from flant5_train.config import Hyperparameters
 from worker.jobs.job import Job
+
+_APART = {"hyperparameters", "metadata", "integrations"}
 
 
 def configuration(job: Job) -> None:
     """Builds the card."""
-    spec = job.spec.model_dump(exclude={"hyperparameters", "metadata"}, exclude_none=True)
+    spec = job.spec.model_dump(exclude=_APART, exclude_none=True)
     chosen = {name: str(value) for name, value in spec.items()}
     chosen |= {f"metadata · {key}": value for key, value in job.spec.metadata.items()}
+    for integration in job.spec.integrations:
+        chosen |= described(integration)
     others: dict[str, str] = {}
     defaults = Hyperparameters().model_dump(mode="json")
     for name, value in job.spec.hyperparameters.model_dump(mode="json").items():

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from api.dashboard.form_fields import FormField, Value, fields_of, request_of
 from api.dashboard.notes import note
+from api.dashboard.shown_elsewhere import ELSEWHERE, integrations_of
 from api.dashboard.visitor import Visitor
 from api.schemas.create import CreateJob
 from api.submission import Origin, submit
@@ -19,7 +20,11 @@ HYPERPARAMETERS = {field.name: field for field in fields_of(Hyperparameters)}
 OF_THE_JOB = {
     field.name: field for field in fields_of(JobSpec) if field.name in CreateJob.model_fields
 }
-FIELDS: Mapping[str, FormField] = OF_THE_JOB | HYPERPARAMETERS
+FIELDS: Mapping[str, FormField] = {
+    **OF_THE_JOB,
+    **HYPERPARAMETERS,
+    **{field.name: field for field in ELSEWHERE.values()},
+}
 
 COMMON = (
     "num_train_epochs",
@@ -40,8 +45,13 @@ def filled_in(values: Mapping[str, Value]) -> CreateJob | str | None:
     chosen."""
     if not values.get("training_file"):
         return None
+    elsewhere = {field.name for field in ELSEWHERE.values()}
+    rest = {name: value for name, value in values.items() if name not in elsewhere}
+    body = request_of(rest, hyperparameters=HYPERPARAMETERS)
+    if integrations := integrations_of(values):
+        body["integrations"] = integrations
     try:
-        return CreateJob.model_validate(request_of(values, hyperparameters=HYPERPARAMETERS))
+        return CreateJob.model_validate(body)
     except ValidationError as error:
         return explain(error, model=CreateJob)[0]
 

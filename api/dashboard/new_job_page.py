@@ -14,6 +14,7 @@ from api.dashboard.live import tried
 from api.dashboard.new_job import COMMON, FIELDS, HYPERPARAMETERS, filled_in, start
 from api.dashboard.plan_panel import Answer, PlanPanel
 from api.dashboard.report_card import ReportCard
+from api.dashboard.shown_elsewhere import ELSEWHERE
 from api.dashboard.visitor import Visitor
 from api.schemas.create import CreateJob
 from api.schemas.plans import JobPlan
@@ -61,6 +62,7 @@ class _NewJob:
             self._model_choice()
             for name in ("suffix", *COMMON):
                 self._field(FIELDS[name])
+        self._elsewhere(ui.element("div").classes("fields"))
         more = ui.expansion("All other settings", icon="tune").props("dense")
         others = (name for name in HYPERPARAMETERS if name not in COMMON)
         with more, ui.element("div").classes("fields"):
@@ -86,6 +88,21 @@ class _NewJob:
             ids = [model.id for model in models or ()]
             value = str(self._values["model"])
             select.set_options(ids if value in ids else [value, *ids], value=value)
+
+        ui.timer(0, load, once=True)
+
+    def _elsewhere(self, place: ui.element) -> None:
+        """Fields for what the operator has set up."""
+        offers, owner = self._visitor.services.integrations, self._visitor.caller.owner
+        place.set_visibility(False)
+
+        async def load() -> None:
+            types = await tried(lambda: offers.types_for(owner), done="") or ()
+            place.set_visibility(bool(types))
+            with place:
+                for kind, field in ELSEWHERE.items():
+                    if kind in types:
+                        self._field(field)
 
         ui.timer(0, load, once=True)
 

@@ -13,7 +13,13 @@ import pytest
 from tests.commands import run
 from tests.docker import standin
 from tests.docker.engine import docker_engine
-from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project, new_project
+from tests.docker.project import (
+    API_IMAGE,
+    INTEGRATIONS_IMAGE,
+    WORKER_IMAGE,
+    Project,
+    new_project,
+)
 
 STANDINS = (standin.REDIS, standin.PROMETHEUS, standin.BASE, f"{standin.BASE}:bare")
 
@@ -24,7 +30,8 @@ def engine() -> Iterator[None]:
         yield
         if os.environ.get("FLANT5_TEST_KEEP_IMAGES") == "1":
             return
-        run("docker", "image", "rm", "--force", API_IMAGE, WORKER_IMAGE, *STANDINS)
+        ours = (API_IMAGE, INTEGRATIONS_IMAGE, WORKER_IMAGE)
+        run("docker", "image", "rm", "--force", *ours, *STANDINS)
         if is_ours:
             run("docker", "builder", "prune", "--all", "--force")
 

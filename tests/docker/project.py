@@ -19,6 +19,7 @@ from tests.stack.service import REPOSITORY
 NAME = "flant5-test"
 API_IMAGE = "flant5-test-api"
 WORKER_IMAGE = "flant5-test-worker"
+INTEGRATIONS_IMAGE = "flant5-test-integrations"
 UP_SECONDS = 300
 
 
@@ -44,7 +45,7 @@ class Project:
         return run(*command, cwd=self.directory, env=environment, timeout=timeout)
 
     def build(self) -> None:
-        self.compose("build", timeout=1200)
+        self.compose("--profile", "integrations", "build", timeout=1200)
 
     def up(self, *args: str) -> None:
         """Returns when all health checks are content."""
@@ -107,6 +108,7 @@ def new_project(directory: Path) -> Project:
         "FLANT5_PROMETHEUS_IMAGE": standin.PROMETHEUS,
         "FLANT5_API_IMAGE": API_IMAGE,
         "FLANT5_WORKER_IMAGE": WORKER_IMAGE,
+        "FLANT5_INTEGRATIONS_IMAGE": INTEGRATIONS_IMAGE,
         "FLANT5_API_BASE_IMAGE": standin.BASE,
         "FLANT5_WORKER_BASE_IMAGE": standin.BASE,
         "FLANT5_WORKER_MEMORY": "8g",

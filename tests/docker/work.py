@@ -12,12 +12,20 @@ from tests.docker.project import Project
 from tests.stack.service import EXAMPLES, FINAL, wait_until
 
 
-def create(sdk: OpenAI, *, model: str = "flant5-demo", **hyperparameters: object) -> str:
+def create(
+    sdk: OpenAI,
+    *,
+    model: str = "flant5-demo",
+    integrations: Any = None,
+    **hyperparameters: object,
+) -> str:
     """The id of a new job on our examples."""
     with EXAMPLES.open("rb") as content:
         file = sdk.files.create(file=content, purpose="fine-tune")
     method: Any = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
-    job = sdk.fine_tuning.jobs.create(model=model, training_file=file.id, method=method, seed=1)
+    job = sdk.fine_tuning.jobs.create(
+        model=model, training_file=file.id, method=method, seed=1, integrations=integrations
+    )
     return job.id
 
 

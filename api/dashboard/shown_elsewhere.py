@@ -1,0 +1,70 @@
+"""Integrations as fields of a form: of each that is set up, what it can't do without."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from api.dashboard.form_fields import FormField, Value
+from api.dashboard.number_range import NumberRange
+from worker.jobs.integrations import Integration, IntegrationType
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    setting: str
+    help: str
+
+
+_PLACES: Mapping[IntegrationType, _Place] = {
+    "wandb": _Place("project", "Shows the run in this project of Weights & Biases."),
+    "mlflow": _Place("experiment", "Shows the run in this experiment of MLflow."),
+    "huggingface": _Place(
+        "repository",
+        "Uploads the model, once it is there, to this repository (organization/name) of a hub;"
+        " one that is made is private.",
+    ),
+}
+
+
+def _field(kind: IntegrationType, place: _Place) -> FormField:
+    return FormField(
+        name=f"{kind}_{place.setting}",
+        kind="text",
+        default=None,
+        is_optional=True,
+        choices=(),
+        range=NumberRange(),
+        help=place.help,
+    )
+
+
+ELSEWHERE: Mapping[IntegrationType, FormField] = {
+    kind: _field(kind, place) for kind, place in _PLACES.items()
+}
+"""By the type of the integration."""
+
+
+def integrations_of(values: Mapping[str, Value]) -> list[dict[str, object]]:
+    """What a create has of the fields that were filled in."""
+    return [
+        {"type": kind, kind: {place.setting: value}}
+        for kind, place in _PLACES.items()
+        if (value := values.get(ELSEWHERE[kind].name))
+    ]
+
+
+def described(integration: Integration) -> dict[str, str]:
+    """Its settings, each under the name that the configuration of a job shows.
+
+    >>> from worker.jobs.integrations import WandbIntegration
+    >>> each = WandbIntegration(type="wandb", wandb={"project": "chats", "tags": ["a", "b"]})
+    >>> described(each)
+    {'wandb · project': 'chats', 'wandb · tags': 'a, b'}
+    """
+    settings = integration.model_dump(mode="json", exclude_none=True)[integration.type]
+    return {f"{integration.type} · {name}": _text(value) for name, value in settings.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={each}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
