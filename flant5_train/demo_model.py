@@ -73,6 +73,8 @@ def save_random_model(directory: Path, *, sizes: Mapping[str, int]) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(config)
+        # With an output layer of its own it is built with three embeddings; T5 has one.
+        model.set_input_embeddings(model.shared)
         _start_where_it_learns(model)
     model.generation_config = GenerationConfig(
         decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, max_new_tokens=512

@@ -73,6 +73,16 @@ def test_logits_are_equal_before_and_after_export(tiny_model: Path, tmp_path: Pa
     assert config["tie_word_embeddings"] is False
 
 
+def test_a_base_model_of_ours_is_the_same_model_to_the_plain_library(tiny_model: Path) -> None:
+    ours: Any = load_model(tiny_model, load_tokenizer(tiny_model)).eval()  # type: ignore[no-untyped-call]
+    plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tiny_model)
+    ids = torch.tensor([[5, 6, 7, 1]])
+    with torch.no_grad():
+        logits = [m(input_ids=ids, decoder_input_ids=ids).logits for m in (ours, plain.eval())]
+    num_tokens = len(load_tokenizer(tiny_model))  # ours has more rows, for a width of 64
+    torch.testing.assert_close(*(each[..., :num_tokens] for each in logits))
+
+
 def test_a_checkpoint_in_bfloat16_is_trained_in_float32(tiny_model: Path, tmp_path: Path) -> None:
     directory = tmp_path / "bf16"
     shutil.copytree(tiny_model, directory)
