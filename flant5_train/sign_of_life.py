@@ -3,6 +3,7 @@ hears nothing for long may take it for hung (`worker.attempts.silence`)."""
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,5 +42,7 @@ class SignOfLife(TrainerCallback):
     def _give(self, state: TrainerState) -> None:
         now = time.monotonic()
         if state.is_world_process_zero and now >= self._due_at:
-            os.utime(self._progress)
+            # A file server may be away for a moment, which is no reason to end a run.
+            with suppress(OSError):
+                os.utime(self._progress)
             self._due_at = now + PAUSE_SECONDS

@@ -60,6 +60,12 @@ def test_steps_in_quick_succession_give_one_sign(
 
 
 def test_only_the_first_process_gives_it(tmp_path: Path) -> None:
-    give(SignOfLife(tmp_path / "there is no such file"), tmp_path, is_first=False)
-    with pytest.raises(FileNotFoundError):
-        give(SignOfLife(tmp_path / "there is no such file"), tmp_path)
+    progress = tmp_path / "progress.jsonl"
+    progress.touch()
+    os.utime(progress, (1, 1))
+    give(SignOfLife(progress), tmp_path, is_first=False)
+    assert progress.stat().st_mtime == 1
+
+
+def test_a_sign_that_can_not_be_given_ends_no_run(tmp_path: Path) -> None:
+    give(SignOfLife(tmp_path / "there is no such file"), tmp_path)

@@ -1,44 +1,12 @@
-"""Who may import whom: api -> worker.jobs -> flant5_train.{config,progress,failure,diagnosis}."""
+"""What is not loaded by the worker; who may import whom is asked in tests/test_architecture.py."""
 
-import ast
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import worker
-
-ROOT = Path(worker.__file__).parent
-CONTRACT = {
-    "flant5_train.config",
-    "flant5_train.progress",
-    "flant5_train.failure",
-    "flant5_train.serving.messages",
-}
-DIAGNOSIS = {"flant5_train.diagnosis"}
-"""Needed where a process printed why it failed and could not write it down."""
-
-
-def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: path.name)
-def test_the_worker_knows_only_the_contract_of_the_trainer_and_nothing_of_the_api(
-    path: Path,
-) -> None:
-    ours = {name for name in imported(path) if name.startswith(("flant5_train", "api", "worker"))}
-    allowed = CONTRACT | DIAGNOSIS | {name for name in ours if name.startswith("worker.")}
-    if path.parent.name == "jobs":
-        allowed = CONTRACT | {name for name in ours if name.startswith("worker.jobs")}
-    assert ours <= allowed
 
 
 def test_neither_torch_nor_a_web_framework_is_loaded_by_any_module_of_the_worker() -> None:

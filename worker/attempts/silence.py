@@ -45,6 +45,6 @@ class Silence:
         """None as long as there is no such file."""
         try:
             found = os.stat(self._progress)
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, NotADirectoryError):
+            return None  # what else is wrong with the run directory, its first user says
         return found.st_size, found.st_mtime_ns

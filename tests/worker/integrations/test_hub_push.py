@@ -68,6 +68,7 @@ def environment(tmp_path: Path, *, xet: bool) -> dict[str, str]:
     return os.environ | {
         "HF_HOME": str(tmp_path / "hub-home"),
         "HF_HUB_DISABLE_XET": "0" if xet else "1",
+        "HF_HUB_OFFLINE": "0",  # tests of the trainer in this process may have left it at 1
     }
 
 
