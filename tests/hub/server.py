@@ -5,12 +5,11 @@ instead of 127.0.0.1) which refuses whoever shows it a token of the hub, as publ
 """
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+from tests.http_server import QuietHandler, serving
 from tests.hub.answers import Answer, RefusalError
 from tests.hub.hub import Hub
 from tests.hub.routes import ROUTES
@@ -24,22 +23,15 @@ def hub_server(hub: Hub) -> Iterator[Hub]:
         pass
 
     Handler.hub = hub
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield hub
-    finally:
-        if hub.hold is not None:
-            hub.hold.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as hub.port:
+        try:
+            yield hub
+        finally:
+            if hub.hold is not None:
+                hub.hold.set()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     hub: Hub
 
@@ -47,9 +39,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     do_HEAD = do_POST = do_PUT = do_GET
-
-    def log_message(self, *_: object) -> None:
-        return None
 
     def _serve(self) -> None:
         try:

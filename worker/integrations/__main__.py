@@ -7,7 +7,7 @@ import sys
 
 from pydantic import ValidationError
 
-from worker.integrations.accounts import AccountsFile, IntegrationsFileError
+from worker.integrations.accounts import Account, IntegrationsFileError, read_accounts
 from worker.integrations.settings import IntegrationSettings
 from worker.integrations.shipper import Desk, Shipper
 from worker.jobs import keys
@@ -16,13 +16,14 @@ from worker.jobs.offers import IntegrationOffers
 from worker.jobs.shipments import Shipments
 from worker.jobs.store import JobStore
 from worker.keeper.presence import KeeperPresence
+from worker.operators_file import OperatorsFile
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = IntegrationSettings()
-        file = AccountsFile(settings.integrations_file)
+        file = OperatorsFile(settings.integrations_file, read_accounts)
     except (ValidationError, IntegrationsFileError) as error:
         print(f"integrations can't be told: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -30,7 +31,7 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: IntegrationSettings, file: AccountsFile) -> None:
+async def _run(settings: IntegrationSettings, file: OperatorsFile[dict[str, Account]]) -> None:
     with open_redis(settings.redis_url) as redis:
         desk = Desk(
             store=JobStore(redis, settings.rules),

@@ -165,27 +165,3 @@ def _read_table(name: str, table: object, *, where: str) -> Account:
         field = "".join(f"{part}: " for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         raise IntegrationsFileError(f"{where}: [{name}]: {field}{message}") from None
-
-
-class AccountsFile:
-    """Reads the file again when it has changed; the last good one counts until it is mended."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises IntegrationsFileError."""
-        self._path = path
-        self.accounts = read_accounts(path)
-        self._state = self._look()
-
-    def refresh(self) -> None:
-        """Raises IntegrationsFileError, once for each change of a file that can't be used."""
-        state = self._look()
-        if state != self._state:
-            self._state = state
-            self.accounts = read_accounts(self._path)
-
-    def _look(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino

@@ -7,7 +7,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from worker.integrations.accounts import Account, AccountsFile, IntegrationsFileError
+from worker.integrations.accounts import Account, IntegrationsFileError
 from worker.integrations.assignment import assignment_for
 from worker.integrations.child import Child, Problem
 from worker.integrations.kinds import KINDS
@@ -19,6 +19,7 @@ from worker.jobs.offers import IntegrationOffers
 from worker.jobs.shipments import Shipment, Shipments
 from worker.jobs.store import JobStore
 from worker.keeper.presence import KeeperPresence
+from worker.operators_file import OperatorsFile
 
 POLL_SECONDS = 0.5
 OFFER_SECONDS = 10.0
@@ -49,7 +50,9 @@ class Desk:
 class Shipper:
     """Several shippers share the work; one that is killed leaves what it had to the others."""
 
-    def __init__(self, settings: IntegrationSettings, file: AccountsFile, desk: Desk) -> None:
+    def __init__(
+        self, settings: IntegrationSettings, file: OperatorsFile[dict[str, Account]], desk: Desk
+    ) -> None:
         self._settings = settings
         self._file = file
         self._desk = desk
@@ -94,7 +97,7 @@ class Shipper:
             self._file.refresh()
         except IntegrationsFileError as error:
             logger.error("the accounts stay as they were: %s", error)
-        accounts = self._file.accounts.items()
+        accounts = self._file.content.items()
         owners = {kind: account.owners for kind, account in accounts}
         namespaces = {
             kind: account.allowed_namespaces
@@ -122,7 +125,7 @@ class Shipper:
         except NotFoundError:
             await asyncio.to_thread(self._desk.shipments.done, shipment)
             return
-        account = self._file.accounts.get(shipment.type)
+        account = self._file.content.get(shipment.type)
         if account is None or not account.is_for(job.owner):
             problem = f"[{shipment.type}] is not in the integrations file, or not for this owner"
             await self._failed(shipment, Problem(problem))

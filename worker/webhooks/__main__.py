@@ -11,7 +11,8 @@ from worker.jobs import keys
 from worker.jobs.connection import open_redis
 from worker.jobs.deliveries import Deliveries
 from worker.keeper.presence import KeeperPresence
-from worker.webhooks.endpoints import EndpointsFile, WebhooksFileError
+from worker.operators_file import OperatorsFile
+from worker.webhooks.endpoints import Endpoint, WebhooksFileError, read_endpoints
 from worker.webhooks.sender import Sender
 from worker.webhooks.settings import WebhookSettings
 
@@ -22,7 +23,7 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = WebhookSettings()
-        file = EndpointsFile(settings.webhooks_file)
+        file = OperatorsFile(settings.webhooks_file, read_endpoints)
     except (ValidationError, WebhooksFileError) as error:
         print(f"webhooks can't be sent: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -30,7 +31,7 @@ def main() -> int:
     return 0
 
 
-async def _send(settings: WebhookSettings, file: EndpointsFile) -> None:
+async def _send(settings: WebhookSettings, file: OperatorsFile[tuple[Endpoint, ...]]) -> None:
     with open_redis(settings.redis_url) as redis:
         presence = KeeperPresence(redis, key_of=keys.webhook_sender)
         sender = Sender(settings, file, Deliveries(redis), presence)

@@ -144,31 +144,3 @@ def _line(text: str, name: str) -> str:
         if header.match(line):
             return f", line {number}"
     return ""
-
-
-class EndpointsFile:
-    """Reads the file again when it has changed; the last good one counts until it is mended."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises WebhooksFileError."""
-        self._path = path
-        self.endpoints = read_endpoints(path)
-        self._state = self._look()
-
-    def refresh(self) -> bool:
-        """Whether there are other endpoints now. Raises WebhooksFileError, once for each change
-        of a file that can't be used."""
-        state = self._look()
-        if state == self._state:
-            return False
-        self._state = state
-        before, self.endpoints = self.endpoints, read_endpoints(self._path)
-        return before != self.endpoints
-
-    def _look(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        # The size and inode too: two changes may fall into one tick of the clock.
-        return status.st_mtime_ns, status.st_size, status.st_ino

@@ -13,7 +13,8 @@ import httpx
 from worker.jobs.deliveries import Deliveries, Delivery
 from worker.jobs.errors import StoreUnavailableError
 from worker.keeper.presence import KeeperPresence
-from worker.webhooks.endpoints import Endpoint, EndpointsFile, WebhooksFileError
+from worker.operators_file import OperatorsFile
+from worker.webhooks.endpoints import Endpoint, WebhooksFileError
 from worker.webhooks.message import write_message
 from worker.webhooks.post import post
 from worker.webhooks.settings import WebhookSettings
@@ -42,7 +43,7 @@ class Sender:
     def __init__(
         self,
         settings: WebhookSettings,
-        file: EndpointsFile,
+        file: OperatorsFile[tuple[Endpoint, ...]],
         deliveries: Deliveries,
         presence: KeeperPresence,
     ) -> None:
@@ -88,7 +89,7 @@ class Sender:
     async def _round(self, client: httpx.AsyncClient) -> None:
         await self._subscribe()
         await asyncio.to_thread(self._presence.appear)
-        for endpoint in self._file.endpoints:
+        for endpoint in self._file.content:
             num_free = MAX_UNDER_WAY - self._num_under_way[endpoint.name]
             if num_free > 0:
                 for delivery in await self._take(endpoint, num_free):
@@ -103,7 +104,7 @@ class Sender:
         if not has_changed and time.monotonic() < self._subscribe_at:
             return
         age = self._settings.give_up_seconds
-        wanted = [each.subscription(max_age_seconds=age) for each in self._file.endpoints]
+        wanted = [each.subscription(max_age_seconds=age) for each in self._file.content]
         gone = await asyncio.to_thread(self._deliveries.subscribe, wanted)
         for name, number in gone.items():
             logger.warning("endpoint %s is gone from the file, with %d that waited", name, number)

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.http_server import QuietHandler, serving
 
 PREFIX = "/api/2.0/mlflow/"
 
@@ -57,7 +58,7 @@ class FakeMlflow:
 
 @contextmanager
 def playing_mlflow(fake: FakeMlflow) -> Iterator[FakeMlflow]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             fake.num_requests += 1
@@ -78,19 +79,9 @@ def playing_mlflow(fake: FakeMlflow) -> Iterator[FakeMlflow]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            return None
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield fake
-    finally:
-        if fake.hold is not None:
-            fake.hold.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as fake.port:
+        try:
+            yield fake
+        finally:
+            if fake.hold is not None:
+                fake.hold.set()

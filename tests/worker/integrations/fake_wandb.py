@@ -2,12 +2,12 @@
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.http_server import QuietHandler, serving
 
 _PROJECT = {"id": "p", "name": "chats", "entity": {"id": "e", "name": "team"}}
 
@@ -74,7 +74,7 @@ class FakeWandb:
 
 @contextmanager
 def playing_wandb(fake: FakeWandb) -> Iterator[FakeWandb]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if self.headers.get("content-encoding") == "gzip":
@@ -94,17 +94,5 @@ def playing_wandb(fake: FakeWandb) -> Iterator[FakeWandb]:
 
         do_PUT = do_POST
 
-        def log_message(self, *_: object) -> None:
-            return None
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(Handler) as fake.port:
         yield fake
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

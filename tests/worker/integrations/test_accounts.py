@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from worker.integrations.accounts import (
-    AccountsFile,
     IntegrationsFileError,
     MlflowAccount,
     WandbAccount,
     read_accounts,
 )
+from worker.operators_file import OperatorsFile
 
 GOOD = """# accounts
 [wandb]
@@ -67,12 +67,12 @@ def test_a_mistake_is_named_with_its_place_and_without_what_is_secret(
 
 
 def test_a_change_counts_when_it_is_good(tmp_path: Path) -> None:
-    file = AccountsFile(written(tmp_path, GOOD))
+    file = OperatorsFile(written(tmp_path, GOOD), read_accounts)
     written(tmp_path, "[wandb\n")
     with pytest.raises(IntegrationsFileError):
         file.refresh()
     file.refresh()
-    assert file.accounts.keys() == {"wandb", "mlflow"}
+    assert file.content.keys() == {"wandb", "mlflow"}
     written(tmp_path, '[wandb]\nmode = "offline"\n')
     file.refresh()
-    assert file.accounts.keys() == {"wandb"}
+    assert file.content.keys() == {"wandb"}

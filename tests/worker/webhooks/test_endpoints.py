@@ -6,7 +6,8 @@ import pytest
 
 from tests.worker.webhooks.receiver import SECRET
 from worker.jobs.life import Status
-from worker.webhooks.endpoints import EndpointsFile, WebhooksFileError, read_endpoints
+from worker.operators_file import OperatorsFile
+from worker.webhooks.endpoints import WebhooksFileError, read_endpoints
 
 GOOD = f"""# who is told
 [ci]
@@ -72,14 +73,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_change_counts_and_a_broken_one_is_told_once(tmp_path: Path) -> None:
-    file = EndpointsFile(written(tmp_path, GOOD))
-    before = file.endpoints
+    file = OperatorsFile(written(tmp_path, GOOD), read_endpoints)
+    before = file.content
     assert not file.refresh()
     written(tmp_path, GOOD + "[broken")
     with pytest.raises(WebhooksFileError, match="TOML"):
         file.refresh()
     assert not file.refresh()
-    assert file.endpoints == before
+    assert file.content == before
     written(tmp_path, "")
     assert file.refresh()
-    assert file.endpoints == ()
+    assert file.content == ()
