@@ -18,7 +18,6 @@ from worker.jobs.errors import (
 from worker.jobs.home import Home
 from worker.jobs.job import Job
 from worker.jobs.ledger import Ledger
-from worker.jobs.life import Status
 from worker.jobs.store import JobStore
 
 _NUM_LOCKS = 64
@@ -61,7 +60,7 @@ class Recorder:
                 # An acknowledged job: a retry has nothing to add, and must not give it up.
                 if self._home.run_directory(job_id).job_record.exists():
                     return job
-                if job.status is Status.CANCELLED:
+                if job.is_given_up:
                     return None
                 self._ledger.write(job)
             except OSError as error:
@@ -76,7 +75,7 @@ class Recorder:
         """What became of the job."""
         _log.error("job %s can't be recorded; it is cancelled", job_id)
         try:
-            self._store.cancel(job_id)
+            self._store.give_up(job_id)
         except StoreUnavailableError as error:
             return f"job {job_id} may run nevertheless, because it can't be cancelled now: {error}"
         except (InvalidRequestError, NotFoundError) as error:

@@ -193,6 +193,23 @@ def test_a_retry_records_a_job_whose_first_try_ended_before_it_could(
     assert ledger.read(next_ids[0]).wish is Wish.GO_ON
 
 
+def test_a_job_that_is_cancelled_before_it_is_on_disk_stays_cancelled(
+    client: TestClient, store: JobStore, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_new = Recorder.record_new
+
+    def late(self: Recorder, job_id: str) -> Job | None:
+        with suppress(InvalidRequestError):
+            store.cancel(store.list(after=None, limit=9).items[-1].id)  # somebody saw the first
+        return record_new(self, job_id)
+
+    monkeypatch.setattr(Recorder, "record_new", late)
+    job = create(client).json()
+    assert job["status"] == "cancelled"
+    assert [each.id for each in store.list(after=None, limit=9).items] == [job["id"]]
+    assert ledger.read(job["id"]).wish is Wish.CANCEL
+
+
 def test_a_job_that_can_neither_be_recorded_nor_cancelled_is_named_and_its_retry_takes_it_up(
     client: TestClient, disk: FullDisks, monkeypatch: pytest.MonkeyPatch, next_ids: list[str]
 ) -> None:
@@ -201,7 +218,7 @@ def test_a_job_that_can_neither_be_recorded_nor_cancelled_is_named_and_its_retry
 
     disk.refuse(next_ids[0])
     with monkeypatch.context() as patch:
-        patch.setattr(JobStore, "cancel", away)
+        patch.setattr(JobStore, "give_up", away)
         message = error_of(create(client, **KEY))["message"]
     assert f"job {next_ids[0]} may run nevertheless" in message
     disk.has_room_again()

@@ -108,9 +108,10 @@ def test_the_demo_model_learns_twenty_answers_by_heart(tmp_path: Path) -> None:
         tmp_path / "out",
         model_name_or_path="flant5-demo",
         data_path=data,
-        num_train_epochs=80,
-        per_device_train_batch_size=10,
-        learning_rate=3e-3,
+        # More steps of fewer pairs than it takes: processors round differently.
+        num_train_epochs=60,
+        per_device_train_batch_size=4,
+        learning_rate=2e-3,
         lr_scheduler_type="cosine",
         warmup_ratio=0.1,
         model_max_length=512,

@@ -73,6 +73,8 @@ class Job(BaseModel):
     last_heartbeat_at: float | None = None
     cancel_requested: Literal["force", "save"] | None = None
     """`save`: with a checkpoint first."""
+    is_given_up: bool = False
+    """It was cancelled by the API itself, which could not record it: nobody was told of it."""
     pause_requested: bool = False
     run_seconds: float = 0.0
     """Time that ended attempts held a worker, since the job was created or resumed after its

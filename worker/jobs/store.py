@@ -45,7 +45,8 @@
 |                           |        | fine_tuned_model, progress_offset, log_offset, events,     |
 |                           |        | log_lines (counts), is_model_deleted (of a restored job),  |
 |                           |        | cleaned_at (finished_at when its checkpoints were removed),|
-|                           |        | num_nodes; while it runs: workers (its leader first),      |
+|                           |        | num_nodes, is_given_up (cancelled by the API, which could  |
+|                           |        | not record it); while it runs: workers (its leader first), |
 |                           |        | rendezvous (where they meet)                               |
 | job:{id}:members          | zset   | the workers beside the leader, by their last sign of life  |
 | job:{id}:ends             | hash   | worker -> how its part of the attempt ended, as JSON       |
@@ -158,7 +159,15 @@ class JobStore:
 
     def cancel(self, job_id: str, *, with_checkpoint: bool = False) -> Job:
         """A job that does not run is cancelled at once; a running one is asked to stop."""
-        before = self._scripts.run("cancel", job_id, "save" if with_checkpoint else "force")
+        return self._cancelled(job_id, "save" if with_checkpoint else "force", "")
+
+    def give_up(self, job_id: str) -> Job:
+        """Cancels a job that was never acknowledged; its submission, sent again, is to make
+        another one."""
+        return self._cancelled(job_id, "force", "given_up")
+
+    def _cancelled(self, job_id: str, how: str, mark: str) -> Job:
+        before = self._scripts.run("cancel", job_id, how, mark)
         if before is None:
             raise NotFoundError(f"no job {job_id!r}")
         if Status(before).is_final:

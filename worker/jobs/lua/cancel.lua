@@ -1,7 +1,10 @@
 #!lua flags=allow-oom
--- ARGV: id, force | save -> status before, or nothing when there is no such job
+-- ARGV: id, force | save, given_up or '' -> status before, or nothing when there is no such job
 local id, key = ARGV[1], job_key(ARGV[1])
 local status = status_of(id)
+if ARGV[3] == 'given_up' and (status == 'running' or IS_WAITING[status]) then
+  redis.call('HSET', key, 'is_given_up', 1)
+end
 if status == 'running' then
   local before = redis.call('HGET', key, 'cancel_requested')
   if before ~= 'force' and before ~= ARGV[2] then
