@@ -132,7 +132,8 @@ def test_a_killed_worker_leaves_no_process_and_the_next_one_goes_on_at_the_exact
     assert workshop.run(job.id).status is Status.SUCCEEDED
     records = directory.progress.read_text().splitlines()
     written = [line for line in records if '"type":"step"' in line]
-    assert len(workshop.steps(job.id)) == len(written) > 3000
+    # A kill right after a checkpoint, where a slow disk keeps the trainer, repeats no step.
+    assert len(workshop.steps(job.id)) == len(written) >= 3000
     told = [line.line for line in workshop.history.logs(job.id, limit=20_000).items]
     on_disk = [line.split(" ", 2)[2] for line in directory.log.read_text().splitlines()]
     assert told == on_disk
