@@ -3,9 +3,6 @@
 from collections.abc import Set
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
-
-from fastapi import Depends, Request
 
 
 class Scope(StrEnum):
@@ -65,11 +62,3 @@ def refusal(caller: Caller, method: str, path: str) -> str | None:
 
 def _named(scopes: Set[Scope]) -> str:
     return ", ".join(scope for scope in Scope if scope in scopes)
-
-
-async def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
-Calling = Annotated[Caller, Depends(_caller)]

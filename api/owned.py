@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import Path
 from fastapi.concurrency import run_in_threadpool
 
-from api.caller import Caller, Calling
+from api.caller import Caller
+from api.calling import Calling
 from api.errors import JobNotRestoredError
 from api.services import Services, Wired
 from worker.jobs.errors import NotFoundError

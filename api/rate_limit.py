@@ -4,28 +4,19 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.caller import Caller
 from api.errors import RateLimitedError, answer
+from api.request_rates import RequestRates
 
 _SUBMIT = re.compile(r"/v1/fine_tuning/jobs/?")
 _UPLOAD = re.compile(r"/v1/(files|uploads)(/.*)?")
 _MAX_KNOWN = 10_000
 _TOLERANCE_SECONDS = 1e-6
 """What sums of floating-point numbers are off by."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRates:
-    """Requests a minute of one caller; 0 means any number."""
-
-    submits: int = 0
-    uploads: int = 0
-    others: int = 0
 
 
 class Allowance:

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from api.rate_limit import RequestRates
+from api.request_rates import RequestRates
 from worker.jobs.settings import SharedSettings
 
 _INHERITED = re.compile(

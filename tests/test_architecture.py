@@ -81,6 +81,13 @@ def test_the_service_starts_without_torch(module: str) -> None:
     assert finished.returncode == 0
 
 
+@pytest.mark.parametrize("package", ["fastapi", "redis", "openai", "numpy"])
+def test_the_command_line_starts_without_what_servers_need(package: str) -> None:
+    program = f"import sys, api.cli.main; sys.exit({package!r} in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False)
+    assert finished.returncode == 0
+
+
 def test_the_public_names_of_the_trainer_can_be_imported() -> None:
     import flant5_train
 

@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -15,8 +15,10 @@ from api.cli.errors import CommandError, reported
 from api.cli.home_lock import locked
 from api.cli.printing import print_json
 from api.cli.settings import DEFAULT_URL, UpSettings
-from api.cli.stack import Stack
 from api.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from api.cli.stack import Stack
 
 _LEFTOVER_SECONDS = 90.0
 
@@ -30,6 +32,9 @@ def up(
     ] = False,
 ) -> None:
     """Run the whole service until Ctrl-C: Valkey, API, worker, serving process, keeper."""
+    # Imported here: the Redis client takes as long as a third of what other commands import.
+    from api.cli.stack import Stack
+
     with reported(as_json=as_json):
         settings = _settings(home=home, host=host, port=port)
         root = settings.home.resolve()
@@ -40,7 +45,7 @@ def up(
             _run(stack, root, announce=print_json if as_json else _announce)
 
 
-def _run(stack: Stack, root: Path, *, announce: Callable[[dict[str, object]], None]) -> None:
+def _run(stack: "Stack", root: Path, *, announce: Callable[[dict[str, object]], None]) -> None:
     ready_file = root / "up.json"
     ready_file.unlink(missing_ok=True)  # of one that was killed
     try:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from api.caller import Calling
+from api.calling import Calling
 from api.chat.completion import complete, stream
 from api.schemas.chat import CreateChatCompletion
 from api.schemas.chat_completion import ChatCompletion

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
-from api.caller import Calling
+from api.calling import Calling
 from api.downloads import Download
 from api.owned import own_file
 from api.parameters import MOST_ITEMS, After

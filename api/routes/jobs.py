@@ -9,7 +9,7 @@ from anyio import from_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 
 from api import wishes
-from api.caller import Calling
+from api.calling import Calling
 from api.chat.errors import ClientGoneError
 from api.hyperparameters import echo
 from api.owned import own_job

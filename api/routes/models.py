@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.caller import Calling
+from api.calling import Calling
 from api.parameters import ModelId
 from api.recorder import disk_error
 from api.schemas.models import ModelDeleted, ModelObject

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from api.caller import Calling
+from api.calling import Calling
 from api.planning import plan_of
 from api.schemas.create import CreateJob
 from api.schemas.plans import JobPlan, PlanInProgress, PlanQuery

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
-from api.caller import Calling
+from api.calling import Calling
 from api.owned import own_file
 from api.schemas.reports import FileReportObject, ReportInProgress, ReportQuery
 from api.services import Wired

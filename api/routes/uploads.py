@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, UploadFile
 
-from api.caller import Calling
+from api.calling import Calling
 from api.parameters import UploadId
 from api.schemas.pages import ListPage
 from api.schemas.uploads import CompleteUpload, CreateUpload, UploadObject, UploadPart

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from api.cli.doctor.check import Check, examine
-from api.cli.doctor.examination import all_checks
 from api.cli.doctor.finding import Finding, State
 from api.cli.jobs import AsJson
 from api.cli.printing import print_json, print_table
@@ -25,6 +24,9 @@ def doctor(
 
     Exit code 0 when nothing failed; warnings are none of that.
     """
+    # Imported here, with the Redis client that no other command needs (`up` does the same).
+    from api.cli.doctor.examination import all_checks
+
     seen = tuple(examine(all_checks(directory)))
     has_failed = any(finding.state is State.FAILED for _, finding in seen)
     if as_json:

@@ -1,0 +1,15 @@
+"""The caller of a request, as a route asks for it."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.caller import Caller
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Calling = Annotated[Caller, Depends(_caller)]
