@@ -97,7 +97,7 @@ def test_no_process_outlives_a_killed_launcher(tiny_model: Path, tmp_path: Path)
     assert len(ranks) == 2
     process.kill()
     process.wait()
-    wait_until(lambda: not any(is_running(pid) for pid in ranks), seconds=2)
+    wait_until(lambda: not any(is_running(pid) for pid in ranks), seconds=20)
 
 
 def is_running(pid: int) -> bool:

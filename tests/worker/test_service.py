@@ -155,7 +155,7 @@ def test_a_killed_pool_process_leaves_nothing_and_the_same_worker_tries_again(
     tree = descendants(child)
     assert len(tree) >= 2
     os.kill(child, signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, tree)), seconds=2, what="the tree ends")
+    wait_until(lambda: not any(map(is_alive, tree)), seconds=20, what="the tree ends")
     workshop.let_go()
     ended = wait_for_status(workshop, job, Status.SUCCEEDED)
     assert (ended.attempt, worker.poll()) == (2, None)
@@ -174,7 +174,7 @@ def test_a_killed_worker_finds_its_job_again_when_it_is_restarted(
     tree = descendants(worker.pid)
     worker.kill()
     worker.wait()
-    wait_until(lambda: not any(map(is_alive, tree)), seconds=2, what="the tree ends")
+    wait_until(lambda: not any(map(is_alive, tree)), seconds=20, what="the tree ends")
     workshop.let_go()
     start("worker_with_trains.py")
     wait_for_status(workshop, job, Status.SUCCEEDED)

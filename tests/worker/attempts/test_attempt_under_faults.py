@@ -126,7 +126,7 @@ def test_a_killed_worker_leaves_no_process_and_the_next_one_goes_on_at_the_exact
             assert worker.poll() is None
         worker.kill()
         worker.wait()
-        wait_until(lambda: not any(map(is_alive, workshop.pids(job.id))), seconds=2)
+        wait_until(lambda: not any(map(is_alive, workshop.pids(job.id))))
         assert workshop.store.leases.release_worker("gpu-0") == (job.id,)
     workshop.let_go()
     assert workshop.run(job.id).status is Status.SUCCEEDED
