@@ -42,6 +42,10 @@ class IntegrationOffers:
             arguments += [f"{kind}{_NAMESPACES}", json.dumps(list(names))]
         self._scripts.run_durably("integrations_offer", *arguments)
 
+    def types(self) -> tuple[str, ...]:
+        """What jobs of some owner may name."""
+        return tuple(sorted(name for name in self._offered() if not name.endswith(_NAMESPACES)))
+
     def types_for(self, owner: str) -> tuple[str, ...]:
         """What jobs of this owner may name."""
         return _types_for(owner, self._offered())

@@ -12,7 +12,13 @@ from api.cli.doctor.finding import Finding, failed, fine
 from api.cli.doctor.gpu import check_driver, check_gpus, check_toolkit, installed_torch
 from api.cli.doctor.home_directory import check_home
 from api.cli.doctor.keys_file import check_keys
-from api.cli.doctor.members import check_keeper, check_serving, check_webhooks, check_workers
+from api.cli.doctor.members import (
+    check_integrations,
+    check_keeper,
+    check_serving,
+    check_webhooks,
+    check_workers,
+)
 from api.cli.doctor.port import check_port
 from api.cli.doctor.redis_server import check_redis
 from api.cli.doctor.secret_files import check_secrets
@@ -28,7 +34,7 @@ def all_checks(directory: Path) -> tuple[Check, ...]:
     host = Host.look()
     try:
         settings = ApiSettings()
-        webhooks_file = UpSettings().webhooks_file
+        files = UpSettings()
     except ValidationError as error:
         wrong = partial(_wrong_settings, error)
         return (*_of_host(host, directory), Check("settings", wrong))
@@ -36,7 +42,11 @@ def all_checks(directory: Path) -> tuple[Check, ...]:
         *_of_host(host, directory),
         Check("settings", partial(fine, f"FLANT5_HOME is {settings.home.resolve()}")),
         *_of_service(host, settings),
-        Check("webhooks", partial(check_webhooks, settings.redis_url, file=webhooks_file)),
+        Check("webhooks", partial(check_webhooks, settings.redis_url, file=files.webhooks_file)),
+        Check(
+            "integrations",
+            partial(check_integrations, settings.redis_url, file=files.integrations_file),
+        ),
     )
 
 

@@ -13,6 +13,8 @@ from worker.jobs.chat_servers import ChatServers
 from worker.jobs.connection import open_redis, unavailable
 from worker.jobs.deliveries import count_webhooks
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.offers import IntegrationOffers
+from worker.jobs.shipments import count_shipments
 from worker.jobs.workers import WorkerRegistry, WorkerState
 
 _START = "docker compose up -d --wait, or `flant5 up`"
@@ -36,6 +38,11 @@ def check_serving(url: SecretStr) -> Finding:
 def check_webhooks(url: SecretStr, *, file: Path | None) -> Finding:
     """Who tells the webhook endpoints is here, where there are any; `file` names them."""
     return _asked(url, partial(_webhooks, file=file))
+
+
+def check_integrations(url: SecretStr, *, file: Path | None) -> Finding:
+    """Who tells trackers of jobs is here, where there are any; `file` has the accounts."""
+    return _asked(url, partial(_integrations, file=file))
 
 
 def _asked(url: SecretStr, look: Callable[[Redis], Finding]) -> Finding:
@@ -104,6 +111,21 @@ def _webhooks(redis: Redis, *, file: Path | None) -> Finding:
         expected="a process that does",
         remedy="docker compose --profile webhooks up -d --wait webhooks, or `flant5 up`; to send "
         "no more, start it once with an empty file",
+    )
+
+
+def _integrations(redis: Redis, *, file: Path | None) -> Finding:
+    types, num_waiting = IntegrationOffers(redis).types(), count_shipments(redis).num_waiting
+    if file is None and not types and not num_waiting:
+        return not_applicable("no integrations are set up (docs/integrations.md)")
+    runs = f"; runs that wait to be told of: {num_waiting}" if num_waiting else ""
+    if shippers := _present(redis, keys.shipper):
+        return fine(f"{', '.join(shippers)} tells {', '.join(types) or 'nobody'}{runs}")
+    return warning(
+        f"integrations are set up ({', '.join(types) or file}), and nobody tells them{runs}",
+        expected="a process that does: jobs that name one are accepted, and wait to be told of",
+        remedy="docker compose --profile integrations up -d --wait integrations, or `flant5 up`; "
+        "to tell no more, start it once with an empty file",
     )
 
 

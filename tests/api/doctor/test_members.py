@@ -7,13 +7,20 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.cli.doctor.finding import State
-from api.cli.doctor.members import check_keeper, check_serving, check_webhooks, check_workers
+from api.cli.doctor.members import (
+    check_integrations,
+    check_keeper,
+    check_serving,
+    check_webhooks,
+    check_workers,
+)
 from tests.ports import free_port
-from tests.worker.scenes import queued_job
+from tests.worker.scenes import claimed_job, queued_job
 from worker.jobs import keys
 from worker.jobs.chat_servers import ChatServers, new_server
 from worker.jobs.deliveries import ALL_OWNERS, Deliveries, Subscription
 from worker.jobs.life import Status
+from worker.jobs.offers import IntegrationOffers
 from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.presence import KeeperPresence
@@ -98,9 +105,40 @@ def test_endpoints_that_nobody_sends_to_are_a_warning(
     )
 
 
+def test_without_integrations_nobody_has_to_tell_them(redis: Redis, redis_url: SecretStr) -> None:
+    assert check_integrations(redis_url, file=None).state is State.NOT_APPLICABLE
+
+
+def test_integrations_that_nobody_tells_are_a_warning(
+    redis: Redis, redis_url: SecretStr, tmp_path: Path
+) -> None:
+    finding = check_integrations(redis_url, file=tmp_path / "integrations.toml")
+    assert (finding.state, finding.found) == (
+        State.WARNING,
+        f"integrations are set up ({tmp_path / 'integrations.toml'}), and nobody tells them",
+    )
+    assert "--profile integrations" in finding.remedy
+    offers = IntegrationOffers(redis)
+    offers.offer({"mlflow": ["*"], "huggingface": ["*"]}, namespaces={"huggingface": ["team"]})
+    told = [{"type": "mlflow", "mlflow": {"experiment": "chats"}}]
+    claimed_job(JobStore(redis), integrations=told)
+    found = check_integrations(redis_url, file=None).found
+    assert found == (
+        "integrations are set up (huggingface, mlflow), and nobody tells them; "
+        "runs that wait to be told of: 1"
+    )
+    KeeperPresence(redis, name="host-7", key_of=keys.shipper).appear()
+    finding = check_integrations(redis_url, file=None)
+    assert (finding.state, finding.found) == (
+        State.OK,
+        "host-7 tells huggingface, mlflow; runs that wait to be told of: 1",
+    )
+
+
 def test_without_redis_nobody_is_judged() -> None:
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
-    for check in (check_workers, check_keeper, check_serving, partial(check_webhooks, file=None)):
+    told_of_ends = (partial(check_webhooks, file=None), partial(check_integrations, file=None))
+    for check in (check_workers, check_keeper, check_serving, *told_of_ends):
         finding = check(url)
         assert finding.state is State.NOT_APPLICABLE
         assert "Redis is not available" in finding.found

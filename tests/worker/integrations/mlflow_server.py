@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,27 +10,10 @@ from typing import Any
 
 import httpx
 
+from tests.environments import interpreter_with
 from tests.worker.scenes import environment, wait_until
 
-REPOSITORY = Path(__file__).parents[3]
-VERSION = "3.17.2"
-_PIP_SECONDS = 600.0
-
-
-def interpreter_with_mlflow() -> Path:
-    """Made once and kept in build/; what says that it is whole is written last."""
-    directory = REPOSITORY / "build" / "mlflow" / VERSION
-    python, is_whole = directory / "bin" / "python", directory / "is-whole"
-    if not is_whole.exists():
-        _run(sys.executable, "-m", "venv", "--clear", str(directory))
-        _run(str(python), "-m", "pip", "install", "--quiet", f"mlflow=={VERSION}")
-        is_whole.touch()
-    return python
-
-
-def _run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PIP_SECONDS)
-    assert done.returncode == 0, f"{' '.join(argv)} failed:\n{done.stdout}\n{done.stderr}"
+REQUIREMENT = "mlflow==3.17.2"
 
 
 @dataclass(frozen=True)
@@ -68,7 +50,7 @@ class MlflowServer:
 def mlflow_server(directory: Path) -> Iterator[MlflowServer]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    argv = [str(interpreter_with_mlflow()), "-m", "mlflow", "server", "--port", str(port)]
+    argv = [str(interpreter_with(REQUIREMENT)), "-m", "mlflow", "server", "--port", str(port)]
     argv += ["--host", "127.0.0.1", "--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
     argv += ["--artifacts-destination", str(directory / "artifacts")]
