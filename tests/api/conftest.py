@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.settings import ApiSettings
+from tests.api.full_disks import FullDisks
 from tests.api.scenes import CONVERSATIONS, claim_new_job, wait_until
+from worker.jobs.ledger import Ledger
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim
 
@@ -93,3 +96,14 @@ def model(settings: ApiSettings) -> str:
     directory.mkdir(parents=True)
     (directory / "config.json").write_text("{}")
     return "my-t5"
+
+
+@pytest.fixture
+def ledger(settings: ApiSettings) -> Ledger:
+    return Ledger(settings.home_directories)
+
+
+@pytest.fixture
+def disk(settings: ApiSettings) -> Iterator[FullDisks]:
+    with ExitStack() as mounts:
+        yield FullDisks(settings, mounts)

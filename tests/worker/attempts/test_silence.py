@@ -13,7 +13,7 @@ from worker.jobs.job import Phase
 from worker.jobs.life import Status
 
 SAID = (
-    "the trainer said nothing for 1.5 s after step 3 and was ended (FLANT5_STALL_SECONDS); "
+    "the trainer said nothing for 3 s after step 3 and was ended (FLANT5_STALL_SECONDS); "
     "where its processes were is in the log"
 )
 
@@ -21,7 +21,7 @@ SAID = (
 def test_a_trainer_that_hangs_is_a_loss_with_its_stacks_in_the_log(
     redis_url: SecretStr, tmp_path: Path
 ) -> None:
-    workshop = open_workshop(redis_url, tmp_path, stall_seconds=1.5, max_losses=2)
+    workshop = open_workshop(redis_url, tmp_path, stall_seconds=3.0, max_losses=2)
     job = workshop.new_job(max_steps=6, save_steps=2)
     workshop.hold_after(3)
     waiting = workshop.run(job.id, "hangs_in_training.py")
@@ -40,7 +40,7 @@ def test_a_trainer_that_hangs_is_a_loss_with_its_stacks_in_the_log(
 def test_one_that_hangs_each_time_fails_with_that_as_its_reason(
     redis_url: SecretStr, tmp_path: Path
 ) -> None:
-    workshop = open_workshop(redis_url, tmp_path, stall_seconds=1.5, max_losses=1)
+    workshop = open_workshop(redis_url, tmp_path, stall_seconds=3.0, max_losses=1)
     job = workshop.new_job(max_steps=6, save_steps=100)
     workshop.hold_after(3)
     failed = workshop.run(job.id)
