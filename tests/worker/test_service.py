@@ -2,104 +2,18 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-from pydantic import SecretStr
 from redis import Redis
 
-from tests.worker.scenes import environment, is_alive, spec, wait_until
-from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
-from worker.attempts.result import write_result
-from worker.jobs import keys
-from worker.jobs.job import Job, model_id
-from worker.jobs.ledger import Ledger
+from tests.worker.programs_started import Process, Start, submit, wait_for_status
+from tests.worker.scenes import is_alive, wait_until
+from tests.worker.workshop import Workshop
 from worker.jobs.life import Status
 from worker.jobs.queue import Doorbell
-from worker.jobs.recovery import Recovery, RecoveryDesk
-from worker.jobs.update import Succeeded
 from worker.jobs.workers import WorkerRegistry
 from worker.processes.process_tree import descendants
-
-Process = subprocess.Popen[bytes]
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def workshop(redis_url: SecretStr, tmp_path: Path) -> Workshop:
-    return open_workshop(redis_url, tmp_path)
-
-
-@pytest.fixture
-def start(workshop: Workshop, tmp_path: Path) -> Iterator[Start]:
-    """Starts a program with the workshop's settings; what is left at the end is killed."""
-    started: list[Process] = []
-    settings = workshop.settings
-    variables = {
-        f"FLANT5_{name.upper()}": str(getattr(settings, name))
-        for name in (
-            "home",
-            "data_root",
-            "worker_name",
-            "lease_seconds",
-            "self_fence_seconds",
-            "redis_timeout_seconds",
-            "beat_seconds",
-            "poll_seconds",
-            "trainer_grace_seconds",
-        )
-    }
-    variables |= {
-        "FLANT5_REDIS_URL": settings.redis_url.get_secret_value(),
-        "FLANT5_KEEPER_SECONDS": "0.05",
-    }
-    log = (tmp_path / "processes.log").open("wb")
-
-    def start_program(program: str, **changes: str) -> Process:
-        started.append(
-            subprocess.Popen(
-                [sys.executable, str(PROGRAMS / program)],
-                env=environment(**(variables | changes)),
-                stdout=log,
-                stderr=log,
-            )
-        )
-        return started[-1]
-
-    yield start_program
-    for process in started:
-        process.kill()
-        process.wait()
-    log.close()
-
-
-def submit(workshop: Workshop, **parameters: int) -> Job:
-    workshop.data.write_text("{}")
-    return workshop.store.create(spec(training_file="data.json", hyperparameters=parameters))
-
-
-def wait_for_status(workshop: Workshop, job: Job, status: Status) -> Job:
-    wait_until(
-        lambda: workshop.store.get(job.id).status is status,
-        seconds=60,
-        what=f"{job.id} {status}",
-    )
-    return workshop.store.get(job.id)
-
-
-def recovered(desk: RecoveryDesk) -> Recovery:
-    def is_done() -> bool:
-        state = desk.state()
-        return state is not None and state.status == "done"
-
-    wait_until(is_done, seconds=60, what="the recovery")
-    done = desk.state()
-    assert done is not None
-    return done
 
 
 def pool_process(worker: Process) -> int:
@@ -226,70 +140,6 @@ def test_a_keeper_ends_when_it_is_told_to(workshop: Workshop, start: Start) -> N
     wait_for_status(workshop, job, Status.QUEUED)
     keeper.send_signal(signal.SIGTERM)
     assert keeper.wait(30) == 0
-
-
-def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_finished(
-    workshop: Workshop, start: Start, redis: Redis
-) -> None:
-    start("keeper_with_checks.py")
-    start("worker_with_trains.py")
-    ledger = Ledger(workshop.settings.home_directories)
-    ended, running, waiting = (submit(workshop, max_steps=6, save_steps=4) for _ in range(3))
-    for job in (ended, running, waiting):
-        ledger.write(job)
-    wait_for_status(workshop, ended, Status.SUCCEEDED)
-    workshop.hold_after(5)
-    workshop.wait_for_step(running.id, 5)
-    models = workshop.store.models.all()
-    (pid,) = workshop.pids(running.id)
-
-    redis.flushall()
-    desk = RecoveryDesk(redis)
-    desk.request()
-
-    assert recovered(desk).num_found == 3
-    assert workshop.store.get(ended.id).status is Status.SUCCEEDED
-    assert workshop.store.models.all() == models
-    wait_until(lambda: not is_alive(pid), what="the end of the trainer of the old store")
-    workshop.let_go()
-    for job in (running, waiting):
-        wait_for_status(workshop, job, Status.SUCCEEDED)
-    assert workshop.steps(running.id) == [1, 2, 3, 4, 5, 5, 6]
-    assert workshop.steps(waiting.id) == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_keeper_that_is_killed_while_it_recovers_is_followed_by_the_next(
-    workshop: Workshop, start: Start, redis: Redis
-) -> None:
-    short = {
-        "FLANT5_LEASE_SECONDS": "2",
-        "FLANT5_SELF_FENCE_SECONDS": "0.2",
-        "FLANT5_REDIS_TIMEOUT_SECONDS": "0.1",
-    }
-    ledger, jobs = Ledger(workshop.settings.home_directories), []
-    for _ in range(100):
-        job = submit(workshop)
-        ledger.write(job)
-        model = Succeeded(model_id(job.id, job.spec))
-        write_result(workshop.run_directory(job.id).result, model, epoch=1)
-        workshop.run_directory(job.id).log.write_text("a line of the log\n" * 3000)
-        jobs.append(job)
-    redis.flushall()
-    desk = RecoveryDesk(redis)
-    desk.request()
-    keeper = start("keeper_with_checks.py", **short)
-    wait_until(lambda: redis.zcard(keys.JOBS) >= 10, what="ten jobs are back")
-    keeper.kill()
-    keeper.wait()
-    assert redis.zcard(keys.JOBS) < 100
-    start("keeper_with_checks.py", **short)
-    start("worker_with_trains.py", **short)
-    report = recovered(desk)
-    assert (report.num_found, report.problems) == (100, ())
-    for job in jobs:
-        wait_for_status(workshop, job, Status.SUCCEEDED)
-        assert workshop.history.logs(job.id, tail=1).items[0].seq == 3000
-    assert len(workshop.store.models.all()) == 100
 
 
 def test_a_worker_whose_loop_is_stuck_counts_as_gone(

@@ -1,0 +1,89 @@
+"""A store that is lost under running workers and keepers."""
+
+from redis import Redis
+
+from tests.worker.programs_started import Start, submit, wait_for_status
+from tests.worker.scenes import is_alive, wait_until
+from tests.worker.workshop import Workshop
+from worker.attempts.result import write_result
+from worker.jobs import keys
+from worker.jobs.job import model_id
+from worker.jobs.ledger import Ledger
+from worker.jobs.life import Status
+from worker.jobs.recovery import Recovery, RecoveryDesk
+from worker.jobs.update import Succeeded
+
+
+def recovered(desk: RecoveryDesk) -> Recovery:
+    def is_done() -> bool:
+        state = desk.state()
+        return state is not None and state.status == "done"
+
+    wait_until(is_done, seconds=60, what="the recovery")
+    done = desk.state()
+    assert done is not None
+    return done
+
+
+def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_finished(
+    workshop: Workshop, start: Start, redis: Redis
+) -> None:
+    start("keeper_with_checks.py")
+    start("worker_with_trains.py")
+    ledger = Ledger(workshop.settings.home_directories)
+    ended, running, waiting = (submit(workshop, max_steps=6, save_steps=4) for _ in range(3))
+    for job in (ended, running, waiting):
+        ledger.write(job)
+    wait_for_status(workshop, ended, Status.SUCCEEDED)
+    workshop.hold_after(5)
+    workshop.wait_for_step(running.id, 5)
+    models = workshop.store.models.all()
+    (pid,) = workshop.pids(running.id)
+
+    redis.flushall()
+    desk = RecoveryDesk(redis)
+    desk.request()
+
+    assert recovered(desk).num_found == 3
+    assert workshop.store.get(ended.id).status is Status.SUCCEEDED
+    assert workshop.store.models.all() == models
+    wait_until(lambda: not is_alive(pid), what="the end of the trainer of the old store")
+    workshop.let_go()
+    for job in (running, waiting):
+        wait_for_status(workshop, job, Status.SUCCEEDED)
+    assert workshop.steps(running.id) == [1, 2, 3, 4, 5, 5, 6]
+    assert workshop.steps(waiting.id) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_keeper_that_is_killed_while_it_recovers_is_followed_by_the_next(
+    workshop: Workshop, start: Start, redis: Redis
+) -> None:
+    short = {
+        "FLANT5_LEASE_SECONDS": "2",
+        "FLANT5_SELF_FENCE_SECONDS": "0.2",
+        "FLANT5_REDIS_TIMEOUT_SECONDS": "0.1",
+    }
+    ledger, jobs = Ledger(workshop.settings.home_directories), []
+    for _ in range(100):
+        job = submit(workshop)
+        ledger.write(job)
+        model = Succeeded(model_id(job.id, job.spec))
+        write_result(workshop.run_directory(job.id).result, model, epoch=1)
+        workshop.run_directory(job.id).log.write_text("a line of the log\n" * 3000)
+        jobs.append(job)
+    redis.flushall()
+    desk = RecoveryDesk(redis)
+    desk.request()
+    keeper = start("keeper_with_checks.py", **short)
+    wait_until(lambda: redis.zcard(keys.JOBS) >= 10, what="ten jobs are back")
+    keeper.kill()
+    keeper.wait()
+    assert redis.zcard(keys.JOBS) < 100
+    start("keeper_with_checks.py", **short)
+    start("worker_with_trains.py", **short)
+    report = recovered(desk)
+    assert (report.num_found, report.problems) == (100, ())
+    for job in jobs:
+        wait_for_status(workshop, job, Status.SUCCEEDED)
+        assert workshop.history.logs(job.id, tail=1).items[0].seq == 3000
+    assert len(workshop.store.models.all()) == 100
