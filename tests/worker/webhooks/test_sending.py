@@ -147,7 +147,7 @@ def test_a_failed_delivery_is_made_again_with_the_same_id(
     assert len({got.body for got in receiver.got}) == 1
     assert all(unwrapped(got) for got in receiver.got)
     assert count_webhooks(redis).num_tries["failed"] == 2
-    assert "HTTP 500; try 2 in" in sending.log.read_text()
+    wait_until(lambda: "HTTP 500; try 2 in" in sending.log.read_text())
 
 
 def test_a_sender_killed_in_the_middle_leaves_the_delivery_to_the_next_one(
@@ -200,7 +200,7 @@ def test_a_redirect_is_not_followed(
     fails(store)
     wait_for(outer, 2)
     assert inner.got == []
-    assert "HTTP 307: redirects are not followed" in sending.log.read_text()
+    wait_until(lambda: "HTTP 307: redirects are not followed" in sending.log.read_text())
 
 
 @pytest.mark.parametrize(
