@@ -28,6 +28,8 @@ def model(server: Server, scene: Scene) -> str:
 
 
 def ask(page: Page, question: str) -> None:
+    # While answers still come, of which one may have been seen, there is Stop in its place.
+    expect(page.get_by_role("button", name="Ask")).to_be_visible()
     page.get_by_label("Question").fill(question)
     page.get_by_label("Question").press("Enter")
 
