@@ -1,5 +1,8 @@
 """Curves of several jobs in one chart, at `/compare?jobs=...`."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import urlencode
 
 from fastapi import Request
@@ -29,108 +32,140 @@ _COLUMNS = {
 }
 
 _UNITS = {"gpu_memory_bytes": 1e9}
+_STEPS = "steps"
+_OVER = {_STEPS: "Over steps", "percent": "Over percent of the run"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is compared, as it stands in the address."""
+
+    ids: tuple[str, ...]
+    column: str
+    over: str
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Self:
+        ids = tuple(each for each in query.get("jobs", "").split(",") if each)[:MAX_JOBS]
+        column, over = query.get("of", SMOOTHED), query.get("over", _STEPS)
+        return cls(
+            ids, column if column in _COLUMNS else SMOOTHED, over if over in _OVER else _STEPS
+        )
+
+    @property
+    def address(self) -> str:
+        query = {"jobs": ",".join(self.ids), "of": self.column, "over": self.over}
+        return f"/compare?{urlencode(query, safe=',')}"
 
 
 def compare_page(request: Request, desk: Desk) -> None:
     """Builds the page; which jobs are compared stands in its address."""
-    query = request.query_params
-    ids = [each for each in query.get("jobs", "").split(",") if each][:MAX_JOBS]
-    column = query.get("of", SMOOTHED)
     with frame(request, "Compare", here="/compare"):
-        _Compare(Visitor.of(request), desk, ids, column if column in _COLUMNS else SMOOTHED)
+        _Compare(Visitor.of(request), desk, _Shown.of(request.query_params))
 
 
 class _Compare:
-    def __init__(self, visitor: Visitor, desk: Desk, ids: list[str], column: str) -> None:
+    def __init__(self, visitor: Visitor, desk: Desk, shown: _Shown) -> None:
         self._visitor = visitor
         self._desk = desk
-        self._ids = ids
-        self._column = column
+        self._shown = shown
         self._fresh: Fresh[Changes] | None = None
         self._names: dict[str, str] = {}
         with ui.element("section").classes("card"):
             heading("Compare jobs")
             with ui.row().classes("filters"):
                 self._choice = ui.select(
-                    dict.fromkeys(ids, "…"),
+                    dict.fromkeys(shown.ids, "…"),
                     label=f"Jobs, up to {MAX_JOBS}",
-                    value=ids,
+                    value=list(shown.ids),
                     multiple=True,
                     with_input=True,
-                    on_change=lambda event: self._choose(ids=list(event.value or ())),
+                    on_change=lambda event: self._choose_jobs(tuple(event.value or ())),
                 )
                 self._choice.props('outlined dense use-chips aria-label="Jobs"')
                 self._choice.classes("jobs-choice")
-                ui.select(
-                    _COLUMNS,
-                    value=column,
-                    on_change=lambda event: self._choose(column=str(event.value)),
-                ).props('outlined dense aria-label="Curve"').classes("curve-choice")
+                self._choices(
+                    _COLUMNS, shown.column, lambda column: replace(self._shown, column=column)
+                ).props('aria-label="Curve"')
+                self._choices(
+                    _OVER, shown.over, lambda over: replace(self._shown, over=over)
+                ).props('aria-label="Over"')
         self._place = ui.element("div")
-        self._draw({})
+        self._draw()
         ui.timer(0, self._load, once=True)
+
+    def _choices(
+        self, choices: dict[str, str], value: str, change: Callable[[str], _Shown]
+    ) -> ui.select:
+        return (
+            ui.select(
+                choices, value=value, on_change=lambda event: self._show(change(str(event.value)))
+            )
+            .props("outlined dense")
+            .classes("curve-choice")
+        )
 
     async def _load(self) -> None:
         jobs = await tried(self._jobs, done="") or ()
-        names = {job.id: _name(job) for job in jobs}
-        self._ids = [job_id for job_id in self._ids if job_id in names]
-        self._choice.set_options(names, value=self._ids)
-        self._names = names
-        self._draw(names)
+        self._names = {job.id: _name(job) for job in jobs}
+        known = tuple(job_id for job_id in self._shown.ids if job_id in self._names)
+        self._shown = replace(self._shown, ids=known)
+        self._choice.set_options(self._names, value=list(known))
+        self._draw()
 
     def _jobs(self) -> tuple[Job, ...]:
         """The newest, and those that the address names."""
         recent = recent_jobs(self._visitor, limit=_MAX_LISTED)
         known = {job.id for job in recent}
         older = []
-        for job_id in self._ids:
+        for job_id in self._shown.ids:
             try:
                 older += [] if job_id in known else [self._visitor.job(job_id)]
             except NotFoundError:
                 continue  # another's, or none: it is left out
         return (*recent, *older)
 
-    def _choose(self, *, ids: list[str] | None = None, column: str | None = None) -> None:
-        if ids is not None and len(ids) > MAX_JOBS:
+    def _choose_jobs(self, ids: tuple[str, ...]) -> None:
+        if len(ids) > MAX_JOBS:
             ui.notify(f"{MAX_JOBS} jobs at most.", type="warning")
-            self._choice.set_value(ids[:MAX_JOBS])
+            self._choice.set_value(list(ids[:MAX_JOBS]))
             return
-        self._ids = self._ids if ids is None else ids
-        self._column = column or self._column
-        query = urlencode({"jobs": ",".join(self._ids), "of": self._column}, safe=",")
-        ui.navigate.history.replace(f"/compare?{query}")
-        self._draw(self._names)
+        self._show(replace(self._shown, ids=ids))
 
-    def _draw(self, names: dict[str, str]) -> None:
+    def _show(self, shown: _Shown) -> None:
+        self._shown = shown
+        ui.navigate.history.replace(shown.address)
+        self._draw()
+
+    def _draw(self) -> None:
         if self._fresh is not None:
             self._fresh.stop()
         self._place.clear()
+        shown, column = self._shown, self._shown.column
+        unit = _UNITS.get(column, 1.0)
         lines = [
-            Line(
-                job_id,
-                names.get(job_id, "…"),
-                self._column,
-                COLORS[number],
-                unit=_UNITS.get(self._column, 1.0),
-            )
-            for number, job_id in enumerate(self._ids)
+            Line(job_id, self._names.get(job_id, "…"), column, color, unit=unit)
+            for job_id, color in zip(shown.ids, COLORS, strict=False)
         ]
         with self._place:
             if not lines:
                 empty("stacked_line_chart", "Choose two or more jobs to see their curves in one.")
                 return
-            if names:
-                chart = CurveChart(_COLUMNS[self._column], lines, height="min(60vh, 520px)")
-                self._fresh = Fresh(lambda: self._changes(chart), chart.show)
+            if self._names:
+                title, in_percent = _COLUMNS[column], shown.over != _STEPS
+                chart = CurveChart(title, lines, height="min(60vh, 520px)", in_percent=in_percent)
+                self._fresh = Fresh(lambda: self._changes(chart, shown), chart.show)
 
-    def _changes(self, chart: CurveChart) -> Changes:
+    def _changes(self, chart: CurveChart, shown: _Shown) -> Changes:
         services = self._visitor.services
-        paths = {
-            job_id: services.home.run_directory(self._visitor.job(job_id).id).progress
-            for job_id in self._ids
-        }
+        jobs = [self._visitor.job(job_id) for job_id in shown.ids]
+        paths = {job.id: services.home.run_directory(job.id).progress for job in jobs}
         curves = {job_id: self._desk.curves.get(path) for job_id, path in paths.items()}
-        return chart.changes({name: curve.column(self._column) for name, curve in curves.items()})
+        columns = {job_id: curve.column(shown.column) for job_id, curve in curves.items()}
+        if shown.over == _STEPS:
+            return chart.changes(columns)
+        percents = {job_id: (curve.max_steps or 100) / 100 for job_id, curve in curves.items()}
+        return chart.changes(columns, percents)
 
 
 def _name(job: Job) -> str:

@@ -32,7 +32,7 @@ class Line:
 
 
 class CurveChart:
-    """Lines over the optimizer's steps."""
+    """Lines over the optimizer's steps, or over percent of them."""
 
     def __init__(
         self,
@@ -41,21 +41,27 @@ class CurveChart:
         *,
         height: str = "260px",
         from_zero: bool = False,
+        in_percent: bool = False,
     ) -> None:
         self._lines = lines
         self._senders = {line.id: PointSender(is_smooth=line.column in SMOOTH) for line in lines}
         self.whole = ui.element("section").classes("card chart")
         with self.whole:
             ui.label(title).classes("heading").props('role="heading" aria-level="2"')
-            self._chart = ui.echart(_options(lines, from_zero=from_zero)).style(f"height: {height}")
+            options = _options(lines, from_zero=from_zero, in_percent=in_percent)
+            self._chart = ui.echart(options).style(f"height: {height}")
 
-    def changes(self, columns: Mapping[str, Column]) -> Changes:
-        """What is new of the columns, which are by the ids of their lines. It counts as sent:
-        the caller hands it to `show`. May be called in a thread."""
+    def changes(
+        self, columns: Mapping[str, Column], steps_per_percent: Mapping[str, float] | None = None
+    ) -> Changes:
+        """What is new of the columns, which are by the ids of their lines, as are the steps that
+        are a percent. It counts as sent: the caller hands it to `show`. May be called in a
+        thread."""
         found: Changes = []
         for line in self._lines:
             if delta := self._senders[line.id].delta(columns[line.id]):
-                points = [(step, value / line.unit) for step, value in delta.points]
+                steps = 1.0 if steps_per_percent is None else steps_per_percent[line.id]
+                points = [(step / steps, value / line.unit) for step, value in delta.points]
                 found.append([line.id, delta.kept, points])
         return found
 
@@ -66,8 +72,9 @@ class CurveChart:
             self._chart.client.run_javascript(script)
 
 
-def _options(lines: Sequence[Line], *, from_zero: bool) -> dict[str, Any]:
-    axis = {"type": "value", "scale": True, "axisLabel": {"hideOverlap": True, "color": "#7d8795"}}
+def _options(lines: Sequence[Line], *, from_zero: bool, in_percent: bool) -> dict[str, Any]:
+    label = {"hideOverlap": True, "color": "#7d8795"}
+    axis = {"type": "value", "scale": True, "axisLabel": label}
     grid_line = {"lineStyle": {"color": "rgba(128,140,155,0.18)"}}
     top = 34 if len(lines) > 1 else 12
     return {
@@ -77,13 +84,20 @@ def _options(lines: Sequence[Line], *, from_zero: bool) -> dict[str, Any]:
             "top": 0,
             "left": 0,
             "type": "scroll",
+            "icon": "roundRect",
             "itemWidth": 14,
+            "itemHeight": 4,
             "textStyle": {"color": "#7d8795"},
             "show": len(lines) > 1,
         },
         # Drawn and not written as HTML: names of jobs come from their senders.
         "tooltip": {"trigger": "axis", "renderMode": "richText", "confine": True},
-        "xAxis": {**axis, "minInterval": 1, "splitLine": {"show": False}},
+        "xAxis": {
+            **axis,
+            "minInterval": 1,
+            "splitLine": {"show": False},
+            "axisLabel": {**label, "formatter": "{value} %"} if in_percent else label,
+        },
         "yAxis": {**axis, "scale": not from_zero, "splitLine": grid_line},
         "dataZoom": [{"type": "inside", "filterMode": "none", "zoomOnMouseWheel": "shift"}],
         "series": [_series(line) for line in lines],
@@ -91,14 +105,17 @@ def _options(lines: Sequence[Line], *, from_zero: bool) -> dict[str, Any]:
 
 
 def _series(line: Line) -> dict[str, Any]:
+    """Without `data`: NiceGUI may hand these options to a chart that has points already, and an
+    empty list would take them away."""
+    opacity = 0.3 if line.is_faint else 1
     return {
         "id": line.id,
         "name": line.name,
         "type": "line",
-        "data": [],
         "showSymbol": line.has_marks,
         "symbolSize": 6,
         "color": line.color,
-        "lineStyle": {"width": 1, "opacity": 0.4} if line.is_faint else {"width": 1.6},
+        "lineStyle": {"width": 1 if line.is_faint else 1.6, "opacity": opacity},
+        "itemStyle": {"opacity": opacity},  # of the mark in the legend
         "z": 2 if line.is_faint else 3,
     }

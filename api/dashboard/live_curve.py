@@ -51,6 +51,7 @@ class LiveCurve:
         self._lock = threading.Lock()
         self._offset = 0
         self._generation = 0
+        self._max_steps = 0
         self._steps = {"train": array("d"), "eval": array("d")}
         self._values = {name: array("d") for name in (*TRAIN, *SMOOTH, *EVALUATION)}
 
@@ -77,6 +78,11 @@ class LiveCurve:
             steps = self._steps["eval" if name in EVALUATION else "train"]
             return Column(array("d", steps), array("d", self._values[name]), self._generation)
 
+    @property
+    def max_steps(self) -> int:
+        """Where the run ends; 0 before it has begun."""
+        return self._max_steps
+
     def _take(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
             try:
@@ -84,6 +90,7 @@ class LiveCurve:
             except ValidationError:
                 continue  # `num_malformed_lines` of the API counts them
             if isinstance(record, TrainingStarted):
+                self._max_steps = record.max_steps
                 self._cut(record.step)
             elif isinstance(record, StepTrained):
                 self._append("train", record, TRAIN)

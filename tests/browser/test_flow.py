@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.charts import drawn, wait_for_points
 from tests.browser.person import Person
 from tests.stack.service import EXAMPLES, Service
 
 pytestmark = pytest.mark.browser
-
-NUM_POINTS = "Math.max(0, ...Object.values(flant5.series).map((each) => (each.loss ?? []).length))"
 
 
 def press(page: Page, name: str) -> None:
@@ -57,12 +56,12 @@ def test_a_file_becomes_a_job_that_is_followed_paused_resumed_and_cancelled(
     assert job["suffix"] == "by-hand"
     assert job["hyperparameters"]["model_max_length"] == 128
 
-    page.wait_for_function(f"{NUM_POINTS} >= 3")
-    before = page.evaluate(NUM_POINTS)
-    page.wait_for_function(f"{NUM_POINTS} > {before}")
+    wait_for_points(page, "loss", num_points=3)
+    before = len(drawn(page, "loss")["loss"])
+    wait_for_points(page, "loss", num_points=before + 1)
     expect(page.locator(".live-log")).to_contain_text("'loss'")
     page.reload()
-    page.wait_for_function(f"{NUM_POINTS} > {before}")
+    wait_for_points(page, "loss", num_points=before + 1)
 
     expect(page.get_by_label(re.compile(r"^Step \d+")).first).to_be_visible()
     press(page, "Pause")

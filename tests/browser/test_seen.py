@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from api.dashboard.live import SECONDS
+from tests.browser.charts import drawn, hand_options_again, wait_for_charts
 from tests.browser.person import Person, person
 from tests.browser.scenes import EVIL, Scene
 from tests.security.server import Server
@@ -49,8 +50,8 @@ def test_a_curve_of_100_000_steps_is_a_picture_of_a_few_that_keeps_its_spike(
     alice: Person, scene: Scene
 ) -> None:
     page = alice.go(f"/jobs/{scene.running}")
-    page.wait_for_function("Object.keys(flant5.series).length >= 5")
-    series = page.evaluate("Object.values(flant5.series).find((each) => each.loss)")
+    wait_for_charts(page, num_charts=5)
+    series = drawn(page, "loss")
     steps, losses = zip(*series["loss"], strict=True)
     assert 500 < len(losses) < 1300
     assert max(losses) == 9.0
@@ -109,14 +110,28 @@ def test_a_checkpoint_and_the_final_model_are_downloaded_as_archives(
 
 def test_jobs_are_compared_in_one_chart_that_the_address_names(alice: Person, scene: Scene) -> None:
     page = alice.go(f"/compare?jobs={scene.running},{scene.succeeded}&of=eval_loss")
-    page.wait_for_function(
-        "Object.values(flant5.series).some((each) => Object.keys(each).length == 2)"
-    )
-    series = page.evaluate("Object.values(flant5.series).find((e) => Object.keys(e).length == 2)")
+    wait_for_charts(page, num_lines=2)
+    series = drawn(page, scene.running)
     assert {name: len(points) for name, points in series.items()} == {
         scene.running: 20,
         scene.succeeded: 20,
     }
+    # Points that were sent before the chart got its options again, of a job that sends no more.
+    hand_options_again(page)
+    assert drawn(page, scene.running) == series
+
+
+def test_runs_of_any_length_are_compared_over_percent_of_them(alice: Person, scene: Scene) -> None:
+    page = alice.go(f"/compare?jobs={scene.running},{scene.failed}&of=eval_loss")
+    page.get_by_role("combobox", name="Over").click()
+    page.get_by_role("option", name="Over percent of the run").click()
+    expect(page).to_have_url(re.compile(r"&over=percent$"))
+    for _ in range(2):
+        wait_for_charts(page, num_lines=2)
+        series = drawn(page, scene.running)
+        ends = {name: points[-1][0] for name, points in series.items()}
+        assert ends == pytest.approx({scene.running: 100 * 100 / 120, scene.failed: 100 * 40 / 600})
+        page.reload()
 
 
 def test_a_wrong_key_is_refused_and_says_why(stranger: Person) -> None:

@@ -50,6 +50,7 @@ RESUMED: tuple[Record, ...] = (
 def test_a_curve_read_piece_by_piece_is_the_one_that_callers_get(tmp_path: Path) -> None:
     path = tmp_path / "progress.jsonl"
     curve = LiveCurve(path)
+    assert curve.max_steps == 0
     for record in RESUMED:
         curve.refresh()
         write(path, [record])
@@ -63,6 +64,7 @@ def test_a_curve_read_piece_by_piece_is_the_one_that_callers_get(tmp_path: Path)
         values = [None if math.isnan(value) else value for value in column.values]
         assert values == list(getattr(expected, name))
     assert [len(curve.column(name).values) for name in SMOOTH] == [5, 5, 5]
+    assert curve.max_steps == 100
 
 
 def test_smooth_columns_are_means_that_forget(tmp_path: Path) -> None:
