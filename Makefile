@@ -9,7 +9,9 @@ WORKERS ?= logical
 # A test file is one process's, with what it has set up. More threads than free cores wait for each
 # other, in a test and in the trainers that it starts.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-SIDE_BY_SIDE = --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
+# In their order: by default files of few tests come last, which are those that start trainers, and one
+# process has minutes of them left when the other one is through.
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 SETTLE ?= 60
 INSTALLED := $(VENV)/.installed
 

@@ -102,6 +102,7 @@ def test_two_processes_build_one_demo_model(tmp_path: Path) -> None:
     assert built.is_dir()
 
 
+@pytest.mark.stack
 def test_the_demo_model_learns_twenty_answers_by_heart(tmp_path: Path) -> None:
     data = some_examples(tmp_path / "talks.json", 20)
     finished = run(

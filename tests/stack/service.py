@@ -106,7 +106,9 @@ class Service:
         return job["progress"] is not None and job["progress"]["step"] > step
 
     def records(self, job_id: str) -> list[Record]:
-        return list(read_records(self.home / "jobs" / job_id / "progress.jsonl"))
+        """What the trainer has told; nothing before it has begun to."""
+        path = self.home / "jobs" / job_id / "progress.jsonl"
+        return list(read_records(path)) if path.exists() else []
 
     def starts(self, job_id: str) -> list[int]:
         """The step at which each attempt that came to training began."""

@@ -191,12 +191,12 @@ def test_a_job_at_its_limit_of_time_is_named_and_keeps_its_work(
         "flant5-demo",
         service.upload(talks),
         hyperparameters=HYPERPARAMETERS | {"max_steps": 100_000, "save_steps": 100_000},
-        max_run_seconds=15,
+        max_run_seconds=25,
     )
     job = service.ended(job_id)
     code, message = error_of(job)
     assert (code, job["attempt"]) == ("timeout", 1), message
-    assert "15 s, its max_run_seconds" in message
+    assert "25 s, its max_run_seconds" in message
     checkpoints = list((service.home / "jobs" / job_id / "output").glob("checkpoint-*/COMPLETE"))
     # On a slow machine the time may be up before the training begins.
     assert len(checkpoints) == len(service.starts(job_id))
