@@ -3,6 +3,8 @@
 One long run; while it trains, its page and the list of jobs are open for a while and then are not,
 again and again, so that what else the machine does falls on both sides alike. Once with a trainer
 that keeps all cores busy, and once with one core less, as on a host whose training is done by GPUs.
+How much a window without pages differs from those around it tells what can be measured at all. The
+visitors run on the same machine, which those of a real service don't: their share is told too.
 """
 
 import os
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from flant5_train.progress import StepTrained, read_records
 from worker.jobs.home import RunDirectory
 
 TITLE = "The dashboard"
-_NUM_PAIRS = 12
+_NUM_WATCHED = 12
 _WINDOW_SECONDS = 10.0
 _SETTLE_SECONDS = 5.0
 """Between two windows: a page that was left is kept a few seconds."""
@@ -44,6 +46,8 @@ class Window:
     end: float
     api_seconds: float
     """Of a processor, that the API took meanwhile."""
+    visitor_seconds: float
+    """Likewise, those who looked."""
 
 
 def run() -> list[Row]:
@@ -69,49 +73,66 @@ def _measured(how: str, num_threads: int) -> list[Row]:
         _wait_for_steps(progress)
         with _pages(service, job_id):
             time.sleep(_SETTLE_SECONDS)  # the first visit loads the dashboard
-        windows = [_window(service, job_id, is_watched) for is_watched in _order()]
+        # The first and the last one are not, so that each watched one has one before and behind it.
+        windows = [_window(service, job_id, n % 2 == 1) for n in range(2 * _NUM_WATCHED + 1)]
         service.client.post(f"/fine_tuning/jobs/{job_id}/cancel").raise_for_status()
         steps = [each.at for each in read_records(progress) if isinstance(each, StepTrained)]
     return rows(how, windows, steps)
 
 
-def _order() -> list[bool]:
-    """Of each pair of windows one is watched: the second, the first, the second ..."""
-    return [is_watched for n in range(_NUM_PAIRS) for is_watched in (n % 2 == 1, n % 2 == 0)]
-
-
-def rows(how: str, windows: list[Window], steps: list[float]) -> list[Row]:
-    """`steps` are the Unix seconds at which each step ended. Watched windows are compared each with
-    the one beside it."""
-    pairs = [sorted(pair, key=lambda window: window.is_watched) for pair in _paired(windows)]
-    alone, watched = ([_speed(pair[side], steps) for pair in pairs] for side in (0, 1))
-    ratio = median(ours / theirs for ours, theirs in zip(watched, alone, strict=True))
-    idle, busy = (fmean(_share(pair[side]) for pair in pairs) for side in (0, 1))
+def rows(how: str, windows: Sequence[Window], steps: Sequence[float]) -> list[Row]:
+    """`windows` are watched by turns, the first and the last one not; `steps` are the Unix seconds
+    at which each step ended. Each window is compared with its neighbours."""
+    speeds = [_speed(window, steps) for window in windows]
+    alone, watched = speeds[::2], speeds[1::2]
+    noise = [abs(ratio - 1) for ratio in _beside(alone[1:-1], alone[:-2], alone[2:])]
+    idle, busy = windows[::2], windows[1::2]
+    api, api_before = (fmean(_share(w, w.api_seconds) for w in side) for side in (busy, idle))
+    visitors = fmean(_share(window, window.visitor_seconds) for window in busy)
     return [
         Row(
             f"training {how}, two pages open (theirs: none)",
             median(watched),
             median(alone),
-            ratio,
+            median(_beside(watched, alone[:-1], alone[1:])),
             "steps/s",
             ">= 0.99",
         ),
         Row(
-            f"API's share of a core, training {how} (ratio: more with two pages)",
-            busy,
-            idle,
-            busy - idle,
+            f"slowest and fastest window, {how}, none open (ratio: how far from its neighbours)",
+            min(alone),
+            max(alone),
+            median(noise),
+            "steps/s",
+            "",
+        ),
+        Row(
+            f"API's share of a core, {how} (theirs: no page open; ratio: more with two)",
+            api,
+            api_before,
+            api - api_before,
+            "cores",
+            "<= 0.01",
+        ),
+        Row(
+            f"visitors' share of a core, {how}, on the same machine (theirs: on their own)",
+            visitors,
+            0.0,
+            visitors,
             "cores",
             "",
         ),
     ]
 
 
-def _paired(windows: list[Window]) -> Iterator[tuple[Window, Window]]:
-    yield from zip(windows[::2], windows[1::2], strict=True)
+def _beside(
+    speeds: Sequence[float], before: Sequence[float], behind: Sequence[float]
+) -> list[float]:
+    """Each beside the mean of the one before and the one behind it."""
+    return [speed / fmean(around) for speed, *around in zip(speeds, before, behind, strict=True)]
 
 
-def _speed(window: Window, steps: list[float]) -> float:
+def _speed(window: Window, steps: Sequence[float]) -> float:
     """Steps by the second between the first and the last one that ended in the window."""
     ended = [at for at in steps if window.begin <= at <= window.end]
     if len(ended) < 2:
@@ -119,23 +140,25 @@ def _speed(window: Window, steps: list[float]) -> float:
     return (len(ended) - 1) / (ended[-1] - ended[0])
 
 
-def _share(window: Window) -> float:
-    return window.api_seconds / (window.end - window.begin)
+def _share(window: Window, seconds: float) -> float:
+    return seconds / (window.end - window.begin)
 
 
 def _window(service: LiveService, job_id: str, is_watched: bool) -> Window:
     with ExitStack() as pages:
-        if is_watched:
-            pages.enter_context(_pages(service, job_id))
+        visitors = pages.enter_context(_pages(service, job_id)) if is_watched else ()
         time.sleep(_SETTLE_SECONDS)
-        begin, cpu_before = time.time(), _api_seconds(service)
+        begin, before = time.time(), _processor_seconds(service, visitors)
         time.sleep(_WINDOW_SECONDS)
-        end, cpu_after = time.time(), _api_seconds(service)
-    return Window(is_watched, begin, end, cpu_after - cpu_before)
+        end, after = time.time(), _processor_seconds(service, visitors)
+    api, visiting = (last - first for last, first in zip(after, before, strict=True))
+    return Window(is_watched, begin, end, api_seconds=api, visitor_seconds=visiting)
 
 
-def _api_seconds(service: LiveService) -> float:
-    return processor_seconds(process_of(service.pid, "api"))
+def _processor_seconds(service: LiveService, visitors: Sequence[int]) -> tuple[float, float]:
+    """Of the API, and of these processes together."""
+    api = processor_seconds(process_of(service.pid, "api"))
+    return api, sum(processor_seconds(pid) for pid in visitors)
 
 
 def _wait_for_steps(progress: Path) -> None:
@@ -149,16 +172,16 @@ def _wait_for_steps(progress: Path) -> None:
 
 
 @contextmanager
-def _pages(service: LiveService, job_id: str) -> Iterator[None]:
-    """The list of jobs and the page of one, looked at."""
+def _pages(service: LiveService, job_id: str) -> Iterator[tuple[int, ...]]:
+    """The list of jobs and the page of one, looked at: by these processes."""
     root = str(service.client.base_url).removesuffix("/").removesuffix("/v1")
-    with _visitor(f"{root}/"), _visitor(f"{root}/jobs/{job_id}"):
-        yield
+    with _visitor(f"{root}/") as one, _visitor(f"{root}/jobs/{job_id}") as other:
+        yield one, other
 
 
 @contextmanager
-def _visitor(url: str) -> Iterator[None]:
-    """Somebody who looks at a page. Raises BenchmarkError when it did not change."""
+def _visitor(url: str) -> Iterator[int]:
+    """Somebody who looks at a page: a process. Raises BenchmarkError when it did not change."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.visitor", url],
         stdin=subprocess.PIPE,
@@ -169,7 +192,7 @@ def _visitor(url: str) -> Iterator[None]:
     assert process.stdout is not None
     try:
         opened = process.stdout.readline()
-        yield
+        yield process.pid
     finally:
         try:
             said, complaint = process.communicate(timeout=60)

@@ -133,19 +133,19 @@ def test_runs_are_compared_step_by_step_and_a_pause_of_the_machine_does_not_coun
     assert loss.ratio == 0
 
 
-def test_windows_with_open_pages_are_compared_each_with_the_one_beside_it() -> None:
+def test_windows_with_open_pages_are_compared_each_with_those_around_it() -> None:
+    # The machine gets slower all the time; a watched step takes a quarter more than others would.
+    speeds = {0: 2.0, 20: 1.9 * 0.8, 40: 1.8, 60: 1.7 * 0.8, 80: 1.6}
     windows = [
-        dashboard.Window(is_watched=False, begin=0, end=10, api_seconds=0.1),
-        dashboard.Window(is_watched=True, begin=20, end=30, api_seconds=0.3),
-        dashboard.Window(is_watched=True, begin=40, end=50, api_seconds=0.3),
-        dashboard.Window(is_watched=False, begin=60, end=70, api_seconds=0.1),
+        dashboard.Window(n % 2 == 1, begin, begin + 10, 0.1 + n % 2 * 0.2, n % 2 * 0.5)
+        for n, begin in enumerate(speeds)
     ]
-    # the machine is twice as fast from second 35 on; a watched step takes a quarter more
-    seconds = {0: 1.0, 20: 1.25, 40: 0.625, 60: 0.5}
-    steps = [begin + n * each for begin, each in seconds.items() for n in range(int(10 / each))]
-    training, processor = dashboard.rows("slowly", windows, steps)
+    steps = [begin + n / each for begin, each in speeds.items() for n in range(int(10 * each))]
+    training, noise, api, visitors = dashboard.rows("slowly", windows, steps)
     assert training.ratio == pytest.approx(0.8)
-    assert processor.ratio == pytest.approx(0.02)
+    assert (noise.ours, noise.theirs, noise.ratio) == pytest.approx((1.6, 2.0, 0.0))
+    assert api.ratio == pytest.approx(0.02)
+    assert visitors.ours == pytest.approx(0.05)
     with pytest.raises(BenchmarkError, match="1 steps in a window"):
         dashboard.rows("slowly", windows, steps[:1])
 

@@ -22,7 +22,7 @@ PAGES = {
     "jobs": "/",
     "job": "/jobs/{running}",
     "failed": "/jobs/{failed}",
-    "compare": "/compare?jobs={running},{succeeded}",
+    "compare": "/compare?jobs={running},{succeeded}&over=percent",
     "new": "/new?training_file={evil_file}",
     "files": "/files",
     "models": "/models",
