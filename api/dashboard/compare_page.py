@@ -33,7 +33,7 @@ _COLUMNS = {
 
 _UNITS = {"gpu_memory_bytes": 1e9}
 _STEPS = "steps"
-_OVER = {_STEPS: "Over steps", "percent": "Over percent of the run"}
+_OVER = {_STEPS: "Over steps", "percent": "Over percent"}
 
 
 @dataclass(frozen=True, slots=True)

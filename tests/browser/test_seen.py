@@ -124,7 +124,7 @@ def test_jobs_are_compared_in_one_chart_that_the_address_names(alice: Person, sc
 def test_runs_of_any_length_are_compared_over_percent_of_them(alice: Person, scene: Scene) -> None:
     page = alice.go(f"/compare?jobs={scene.running},{scene.failed}&of=eval_loss")
     page.get_by_role("combobox", name="Over").click()
-    page.get_by_role("option", name="Over percent of the run").click()
+    page.get_by_role("option", name="Over percent").click()
     expect(page).to_have_url(re.compile(r"&over=percent$"))
     for _ in range(2):
         wait_for_charts(page, num_lines=2)
