@@ -26,9 +26,9 @@ def wait_for_points(page: Page, line: str, *, num_points: int) -> None:
 
 
 def drawn(page: Page, line: str) -> dict[str, Points]:
-    """The lines of the chart that has this one, by their ids."""
+    """The lines of the chart that has this one, by their ids; none when there is no such chart."""
     charts: list[dict[str, Any]] = page.evaluate(_DRAWN)
-    return next(chart for chart in charts if line in chart)
+    return next((chart for chart in charts if line in chart), {})
 
 
 def hand_options_again(page: Page) -> None:

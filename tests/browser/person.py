@@ -73,5 +73,5 @@ def person(
         yield somebody
     finally:
         context.close()
-    assert somebody.troubles == []
-    assert somebody.dialogs == []
+    assert not somebody.troubles, somebody.troubles
+    assert not somebody.dialogs, somebody.dialogs
