@@ -40,7 +40,6 @@ _LEAST_UPDATES = 2
 class Window:
     """A time in which pages were open, or were not."""
 
-    is_watched: bool
     begin: float
     """In Unix seconds."""
     end: float
@@ -152,7 +151,7 @@ def _window(service: LiveService, job_id: str, is_watched: bool) -> Window:
         time.sleep(_WINDOW_SECONDS)
         end, after = time.time(), _processor_seconds(service, visitors)
     api, visiting = (last - first for last, first in zip(after, before, strict=True))
-    return Window(is_watched, begin, end, api_seconds=api, visitor_seconds=visiting)
+    return Window(begin, end, api_seconds=api, visitor_seconds=visiting)
 
 
 def _processor_seconds(service: LiveService, visitors: Sequence[int]) -> tuple[float, float]:

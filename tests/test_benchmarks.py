@@ -137,7 +137,7 @@ def test_windows_with_open_pages_are_compared_each_with_those_around_it() -> Non
     # The machine gets slower all the time; a watched step takes a quarter more than others would.
     speeds = {0: 2.0, 20: 1.9 * 0.8, 40: 1.8, 60: 1.7 * 0.8, 80: 1.6}
     windows = [
-        dashboard.Window(n % 2 == 1, begin, begin + 10, 0.1 + n % 2 * 0.2, n % 2 * 0.5)
+        dashboard.Window(begin, begin + 10, 0.1 + n % 2 * 0.2, n % 2 * 0.5)
         for n, begin in enumerate(speeds)
     ]
     steps = [begin + n / each for begin, each in speeds.items() for n in range(int(10 * each))]
