@@ -102,6 +102,17 @@ class MemoryPlanned(_Record):
     """Each alone makes it fit, by the estimate."""
 
 
+class WarningIssued(_Record):
+    """A setting or the data will make the run slower or worse than its owner may expect; the run
+    goes on."""
+
+    type: Literal["warning"] = "warning"
+    param: str | None = None
+    """The hyperparameter that the warning is about."""
+    message: str
+    """The problem with the value found, its effect, and the next step."""
+
+
 class TrainingStarted(_Record):
     """Training begins or goes on."""
 
@@ -231,6 +242,7 @@ Record = (
     | DataRead
     | BatchesPlanned
     | MemoryPlanned
+    | WarningIssued
     | TrainingStarted
     | StepTrained
     | Evaluated

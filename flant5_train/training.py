@@ -1,5 +1,6 @@
 """One training run, from arguments to the final model."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, suppress
@@ -23,13 +24,21 @@ from flant5_train.disk import writing
 from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.guards.nothing_to_evaluate import refuse_without_validation
+from flant5_train.guards.slow_bfloat16 import slow_bfloat16
 from flant5_train.memory_report import memory_planned
 from flant5_train.model_card.card import write_card
 from flant5_train.model_card.history import History
 from flant5_train.model_card.told import Told
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
-from flant5_train.progress import DataRead, ModelSaved, PhaseChange, Record, Stopped
+from flant5_train.progress import (
+    DataRead,
+    ModelSaved,
+    PhaseChange,
+    Record,
+    Stopped,
+    WarningIssued,
+)
 from flant5_train.progress_log import PROGRESS_FILE, ProgressLog
 from flant5_train.refusals import refuse_unusable
 from flant5_train.run_callbacks import callbacks_of
@@ -38,6 +47,8 @@ from flant5_train.sign_of_life import SignOfLife
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
 from flant5_train.trainer import ConversationTrainer
+
+logger = logging.getLogger(__name__)
 
 _KEEP_ALL = 1_000_000
 
@@ -89,6 +100,7 @@ class _RunFiles:
 def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
     try:
         report(PhaseChange(phase="preprocessing"))
+        _report_warnings(arguments, report)
         told = Told.of(arguments)
         arguments = _with_demo_model(arguments)
         trainer = _build_trainer(arguments, report, stop)
@@ -164,6 +176,14 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         ],
         **data,
     )
+
+
+def _report_warnings(arguments: Arguments, report: Report) -> None:
+    """Reports settings that the run follows at a price, in its records and on standard error."""
+    slow = slow_bfloat16() if arguments.training.bf16 and arguments.training.use_cpu else None
+    if slow is not None and rank() == 0:
+        logger.warning("%s", slow)
+        report(WarningIssued(param="bf16", message=slow))
 
 
 def _report_data(data: DataModule, report: Report) -> None:

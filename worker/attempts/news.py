@@ -22,6 +22,7 @@ from flant5_train.progress import (
     Stopped,
     StoppedEarly,
     TrainingStarted,
+    WarningIssued,
 )
 from worker.jobs.job import Phase, Progress
 from worker.jobs.update import NewCheckpoint, NewEvent
@@ -42,11 +43,17 @@ def event_of(record: Record) -> NewEvent:
     is_metrics = isinstance(record, StepTrained | Evaluated)
     return NewEvent(
         message=_message(record),
-        level="warn" if isinstance(record, MemoryPlanned) and not record.fits else "info",
+        level="warn" if _is_warning(record) else "info",
         type="metrics" if is_metrics else "message",
         data=data,
         at=record.at,
     )
+
+
+def _is_warning(record: Record) -> bool:
+    if isinstance(record, MemoryPlanned):
+        return not record.fits
+    return isinstance(record, WarningIssued)
 
 
 def phase_of(records: Sequence[Record]) -> Phase:
@@ -131,6 +138,11 @@ def _(record: BatchesPlanned) -> str:
 @_message.register
 def _(record: MemoryPlanned) -> str:
     return f"Memory: {record.message}"
+
+
+@_message.register
+def _(record: WarningIssued) -> str:
+    return record.message
 
 
 @_message.register

@@ -1,6 +1,13 @@
 import pytest
 
-from flant5_train.progress import BestChosen, Record, SampleAnswer, SampleAnswers, StoppedEarly
+from flant5_train.progress import (
+    BestChosen,
+    Record,
+    SampleAnswer,
+    SampleAnswers,
+    StoppedEarly,
+    WarningIssued,
+)
 from worker.attempts.news import event_of
 
 ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
@@ -37,3 +44,9 @@ def test_the_answers_of_an_evaluation_are_in_its_event() -> None:
         "num_answers": 64,
         "answers": [{"question": "2 + 2?", "expected": "4", "given": "5"}],
     }
+
+
+def test_a_warning_of_the_trainer_is_an_event_of_that_level() -> None:
+    event = event_of(WarningIssued(param="bf16", message="bf16 is slow here"))
+    assert (event.level, event.message) == ("warn", "bf16 is slow here")
+    assert event.data == {"param": "bf16", "message": "bf16 is slow here"}
