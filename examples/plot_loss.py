@@ -5,23 +5,20 @@
 Server from FLANT5_URL, key from FLANT5_API_KEY, as for the `flant5` command.
 """
 
-import os
 import sys
 
-import httpx
 import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from api.cli.client import Client
+from api.cli.settings import ClientSettings
+
 
 def main(job_id: str, picture: str) -> None:
-    url = os.environ.get("FLANT5_URL", "http://127.0.0.1:8000/v1")
-    key = os.environ.get("FLANT5_API_KEY", "none")
-    answer = httpx.get(
-        f"{url}/fine_tuning/jobs/{job_id}/metrics", headers={"Authorization": f"Bearer {key}"}
-    )
-    curve = answer.raise_for_status().json()
+    with Client(ClientSettings()) as client:
+        curve = client.get(f"/fine_tuning/jobs/{job_id}/metrics")
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     axes.plot(curve["step"], curve["loss"], linewidth=0.8, label="training")
     axes.plot(curve["eval_step"], curve["eval_loss"], "o-", label="validation")

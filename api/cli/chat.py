@@ -148,7 +148,7 @@ def _answer(client: Client, body: Json) -> Iterator[str]:
                 if "error" in event:
                     raise CommandError(event["error"]["message"])
                 yield from (choice["delta"].get("content", "") for choice in event["choices"])
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise client.unreachable(error) from error
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -11,6 +11,7 @@ import httpx
 
 from api.cli.errors import CommandError
 from api.cli.settings import DEFAULT_URL, ClientSettings
+from worker.jobs.http_client import REJECTED, NetworkSettingsError, open_client, through_proxy
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
@@ -34,12 +35,12 @@ class Client:
         if not (key.isascii() and key.isprintable()):
             raise CommandError("FLANT5_API_KEY holds a character that no key has")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._url = settings.url.rstrip("/")
+        self._url = settings.api_url
+        self._shown_url = _checked_url(settings.url, self._url)
         try:
-            httpx.URL(self._url)
-        except httpx.InvalidURL as error:
-            raise CommandError(f"FLANT5_URL is {self._url!r}, which is no URL ({error})") from error
-        self._http = httpx.Client(headers=headers, timeout=timeout)
+            self._http = open_client(headers=headers, timeout=timeout)
+        except NetworkSettingsError as error:
+            raise CommandError(str(error)) from error
 
     def __enter__(self) -> Self:
         return self
@@ -105,12 +106,16 @@ class Client:
         *,
         body: Json | None = None,
     ) -> Iterator[httpx.Response]:
-        """An answer that is read as it comes: to a question when there is a body. Raises
-        httpx.TransportError when it breaks off."""
+        """Yields a response whose body is read as it arrives, to a POST when there is a `body`.
+        Raises httpx.HTTPError when the connection fails."""
         method, timeout = ("GET", _STREAM_TIMEOUT) if body is None else ("POST", _ANSWER_TIMEOUT)
-        with self._http.stream(
-            method, self._url + path, headers=headers, json=body, timeout=timeout
-        ) as response:
+        url = self._url + path
+        request = self._http.build_request(method, url, headers=headers, json=body, timeout=timeout)
+        try:
+            response = self._http.send(request, stream=True)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise self.unreachable(error) from error
+        with closing(response):
             if response.is_error:
                 response.read()
                 raise self._refusal(response)
@@ -119,7 +124,7 @@ class Client:
     def _json(self, method: str, path: str, **options: Any) -> Json:
         try:
             response = self._http.request(method, self._url + path, **options)
-        except httpx.TransportError as error:
+        except REJECTED as error:
             raise self.unreachable(error) from error
         if response.is_error:
             raise self._refusal(response)
@@ -127,14 +132,22 @@ class Client:
             answer: Json = response.json()
         except ValueError as error:
             raise CommandError(
-                f"{self._url} answered with something else than JSON "
-                f"({response.headers.get('content-type')}): is FLANT5_URL right?"
+                f"{self._shown_url}{through_proxy(self._url)} answered with something else than "
+                f"JSON ({response.headers.get('content-type')}): is FLANT5_URL right?"
             ) from error
         return answer
 
-    def unreachable(self, error: httpx.TransportError) -> CommandError:
-        """What is said when the server does not answer: also how to start one."""
-        reason = f"no server answers at {self._url} ({error or type(error).__name__})"
+    def unreachable(self, error: Exception) -> CommandError:
+        """Returns the error of a request that `error`, one of REJECTED, ended: with the proxy that
+        it went through, or else with the way to start a server."""
+        reason = f"no server answers at {self._shown_url}"
+        cause = f"({str(error) or type(error).__name__})"
+        if proxy := through_proxy(self._url):
+            return CommandError(
+                f"{reason}{proxy} {cause}; correct that variable, or name the server's host in "
+                "NO_PROXY to connect to it directly"
+            )
+        reason = f"{reason} {cause}"
         if self._url == DEFAULT_URL:
             return CommandError(f"{reason}; start one with `flant5 up`, or set FLANT5_URL")
         return CommandError(f"{reason}; it is the address in FLANT5_URL (`flant5 up` starts one)")
@@ -144,7 +157,8 @@ class Client:
             error = response.json()["error"]
             message = str(error["message"])
         except (ValueError, KeyError, TypeError):
-            message = f"{self._url} answered {response.status_code} {response.reason_phrase}"
+            status = f"{response.status_code} {response.reason_phrase}"
+            message = f"{self._shown_url}{through_proxy(self._url)} answered {status}"
         if response.status_code == httpx.codes.UNAUTHORIZED:
             message += "; set FLANT5_API_KEY to your key"
         if response.status_code == httpx.codes.NOT_FOUND and "/fine_tuning/jobs/" in str(
@@ -154,3 +168,14 @@ class Client:
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             return UnavailableError(message)
         return CommandError(message)
+
+
+def _checked_url(given: str, url: str) -> str:
+    """Returns `url` as messages may show it, without credentials. Raises CommandError."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise CommandError(f"FLANT5_URL is {given!r}, which is no URL ({error})") from error
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise CommandError(f"FLANT5_URL is {given!r}; expected a URL such as {DEFAULT_URL}")
+    return str(parts.copy_with(username="", password="")) if parts.userinfo else url

@@ -64,7 +64,7 @@ def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[I
                     yield item
                     if isinstance(item, Ended):
                         return
-        except (httpx.TransportError, UnavailableError) as error:
+        except (httpx.HTTPError, UnavailableError) as error:
             if away_since is None:
                 away_since = time.monotonic()
                 yield Away()

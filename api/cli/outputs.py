@@ -110,7 +110,7 @@ def _download_file(client: Client, path: str, target: Path) -> None:
             for chunk in response.iter_bytes():
                 file.write(chunk)
         os.replace(draft, target)
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise client.unreachable(error) from error
     except OSError as error:
         raise CommandError(f"{target} can't be written: {error.strerror}") from error

@@ -17,9 +17,19 @@ class ClientSettings(BaseSettings):
     model_config = FROM_ENVIRONMENT
 
     url: str = DEFAULT_URL
-    """Where the API is, with its `/v1`."""
+    """Address of the API, with or without its `/v1`."""
     api_key: SecretStr | None = None
     """The key to show it."""
+
+    @property
+    def api_url(self) -> str:
+        """The address with its `/v1`, and without a slash at the end.
+
+        >>> ClientSettings(url="http://gpu:8000/").api_url
+        'http://gpu:8000/v1'
+        """
+        url = self.url.rstrip("/")
+        return url if url.endswith("/v1") else f"{url}/v1"
 
 
 class UpSettings(BaseSettings):

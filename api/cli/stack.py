@@ -16,6 +16,7 @@ from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from api.cli.errors import CommandError
 from api.cli.log_view import LogView
 from api.cli.settings import UpSettings, inherited_environment
+from worker.jobs.http_client import NetworkSettingsError, open_client
 
 _POLL_SECONDS = 0.1
 _WATCH_SECONDS = 0.25
@@ -153,7 +154,10 @@ class Stack:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).is_success
+            with open_client(timeout=5, trust_env=False) as client:
+                return client.get(f"{self.url}/readyz").is_success
+        except NetworkSettingsError as error:
+            raise CommandError(str(error)) from error
         except httpx.TransportError:
             return False
 

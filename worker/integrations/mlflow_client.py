@@ -8,6 +8,7 @@ import httpx
 
 from worker.integrations.accounts import MlflowAccount
 from worker.integrations.followed_run import ShippingError
+from worker.jobs.http_client import REJECTED, NetworkSettingsError, open_client, through_proxy
 
 _TIMEOUT_SECONDS = 60.0
 _MAX_SHOWN = 300
@@ -30,12 +31,16 @@ class MlflowClient:
             auth = httpx.BasicAuth(account.username, account.password.get_secret_value())
         elif account.token is not None:
             headers = {"authorization": f"Bearer {account.token.get_secret_value()}"}
-        self._http = httpx.Client(
-            base_url=f"{account.tracking_uri}/api/2.0/mlflow/",
-            auth=auth,
-            headers=headers,
-            timeout=_TIMEOUT_SECONDS,
-        )
+        self._proxy = through_proxy(account.tracking_uri)
+        try:
+            self._http = open_client(
+                base_url=f"{account.tracking_uri}/api/2.0/mlflow/",
+                auth=auth,
+                headers=headers,
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except NetworkSettingsError as error:
+            raise MlflowError(str(error)) from error
 
     def __enter__(self) -> Self:
         return self
@@ -57,10 +62,10 @@ class MlflowClient:
     def _answer(self, path: str, method: str, **content: Any) -> Any:
         try:
             response = self._http.request(method, path, **content)
-        except httpx.HTTPError as error:
-            # Its class: the words of some errors have the URL in them.
+        except REJECTED as error:
+            # Only its class: some messages contain the URL.
             raise MlflowError(
-                f"MLflow can't be reached for {path} ({type(error).__name__})"
+                f"MLflow can't be reached for {path}{self._proxy} ({type(error).__name__})"
             ) from error
         try:
             answer = response.json()

@@ -1,5 +1,6 @@
 """The environment variables that every process of the service shares."""
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,20 @@ FROM_ENVIRONMENT = SettingsConfigDict(
     use_attribute_docstrings=True,
 )
 """How every process of the service reads its settings."""
+
+_PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_NETWORK_NAMES = ("sslkeylogfile", "ssl_cert_file", "ssl_cert_dir", *_PROXY_NAMES)
+
+
+def network_environment() -> dict[str, str]:
+    """Returns the variables of this process's environment that HTTP clients read, under the names
+    that are set. A lower-case name, even an empty one, takes the place of its upper-case one."""
+    found = {}
+    for lower in _NETWORK_NAMES:
+        name = lower if lower in _PROXY_NAMES and lower in os.environ else lower.upper()
+        if value := os.environ.get(name):
+            found[name] = value
+    return found
 
 
 class SharedSettings(BaseSettings):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from worker.jobs import keys
 from worker.jobs.connection import open_redis
 from worker.jobs.deliveries import Deliveries
+from worker.jobs.http_client import NetworkSettingsError
 from worker.keeper.presence import KeeperPresence
 from worker.operators_file import OperatorsFile
 from worker.webhooks.endpoints import Endpoint, WebhooksFileError, read_endpoints
@@ -24,10 +25,10 @@ def main() -> int:
     try:
         settings = WebhookSettings()
         file = OperatorsFile(settings.webhooks_file, read_endpoints)
-    except (ValidationError, WebhooksFileError) as error:
+        asyncio.run(_send(settings, file))
+    except (ValidationError, WebhooksFileError, NetworkSettingsError) as error:
         print(f"webhooks can't be sent: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    asyncio.run(_send(settings, file))
     return 0
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from worker.jobs.http_client import REJECTED, through_proxy
 from worker.webhooks.endpoints import Endpoint
 from worker.webhooks.message import Message
 
@@ -37,9 +38,10 @@ async def post(client: httpx.AsyncClient, endpoint: Endpoint, message: Message) 
             status = response.status_code
     except (TimeoutError, httpx.TimeoutException):
         return Answer(f"no answer within {client.timeout.read:g} s")
-    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
-        # Its class: the words of some errors have the URL in them.
-        return Answer(f"no connection or no HTTP ({type(error).__name__})")
+    except (*REJECTED, ssl.SSLError) as error:
+        # Only its class: some messages contain the URL.
+        proxy = through_proxy(endpoint.url)
+        return Answer(f"no connection or no HTTP{proxy} ({type(error).__name__})")
     if 200 <= status < 300:
         return Answer(None)
     if 300 <= status < 400:

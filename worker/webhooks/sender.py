@@ -12,6 +12,7 @@ import httpx
 
 from worker.jobs.deliveries import Deliveries, Delivery
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.http_client import open_async_client
 from worker.keeper.presence import KeeperPresence
 from worker.operators_file import OperatorsFile
 from worker.webhooks.endpoints import Endpoint, WebhooksFileError
@@ -63,10 +64,10 @@ class Sender:
         self._wake.set()
 
     async def run(self) -> None:
-        """Rounds until it is told to stop."""
+        """Runs delivery rounds until `stop` is called. Raises NetworkSettingsError."""
         timeout = self._settings.webhook_timeout_seconds
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_UNDER_WAY)
-        async with httpx.AsyncClient(
+        async with open_async_client(
             timeout=timeout, limits=limits, follow_redirects=False
         ) as client:
             while not self._is_stopping:

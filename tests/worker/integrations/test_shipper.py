@@ -162,6 +162,23 @@ def test_a_tracker_that_stays_down_is_given_up_with_an_event(
     wait(lambda: mlflow.end == "KILLED", of=shipping, what="the end, which is tried anew")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("no_proxy", "[::1]", "no_proxy is '[::1]', which can't be used"),
+        ("http_proxy", "127.0.0.1:1", "through the proxy in http_proxy (http://127.0.0.1:1)"),
+    ],
+)
+def test_a_network_variable_that_keeps_a_tracker_away_is_named(
+    shipping: Shipping, mlflow: FakeMlflow, variable: str, value: str, problem: str
+) -> None:
+    shipping.start(**{"FLANT5_INTEGRATION_GIVE_UP_HOURS": "0.0001", variable: value})
+    claim = shipping.job()
+    wait(shipping.all_is_told, of=shipping, what="giving up")
+    assert problem in events(shipping, claim)[-1]
+    assert mlflow.num_requests == 0
+
+
 def test_a_killed_shipper_leaves_no_process_and_the_next_one_goes_on(
     shipping: Shipping, mlflow: FakeMlflow
 ) -> None:

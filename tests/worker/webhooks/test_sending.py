@@ -72,6 +72,16 @@ class Sending:
         assert process.poll() is None, self.log.read_text()[before:]
         return process
 
+    def run_to_end(self, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "worker.webhooks"],
+            env=self._environment | changes,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+
     def close(self) -> None:
         for process in self.processes:
             process.kill()
@@ -132,6 +142,16 @@ def test_the_sdk_accepts_what_is_sent_for_each_kind_of_end(
     assert f"ci told that {ids['fine_tuning.job.succeeded']} succeeded" in said
     assert "sesame" not in said
     assert SECRET.removeprefix("whsec_") not in said
+
+
+def test_a_network_variable_that_can_not_be_used_ends_the_sender_with_its_name(
+    sending: Sending, receiver_of: Callable[[Receiver], Receiver]
+) -> None:
+    sending.tell(ci=receiver_of(Receiver()))
+    done = sending.run_to_end(NO_PROXY="localhost,::1/128")
+    assert done.returncode == 2
+    assert done.stderr.startswith("webhooks can't be sent: NO_PROXY is 'localhost,::1/128'")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_failed_delivery_is_made_again_with_the_same_id(
