@@ -51,6 +51,8 @@ class UpSettings(BaseSettings):
     """The endpoints that are told when a job ends; unset means none."""
     integrations_file: Path | None = None
     """The accounts with trackers of runs; unset means none."""
+    node_address: str | None = None
+    """Address at which other workers reach this host; read by the doctor."""
 
 
 class KeysSettings(BaseSettings):

@@ -2,7 +2,12 @@
 
 from worker.context import WorkerContext
 from worker.jobs.home import RunDirectory
-from worker.processes.launch import NODE_MARK, node_mark, trainer_environment
+from worker.processes.launch import (
+    NODE_MARK,
+    ONE_NODE_ENVIRONMENT,
+    node_mark,
+    trainer_environment,
+)
 from worker.processes.node import Node
 from worker.processes.trainer_process import TrainerCommand
 from worker.settings import inherited_environment
@@ -25,7 +30,9 @@ def trainer_command(
         visible_devices=slots.visible_devices,
     )
     environment |= context.settings.hub_environment
-    if node.rendezvous is not None:
+    if node.rendezvous is None:
+        environment = ONE_NODE_ENVIRONMENT | environment
+    else:
         environment[NODE_MARK] = node_mark(run_directory, context.settings.worker_name)
     return TrainerCommand(
         argv=context.trainer_argv(run_directory.run_config, node, grace),

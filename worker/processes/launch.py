@@ -37,6 +37,13 @@ MEET_SECONDS = 180
 """Time in which all nodes have to come to the rendezvous; they start within seconds, but a network
 may not let them through."""
 
+LOOPBACK_ADDRESS = "127.0.0.1"
+"""The address of the store of a run on one node. Linux gives it to every loopback interface, with
+IPv6 alone in use too."""
+
+ONE_NODE_ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}
+"""Defaults for a run on one node. Without this gloo resolves the host's own name in each rank."""
+
 TrainerArgv = Callable[[Path, Node, float], list[str]]
 """(run.json, what of the run is on this machine, grace seconds) -> the command that trains."""
 
@@ -46,7 +53,7 @@ def torchrun_argv(run_config: Path, node: Node, grace_seconds: float) -> list[st
     return [
         sys.executable,
         *("-m", "torch.distributed.run"),
-        *_meeting(node),
+        *_rendezvous(node),
         *("--max-restarts", "0"),
         *("--nproc-per-node", str(node.num_processes)),
         *("--shutdown-timeout", f"{max(1, int(grace_seconds))}"),
@@ -55,11 +62,20 @@ def torchrun_argv(run_config: Path, node: Node, grace_seconds: float) -> list[st
     ]
 
 
-def _meeting(node: Node) -> list[str]:
-    """How the nodes find each other. By torchrun's static rendezvous, which numbers the nodes as
-    they are told; the dynamic ones number them by address, and rank 0 would be anywhere."""
+def _rendezvous(node: Node) -> list[str]:
+    """Options for torchrun's rendezvous.
+
+    One node: a store of its own on the loopback address, never on the host's name or `localhost`.
+    `--standalone` uses both; on a host that resolves neither it retries for ten minutes (torch
+    2.13). Several nodes: the static rendezvous, which keeps the node numbers given here; the
+    dynamic ones number nodes by address, and rank 0 could be on any of them.
+    """
     if node.rendezvous is None:
-        return ["--standalone"]
+        return [
+            *("--rdzv-backend", "c10d"),
+            *("--rdzv-endpoint", f"{LOOPBACK_ADDRESS}:0"),
+            *("--local-addr", LOOPBACK_ADDRESS),
+        ]
     return [
         *("--rdzv-backend", "static"),
         *("--rdzv-id", node.run_id),

@@ -1,5 +1,6 @@
 """All checks of one host, in the order in which they are shown."""
 
+import socket
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from api.cli.doctor.docker import check_compose, check_data_root, check_engine
 from api.cli.doctor.finding import Finding, failed, fine
 from api.cli.doctor.gpu import check_driver, check_gpus, check_toolkit, installed_torch
 from api.cli.doctor.home_directory import check_home
+from api.cli.doctor.host_name import check_host_name
 from api.cli.doctor.keys_file import check_keys
 from api.cli.doctor.members import (
     check_integrations,
@@ -38,9 +40,11 @@ def all_checks(directory: Path) -> tuple[Check, ...]:
     except ValidationError as error:
         wrong = partial(_wrong_settings, error)
         return (*_of_host(host, directory), Check("settings", wrong))
+    name = partial(check_host_name, socket.gethostname(), node_address=files.node_address)
     return (
         *_of_host(host, directory),
         Check("settings", partial(fine, f"FLANT5_HOME is {settings.home.resolve()}")),
+        Check("host name", name),
         *_of_service(host, settings),
         Check("webhooks", partial(check_webhooks, settings.redis_url, file=files.webhooks_file)),
         Check(

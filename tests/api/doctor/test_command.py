@@ -16,7 +16,8 @@ from worker.keeper.presence import KeeperPresence
 
 NAMES = [
     *("docker engine", "docker compose", "docker disk", "GPUs", "GPU driver", "container toolkit"),
-    *("shared memory", "secrets", "containers", "settings", "home", "port", "API keys", "redis"),
+    *("shared memory", "secrets", "containers", "settings", "host name", "home", "port"),
+    *("API keys", "redis"),
     *("workers", "keeper", "serving process", "webhooks", "integrations"),
 ]
 

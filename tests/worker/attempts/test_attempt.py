@@ -105,6 +105,7 @@ def test_the_trainer_sees_no_secret_and_no_setting(
     ours = {name for name in seen if name.startswith("FLANT5_")}
     assert ours == {WORKER_PROCESS, HELD_LOCKS, TRAINER_MARK}
     assert seen["NCCL_DEBUG"] == "WARN"
+    assert seen["GLOO_SOCKET_IFNAME"] == "lo", "gloo must not resolve the host's name"
     assert seen["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
     assert seen["PYTHONUNBUFFERED"] == "1"
 
