@@ -23,7 +23,8 @@ class RefuseBrokenLoss(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         # The loss is looked at when it is logged, and that comes before saving.
-        control.should_log = control.should_log or control.should_save
+        is_last = state.global_step >= state.max_steps
+        control.should_log = control.should_log or control.should_save or is_last
 
     def on_log(
         self,
