@@ -3,6 +3,7 @@
 import ctypes
 import faulthandler
 import fcntl
+import json
 import os
 import signal
 from pathlib import Path
@@ -87,9 +88,9 @@ def worker_process() -> int | None:
 
 
 def locks_to_hold() -> tuple[Path, ...]:
-    """What the worker shares with this process; empty when a person started it."""
-    paths = os.environ.get("FLANT5_HELD_LOCKS", "")
-    return tuple(Path(path) for path in paths.split(os.pathsep) if path)
+    """The locks that the worker shares with this process; empty when a person started it."""
+    paths = os.environ.get("FLANT5_HELD_LOCKS") or "[]"
+    return tuple(map(Path, json.loads(paths)))
 
 
 def rank() -> int:

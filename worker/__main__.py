@@ -1,5 +1,6 @@
 """`python -m worker`: runs jobs until it is told to stop (SIGTERM), one at a time."""
 
+import logging
 import os
 import sys
 import warnings
@@ -11,8 +12,10 @@ from worker.context import open_context
 from worker.jobs.process_log import configure_logging
 from worker.lock import LockedError, take_lock
 from worker.processes.launch import TrainerArgv, torchrun_argv
-from worker.settings import WorkerSettings
+from worker.settings import WorkerSettings, inherited_environment
 from worker.stop_flag import StopFlag
+
+logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
 """Time the processes of a worker that was killed have to be gone."""
@@ -29,6 +32,7 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
     except ValueError as error:
         print(f"the worker's settings are wrong: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    _report_unset_variables(settings)
     name = settings.worker_name
     lock_file = settings.home_directories.workers / f"{name}.lock"
     try:
@@ -45,6 +49,12 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
     finally:
         os.close(lock)
     return 0
+
+
+def _report_unset_variables(settings: WorkerSettings) -> None:
+    names = settings.trainer_environment_names
+    if unset := sorted(set(names) - inherited_environment().keys()):
+        logger.warning("FLANT5_TRAINER_ENVIRONMENT names variables that are not set: %s", unset)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ import socket
 from dataclasses import replace
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from worker.hub_token import HubTokenSettings
 from worker.jobs.rules import Rules
+from worker.processes.environment_policy import variable_names
 
 KILL_SECONDS = 1.0
 """Time to end a trainer's whole tree, with room to spare (measured: 0.12 s)."""
@@ -42,6 +43,9 @@ class WorkerSettings(HubTokenSettings):
     retry_seconds: float = Field(2.0, ge=0)
     """Pause before the attempt after the second loss in a row; doubled with each further one, to
     a minute."""
+    trainer_environment: str = ""
+    """Names of further variables of the worker's environment that reach the trainer, separated by
+    commas; docs/deploy.md lists those that always do. Names of secrets are refused."""
     slots: str = "auto"
     """The GPUs this worker owns: `0,1`, UUIDs, `cpu-0,cpu-1` for processes without a GPU, or
     `auto`: CUDA_VISIBLE_DEVICES, else all GPUs, else one CPU slot per core."""
@@ -82,8 +86,18 @@ class WorkerSettings(HubTokenSettings):
     ever."""
 
     @property
+    def trainer_environment_names(self) -> tuple[str, ...]:
+        return variable_names(self.trainer_environment)
+
+    @property
     def rules(self) -> Rules:
         return replace(super().rules, max_losses=self.max_losses, retry_seconds=self.retry_seconds)
+
+    @field_validator("trainer_environment")
+    @classmethod
+    def _expect_names(cls, names: str) -> str:
+        variable_names(names)
+        return names
 
     @model_validator(mode="after")
     def _fences_before_the_lease_ends(self) -> Self:

@@ -1,6 +1,7 @@
 """What a training process shares with its worker, with real processes that are killed."""
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -74,7 +75,7 @@ def train(*, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_lock_is_held_until_the_last_forked_process_is_dead(lock: Path, pids: Path) -> None:
-    start("forks_a_child.py", pids, FLANT5_HELD_LOCKS=str(lock))
+    start("forks_a_child.py", pids, FLANT5_HELD_LOCKS=json.dumps([str(lock)]))
     rank, child = read_pid(pids / "rank.pid"), read_pid(pids / "child.pid")
     assert not is_free(lock)
     kill(rank)
@@ -88,7 +89,7 @@ def test_ranks_share_a_lock_with_each_other_and_with_their_worker(lock: Path, pi
         fcntl.flock(workers_own, fcntl.LOCK_SH)
         for rank in ("0", "1"):
             (pids / rank).mkdir()
-            start("forks_a_child.py", pids / rank, FLANT5_HELD_LOCKS=str(lock))
+            start("forks_a_child.py", pids / rank, FLANT5_HELD_LOCKS=json.dumps([str(lock)]))
         ranks = [read_pid(pids / rank / "rank.pid") for rank in ("0", "1")]
         children = [read_pid(pids / rank / "child.pid") for rank in ("0", "1")]
         for pid in (*ranks, *children):
@@ -102,7 +103,7 @@ def test_a_lock_that_another_attempt_has_taken_ends_the_process_without_a_trace(
 ) -> None:
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        done = train(cwd=tmp_path, FLANT5_HELD_LOCKS=str(lock))
+        done = train(cwd=tmp_path, FLANT5_HELD_LOCKS=json.dumps([str(lock)]))
     assert done.returncode == 1
     assert f"{lock} is locked by another attempt (worker gpu-0, process 1" in done.stderr
     # By now that belongs to the other attempt.
@@ -122,8 +123,8 @@ def test_a_trainer_that_a_person_started_holds_nothing(monkeypatch: pytest.Monke
 
 
 def test_all_locks_of_the_list_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLANT5_HELD_LOCKS", "/run/lock:/slots/cpu-0.lock")
-    assert locks_to_hold() == (Path("/run/lock"), Path("/slots/cpu-0.lock"))
+    monkeypatch.setenv("FLANT5_HELD_LOCKS", '["/run/lock", "/slots:2/cpu-0.lock"]')
+    assert locks_to_hold() == (Path("/run/lock"), Path("/slots:2/cpu-0.lock"))
 
 
 def test_parents_and_their_parents_are_ancestors_and_nobody_else() -> None:

@@ -2,6 +2,7 @@
 
 from worker.context import WorkerContext
 from worker.jobs.home import RunDirectory
+from worker.processes.environment_policy import named_environment
 from worker.processes.launch import (
     NODE_MARK,
     ONE_NODE_ENVIRONMENT,
@@ -22,8 +23,10 @@ def trainer_command(
 ) -> TrainerCommand:
     """The trainer of this node; its ranks share the lock of the run and those of the slots."""
     grace = context.settings.trainer_grace_seconds
-    environment = trainer_environment(
-        inherited_environment(),
+    inherited = inherited_environment()
+    environment = named_environment(inherited, context.settings.trainer_environment_names)
+    environment |= trainer_environment(
+        inherited,
         num_processes=node.num_processes,
         run_directory=run_directory,
         held_locks=(run_directory.lock, *slots.paths),

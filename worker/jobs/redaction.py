@@ -12,7 +12,8 @@ HIDDEN = "[hidden]"
 
 _SECRETS = re.compile(
     r"""
-      (?P<kept>
+      (?P<login>://[^\s/@:]*:)[^\s/@]+(?=@)  # a login in a URL, however short its password is
+    | (?P<kept>
           (?:authorization|proxy-authorization|x-api-key|api[_-]key|password|passwd
           |client[_-]secret|(?:access|auth|hub|hf|api|refresh)[_-]token)
           ["']?\s*[:=]\s*["']?(?:bearer\s+|basic\s+)?
@@ -33,6 +34,8 @@ def redacted(text: str) -> str:
     'GET https://hub.test with [hidden]'
     >>> redacted("redis://:hunter2hunter2@redis:6379/0, Authorization: Bearer abcdef1234")
     'redis://:[hidden]@redis:6379/0, Authorization: Bearer [hidden]'
+    >>> redacted("http://jane:pw@proxy:3128 and http://proxy:3128/path")
+    'http://jane:[hidden]@proxy:3128 and http://proxy:3128/path'
     """
     return _SECRETS.sub(_hide, text)
 
@@ -54,6 +57,8 @@ def redacted_values(value: Value) -> Value:
 
 
 def _hide(found: re.Match[str]) -> str:
+    if found["login"] is not None:
+        return f"{found['login']}{HIDDEN}"
     if found["kept"] is None:
         return HIDDEN
     if found["kept"].startswith("://") and not found["at"]:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from flant5_train.config import OnBadRecord
 from flant5_train.failure import Failure, FailureCode
 from worker.jobs.job import JobError
-from worker.processes.launch import allowed_environment
+from worker.processes.environment_policy import allowed_environment
 from worker.processes.process_tree import end_with
 from worker.settings import inherited_environment
 

@@ -1,24 +1,17 @@
 """How a trainer is started: its command line and its environment.
 
-The environment is built from a list of what a trainer needs; passwords, keys and the service's own
-settings are not in it.
+The environment is built from a list of what a trainer needs, `environment_policy.PASSED`.
 """
 
+import json
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from worker.jobs.home import RunDirectory
+from worker.processes.environment_policy import allowed_environment
 from worker.processes.node import Node
-
-_INHERITED = re.compile(
-    r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV"
-    r"|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|GLOO_\w+|OMP_NUM_THREADS|MKL_NUM_THREADS"
-    r"|HF_HOME|HF_HUB_OFFLINE|HF_HUB_CACHE|HF_ENDPOINT|XDG_CACHE_HOME|SSL_CERT_\w+"
-    r"|TRITON_CACHE_DIR|TORCHINDUCTOR_CACHE_DIR|REQUESTS_CA_BUNDLE|(?:HTTP|HTTPS|NO)_PROXY|(?:http|https|no)_proxy"
-)
 
 TRAINER_MARK = "FLANT5_RUN_DIRECTORY"
 """The variable that marks all processes of a trainer. One of our own: torchrun gives each rank
@@ -27,7 +20,8 @@ another value of its variables."""
 WORKER_PROCESS = "FLANT5_WORKER_PROCESS"
 """The variable that tells a rank the id of the process that started it all."""
 HELD_LOCKS = "FLANT5_HELD_LOCKS"
-"""The variable that tells a rank which lock files it has to share."""
+"""The variable with the lock files that a rank has to share: a JSON array, since a path may hold
+any character."""
 
 NODE_MARK = "FLANT5_RUN_NODE"
 """The variable that marks the processes of one worker among those of a run on several nodes: two of
@@ -99,11 +93,6 @@ def mark_of(environment: Mapping[str, str]) -> str:
     return f"{name}={environment[name]}"
 
 
-def allowed_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """What a child process gets of our environment."""
-    return {name: value for name, value in inherited.items() if _INHERITED.fullmatch(name)}
-
-
 def trainer_environment(
     inherited: Mapping[str, str],
     *,
@@ -112,17 +101,13 @@ def trainer_environment(
     held_locks: tuple[Path, ...] = (),
     visible_devices: tuple[str, ...] | None = None,
 ) -> dict[str, str]:
-    """The environment of torchrun, started by this process; the cores are shared out among the
-    ranks unless OMP_NUM_THREADS says otherwise.
+    """Returns the environment of torchrun, started by this process; the cores are shared out among
+    the ranks unless OMP_NUM_THREADS is set.
 
     The ranks share `held_locks` (`flant5_train.process`). They see the GPUs `visible_devices`: with
     () none, which keeps a trainer on CPU slots from a GPU that nobody gave it; with None those that
-    this process sees. Raises ValueError for a lock whose path can't be told in a list.
+    this process sees.
     """
-    if splits := [path for path in held_locks if os.pathsep in str(path)]:
-        raise ValueError(
-            f"{splits[0]} contains {os.pathsep!r}; expected a FLANT5_HOME (and slots) without it"
-        )
     num_cores = len(os.sched_getaffinity(0))
     environment = {
         "OMP_NUM_THREADS": str(max(1, num_cores // num_processes)),
@@ -131,7 +116,7 @@ def trainer_environment(
         TRAINER_MARK: str(run_directory.path),
         "TORCHELASTIC_ERROR_FILE": str(run_directory.torch_error),
         WORKER_PROCESS: str(os.getpid()),
-        HELD_LOCKS: os.pathsep.join(map(str, held_locks)),
+        HELD_LOCKS: json.dumps([str(path) for path in held_locks]),
     }
     if visible_devices is not None:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible_devices)

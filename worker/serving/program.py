@@ -11,7 +11,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from flant5_train.serving.messages import Order, Piece, parse_piece
-from worker.processes.launch import allowed_environment
+from worker.processes.environment_policy import allowed_environment
 from worker.processes.process_tree import end_with
 from worker.serving.settings import ServeSettings
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 
-from worker.processes.launch import allowed_environment
+from worker.processes.environment_policy import allowed_environment
 from worker.processes.process_tree import end_with
 from worker.settings import inherited_environment
 from worker.slots.slot import Slot

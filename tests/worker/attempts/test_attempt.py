@@ -97,6 +97,7 @@ def test_the_trainer_sees_no_secret_and_no_setting(
     monkeypatch.setenv("FLANT5_REDIS_URL", "redis://:s3cret@127.0.0.1/0")
     monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
     monkeypatch.setenv("NCCL_DEBUG", "WARN")
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     job = workshop.run(workshop.new_job().id, "writes_its_environment.py")
     path = workshop.run_directory(job.id).path / "environment.json"
@@ -105,9 +106,22 @@ def test_the_trainer_sees_no_secret_and_no_setting(
     ours = {name for name in seen if name.startswith("FLANT5_")}
     assert ours == {WORKER_PROCESS, HELD_LOCKS, TRAINER_MARK}
     assert seen["NCCL_DEBUG"] == "WARN"
+    assert seen["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
     assert seen["GLOO_SOCKET_IFNAME"] == "lo", "gloo must not resolve the host's name"
     assert seen["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
     assert seen["PYTHONUNBUFFERED"] == "1"
+
+
+def test_a_proxys_password_reaches_the_trainer_and_no_log(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://jane:pw7@proxy.test:3128")
+    job = workshop.run(workshop.new_job().id, "shows_its_proxy.py")
+    assert job.error is not None
+    shown = "can't connect to http://jane:[hidden]@proxy.test:3128"
+    assert job.error.message == shown
+    assert shown in workshop.run_directory(job.id).log.read_text()
+    assert not any("pw7" in message for message in workshop.messages(job.id))
 
 
 def test_a_failure_that_the_trainer_explains_is_the_jobs_error(workshop: Workshop) -> None:

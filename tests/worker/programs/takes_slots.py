@@ -3,6 +3,7 @@
 argv: directory of the locks, directory for the process ids, program of the rank, slots
 """
 
+import json
 import os
 import runpy
 import subprocess
@@ -18,7 +19,7 @@ held = SlotLocks(Path(locks), worker_name="gpu-0").take_free(map(Slot, names))
 assert len(held.slots) == len(names), held.busy
 held.name_job("ftjob-1")
 for path in held.paths:
-    environment = os.environ | {"FLANT5_HELD_LOCKS": str(path)}
+    environment = os.environ | {"FLANT5_HELD_LOCKS": json.dumps([str(path)])}
     command = [sys.executable, str(here / program), pids]
     subprocess.Popen(command, env=environment, start_new_session=True)
 sys.argv[1:] = [pids]
