@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from api import errors, openapi
@@ -14,6 +14,7 @@ from api.dashboard.sessions import Sessions
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
 from api.pace import BodyPace
+from api.query_checks import refuse_unknown_query
 from api.rate_limit import RateLimit
 from api.request_checks import RequestChecks
 from api.request_meter import RequestMeter
@@ -110,7 +111,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         chat,
         recovery,
     ):
-        app.include_router(routes.router, prefix="/v1")
+        app.include_router(
+            routes.router, prefix="/v1", dependencies=[Depends(refuse_unknown_query)]
+        )
     dashboard = DashboardRoute(services, Sessions(keys))
     app.router.routes.append(dashboard)
     app.state.dashboard = dashboard

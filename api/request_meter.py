@@ -28,7 +28,7 @@ class RequestMeter:
             if message["type"] == "http.response.start":
                 self._metrics.count_request(
                     scope["method"],
-                    route=_template(scope),
+                    route=path_template(scope),
                     status=message["status"],
                     seconds=time.monotonic() - arrived_at,
                 )
@@ -37,7 +37,7 @@ class RequestMeter:
         await self._app(scope, receive, send_counted)
 
 
-def _template(scope: Scope) -> str:
+def path_template(scope: Scope) -> str:
     """What the router found for the request: `/v1/files/{file_id}`.
 
     The route alone says `/files/{file_id}`; FastAPI keeps the prefix it was included under beside

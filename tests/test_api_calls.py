@@ -1,5 +1,6 @@
 """docs/api.md shows every call, and what is answered today."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,10 @@ import pytest
 from api.app import create_app
 from api.errors import INTERNAL, KINDS
 from api.settings import ApiSettings
+from examples.api_calls.call import Answer, Call
 from examples.api_calls.fields import differences, operations
+from examples.api_calls.page import Page
+from worker.jobs.aged_id import AgedId
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
 
@@ -24,6 +28,22 @@ def test_every_code_of_an_error_is_explained() -> None:
     prose = DOCUMENT.read_text(encoding="utf-8").partition("## Every call")[0]
     codes = {kind.code for kind in (*KINDS.values(), INTERNAL)}
     assert {code for code in codes if f"`{code}`" not in prose} == set()
+
+
+def test_a_host_name_that_occurs_in_an_id_leaves_the_id_whole() -> None:
+    call = Call("GET /v1/files", "curl", says="")
+    answer = Answer(command="curl vm:8000", text='{"id": "file-1vm2", "at": "vm"}')
+    shown = Page({"vm": "gpu-host"}).section([(call, answer)])
+    assert '"file-1vm2"' in shown
+    assert '"at": "gpu-host"' in shown
+    assert "gpu-host:8000" in shown
+
+
+def test_each_id_in_the_document_has_the_form_of_its_kind() -> None:
+    ids = re.findall(r"\b(?:file-|upload_|part_)\d[\w-]*", DOCUMENT.read_text(encoding="utf-8"))
+    kinds = [AgedId(prefix) for prefix in ("file-", "upload_", "part_")]
+    assert {each for each in ids if not any(kind.matches(each) for kind in kinds)} == set()
+    assert len(ids) > 10
 
 
 def test_another_field_or_call_is_told() -> None:

@@ -23,7 +23,16 @@ from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.result_file import result_file_id
 
-_METADATA = re.compile(r"metadata\[(?P<key>.+)\]")
+_METADATA = re.compile(r"metadata\[(?P<key>.+)\]", re.DOTALL)
+_METADATA_PARAMETER = {
+    "name": "metadata",
+    "in": "query",
+    "required": False,
+    "style": "deepObject",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "description": "Pairs that a job must carry, each as `metadata[key]=value`.",
+}
 
 _OF_ONE_JOB = [Depends(own_job)]
 
@@ -75,7 +84,7 @@ def create_job(
     return _shown(submit(body, origin=origin, services=services), services)
 
 
-@router.get("")
+@router.get("", openapi_extra={"parameters": [_METADATA_PARAMETER]})
 def list_jobs(
     services: Wired,
     calling: Calling,

@@ -1,6 +1,7 @@
 """How calls and answers look in docs/api.md."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class Page:
         text = answer.text.rstrip() if answer.document == answer.text else self._json(answer)
         block = f"`{call.operation}`\n\n{says}```console\n$ {answer.command}\n{text}\n```"
         for name, other in self._replaced.items():
-            block = block.replace(name, other)
+            # A whole name: a short host name can occur inside an id.
+            block = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", other, block)
         return block
 
     def _json(self, answer: Answer) -> str:

@@ -22,8 +22,15 @@ _HELD_BACK = (
     "of what comes now only the last lines are kept, and written when the attempt has ended"
 )
 
-# Terminal colours and cursor moves as a whole, then every other control character but the tab.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Terminal sequences as a whole (ECMA-48), then every other control character but the tab. A control
+# string without its end loses its introducer alone: what follows may be text.
+_CONTROL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor moves
+    # OSC, DCS, SOS, PM, APC: titles, links, pictures
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"  # character sets, resets, saved cursors
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
 _LINE_ENDS = re.compile(r"[\r\n]")
 
 

@@ -2,6 +2,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,40 @@ def test_the_lines_do_not_depend_on_how_the_bytes_arrive(data: bytes, cuts: list
         for line in parts.feed(data[start:end])
     ]
     assert lines + parts.feed(b"", is_last=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("sequence", "rest"),
+    [
+        ("\x1b[1;31m", ""),
+        ("\x1b[?25l", ""),
+        ("\x1b[2 q", ""),
+        ("\x9b0m", ""),
+        ("\x1b]0;title\x07", ""),
+        ("\x1b]0;title\x1b\\", ""),
+        ("\x1b]8;;https://example.org\x1b\\", ""),
+        ("\x9d0;title\x9c", ""),
+        ("\x1bPq#0;2\x1b\\", ""),
+        ("\x1b_command\x1b\\", ""),
+        ("\x1b^private\x1b\\", ""),
+        ("\x1bXstring\x1b\\", ""),
+        ("\x1b(B", ""),
+        ("\x1b)0", ""),
+        ("\x1b%G", ""),
+        ("\x1b#8", ""),
+        ("\x1b7", ""),
+        ("\x1b=", ""),
+        ("\x1bc", ""),
+        ("\x1bM", ""),
+        ("\x07", ""),
+        ("\x1b]a string without its end", "a string without its end"),
+    ],
+)
+def test_a_terminal_sequence_leaves_nothing_and_takes_no_text_along(
+    sequence: str, rest: str
+) -> None:
+    lines = LineSplitter().feed(f"loss\t{sequence}3.2 [B] (B {{}}\nnext\n".encode())
+    assert lines == [f"loss\t{rest}3.2 [B] (B {{}}", "next"]
 
 
 def test_a_line_that_never_ends_does_not_fill_the_memory() -> None:
