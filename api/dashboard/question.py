@@ -12,5 +12,6 @@ async def is_sure(title: str, text: str, *, yes: str) -> bool:
             ui.button("No", on_click=lambda: dialog.submit(False)).props("flat no-caps")
             ui.button(yes, on_click=lambda: dialog.submit(True)).props("unelevated no-caps")
     answer = await dialog
-    dialog.delete()
+    if not dialog.is_deleted:  # it is when the tab was closed meanwhile
+        dialog.delete()
     return bool(answer)

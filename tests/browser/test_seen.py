@@ -212,9 +212,10 @@ def test_two_browsers_see_the_same_at_once(browser: Browser, server: Server, sce
         expect(first.page.locator(".job")).to_contain_text("queued")
 
 
-def test_a_browser_that_is_closed_asks_for_nothing_more(
+def test_a_tab_closed_over_a_confirmation_reads_nothing_more_and_breaks_nothing(
     browser: Browser, server: Server, scene: Scene
 ) -> None:
+    before_it = len(server.log)
     with open_redis(server.redis.url) as redis:
 
         def num_lists() -> int:
@@ -227,6 +228,8 @@ def test_a_browser_that_is_closed_asks_for_nothing_more(
             expect(viewer.page.locator(".job").first).to_be_visible()
             before = num_lists()
             wait_until(lambda: num_lists() > before + 2)
+            viewer.page.get_by_role("button", name="Cancel").first.click()
+            expect(viewer.page.locator(".question")).to_be_visible()
         last, since = num_lists(), time.monotonic()
         began_at = since
         while time.monotonic() < since + 3 * SECONDS:
@@ -234,3 +237,4 @@ def test_a_browser_that_is_closed_asks_for_nothing_more(
             if (now := num_lists()) != last:
                 last, since = now, time.monotonic()
             time.sleep(0.05)
+    assert "Traceback" not in server.log[before_it:]
