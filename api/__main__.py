@@ -14,7 +14,10 @@ from api.http_protocol import http_protocol
 from api.keys import KeysFileError
 from api.services import Services
 from api.settings import ApiSettings
+from api.start_guard import StartGuard
+from worker.jobs.errors import StartRefusedError
 from worker.jobs.process_log import configure_logging
+from worker.jobs.settings import settings_fault
 
 
 class _Server(uvicorn.Server):
@@ -25,6 +28,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._services = services
 
+    def request_stop(self) -> None:
+        """May be called from another thread."""
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._services.tail.close()
         await super().shutdown(sockets)
@@ -34,8 +41,10 @@ def main() -> int:
     try:
         settings = ApiSettings()
         configure_logging(settings.log_format, process="api")
+        guard = StartGuard(settings)
+        guard.check()
         app = create_app(settings)
-    except (ValidationError, KeysFileError) as error:
+    except (ValidationError, KeysFileError, StartRefusedError) as error:
         sys.stderr.write(f"flant5 api: {_reason(error)}\n")
         return 2
     allow_connections(settings.max_stream_clients)
@@ -51,22 +60,20 @@ def main() -> int:
     # uvicorn raises the signal that stopped it once more when it is through.
     signal.signal(signal.SIGTERM, _end_well)
     signal.signal(signal.SIGINT, _end_well)
-    _Server(config, app.state.services).run()
-    return 0
+    server = _Server(config, app.state.services)
+    guard.watch(server.request_stop)
+    server.run()
+    return 2 if guard.refusal else 0
 
 
 def _end_well(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _reason(error: ValidationError | KeysFileError) -> str:
-    if isinstance(error, KeysFileError):
+def _reason(error: ValidationError | KeysFileError | StartRefusedError) -> str:
+    if not isinstance(error, ValidationError):
         return str(error)
-    faults = (
-        (".".join(f"FLANT5_{part}".upper() for part in fault["loc"]), fault["msg"])
-        for fault in error.errors()
-    )
-    return "; ".join(f"{name}: {message}" if name else message for name, message in faults)
+    return settings_fault(error)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import urllib.request
 from pydantic import ValidationError
 
 from api.settings import ApiSettings
+from worker.jobs.settings import settings_fault
 
 TIMEOUT_SECONDS = 10.0
 
@@ -36,7 +37,7 @@ def main() -> int:
     try:
         trouble = api_trouble(ApiSettings().port)
     except ValidationError as error:
-        trouble = f"the API's settings are wrong: {error}"
+        trouble = f"the API's settings are wrong: {settings_fault(error)}"
     if trouble is not None:
         sys.stderr.write(f"{trouble}\n")
     return 0 if trouble is None else 1

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pydantic import SecretStr, ValidationError
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from api.frames import Topic, read_frame
 from api.subscription import Signal, Subscription
 from worker.jobs import keys
-from worker.jobs.connection import unavailable
+from worker.jobs.connection import open_async_redis, unavailable
 
 _BLOCK_MS = 250
 """A client that joins is heard of after this time; the pinned cursor makes up for it."""
@@ -48,17 +47,12 @@ class Tail:
     """The reader of all streams that somebody follows. Used in one event loop."""
 
     def __init__(self, redis_url: SecretStr) -> None:
-        # Clients that come all at once wait for one of a few connections. An ordinary pool would
-        # open one for each of them, and refuse from the hundredth on.
-        pool = BlockingConnectionPool.from_url(
-            redis_url.get_secret_value(),
+        self._redis = open_async_redis(
+            redis_url,
+            timeout_seconds=_TIMEOUT_SECONDS,
             max_connections=_MAX_CONNECTIONS,
-            timeout=_POOL_TIMEOUT_SECONDS,
-            decode_responses=True,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
+            patience_seconds=_POOL_TIMEOUT_SECONDS,
         )
-        self._redis = Redis.from_pool(pool)
         self._channels: dict[str, _Channel] = {}
         self._clients: set[Subscription] = set()
         self._has_clients = asyncio.Event()

@@ -6,10 +6,14 @@ import sys
 import warnings
 
 from celery.platforms import SecurityWarning
+from pydantic import ValidationError
 
 from worker.app import run_worker
-from worker.context import open_context
+from worker.context import WorkerContext, open_context
+from worker.jobs.errors import StartRefusedError
 from worker.jobs.process_log import configure_logging
+from worker.jobs.settings import settings_fault
+from worker.jobs.startup import wait_for_start
 from worker.lock import LockedError, take_lock
 from worker.processes.launch import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings, inherited_environment
@@ -29,10 +33,24 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
         settings = WorkerSettings()
         configure_logging(settings.log_format, process="worker")
         context = open_context(settings, trainer_argv=trainer_argv, is_stopping=stop_flag.is_set)
+    except ValidationError as error:
+        print(f"the worker's settings are wrong: {settings_fault(error)}", file=sys.stderr)  # noqa: T201
+        return 2
     except ValueError as error:
         print(f"the worker's settings are wrong: {error}", file=sys.stderr)  # noqa: T201
         return 2
     _report_unset_variables(settings)
+    try:
+        wait_for_start(settings.redis_url, settings.home_directories, use="writes")
+    except StartRefusedError as error:
+        print(f"the worker can't work: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return _run(context, stop_flag)
+
+
+def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
+    """As the only worker of its name."""
+    settings = context.settings
     name = settings.worker_name
     lock_file = settings.home_directories.workers / f"{name}.lock"
     try:

@@ -13,7 +13,7 @@ from worker.attempts.result import keep_ends
 from worker.context import WorkerContext
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.queue import TASK, producer_settings
+from worker.jobs.queue import TASK, celery_app
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.presence import Presence, presence_step
 from worker.slots.gpu_memory import smallest_gpu
@@ -25,10 +25,7 @@ logger = logging.getLogger(__name__)
 def create_app(context: WorkerContext, stop_flag: StopFlag) -> Celery:
     """The app, its task registered, its signals connected. Call it in the main process: the pool
     processes inherit the flag that says when to stop."""
-    app = Celery(
-        "flant5", broker=context.settings.redis_url.get_secret_value(), set_as_current=False
-    )
-    app.conf.update(producer_settings(socket_timeout_seconds=5))
+    app = celery_app("flant5", context.settings.redis_url, socket_timeout_seconds=5)
     app.conf.update(
         # Late acknowledgement starts a second copy of a running job (celery#5935), and wedges
         # the worker when Redis is killed.

@@ -9,8 +9,8 @@ import sys
 import time
 
 from worker.health_probe import exit_code
+from worker.jobs import keys
 from worker.jobs.connection import open_redis, unavailable
-from worker.jobs.queue import QUEUE
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.settings import WorkerSettings, inherited_environment
 from worker.slots.probe import probe, probe_argv_of
@@ -39,9 +39,9 @@ def worker_trouble(settings: WorkerSettings) -> str | None:
             return None
         deadline = time.monotonic() + PATIENCE_SECONDS
         with unavailable():
-            waiting = redis.lindex(QUEUE, -1)
+            waiting = redis.lindex(keys.DOORBELLS, -1)
             # An idle worker takes a doorbell at once; the last in the list is the next.
-            while waiting is not None and redis.lindex(QUEUE, -1) == waiting:
+            while waiting is not None and redis.lindex(keys.DOORBELLS, -1) == waiting:
                 if time.monotonic() > deadline:
                     return f"worker {name!r} is idle and takes no doorbell"
                 time.sleep(LOOK_SECONDS)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.settings import settings_fault
 
 
 def exit_code(trouble: Callable[[], str | None]) -> int:
@@ -14,7 +15,7 @@ def exit_code(trouble: Callable[[], str | None]) -> int:
     try:
         found = trouble()
     except ValidationError as error:
-        found = f"the settings are wrong: {error}"
+        found = f"the settings are wrong: {settings_fault(error)}"
     except (StoreUnavailableError, ValueError) as error:
         found = str(error)
     if found is not None:

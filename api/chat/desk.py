@@ -9,8 +9,6 @@ from typing import cast
 from anyio import CancelScope
 from fastapi.concurrency import run_in_threadpool
 from redis import Redis
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio import Redis as AsyncRedis
 
 from api.chat.errors import ChatTimeoutError, NoServerError, ServerLostError
 from api.settings import ApiSettings
@@ -18,7 +16,7 @@ from flant5_train.serving.messages import Finished, Piece, Question, Refused
 from worker.jobs import keys
 from worker.jobs.chat_servers import ChatServers
 from worker.jobs.chats import WANTED_SECONDS, ChatQueue, Taken, read_answer_entry
-from worker.jobs.connection import unavailable
+from worker.jobs.connection import open_async_redis, unavailable
 from worker.jobs.errors import StoreUnavailableError
 
 _BLOCK_MS = 1000
@@ -43,15 +41,12 @@ class ChatDesk:
         self._settings = settings
         self._queue = ChatQueue(redis)
         self._servers = ChatServers(redis)
-        pool = BlockingConnectionPool.from_url(
-            settings.redis_url.get_secret_value(),
+        self._redis = open_async_redis(
+            settings.redis_url,
+            timeout_seconds=_TIMEOUT_SECONDS,
             max_connections=_MAX_CONNECTIONS,
-            timeout=_POOL_TIMEOUT_SECONDS,
-            decode_responses=True,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
+            patience_seconds=_POOL_TIMEOUT_SECONDS,
         )
-        self._redis = AsyncRedis.from_pool(pool)
 
     async def close(self) -> None:
         await self._redis.aclose()

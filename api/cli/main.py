@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli import chat, data, job_list, jobs, keys, outputs, recover, up, watch, wishes
+from api.cli import adopt, chat, data, job_list, jobs, keys, outputs, recover, up, watch, wishes
 from api.cli.doctor import command
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("chat")(chat.chat)
 app.command("models")(outputs.models)
 app.command("download")(outputs.download)
 app.command("recover")(recover.recover)
+app.command("adopt")(adopt.adopt)
 app.command("doctor")(command.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")

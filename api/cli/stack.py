@@ -16,7 +16,10 @@ from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from api.cli.errors import CommandError
 from api.cli.log_view import LogView
 from api.cli.settings import UpSettings, inherited_environment
+from api.settings import ApiSettings
+from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.http_client import NetworkSettingsError, open_client
+from worker.jobs.startup import check_start
 
 _POLL_SECONDS = 0.1
 _WATCH_SECONDS = 0.25
@@ -63,6 +66,7 @@ class Stack:
         Raises CommandError with the last words of a process that did not start.
         """
         self._start_redis()
+        self._check_store()
         self._children = tuple(
             Child(program, inherited=(self._lock,)) for program in self._programs()
         )
@@ -118,6 +122,18 @@ class Stack:
             self._redis.start()
         except EmbeddedRedisError as error:
             raise CommandError(str(error)) from error
+
+    def _check_store(self) -> None:
+        """Refuses here, in one line, what every process would refuse."""
+        host, port = self._settings.host, self._settings.port
+        settings = ApiSettings(home=self._home, host=host, port=port)
+        url = settings.redis_url if self._redis is None else self._redis.url
+        try:
+            check_start(url, settings.home_directories, use="writes")
+        except StartRefusedError as error:
+            raise CommandError(str(error)) from error
+        except StoreUnavailableError as error:
+            self._say(f"the store does not answer yet: {error}")
 
     def _programs(self) -> tuple[Program, ...]:
         """In the order in which they are to be stopped."""

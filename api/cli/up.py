@@ -16,6 +16,7 @@ from api.cli.home_lock import locked
 from api.cli.printing import print_json
 from api.cli.settings import DEFAULT_URL, UpSettings
 from api.settings import ApiSettings
+from worker.jobs.settings import settings_fault
 
 if TYPE_CHECKING:
     from api.cli.stack import Stack
@@ -69,10 +70,7 @@ def _settings(*, home: Path | None, host: str | None, port: int | None) -> UpSet
         # Refuses what the API would refuse, before anything is started.
         ApiSettings(home=settings.home, host=settings.host, port=settings.port)
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = "".join(f"{part}: " for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        raise CommandError(f"{place}{message}") from error
+        raise CommandError(settings_fault(error)) from error
     return settings
 
 

@@ -12,7 +12,7 @@ from api.health import api_trouble
 from tests.worker.scenes import claimed_job
 from worker import health
 from worker.health import worker_trouble
-from worker.jobs.queue import QUEUE
+from worker.jobs import keys
 from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.health import keeper_trouble
@@ -60,7 +60,7 @@ def test_an_idle_worker_that_takes_no_doorbell_is_not(
     settings: WorkerSettings, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.3)
-    redis.lpush(QUEUE, "a message")
+    redis.lpush(keys.DOORBELLS, "a message")
     assert "takes no doorbell" in str(worker_trouble(settings))
 
 

@@ -12,8 +12,11 @@ from worker.integrations.settings import IntegrationSettings
 from worker.integrations.shipper import Desk, Shipper
 from worker.jobs import keys
 from worker.jobs.connection import open_redis
+from worker.jobs.errors import StartRefusedError
 from worker.jobs.offers import IntegrationOffers
+from worker.jobs.settings import settings_fault
 from worker.jobs.shipments import Shipments
+from worker.jobs.startup import wait_for_start
 from worker.jobs.store import JobStore
 from worker.keeper.presence import KeeperPresence
 from worker.operators_file import OperatorsFile
@@ -25,6 +28,12 @@ def main() -> int:
         settings = IntegrationSettings()
         file = OperatorsFile(settings.integrations_file, read_accounts)
     except (ValidationError, IntegrationsFileError) as error:
+        wrong = settings_fault(error) if isinstance(error, ValidationError) else error
+        print(f"integrations can't be told: {wrong}", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        wait_for_start(settings.redis_url, settings.home_directories, use="reads")
+    except StartRefusedError as error:
         print(f"integrations can't be told: {error}", file=sys.stderr)  # noqa: T201
         return 2
     asyncio.run(_run(settings, file))

@@ -5,15 +5,36 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
-from redis import Redis, exceptions
+from redis import (
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    asyncio,
+    exceptions,
+)
+from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.redis_address import TCP, TLS, UNIX, RedisAddress
 
 Answer = TypeVar("Answer")
 
 TIMEOUT_SECONDS = 2.0
+
+CONNECTION_CLASSES: dict[str, type[Any]] = {
+    TCP: Connection,
+    TLS: SSLConnection,
+    UNIX: UnixDomainSocketConnection,
+}
+_ASYNC_CLASSES: dict[str, type[Any]] = {
+    TCP: asyncio.Connection,
+    TLS: asyncio.SSLConnection,
+    UNIX: asyncio.UnixDomainSocketConnection,
+}
 
 _UNAVAILABLE = (
     exceptions.ConnectionError,
@@ -51,16 +72,34 @@ def open_redis(url: SecretStr, *, timeout_seconds: float = TIMEOUT_SECONDS) -> R
 
     A lost connection is tried once more (all scripts of the store may run twice); a timeout is
     not, so that a frozen server costs a caller one timeout and not several.
+
+    Raises ValueError for a URL that can't be read.
     """
-    return Redis.from_url(
-        url.get_secret_value(),
-        decode_responses=True,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        socket_keepalive=True,
-        health_check_interval=15,
-        retry=_OnceMore(),
+    address = RedisAddress.parse(url.get_secret_value())
+    arguments: dict[str, Any] = {
+        "decode_responses": True,
+        "health_check_interval": 15,
+        "retry": _OnceMore(),
+    } | address.arguments(timeout_seconds=timeout_seconds)
+    return Redis.from_pool(
+        ConnectionPool(connection_class=CONNECTION_CLASSES[address.kind], **arguments)
     )
+
+
+def open_async_redis(
+    url: SecretStr, *, timeout_seconds: float, max_connections: int, patience_seconds: float
+) -> AsyncRedis:
+    """A client of one event loop with a few connections. Calls that come all at once wait for one
+    of them, `patience_seconds` at most: an ordinary pool would open one for each of them, and
+    refuse from the hundredth on."""
+    address = RedisAddress.parse(url.get_secret_value())
+    pool = asyncio.BlockingConnectionPool(
+        max_connections=max_connections,
+        timeout=patience_seconds,
+        connection_class=_ASYNC_CLASSES[address.kind],
+        **{"decode_responses": True} | address.arguments(timeout_seconds=timeout_seconds),
+    )
+    return AsyncRedis.from_pool(pool)
 
 
 @contextmanager

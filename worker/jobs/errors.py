@@ -21,6 +21,16 @@ class StoreUnavailableError(JobsError):
     """Redis does not answer, or refuses to write."""
 
 
+class StartRefusedError(JobsError):
+    """What a process is set to work with can't be; no waiting mends that."""
+
+    def __init__(self, found: str, *, expected: str, remedy: str) -> None:
+        super().__init__(f"{found}; expected {expected}; {remedy}")
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+
+
 class StorageFullError(JobsError):
     """The disk that holds HOME is full, or its quota is."""
 

@@ -8,6 +8,7 @@ cache/                 encoded conversations, shared by all jobs
 workers/<name>.lock    held by the worker of that name
 slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
 audit/<day>.jsonl      who changed what by the API
+service/               the id of this service (`worker.jobs.service_identity`)
 redis/                 data of the embedded server (`flant5 up`)
 """
 
@@ -123,6 +124,11 @@ class Home:
     def audit(self) -> Path:
         """Who changed what (`api.audit`)."""
         return self.root / "audit"
+
+    @property
+    def service(self) -> Path:
+        """Its id, and the signs of life of its keeper (`worker.jobs.service_identity`)."""
+        return self.root / "service"
 
     @property
     def jobs(self) -> Path:

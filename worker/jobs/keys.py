@@ -25,6 +25,11 @@ TALKS = f"{PREFIX}talks"
 WEBHOOKS = f"{PREFIX}webhooks"
 INTEGRATIONS = f"{PREFIX}integrations"
 SHIPMENTS = f"{PREFIX}shipments"
+SERVICE = f"{PREFIX}service"
+PULSE = f"{PREFIX}pulse"
+QUEUE = "doorbells"
+"""Celery's name of the queue; it puts the prefix before all of its keys."""
+DOORBELLS = f"{PREFIX}{QUEUE}"
 
 
 def job(job_id: str) -> str:

@@ -5,32 +5,63 @@ in the store decides, and the keeper rings again.
 """
 
 import logging
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport import redis as redis_transport
 from pydantic import SecretStr
 from redis import Redis
 
-from worker.jobs.connection import unavailable
+from worker.jobs import keys
+from worker.jobs.connection import CONNECTION_CLASSES, unavailable
+from worker.jobs.redis_address import RedisAddress
 
 TASK = "flant5.run_job"
-QUEUE = "flant5"
 
 logger = logging.getLogger(__name__)
 
 
-def producer_settings(*, socket_timeout_seconds: float) -> dict[str, object]:
-    """The Celery settings that whoever sends or takes doorbells needs alike."""
+class _Channel(redis_transport.Channel):
+    """Connects with the arguments that every other client of the server has, instead of those that
+    kombu reads from a URL."""
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        arguments = self.connection.client.transport_options["connection_arguments"]
+        self.connection_class = arguments["connection_class"]
+        theirs = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        kept = {name: theirs[name] for name in ("connection_class", "max_connections")}
+        return {**arguments, **kept}
+
+
+class _Transport(redis_transport.Transport):
+    Channel = _Channel
+
+
+def celery_app(name: str, redis_url: SecretStr, *, socket_timeout_seconds: float) -> Celery:
+    """An app with the settings that whoever sends or takes doorbells needs alike. Connects to
+    nothing yet. All of Celery's keys carry our prefix: several services, and other users of Celery,
+    may share a server, and an ACL needs one pattern."""
+    address = RedisAddress.parse(redis_url.get_secret_value())
+    app = Celery(name, broker=address.broker_url, set_as_current=False)
+    app.conf.update(_settings(address, socket_timeout_seconds=socket_timeout_seconds))
+    return app
+
+
+def _settings(address: RedisAddress, *, socket_timeout_seconds: float) -> dict[str, object]:
+    arguments = {
+        "health_check_interval": 10,
+        "connection_class": CONNECTION_CLASSES[address.kind],
+    } | address.arguments(timeout_seconds=socket_timeout_seconds)
     return {
-        "task_default_queue": QUEUE,
+        "broker_transport": _Transport,
+        "task_default_queue": keys.QUEUE,
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,
         "broker_transport_options": {
-            "socket_timeout": socket_timeout_seconds,
-            "socket_connect_timeout": socket_timeout_seconds,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
+            "connection_arguments": arguments,
+            "global_keyprefix": keys.PREFIX,
         },
     }
 
@@ -38,24 +69,21 @@ def producer_settings(*, socket_timeout_seconds: float) -> dict[str, object]:
 def num_doorbells(redis: Redis) -> int:
     """Doorbells that no worker has taken yet. Raises StoreUnavailableError."""
     with unavailable():
-        return redis.llen(QUEUE)
+        return redis.llen(keys.DOORBELLS)
 
 
 class Doorbell:
     """Tells the workers that a job is waiting."""
 
     def __init__(self, redis_url: SecretStr) -> None:
-        self._celery = Celery(
-            "flant5-doorbell", broker=redis_url.get_secret_value(), set_as_current=False
-        )
-        self._celery.conf.update(producer_settings(socket_timeout_seconds=2))
+        self._celery = celery_app("flant5-doorbell", redis_url, socket_timeout_seconds=2)
         # Without these kombu tries for 6 s, `retry=False` or not.
         self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
 
     def ring(self, job_id: str) -> bool:
         """False when the queue could not be reached: no harm, the keeper rings again."""
         try:
-            self._celery.send_task(TASK, (job_id,), queue=QUEUE, retry=False)
+            self._celery.send_task(TASK, (job_id,), queue=keys.QUEUE, retry=False)
         except OperationalError as error:
             logger.warning("doorbell of job %s not rung: %s", job_id, error)
             return False

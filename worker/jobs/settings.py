@@ -1,15 +1,17 @@
 """The environment variables that every process of the service shares."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.jobs.home import Home
 from worker.jobs.process_log import LogFormat
+from worker.jobs.redis_address import RedisAddress
 from worker.jobs.rules import Rules
 
 FROM_ENVIRONMENT = SettingsConfigDict(
@@ -35,6 +37,31 @@ def network_environment() -> dict[str, str]:
         if value := os.environ.get(name):
             found[name] = value
     return found
+
+
+_SECRET = re.compile("URL|KEY|TOKEN|PASSWORD|SECRET")
+_MAX_SHOWN = 80
+
+
+def settings_fault(error: ValidationError) -> str:
+    """Returns what is wrong with the settings, in one line.
+
+    Pydantic's own text shows the whole input, passwords of URLs and all; so no value is shown that
+    may hold one.
+    """
+    return "; ".join(
+        _fault(fault["loc"], fault["msg"], value=fault["input"])
+        for fault in error.errors(include_url=False)
+    )
+
+
+def _fault(place: tuple[int | str, ...], message: str, *, value: object) -> str:
+    said = message.removeprefix("Value error, ")
+    if not place:
+        return said
+    variable = ".".join(f"FLANT5_{part}".upper() for part in place)
+    is_shown = isinstance(value, str | int | float) and not _SECRET.search(variable)
+    return f"{variable}: {said}" + (f" (found {str(value)[:_MAX_SHOWN]!r})" if is_shown else "")
 
 
 class SharedSettings(BaseSettings):
@@ -75,6 +102,12 @@ class SharedSettings(BaseSettings):
         text = url.get_secret_value() if isinstance(url, SecretStr) else str(url)
         return values | {"redis_url": SecretStr(_with_password(text, Path(file)))}
 
+    @field_validator("redis_url")
+    @classmethod
+    def _readable(cls, url: SecretStr) -> SecretStr:
+        RedisAddress.parse(url.get_secret_value())
+        return url
+
     @property
     def rules(self) -> Rules:
         """What the life of a job depends on, as far as every process knows it."""
@@ -96,10 +129,10 @@ def _with_password(url: str, file: Path) -> str:
             f"FLANT5_REDIS_PASSWORD_FILE {file} is empty or has more than one line; expected the "
             "password alone"
         )
-    parts = urlsplit(url)
-    if parts.password is not None:
+    if RedisAddress.parse(url).password is not None:
         raise ValueError(
             "FLANT5_REDIS_URL has a password, and so has FLANT5_REDIS_PASSWORD_FILE; expected one"
         )
+    parts = urlsplit(url)
     user, _, server = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}").geturl()

@@ -35,6 +35,8 @@
 | shipments:news            | hash   | `{job}/{type}` -> how often there was something to tell    |
 | shipments:tries           | hash   | `{job}/{type}` -> tries in a row that failed               |
 | shipments:failing         | hash   | `{job}/{type}` -> when the first of these failed, in ms    |
+| service                   | string | id of the service whose HOME belongs here                  |
+| pulse                     | string | name of the keeper's newest file in HOME/service/pulse; 30 s|
 | submission:{key}          | string | id of the job that a submission key made; 24 h             |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |

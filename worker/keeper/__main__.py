@@ -4,7 +4,10 @@ import sys
 
 from pydantic import ValidationError
 
+from worker.jobs.errors import StartRefusedError
 from worker.jobs.process_log import configure_logging
+from worker.jobs.settings import settings_fault
+from worker.jobs.startup import wait_for_start
 from worker.keeper.file_check import CheckArgv, check_argv
 from worker.keeper.keeper import run_keeper
 from worker.settings import WorkerSettings
@@ -14,10 +17,15 @@ def main(argv: CheckArgv = check_argv) -> int:
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        print(f"the keeper's settings are wrong: {error}", file=sys.stderr)  # noqa: T201
+        print(f"the keeper's settings are wrong: {settings_fault(error)}", file=sys.stderr)  # noqa: T201
         return 2
     configure_logging(settings.log_format, process="keeper")
-    run_keeper(settings, argv=argv)
+    try:
+        wait_for_start(settings.redis_url, settings.home_directories, use="writes")
+        run_keeper(settings, argv=argv)
+    except StartRefusedError as error:
+        print(f"the keeper can't work: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     return 0
 
 

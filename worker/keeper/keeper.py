@@ -21,6 +21,8 @@ from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.files import FileStore
 from worker.jobs.queue import Doorbell, num_doorbells
 from worker.jobs.recovery import RecoveryDesk
+from worker.jobs.redis_address import RedisAddress
+from worker.jobs.service_identity import ServiceIdentity
 from worker.jobs.store import JobStore
 from worker.keeper.cleanup import Cleanup
 from worker.keeper.file_check import CheckArgv, check_argv
@@ -59,10 +61,14 @@ class Keeper:
         self._recoverer = Recoverer(self._store, RecoveryDesk(redis), settings)
         self._cleanup = Cleanup(self._store, settings)
         self._presence = KeeperPresence(redis)
+        address = RedisAddress.parse(settings.redis_url.get_secret_value())
+        self._identity = ServiceIdentity(redis, settings.home_directories, address)
         self._started_at = time.monotonic()
 
     def round(self) -> None:
-        """Raises StoreUnavailableError: the next round does what this one could not."""
+        """Raises StoreUnavailableError: the next round does what this one could not; and
+        StartRefusedError when the store belongs to another service by now."""
+        self._identity.keep()
         self._reap()
         self._validation.step()
         self._ring()

@@ -5,6 +5,9 @@ import sys
 
 from pydantic import ValidationError
 
+from worker.jobs.errors import StartRefusedError
+from worker.jobs.settings import settings_fault
+from worker.jobs.startup import wait_for_start
 from worker.serving.program import ServeArgv, serve_argv
 from worker.serving.server import run_server
 from worker.serving.settings import ServeSettings
@@ -15,7 +18,13 @@ def main(argv: ServeArgv = serve_argv) -> int:
     try:
         settings = ServeSettings()
     except ValidationError as error:
-        print(f"the settings of the serving process are wrong: {error}", file=sys.stderr)  # noqa: T201
+        wrong = settings_fault(error)
+        print(f"the settings of the serving process are wrong: {wrong}", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        wait_for_start(settings.redis_url, settings.home_directories, use="reads")
+    except StartRefusedError as error:
+        print(f"the serving process can't work: {error}", file=sys.stderr)  # noqa: T201
         return 2
     run_server(settings, argv=argv)
     return 0

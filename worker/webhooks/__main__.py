@@ -10,7 +10,10 @@ from pydantic import ValidationError
 from worker.jobs import keys
 from worker.jobs.connection import open_redis
 from worker.jobs.deliveries import Deliveries
+from worker.jobs.errors import StartRefusedError
 from worker.jobs.http_client import NetworkSettingsError
+from worker.jobs.settings import settings_fault
+from worker.jobs.startup import wait_for_start
 from worker.keeper.presence import KeeperPresence
 from worker.operators_file import OperatorsFile
 from worker.webhooks.endpoints import Endpoint, WebhooksFileError, read_endpoints
@@ -25,8 +28,12 @@ def main() -> int:
     try:
         settings = WebhookSettings()
         file = OperatorsFile(settings.webhooks_file, read_endpoints)
+        wait_for_start(settings.redis_url, settings.home_directories, use="may lack")
         asyncio.run(_send(settings, file))
-    except (ValidationError, WebhooksFileError, NetworkSettingsError) as error:
+    except ValidationError as error:
+        print(f"webhooks can't be sent: {settings_fault(error)}", file=sys.stderr)  # noqa: T201
+        return 2
+    except (WebhooksFileError, NetworkSettingsError, StartRefusedError) as error:
         print(f"webhooks can't be sent: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0

@@ -22,7 +22,7 @@ from api.cli.doctor.members import (
     check_workers,
 )
 from api.cli.doctor.port import check_port
-from api.cli.doctor.redis_server import check_redis
+from api.cli.doctor.redis_server import check_redis, check_service
 from api.cli.doctor.secret_files import check_secrets
 from api.cli.doctor.shared_memory import check_shared_memory
 from api.cli.doctor.surroundings import Host
@@ -83,6 +83,7 @@ def _of_service(host: Host, settings: ApiSettings) -> tuple[Check, ...]:
         Check("port", partial(check_port, settings.host, settings.port)),
         Check("API keys", partial(check_keys, settings.api_keys_file, host=host)),
         Check("redis", partial(check_redis, url, is_chosen=is_chosen)),
+        Check("service", partial(check_service, url, settings.home_directories)),
         Check("workers", partial(check_workers, url)),
         Check("keeper", partial(check_keeper, url)),
         Check("serving process", partial(check_serving, url)),

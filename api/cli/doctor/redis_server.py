@@ -1,76 +1,71 @@
 """The Redis or Valkey server: it answers, takes writes, and loses nothing."""
 
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 from pydantic import SecretStr
 from redis import exceptions
 
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
-from api.cli.doctor.program import dotted, version_in
 from api.cli.printing import size
 from worker.jobs.connection import open_redis, unavailable
-from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.errors import StartRefusedError, StoreUnavailableError
+from worker.jobs.home import Home
+from worker.jobs.redis_address import RedisAddress
+from worker.jobs.server_check import ServerFacts, check_server
+from worker.jobs.service_identity import ServiceIdentity
 
-MIN_VERSION = (7, 0)
-"""The first that knows the flags of our scripts (`#!lua flags=allow-oom`)."""
 NEARLY_FULL = 0.9
 
 _SAFE = "appendonly yes and maxmemory-policy noeviction: nothing acknowledged may get lost"
 _PROBE = "#!lua\nreturn 1"
 """A script that might write: refused by a server that is full, a copy, or can't write its disk."""
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-def address_of(url: SecretStr) -> str:
-    """Without the password.
-
-    >>> address_of(SecretStr("redis://:secret@redis:6379/0"))
-    'redis:6379'
-    """
-    parts = urlsplit(url.get_secret_value())
-    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def check_redis(url: SecretStr, *, is_chosen: bool) -> Finding:
     """`is_chosen` says whether somebody set the address: nobody need run a server at the default
     one."""
-    address = address_of(url)
-    with open_redis(url) as redis:
-        try:
-            redis.ping()
-        except exceptions.AuthenticationError as error:
-            return _refused(f"{address} refuses us: {error}")
-        except exceptions.BusyLoadingError:
-            return _not_yet(address)
-        except exceptions.RedisError as error:
-            if not is_chosen:
-                return _nobody(address)
-            return _unreachable(f"{address} does not answer: {error}")
-        try:
-            with unavailable():
-                redis.eval(_PROBE, 0)
-        except (StoreUnavailableError, exceptions.ResponseError) as error:
-            return _no_writes(f"{address} answers, and takes no writes of ours: {error}")
-        try:
-            info = cast(dict[str, Any], redis.info())
-        except exceptions.ResponseError as error:
-            return warning(
-                f"{address} answers, and does not tell how it is set up: {error}",
-                expected=f"INFO allowed, to see: {_SAFE}",
-                remedy="allow this user the command INFO (ACL SETUSER ... +info), or look yourself",
-            )
-    return _judged(address, info, has_password=urlsplit(url.get_secret_value()).password)
+    address = RedisAddress.parse(url.get_secret_value())
+    try:
+        facts = check_server(url)
+    except StartRefusedError as error:
+        return failed(error.found, expected=error.expected, remedy=error.remedy)
+    except StoreUnavailableError as error:
+        return _not_answering(error, address, is_chosen=is_chosen)
+    try:
+        with open_redis(url) as redis, unavailable():
+            redis.eval(_PROBE, 0)
+    except (StoreUnavailableError, exceptions.ResponseError) as error:
+        return failed(
+            f"{address.place} answers, and takes no writes of ours: {error}",
+            expected="a primary with room in memory and on its disk",
+            remedy="redis-cli INFO memory, INFO persistence",
+        )
+    return _judged(facts, address)
 
 
-def _judged(address: str, info: dict[str, Any], *, has_password: str | None) -> Finding:
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    version = str(info.get("valkey_version", info["redis_version"]))
-    found = f"{name} {version} at {address}"
-    # Valkey too says here which Redis it is like.
-    if (version_in(str(info["redis_version"])) or ()) < MIN_VERSION:
-        expected = f"{dotted(MIN_VERSION)} or newer, which knows the flags of our scripts"
-        return failed(found, expected=expected, remedy="take the image in docker-compose.yml")
+def check_service(url: SecretStr, home: Home) -> Finding:
+    """HOME and Redis belong to the same service. Writes nothing."""
+    address = RedisAddress.parse(url.get_secret_value())
+    try:
+        with open_redis(url) as redis:
+            own, known = ServiceIdentity(redis, home, address).ids()
+    except (StoreUnavailableError, exceptions.RedisError) as error:
+        return not_applicable(f"Redis does not let us look: {error}")
+    except OSError as error:
+        return not_applicable(f"{home.service} can't be read: {error.strerror}")
+    if own == known or known is None:
+        place = f"{address.place}, database {address.db}"
+        return fine(f"{own or 'not yet named'} (HOME {home.root}, Redis at {place})")
+    return failed(
+        f"HOME {home.root} is of {own or 'no service'}, Redis at {address.place}, database "
+        f"{address.db}, of {known}",
+        expected="a HOME and a Redis database of one service",
+        remedy="set FLANT5_HOME or FLANT5_REDIS_URL; `flant5 adopt` where they do belong together",
+    )
+
+
+def _judged(facts: ServerFacts, address: RedisAddress) -> Finding:
+    found, info = facts.name, facts.info
     if wrong := _unsafe(info):
         commands = ", ".join(f"redis-cli CONFIG SET {setting}" for setting in wrong.values())
         return warning(
@@ -78,7 +73,7 @@ def _judged(address: str, info: dict[str, Any], *, has_password: str | None) -> 
             expected=_SAFE,
             remedy=f"{commands}; and the same in its configuration file",
         )
-    if not has_password and address.rpartition(":")[0].strip("[]") not in _LOOPBACK:
+    if not address.password and not address.is_local:
         return warning(
             f"{found}: no password is asked for",
             expected="requirepass, on a network",
@@ -105,19 +100,22 @@ def _unsafe(info: dict[str, Any]) -> dict[str, str]:
     return wrong
 
 
-def _refused(found: str) -> Finding:
+def _not_answering(
+    error: StoreUnavailableError, address: RedisAddress, *, is_chosen: bool
+) -> Finding:
+    place, message = address.place, str(error).removeprefix("Redis is not available: ")
+    if "loading" in message:
+        return warning(
+            f"{place} is still loading its data",
+            expected="a server that has read its data",
+            remedy="wait; `redis-cli INFO persistence` shows how far it is",
+        )
+    if not is_chosen:
+        return _nobody(place)
     return failed(
-        found,
-        expected="the password of that server",
-        remedy="set FLANT5_REDIS_PASSWORD_FILE to the file that holds it (secrets/redis_password)",
-    )
-
-
-def _not_yet(address: str) -> Finding:
-    return warning(
-        f"{address} is still loading its data",
-        expected="a server that has read its data",
-        remedy="wait; `redis-cli INFO persistence` shows how far it is",
+        f"{place} does not answer: {message}",
+        expected="a Redis or Valkey server at FLANT5_REDIS_URL",
+        remedy="docker compose up -d redis (or start yours), and look at FLANT5_REDIS_URL",
     )
 
 
@@ -125,20 +123,4 @@ def _nobody(address: str) -> Finding:
     return not_applicable(
         f"FLANT5_REDIS_URL is not set and nobody answers at {address}; "
         "`docker compose exec api flant5 doctor` asks the server of compose"
-    )
-
-
-def _unreachable(found: str) -> Finding:
-    return failed(
-        found,
-        expected="a Redis or Valkey server at FLANT5_REDIS_URL",
-        remedy="docker compose up -d redis (or start yours), and look at FLANT5_REDIS_URL",
-    )
-
-
-def _no_writes(found: str) -> Finding:
-    return failed(
-        found,
-        expected="a primary with room in memory and on its disk, whose user may run scripts",
-        remedy="redis-cli INFO replication, INFO memory, INFO persistence",
     )

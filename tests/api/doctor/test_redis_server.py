@@ -64,7 +64,7 @@ def test_a_wrong_password_has_failed_and_is_not_shown(server: EmbeddedRedis) -> 
         assert "not-it" not in finding.found
 
 
-def test_a_user_who_may_not_see_the_set_up_is_told_so(server: EmbeddedRedis, admin: Redis) -> None:
+def test_a_user_who_may_not_see_the_set_up_has_failed(server: EmbeddedRedis, admin: Redis) -> None:
     admin.acl_setuser(
         "flant5",
         enabled=True,
@@ -75,8 +75,8 @@ def test_a_user_who_may_not_see_the_set_up_is_told_so(server: EmbeddedRedis, adm
     )
     url = server.url.get_secret_value().replace(f":{PASSWORD}@", "flant5:pw@")
     finding = seen(url)
-    assert finding.state is State.WARNING
-    assert "does not tell how it is set up" in finding.found
+    assert finding.state is State.FAILED
+    assert "may not run INFO" in finding.found
     assert "+info" in finding.remedy
 
 

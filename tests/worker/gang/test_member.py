@@ -164,7 +164,7 @@ def test_a_seat_is_given_back_when_nobody_comes(company: Company) -> None:
     workshop = Workshop(short, company.workshop.store, company.workshop.history)
     assert workshop.run(job.id).status is Status.QUEUED
     assert not company.redis.hexists("flant5:worker:gpu-0", "sits_at")
-    assert company.redis.llen("flant5") == 1, "its doorbell was rung for the others"
+    assert company.redis.llen(keys.DOORBELLS) == 1, "its doorbell was rung for the others"
 
 
 def test_a_worker_that_waits_for_others_takes_what_comes_first_meanwhile(company: Company) -> None:

@@ -1,0 +1,46 @@
+"""`flant5 adopt`: a HOME and a Redis database that belong together from now on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from api.cli.errors import CommandError, reported
+from api.cli.jobs import AsJson
+from api.cli.printing import print_json
+
+
+def adopt(
+    home: Annotated[Path | None, typer.Option(help="The directory; FLANT5_HOME.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the database at FLANT5_REDIS_URL the service id of HOME, after a deliberate move."""
+    # Imported here: the Redis client takes as long as a third of what other commands import.
+    from redis.exceptions import RedisError
+
+    from worker.jobs.connection import open_redis
+    from worker.jobs.errors import JobsError
+    from worker.jobs.redis_address import RedisAddress
+    from worker.jobs.server_check import check_server
+    from worker.jobs.service_identity import ServiceIdentity
+    from worker.jobs.settings import SharedSettings, settings_fault
+
+    with reported(as_json=as_json):
+        try:
+            settings = SharedSettings() if home is None else SharedSettings(home=home)
+            url, directories = settings.redis_url, settings.home_directories
+            check_server(url)
+            address = RedisAddress.parse(url.get_secret_value())
+            with open_redis(url) as redis:
+                new, former = ServiceIdentity(redis, directories, address).adopt()
+        except ValidationError as error:
+            raise CommandError(settings_fault(error)) from error
+        except (JobsError, RedisError, OSError) as error:
+            raise CommandError(str(error)) from error
+        place = f"{address.place}, database {address.db}"
+        if as_json:
+            print_json({"service": new, "former": former, "home": str(directories.root)})
+        else:
+            typer.echo(f"Redis at {place} is of {new} now, as {directories.root} is")
+            typer.echo(f"(it was of {former or 'no service'})")

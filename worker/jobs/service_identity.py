@@ -1,0 +1,194 @@
+"""The id that a HOME and a Redis database share, so that two services never work on one store.
+
+    HOME/service/id            the id; written once, by whoever starts first
+    HOME/service/pulse/<name>  empty files; the keeper makes a new one every few seconds
+    flant5:service             the id
+    flant5:pulse               the name of the keeper's newest file, for half a minute
+
+A copy of a HOME has the same id. While a keeper is alive, the copy lacks the keeper's newest file:
+that tells two directories apart wherever they are mounted, without comparing paths, inodes or
+clocks of hosts.
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.errors import StartRefusedError, StoreUnavailableError
+from worker.jobs.home import Home
+from worker.jobs.redis_address import RedisAddress
+
+PULSE_SECONDS = 10.0
+"""Time between two files of a keeper."""
+_PULSE_ENDS_SECONDS = 30
+_NUM_KEPT = 100
+"""Files that stay: Redis may come back with an older name (its last writes were lost)."""
+_PATIENCE_SECONDS = 5.0
+"""Time a file may take to be seen on another host (NFS)."""
+_LOOK_SECONDS = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+class ServiceIdentity:
+    """The ids of one HOME and one Redis database."""
+
+    def __init__(self, redis: Redis, home: Home, address: RedisAddress) -> None:
+        self._redis = redis
+        self._home = home
+        self._store = f"Redis at {address.place}, database {address.db},"
+        self._beat_at = 0.0
+
+    def confirm(self, *, may_write_home: bool = True) -> str:
+        """Returns the id that both have; the first process of a service gives it to them. A store
+        without one was emptied, or is new: it gets the HOME's.
+
+        Raises StartRefusedError when they belong to different services, and StoreUnavailableError;
+        also when neither has an id and `may_write_home` is false.
+        """
+        service_id = self._matched(may_write_home=may_write_home)
+        self._refuse_a_copy(service_id)
+        return service_id
+
+    def keep(self) -> None:
+        """A keeper's part, every round: gives an emptied store its id again, and shows that this
+        HOME is alive. A disk that fails is left for the next time. Raises as `confirm` does."""
+        try:
+            own, known = self._read(), self._known()
+            if own is None or own != known:
+                self._matched(may_write_home=True)
+                logger.warning("service: wrote the id again, the store had lost it (id=%s)", own)
+            if time.monotonic() >= self._beat_at:
+                self._beat()
+                self._beat_at = time.monotonic() + PULSE_SECONDS
+        except OSError as error:
+            logger.warning("service: can't show that this HOME is alive: %s", error)
+
+    def adopt(self) -> tuple[str, str | None]:
+        """Gives the store the HOME's id, whatever it had. Returns the new id and the former one.
+
+        Raises StartRefusedError while a keeper of the former service is alive.
+        """
+        known = self._known()
+        if self._pulse() is not None:
+            raise StartRefusedError(
+                f"a keeper of service {known} is alive on {self._store.removesuffix(',')}",
+                expected="that service to be stopped",
+                remedy=f"stop it, wait {_PULSE_ENDS_SECONDS} s, and try again",
+            )
+        own = self._read() or self._create()
+        with unavailable():
+            self._redis.set(keys.SERVICE, own)
+        return own, known
+
+    def own_id(self) -> str | None:
+        """The HOME's id; None when it has none."""
+        return self._read()
+
+    def ids(self) -> tuple[str | None, str | None]:
+        """The HOME's and the store's; None where there is none."""
+        return self._read(), self._known()
+
+    def _matched(self, *, may_write_home: bool) -> str:
+        # The store is read first: whoever names a service writes its HOME first.
+        known = self._known()
+        own = self._read_patiently() if known else self._read()
+        if own is None and known is None:
+            if not may_write_home:
+                raise StoreUnavailableError(
+                    f"{self._home.root} has no service id yet; the API, a worker or the keeper "
+                    "writes it"
+                )
+            own = self._create()
+        if own is None:
+            raise self._foreign(f"{self._home.root} has no service id", known)
+        if known is None:
+            with unavailable():
+                self._redis.set(keys.SERVICE, own, nx=True)
+            known = self._known()
+        if known != own:
+            raise self._foreign(f"{self._home.root} belongs to service {own}", known)
+        return own
+
+    def _foreign(self, home: str, known: str | None) -> StartRefusedError:
+        return StartRefusedError(
+            f"{self._store} belongs to service {known}, but {home}",
+            expected="a HOME and a Redis database of one service",
+            remedy="set FLANT5_HOME to the directory of that service, or FLANT5_REDIS_URL to a "
+            "database of its own (another number at the end, or another server); if the two do "
+            "belong together, `flant5 adopt` says so once",
+        )
+
+    def _refuse_a_copy(self, service_id: str) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (name := self._pulse()) is not None and not self._pulse_file(name).exists():
+            if time.monotonic() > deadline:
+                raise StartRefusedError(
+                    f"{self._home.root} is a copy of the directory of service {service_id}, whose "
+                    f"keeper is alive elsewhere on {self._store.removesuffix(',')}",
+                    expected="one directory for one service",
+                    remedy="set FLANT5_HOME to the original, or give the copy a database of its "
+                    "own in FLANT5_REDIS_URL; a copy that replaces the original starts "
+                    f"{_PULSE_ENDS_SECONDS} s after the last keeper of the original has ended",
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    def _known(self) -> str | None:
+        with unavailable():
+            return cast(str | None, self._redis.get(keys.SERVICE))
+
+    def _pulse(self) -> str | None:
+        with unavailable():
+            return cast(str | None, self._redis.get(keys.PULSE))
+
+    def _pulse_file(self, name: str) -> Path:
+        return self._home.service / "pulse" / name
+
+    def _beat(self) -> None:
+        """The file first: whoever reads the name in Redis finds it."""
+        name = f"{time.time_ns()}-{secrets.token_hex(8)}"
+        file = self._pulse_file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        with unavailable():
+            self._redis.set(keys.PULSE, name, ex=_PULSE_ENDS_SECONDS)
+        for old in sorted(os.listdir(file.parent))[:-_NUM_KEPT]:
+            self._pulse_file(old).unlink(missing_ok=True)
+
+    def _read(self) -> str | None:
+        try:
+            return (self._home.service / "id").read_text("ascii").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def _read_patiently(self) -> str | None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        # Another host may have written it a moment ago.
+        while (own := self._read()) is None and time.monotonic() < deadline:
+            if not self._home.service.exists():
+                return None
+            time.sleep(_LOOK_SECONDS)
+        return own
+
+    def _create(self) -> str:
+        """Atomic: of several processes one gives the id, and all return that one."""
+        file = self._home.service / "id"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f"id.{secrets.token_hex(8)}.draft")
+        draft.write_text(f"service-{secrets.token_hex(8)}\n", "ascii")
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, file)
+        finally:
+            draft.unlink()
+        own = self._read()
+        assert own is not None, f"{file} was removed by somebody"
+        return own

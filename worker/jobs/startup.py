@@ -1,0 +1,50 @@
+"""The checks that a process of the service makes before its first step: a server that works, and a
+store that belongs to its HOME."""
+
+import logging
+import time
+from typing import Literal
+
+from pydantic import SecretStr
+
+from worker.jobs.connection import open_redis
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.home import Home
+from worker.jobs.redis_address import RedisAddress
+from worker.jobs.server_check import check_server
+from worker.jobs.service_identity import ServiceIdentity
+
+HomeUse = Literal["writes", "reads", "may lack"]
+"""What a process does with HOME: one that only reads it can't give it an id; one that may lack it
+(a container without it) has nothing to compare."""
+
+_LOOK_SECONDS = 0.5
+_SAY_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+def check_start(redis_url: SecretStr, home: Home, *, use: HomeUse) -> None:
+    """Raises StartRefusedError for what no waiting mends, else StoreUnavailableError."""
+    check_server(redis_url)
+    with open_redis(redis_url) as redis:
+        address = RedisAddress.parse(redis_url.get_secret_value())
+        identity = ServiceIdentity(redis, home, address)
+        if use != "may lack" or identity.own_id() is not None:
+            identity.confirm(may_write_home=use == "writes")
+
+
+def wait_for_start(redis_url: SecretStr, home: Home, *, use: HomeUse) -> None:
+    """Returns when all is well; waits for a server that does not answer yet, as long as that takes.
+    Raises StartRefusedError."""
+    said_at = -_SAY_SECONDS
+    while True:
+        try:
+            check_start(redis_url, home, use=use)
+        except StoreUnavailableError as error:
+            if time.monotonic() - said_at >= _SAY_SECONDS:
+                said_at = time.monotonic()
+                logger.warning("start: waits for the store: %s", error)
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
