@@ -18,7 +18,10 @@ _DEFAULT_PORT = 6379
 _MAX_DATABASE = 2**31 - 1
 
 _EXPECTED = "expected redis://, rediss:// (TLS), valkey://, valkeys:// or unix://"
-_ENCODE = "percent-encode `/ ? # @ [ ]` in the password, or keep it in FLANT5_REDIS_PASSWORD_FILE"
+_ENCODE = (
+    "percent-encode `/ ? # @ [ ]` in the password, or keep it in FLANT5_REDIS_PASSWORD_FILE; an "
+    "IPv6 host stands in brackets, redis://[::1]:6379/0"
+)
 _OF_THE_SERVICE = {
     "socket_timeout": "the leases of jobs depend on it; set FLANT5_REDIS_TIMEOUT_SECONDS",
     "socket_connect_timeout": "the leases of jobs depend on it; set FLANT5_REDIS_TIMEOUT_SECONDS",
@@ -106,9 +109,9 @@ class RedisAddress:
     @property
     def broker_url(self) -> str:
         """The address as kombu writes it into its log; it reads nothing else from it."""
-        if self.kind == UNIX:
-            return f"redis+socket://{quote(self.path)}"
-        return f"redis://{self.place}/{self.db}"
+        # A scheme with `+` in it would choose another transport than ours.
+        place = quote(self.path, safe="") if self.kind == UNIX else self.place
+        return f"redis://{place}/{self.db}"
 
 
 def _kind(url: str) -> str:
@@ -139,8 +142,6 @@ def _kind(url: str) -> str:
 
 def _host(parts: SplitResult) -> str:
     host = unquote(parts.hostname or "")
-    if not host and ":" in parts.netloc.rpartition("@")[2]:
-        raise ValueError("an IPv6 host of a Redis URL stands in brackets: redis://[::1]:6379/0")
     if ":" in host:
         try:
             ipaddress.ip_address(host)
@@ -152,7 +153,7 @@ def _host(parts: SplitResult) -> str:
 def _port(parts: SplitResult, *, is_given: bool) -> int:
     server = parts.netloc.rpartition("@")[2]
     if server.count(":") > 1 and "[" not in server:
-        raise ValueError("an IPv6 host of a Redis URL stands in brackets: redis://[::1]:6379/0")
+        raise ValueError(f"the host or port of the Redis URL can't be read; {_ENCODE}")
     if not is_given:
         return _DEFAULT_PORT
     if not parts.port:

@@ -2,9 +2,9 @@
 the start, by the same sentence in every process and in `flant5 doctor`."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic import SecretStr
 from redis import Redis, exceptions
@@ -12,7 +12,7 @@ from redis import Redis, exceptions
 from worker.jobs import keys
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
-from worker.jobs.redis_address import UNIX, RedisAddress
+from worker.jobs.redis_address import TLS, RedisAddress
 
 MIN_VERSION = (7, 0)
 """The first that knows the flags of our scripts (`#!lua flags=allow-oom`)."""
@@ -66,7 +66,7 @@ def check_server(url: SecretStr) -> ServerFacts:
 
 def _info(redis: Redis, address: RedisAddress) -> dict[str, Any]:
     try:
-        info = cast(dict[str, Any], redis.info())
+        info = redis.info()
     except exceptions.BusyLoadingError as error:
         raise _still_loading(address.place) from error
     except exceptions.RedisError as error:
@@ -84,14 +84,15 @@ def _still_loading(place: str) -> StoreUnavailableError:
 
 def _refusals(info: dict[str, Any], place: str) -> Iterator[StartRefusedError]:
     """What INFO tells against a server, worst first."""
-    if info.get("redis_mode") == "sentinel":
+    mode = info.get("redis_mode") or info.get("server_mode")
+    if mode == "sentinel":
         yield StartRefusedError(
             f"{place} is a sentinel, which keeps no data",
             expected="the primary that it watches",
             remedy="set FLANT5_REDIS_URL to the address that `SENTINEL "
             "GET-PRIMARY-ADDR-BY-NAME` or `GET-MASTER-ADDR-BY-NAME` gives",
         )
-    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled"):
+    if mode == "cluster" or info.get("cluster_enabled"):
         yield StartRefusedError(
             f"{place} runs in cluster mode",
             expected="a single server: a step of a job changes several keys at once, which a "
@@ -143,18 +144,23 @@ def _try_commands(redis: Redis, address: RedisAddress) -> None:
     try:
         with redis.pipeline(transaction=False) as pipeline:
             for command in tried:
-                pipeline.execute_command(*command)
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             answers = pipeline.execute(raise_on_error=False)
+        _judge_answers(answers, [command[0] for command in tried], address)
         with redis.pipeline(transaction=True) as pipeline:
             pipeline.exists(probe)
             pipeline.execute()
-    except exceptions.NoPermissionError as error:
+    except exceptions.ResponseError as error:
+        # Without MULTI the server complains of EXEC.
         raise _not_permitted(address, ["MULTI", "EXEC"]) from error
     except exceptions.RedisError as error:
         raise _described(error, address) from error
+
+
+def _judge_answers(answers: Sequence[object], commands: list[str], address: RedisAddress) -> None:
     refused = [
-        (command[0], str(answer))
-        for command, answer in zip(tried, answers, strict=True)
+        (command, str(answer))
+        for command, answer in zip(commands, answers, strict=True)
         if isinstance(answer, exceptions.NoPermissionError)
     ]
     if any(" key" in message for _, message in refused):
@@ -202,9 +208,9 @@ def _described(error: exceptions.RedisError, address: RedisAddress) -> Exception
         return _tls_failed(place, message)
     if isinstance(error, exceptions.ResponseError):
         return _refused(error, address)
-    if address.kind == UNIX and "No such file" not in message and "refused" not in message:
-        return StoreUnavailableError(f"Redis is not available at {place}: {message}")
-    return StoreUnavailableError(f"Redis is not available: {message}")
+    # A server that expects the other kind of connection just closes it, or says nothing.
+    hint = " (rediss:// speaks TLS; does the server, at that port?)" if address.kind == TLS else ""
+    return StoreUnavailableError(f"Redis is not available: {message}{hint}")
 
 
 def _tls_failed(place: str, message: str) -> StartRefusedError:

@@ -1,0 +1,179 @@
+"""A HOME and a Redis database belong to one service, whoever starts first."""
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from worker.jobs import keys, service_identity
+from worker.jobs.connection import open_redis
+from worker.jobs.errors import StartRefusedError, StoreUnavailableError
+from worker.jobs.home import Home
+from worker.jobs.redis_address import RedisAddress
+from worker.jobs.service_identity import ServiceIdentity
+from worker.jobs.startup import check_start
+
+Identity = Callable[[str], ServiceIdentity]
+
+
+@pytest.fixture
+def identity(redis: Redis, redis_url: SecretStr, tmp_path: Path) -> Identity:
+    """Of a HOME of that name."""
+    address = RedisAddress.parse(redis_url.get_secret_value())
+    return lambda name: ServiceIdentity(redis, Home(tmp_path / name), address)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_identity, "_PATIENCE_SECONDS", 0.0)
+
+
+def test_the_first_start_names_the_service_and_every_other_finds_it(identity: Identity) -> None:
+    first = identity("a").confirm()
+    assert identity("a").confirm() == first
+    assert identity("a").ids() == (first, first)
+
+
+def test_a_second_home_is_refused_with_both_and_what_to_do(
+    identity: Identity, tmp_path: Path
+) -> None:
+    first = identity("a").confirm()
+    with pytest.raises(StartRefusedError) as refused:
+        identity("b").confirm()
+    for part in (first, str(tmp_path / "b"), "database 0", "FLANT5_HOME", "FLANT5_REDIS_URL"):
+        assert part in str(refused.value)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_home_of_another_service_is_refused(identity: Identity, redis: Redis) -> None:
+    first = identity("a").confirm()
+    redis.flushall()
+    other = identity("b").confirm()
+    with pytest.raises(StartRefusedError, match=f"belongs to service {other}, but .*{first}"):
+        identity("a").confirm()
+
+
+def test_two_services_share_a_server_in_databases_of_their_own(
+    redis_url: SecretStr, tmp_path: Path
+) -> None:
+    for number in (0, 1):
+        url = SecretStr(redis_url.get_secret_value().removesuffix("/0") + f"/{number}")
+        check_start(url, Home(tmp_path / str(number)), use="writes")
+
+
+def test_an_emptied_store_gets_the_id_of_its_home_again(identity: Identity, redis: Redis) -> None:
+    first = identity("a").confirm()
+    redis.flushall()
+    assert identity("a").confirm() == first
+    keeper = identity("a")
+    redis.flushall()
+    keeper.keep()
+    assert redis.get(keys.SERVICE) == first
+
+
+def test_a_store_that_another_service_took_meanwhile_stops_the_keeper(
+    identity: Identity, redis: Redis
+) -> None:
+    keeper = identity("a")
+    keeper.confirm()
+    keeper.keep()
+    redis.flushall()
+    identity("b").confirm()
+    with pytest.raises(StartRefusedError, match="belongs to service"):
+        keeper.keep()
+
+
+def test_a_copy_is_refused_while_the_keeper_of_the_original_is_alive(
+    identity: Identity, redis: Redis, tmp_path: Path
+) -> None:
+    keeper = identity("a")
+    keeper.confirm()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    identity("b").confirm()  # nobody is alive: it may have been moved
+    keeper.keep()
+    with pytest.raises(StartRefusedError, match="is a copy of the directory of service"):
+        identity("b").confirm()
+    # The same directory by another path is no copy.
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "a")
+    identity("elsewhere").confirm()
+    redis.delete(keys.PULSE)  # as it ends by itself
+    identity("b").confirm()
+
+
+def test_several_keepers_of_one_home_do_not_take_each_other_for_copies(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
+    monkeypatch.setattr(service_identity, "_NUM_KEPT", 5)
+    keepers = [identity("a"), identity("a")]
+    keepers[0].confirm()
+    for _ in range(10):
+        for keeper in keepers:
+            keeper.keep()
+            identity("a").confirm()
+    assert len(list((tmp_path / "a" / "service" / "pulse").iterdir())) == 5
+
+
+def test_a_store_that_lost_its_last_seconds_is_still_of_its_home(
+    identity: Identity, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
+    keeper = identity("a")
+    keeper.confirm()
+    keeper.keep()
+    snapshot = redis.get(keys.PULSE)
+    keeper.keep()
+    redis.set(keys.PULSE, str(snapshot))
+    identity("a").confirm()
+
+
+def test_adoption_is_deliberate_and_waits_for_the_former_service_to_end(
+    identity: Identity, redis: Redis
+) -> None:
+    keeper = identity("a")
+    former = keeper.confirm()
+    keeper.keep()
+    with pytest.raises(StartRefusedError, match="is alive"):
+        identity("b").adopt()
+    redis.delete(keys.PULSE)
+    new, known = identity("b").adopt()
+    assert (known, identity("b").confirm()) == (former, new)
+    with pytest.raises(StartRefusedError):
+        identity("a").confirm()
+
+
+def test_a_process_that_only_reads_home_waits_for_one_that_writes_it(
+    redis_url: SecretStr, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    with pytest.raises(StoreUnavailableError, match="has no service id yet"):
+        check_start(redis_url, home, use="reads")
+    check_start(redis_url, home, use="may lack")
+    assert not home.root.exists()
+    check_start(redis_url, home, use="writes")
+    check_start(redis_url, home, use="reads")
+
+
+def _confirmed(url: str, home: Path) -> str:
+    with open_redis(SecretStr(url)) as redis:
+        try:
+            return ServiceIdentity(redis, Home(home), RedisAddress.parse(url)).confirm()
+        except StartRefusedError:
+            return "refused"
+
+
+def test_processes_that_start_together_agree(redis_url: SecretStr, tmp_path: Path) -> None:
+    url = redis_url.get_secret_value()
+    with multiprocessing.get_context("spawn").Pool(6) as pool:
+        for attempt in range(5):
+            with open_redis(redis_url) as redis:
+                redis.flushall()
+            homes = [tmp_path / f"{name}-{attempt}" for name in "aaabbb"]
+            found = pool.starmap(_confirmed, [(url, home) for home in homes])
+            # One HOME wins, and all of its processes.
+            assert sorted((len(set(found[:3])), len(set(found[3:])))) == [1, 1]
+            assert sorted("refused" in half for half in (found[:3], found[3:])) == [False, True]
