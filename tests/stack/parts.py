@@ -17,7 +17,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.cli.embedded_redis import find_server
+from api.cli.server_program import find_server
 from tests.ports import free_port
 from tests.stack.part import Part, Program
 from tests.stack.service import NO_TLS, Service, wait_until
@@ -153,4 +153,4 @@ class Parts:
             "maxmemory-policy": "noeviction",
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", value)]
-        return (str(find_server()), *flags, "--save", "")
+        return (str(find_server().path), *flags, "--save", "")

@@ -49,8 +49,9 @@ class RedisAddress:
     @classmethod
     def parse(cls, url: str) -> "RedisAddress":
         """Raises ValueError, in one sentence without the password."""
-        if any(character.isspace() or not character.isprintable() for character in url):
-            raise ValueError(f"a Redis URL has no spaces or line breaks; {_EXPECTED}")
+        # Python's own parser drops line breaks and tabs in silence.
+        if not url.isprintable() or url != url.strip():
+            raise ValueError(f"the Redis URL has spaces around it, or line breaks; {_EXPECTED}")
         kind = _kind(url)
         try:
             parts = urlsplit(url)
@@ -142,6 +143,8 @@ def _kind(url: str) -> str:
 
 def _host(parts: SplitResult) -> str:
     host = unquote(parts.hostname or "")
+    if " " in host:
+        raise ValueError(f"the host of the Redis URL is {host!r}; expected no spaces")
     if ":" in host:
         try:
             ipaddress.ip_address(host)

