@@ -17,7 +17,7 @@ from worker.keeper.presence import KeeperPresence
 NAMES = [
     *("docker engine", "docker compose", "docker disk", "GPUs", "GPU driver", "container toolkit"),
     *("shared memory", "secrets", "containers", "settings", "host name", "home", "port"),
-    *("API keys", "redis"),
+    *("API keys", "redis", "service"),
     *("workers", "keeper", "serving process", "webhooks", "integrations"),
 ]
 

@@ -183,7 +183,7 @@ def test_a_doorbell_that_was_lost_is_rung_again(
 ) -> None:
     job = queued_job(workshop.store)
     keeper.round()
-    redis.delete("flant5")
+    redis.delete(keys.DOORBELLS)
     keeper.round()
     assert num_doorbells(redis) == 0
     redis.zadd(keys.BELLS, {job.id: (time.time() - 31) * 1000}, xx=True)
