@@ -19,7 +19,7 @@ from worker.jobs.server_check import MIN_VERSION
 
 _COMMON_FORMAT = 11
 """The last one of Redis that Valkey reads."""
-_FORMATS = {(7, 0): 10, (7, 2): 11}
+_FORMATS: dict[tuple[int, ...], int] = {(7, 0): 10, (7, 2): 11}
 """The newest format that this version of Redis reads; later ones read more."""
 _HEADER_BYTES = 512
 _VERSION = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
@@ -66,7 +66,7 @@ def find_server(directory: Path | None = None, *, with_wheel: bool = True) -> Se
     `directory` is the one with the data that it has to read. Raises NoServerError.
     """
     data = data_in(directory) if directory is not None else None
-    passed_over = []
+    passed_over: list[str] = []
     for path in _candidates(with_wheel=with_wheel):
         release = release_of(path)
         if (fault := _fault_of(release, data)) is None and release is not None:

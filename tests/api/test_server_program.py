@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from api.cli import server_program
 from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from api.cli.server_program import NoServerError, Release, data_in, find_server, release_of
 from tests.redis_servers import old_server
@@ -18,7 +17,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Puts a program on PATH that names itself like this server."""
     directory = tmp_path / "bin"
     directory.mkdir()
-    monkeypatch.setattr(server_program.shutil, "which", lambda name: _in(directory, name))
+    monkeypatch.setattr("shutil.which", lambda name: _in(directory, name))
 
     def make(name: str, release: str) -> Path:
         program = directory / name
