@@ -5,6 +5,7 @@ from pathlib import Path
 
 from api.schemas.artifacts import Artifact
 from worker.jobs.errors import NotFoundError
+from worker.jobs.job_files import REMOVED
 
 
 def find_artifact(output: Path, path: str) -> Path:
@@ -24,6 +25,8 @@ def find_artifact(output: Path, path: str) -> Path:
         raise missing from error
     if not found.is_relative_to(root) or not (found.is_file() or found.is_dir()):
         raise missing
+    if _is_removed(found, root):
+        raise missing
     return found
 
 
@@ -33,10 +36,17 @@ def list_artifacts(output: Path, directory: Path) -> tuple[Artifact, ...]:
     return tuple(_artifacts(root, directory))
 
 
+def _is_removed(path: Path, root: Path) -> bool:
+    """Whether it belongs to what is being deleted just now."""
+    return path.relative_to(root).as_posix().startswith(REMOVED)
+
+
 def _artifacts(root: Path, directory: Path) -> Iterator[Artifact]:
     for path in sorted(directory.rglob("*")):
         try:
             if path.is_symlink() or not path.is_file():
+                continue
+            if _is_removed(path, root):
                 continue
             num_bytes = path.stat().st_size
         except FileNotFoundError:

@@ -25,10 +25,13 @@ from api.chat.errors import (
 from api.schemas.errors import Error, ErrorResponse
 from api.validation import explain
 from worker.jobs.errors import (
+    BusyError,
     ChatLimitError,
+    InUseError,
     InvalidRequestError,
     JobsError,
     LimitReachedError,
+    NotEndedError,
     NotFoundError,
     StorageFullError,
     StorageQuotaError,
@@ -107,6 +110,9 @@ KINDS: dict[type[Exception], Kind] = {
     UnauthorizedError: Kind(401, "authentication_error", "invalid_api_key"),
     ForbiddenError: Kind(403, "permission_error", "insufficient_scope"),
     NotFoundError: Kind(404, _REQUEST, "not_found"),
+    NotEndedError: Kind(409, _REQUEST, "job_not_ended"),
+    InUseError: Kind(409, _REQUEST, "in_use"),
+    BusyError: Kind(409, _REQUEST, "job_busy", retry_after_seconds=1),
     BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
     RateLimitedError: Kind(429, "rate_limit_error", "rate_limit"),
     LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),

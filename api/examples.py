@@ -12,12 +12,18 @@ from api.routes.health import Health
 from api.schemas.artifacts import Artifact
 from api.schemas.chat_completion import completion_example
 from api.schemas.create import CreateJob
+from api.schemas.deleted import (
+    CheckpointDeleted,
+    FileDeleted,
+    JobDeleted,
+    ModelDeleted,
+)
 from api.schemas.errors import Error, ErrorResponse
-from api.schemas.files import FileDeleted, FileObject
+from api.schemas.files import FileObject
 from api.schemas.history import CheckpointObject, EventObject, LogLineObject
 from api.schemas.jobs import JobObject
 from api.schemas.metrics import Metrics
-from api.schemas.models import ModelDeleted, ModelObject
+from api.schemas.models import ModelObject
 from api.schemas.plans import PlanInProgress
 from api.schemas.recovery import RecoveryObject
 from api.schemas.reports import FileReportObject, ReportInProgress
@@ -77,7 +83,7 @@ def examples() -> Mapping[str, BaseModel]:
     )
     all_examples: list[BaseModel] = [
         file,
-        FileDeleted(id=_FILE_ID),
+        FileDeleted(id=_FILE_ID, freed_bytes=41388),
         ReportInProgress(file_id=_FILE_ID),
         UploadObject(
             id=_UPLOAD_ID,
@@ -132,7 +138,9 @@ def examples() -> Mapping[str, BaseModel]:
         ),
         Artifact(id="checkpoint-120/model.safetensors", bytes=990_345_064),
         ModelObject(id=_MODEL, created=_AT, owned_by="alice"),
-        ModelDeleted(id=_MODEL),
+        ModelDeleted(id=_MODEL, freed_bytes=990_412_315),
+        JobDeleted(id=_JOB_ID, freed_bytes=12_884_901_888),
+        CheckpointDeleted(id=f"{_MODEL}:ckpt-step-120", step_number=120, freed_bytes=2_971_035_192),
         completion_example(model=_MODEL, created=_AT),
         RecoveryObject(
             status="done",

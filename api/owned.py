@@ -14,6 +14,7 @@ from api.errors import JobNotRestoredError
 from api.services import Services, Wired
 from worker.jobs.errors import NotFoundError
 from worker.jobs.ledger import Ledger
+from worker.jobs.tombstones import Tombstones
 
 _JOB_ID = re.compile(r"ftjob-[0-9a-z]{1,64}", re.ASCII)
 
@@ -60,6 +61,8 @@ def _refuse_foreign(services: Services, caller: Caller, job_id: str) -> None:
 def _is_lost(services: Services, caller: Caller, job_id: str) -> bool:
     if not _JOB_ID.fullmatch(job_id) or not services.store.unknown([job_id]):
         return False
+    if services.store.ended.is_forgotten(job_id) or Tombstones(services.home).has(job_id):
+        return False  # it is deleted; its files may take a moment
     try:
         return caller.may_see(Ledger(services.home).read(job_id).owner)
     except FileNotFoundError:

@@ -14,6 +14,7 @@ from api.report_desk import ReportDesk
 from api.settings import ApiSettings
 from api.tail import Tail
 from worker.jobs.connection import open_redis
+from worker.jobs.deletion import Deletions
 from worker.jobs.files import FileStore
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
@@ -43,6 +44,7 @@ class Services:
     quota: StorageQuota
     uploads: UploadStore
     models: ModelCatalog
+    deletions: Deletions
     chats: ChatDesk
     programs: ProgramDesk
     reports: ReportDesk
@@ -76,6 +78,7 @@ class Services:
             quota=StorageQuota(files, uploads, max_bytes=settings.max_stored_bytes_per_key),
             uploads=uploads,
             models=models,
+            deletions=Deletions(store, settings.home_directories),
             chats=ChatDesk(redis, settings),
             programs=programs,
             reports=ReportDesk(files, models, programs),

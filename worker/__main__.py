@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from worker.app import run_worker
 from worker.context import WorkerContext, open_context
 from worker.jobs.errors import StartRefusedError
+from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.process_log import configure_logging
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup import wait_for_start
-from worker.lock import LockedError, take_lock
 from worker.processes.launch import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings, inherited_environment
 from worker.stop_flag import StopFlag

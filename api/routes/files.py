@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
+from api import deletion
 from api.calling import Calling
 from api.downloads import Download
 from api.owned import own_file
 from api.parameters import MOST_ITEMS, After
 from api.reception import receive
-from api.schemas.files import FileDeleted, FileObject
+from api.schemas.deleted import FileDeleted
+from api.schemas.files import FileObject
 from api.schemas.pages import ListPage
 from api.services import Wired
 from worker.jobs.errors import InvalidRequestError
@@ -69,10 +71,10 @@ def retrieve_file(services: Wired, file_id: str) -> FileObject:
 
 
 @router.delete("/{file_id}", dependencies=_OF_ONE_FILE)
-def delete_file(services: Wired, file_id: str) -> FileDeleted:
-    """Remove a file. A job that has not read it yet will fail."""
-    services.files.delete(file_id)
-    return FileDeleted(id=file_id)
+def delete_file(services: Wired, calling: Calling, file_id: str) -> FileDeleted:
+    """Delete a file. 409 while a job that has not ended names it."""
+    freed = deletion.delete_file(file_id, caller=calling, services=services)
+    return FileDeleted(id=file_id, freed_bytes=freed)
 
 
 @router.get("/{file_id}/content", response_class=FileResponse, dependencies=_OF_ONE_FILE)

@@ -2,11 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
+from api import deletion
+from api.calling import Calling
 from api.owned import own_job
 from api.parameters import MOST_ITEMS, After, LastEventId
+from api.schemas.deleted import CheckpointDeleted
 from api.schemas.history import (
     CHECKPOINT_PREFIX,
     EVENT_PREFIX,
@@ -17,6 +20,11 @@ from api.schemas.history import (
 from api.schemas.pages import ListPage
 from api.services import Wired
 from api.streams import MEDIA_TYPE, Stream, wants_stream
+from worker.jobs.job import model_id
+
+CheckpointName = Annotated[
+    str, Path(description="The step of a checkpoint, or its id (`ftckpt_...`).")
+]
 
 router = APIRouter(
     prefix="/fine_tuning/jobs/{job_id}",
@@ -90,6 +98,20 @@ def list_checkpoints(
     page = services.history.checkpoints(job_id, after=cursor, limit=limit)
     checkpoints = [CheckpointObject.of(checkpoint, job=job) for checkpoint in page.items]
     return ListPage[CheckpointObject].of(checkpoints, has_more=page.has_more)
+
+
+@router.delete("/checkpoints/{checkpoint}")
+def delete_checkpoint(
+    services: Wired, calling: Calling, job_id: str, checkpoint: CheckpointName
+) -> CheckpointDeleted:
+    """Delete a checkpoint of an ended job, with its files.
+
+    409 while the job has not ended, and while another one that has not ended starts from it.
+    """
+    job = services.store.get(job_id)
+    step, freed = deletion.delete_checkpoint(job_id, checkpoint, caller=calling, services=services)
+    model = model_id(job.id, job.spec, step=step)
+    return CheckpointDeleted(id=model, step_number=step, freed_bytes=freed)
 
 
 def _cursor(item_id: str | None, prefix: str) -> str | None:

@@ -8,13 +8,14 @@ from typing import Annotated
 from anyio import from_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 
-from api import wishes
+from api import deletion, wishes
 from api.calling import Calling
 from api.chat.errors import ClientGoneError
 from api.hyperparameters import echo
 from api.owned import own_job
-from api.parameters import MOST_ITEMS, After
+from api.parameters import MOST_ITEMS, After, IsRetry
 from api.schemas.create import CreateJob
+from api.schemas.deleted import JobDeleted
 from api.schemas.jobs import JobObject
 from api.schemas.pages import ListPage
 from api.services import Services, Wired
@@ -37,14 +38,6 @@ _METADATA_PARAMETER = {
 _OF_ONE_JOB = [Depends(own_job)]
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
-
-
-def _is_retry(x_stainless_retry_count: Annotated[int, Header(include_in_schema=False)] = 0) -> bool:
-    """The SDK says so when it sends a request again."""
-    return x_stainless_retry_count > 0
-
-
-IsRetry = Annotated[bool, Depends(_is_retry)]
 
 
 def _is_heard(request: Request) -> None:
@@ -106,6 +99,18 @@ def list_jobs(
 def retrieve_job(services: Wired, job_id: str) -> JobObject:
     """A job as it stands."""
     return _shown(services.store.get(job_id), services)
+
+
+@router.delete("/{job_id}", dependencies=_OF_ONE_JOB)
+def delete_job(services: Wired, calling: Calling, job_id: str, is_retry: IsRetry) -> JobDeleted:
+    """Delete an ended job with all that it has left: its model, checkpoints, events, logs and
+    numbers. The files that it was trained on stay.
+
+    409 while it has not ended (cancel it first), and while a job that has not ended starts from its
+    model or from one of its checkpoints.
+    """
+    freed = deletion.delete_job(job_id, caller=calling, is_retry=is_retry, services=services)
+    return JobDeleted(id=job_id, freed_bytes=freed)
 
 
 @router.post("/{job_id}/cancel", dependencies=_OF_ONE_JOB)

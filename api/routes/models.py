@@ -2,10 +2,11 @@
 
 from fastapi import APIRouter
 
+from api import deletion
 from api.calling import Calling
-from api.parameters import ModelId
-from api.recorder import disk_error
-from api.schemas.models import ModelDeleted, ModelObject
+from api.parameters import IsRetry, ModelId
+from api.schemas.deleted import ModelDeleted
+from api.schemas.models import ModelObject
 from api.schemas.pages import ListPage
 from api.services import Wired
 
@@ -26,11 +27,13 @@ def retrieve_model(services: Wired, calling: Calling, model: ModelId) -> ModelOb
 
 
 @router.delete("/{model:path}")
-def delete_model(services: Wired, calling: Calling, model: ModelId) -> ModelDeleted:
-    """Forget a model that a job made; its files stay in the job's output."""
-    try:
-        services.models.delete(model, owner=calling.limited_to)
-    except OSError as error:
-        message = f"model {model} is still there: its job's record can't be changed ({error})"
-        raise disk_error(error, message) from error
-    return ModelDeleted(id=model)
+def delete_model(
+    services: Wired, calling: Calling, model: ModelId, is_retry: IsRetry
+) -> ModelDeleted:
+    """Delete a model that a job made, with its files; the job and its checkpoints stay. By its own
+    id (`...:ckpt-step-40`) a checkpoint is deleted.
+
+    409 while a job that has not ended starts from it. An answer that is being written is finished.
+    """
+    freed = deletion.delete_model(model, caller=calling, is_retry=is_retry, services=services)
+    return ModelDeleted(id=model, freed_bytes=freed)

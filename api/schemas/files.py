@@ -2,8 +2,6 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
-
 from api.schemas.pages import Identified
 from worker.jobs.files import StoredFile
 
@@ -36,14 +34,3 @@ class FileObject(Identified):
             filename=stored.filename,
             purpose=stored.purpose,
         )
-
-
-class FileDeleted(BaseModel):
-    """A file is gone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
-    """The id that is known no more."""
-    object: Literal["file"] = "file"
-    deleted: Literal[True] = True

@@ -2,8 +2,6 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
-
 from api.schemas.pages import Identified
 from worker.jobs.models import Model
 
@@ -21,14 +19,3 @@ class ModelObject(Identified):
     @classmethod
     def of(cls, model: Model) -> Self:
         return cls(id=model.id, created=int(model.created_at), owned_by=model.owned_by)
-
-
-class ModelDeleted(BaseModel):
-    """A fine-tuned model is no longer known; its files stay in the run directory."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    id: str
-    """The id that is known no more."""
-    object: Literal["model"] = "model"
-    deleted: Literal[True] = True

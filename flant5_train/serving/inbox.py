@@ -2,8 +2,12 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from flant5_train.serving.messages import Ask, Cancel, Order
+
+IDLE_SECONDS = 2.0
+"""Time without a question after which, again and again, what is idle work gets done."""
 
 
 class Inbox:
@@ -31,15 +35,18 @@ class Inbox:
             self._wanted.clear()
             self._changed.notify()
 
-    def next_batch(self, max_rows: int) -> list[Ask]:
+    def next_batch(
+        self, max_rows: int, *, when_idle: Callable[[], object] = lambda: None
+    ) -> list[Ask]:
         """The question that waits longest and others for its model; empty when the inbox is
-        closed. Waits until there is one."""
+        closed. Waits until there is one, and calls `when_idle` every few seconds meanwhile."""
         with self._changed:
             while True:
                 self._waiting = deque(ask for ask in self._waiting if ask.id in self._wanted)
                 if self._is_closed or self._waiting:
                     break
-                self._changed.wait()
+                if not self._changed.wait(IDLE_SECONDS):
+                    when_idle()
             if not self._waiting:
                 return []
             model = self._waiting[0].question.model

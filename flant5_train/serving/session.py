@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -45,8 +46,10 @@ class Session:
 
     def run(self) -> None:
         """Returns when the inbox is closed."""
-        while asks := self._inbox.next_batch(self._limits.max_rows):
+        max_rows = self._limits.max_rows
+        while asks := self._inbox.next_batch(max_rows, when_idle=self._drop_deleted):
             try:
+                self._drop_deleted()
                 self._answer(asks)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 _log.warning("out of memory: %s", error)
@@ -57,23 +60,30 @@ class Session:
                 _log.exception("%d questions could not be answered", len(asks))
                 self._refuse(asks, "failed", "the serving process failed on this question")
 
+    def _drop_deleted(self) -> None:
+        for path in self._shelf.drop_deleted():
+            _log.info("%s was deleted: it is no longer kept in memory", path)
+
     def _answer(self, asks: list[Ask]) -> None:
         """Those that join are added to `asks`."""
+        name = asks[0].question.model
         try:
-            model = self._shelf.take(asks[0].question.model)
+            model = self._shelf.take(name)
         except ModelTooLargeError as error:
             self._refuse(asks, "invalid", str(error), param="model")
             return
         except TrainingError as error:
             if error.code is not FailureCode.BAD_MODEL:
                 raise
-            self._refuse(asks, "invalid", str(error), param="model")
+            # Deleted after the question was handed over.
+            is_gone = name.startswith("/") and not (Path(name) / "config.json").is_file()
+            self._refuse(asks, "not_found" if is_gone else "invalid", str(error), param="model")
             return
         waiting = [row for ask in asks if (row := self._row(ask, model))]
 
         def arrivals(going: Sequence[Row]) -> list[Row]:
             num_free = self._limits.max_rows - len(going) - len(waiting)
-            joining = self._inbox.next_of(asks[0].question.model, num_free)
+            joining = self._inbox.next_of(name, num_free)
             asks.extend(joining)
             waiting.extend(row for ask in joining if (row := self._row(ask, model)))
             new = [*_fitting(waiting, going)]

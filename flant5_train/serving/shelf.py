@@ -59,6 +59,17 @@ class Shelf:
         self._models[name_or_path] = (version, model)
         return model
 
+    def drop_deleted(self) -> tuple[str, ...]:
+        """Gives up the models whose directories are no more: nobody can ask them. Their paths."""
+        gone = tuple(
+            path for path, (version, _) in self._models.items() if version and not _version(path)
+        )
+        for path in gone:
+            del self._models[path]
+        if gone:
+            _release()
+        return gone
+
     def clear(self) -> None:
         """Gives up all of them."""
         self._models.clear()
@@ -87,7 +98,7 @@ def shelf_on(device: torch.device, *, max_bytes: int, max_source_tokens: int) ->
 def _version(name_or_path: str) -> Version:
     """What changes when the files of a directory do; of a hub name, whose files stay, nothing."""
     directory = Path(name_or_path)
-    if not directory.is_dir():
+    if not (directory / "config.json").is_file():
         return ()
     files = (path for path in sorted(directory.iterdir()) if path.is_file())
     return tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)

@@ -92,7 +92,9 @@ def test_files_of_another_purpose_are_not_listed(client: TestClient) -> None:
 def test_a_deleted_file_is_gone(client: TestClient, tmp_path: Path) -> None:
     stored = upload(client)
     answer = client.delete(f"/files/{stored['id']}")
-    assert answer.json() == {"id": stored["id"], "object": "file", "deleted": True}
+    freed = {"freed_bytes": answer.json()["freed_bytes"]}
+    assert answer.json() == {"id": stored["id"], "object": "file", "deleted": True} | freed
+    assert freed["freed_bytes"] >= stored["bytes"]
     assert client.get(f"/files/{stored['id']}").status_code == 404
     assert client.delete(f"/files/{stored['id']}").status_code == 404
     assert client.get("/files").json()["data"] == []

@@ -78,6 +78,7 @@ class Things:
             upload_id=self.upload_id,
             model=self.model,
             path="checkpoint-1/config.json",
+            checkpoint="1",
         )
 
     def replaced(self, text: str, other: "Things") -> str:

@@ -28,8 +28,8 @@ from worker.causes.traces import End
 from worker.context import WorkerContext
 from worker.gang.leader import Gang
 from worker.jobs.job import JobError
+from worker.jobs.lock import LockedError, holder_text, take_lock_to_share
 from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
-from worker.lock import LockedError, holder_text, take_lock_to_share
 from worker.processes.launch import TRAINER_MARK, mark_of
 from worker.processes.process_tree import kill_marked
 from worker.processes.trainer_process import TrainerProcess

@@ -20,8 +20,8 @@ from worker.gang.leader import run_id
 from worker.gang.obstacle import obstacle_to
 from worker.jobs.gang import MemberEnd, Membership, Rendezvous
 from worker.jobs.lines import whole_size
+from worker.jobs.lock import LockedError, share_lock
 from worker.jobs.update import Beat
-from worker.lock import LockedError, share_lock
 from worker.processes.launch import NODE_MARK, mark_of, node_mark
 from worker.processes.node import Node
 from worker.processes.process_tree import kill_marked

@@ -1,11 +1,13 @@
-"""The store's part in cleaning up after jobs that ended long ago."""
+"""The store's part in deleting what jobs that ended have left."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from redis import Redis
 
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
+from worker.jobs.errors import InUseError, NotEndedError, NotFoundError
 from worker.jobs.job import Job, model_id
 from worker.jobs.scripts import Scripts
 
@@ -17,24 +19,88 @@ class EndedJobs:
         self._redis = redis
         self._scripts = scripts
 
+    def delete(self, job: Job) -> None:
+        """All that the store has of a job is gone, and its id is among `forgotten`.
+
+        Raises NotFoundError, NotEndedError, and InUseError when a job that has not ended starts
+        from its model or from one of its checkpoints.
+        """
+        args = (job.id, model_id(job.id, job.spec), 0, 0)
+        _check(self._scripts.run_durably("forget", *args), job.id, "job")
+
     def forget(self, job: Job, *, min_age_seconds: float) -> bool:
-        """All that the store has of a job is gone, and its id is among `forgotten`. False, and
-        nothing is changed, unless it failed or was cancelled and that was so long ago."""
-        args = (job.id, model_id(job.id, job.spec), int(min_age_seconds * 1000))
-        return bool(self._scripts.run_durably("forget", *args))
+        """As `delete`. False, and nothing is changed, unless the job failed or was cancelled so
+        long ago, and nobody needs it."""
+        args = (job.id, model_id(job.id, job.spec), int(min_age_seconds * 1000), 0)
+        return bool(self._scripts.run_durably("forget", *args)[0] == "deleted")
+
+    def forget_by_force(self, job_id: str, *, model: str) -> bool:
+        """As `delete`, for a job in any state: it was deleted before, and a store that was rolled
+        back has it again. Whether it was there."""
+        return bool(self._scripts.run("forget", job_id, model, 0, 1)[0] == "deleted")
+
+    def delete_model(self, job: Job, *, message: str) -> None:
+        """The final model of a job is known no more, and an event says so.
+
+        Raises NotFoundError, and InUseError when a job that has not ended starts from it.
+        """
+        model = model_id(job.id, job.spec)
+        _check(self._scripts.run_durably("forget_model", job.id, model, message, 0), job.id, model)
+
+    def forget_model_by_force(self, job_id: str, *, model: str) -> bool:
+        """As `delete_model`, when a store that was rolled back has the model again."""
+        message = f"Model {model} was deleted before"
+        return bool(self._scripts.run("forget_model", job_id, model, message, 1)[0] == "deleted")
+
+    def claim_checkpoint(self, job: Job, step: int) -> None:
+        """The checkpoint's files may be removed, which is noted among `forgotten`.
+
+        Raises NotFoundError, NotEndedError, and InUseError when a job that has not ended starts
+        from it.
+        """
+        args = (job.id, model_id(job.id, job.spec), step)
+        answer = self._scripts.run_durably("claim_checkpoint", *args)
+        _check(answer, job.id, model_id(job.id, job.spec, step=step))
+
+    def forget_checkpoint(self, job_id: str, step: int, *, message: str) -> None:
+        """The list of the job's checkpoints names this one no more, and an event says why."""
+        self._scripts.run("forget_checkpoint", job_id, step, message)
 
     def forgotten(self) -> tuple[str, ...]:
-        """The deleted jobs whose files may still be there."""
+        """Deletions whose files may still be there: the id of a job, `<job id>/model` or
+        `<job id>/checkpoint-<step>`."""
         with unavailable():
             ids = cast(set[str], self._redis.smembers(keys.FORGOTTEN))
         return tuple(sorted(ids))
 
-    def files_are_gone(self, job_id: str) -> None:
+    def is_forgotten(self, deletion: str) -> bool:
         with unavailable():
-            self._redis.srem(keys.FORGOTTEN, job_id)
+            return bool(self._redis.sismember(keys.FORGOTTEN, deletion))
+
+    def files_are_gone(self, deletion: str) -> None:
+        with unavailable():
+            self._redis.srem(keys.FORGOTTEN, deletion)
+
+    def users_of_file(self, file_id: str) -> tuple[str, ...]:
+        """The jobs that have not ended and name the file."""
+        return tuple(self._scripts.run("file_users", file_id))
 
     def forget_checkpoints(self, job_id: str, *, min_age_seconds: float, reason: str) -> bool:
         """The list of the job's checkpoints is empty, and an event says why. False, and nothing is
         changed, unless the job ended so long ago."""
         args = (job_id, int(min_age_seconds * 1000), f"Checkpoints removed: {reason}")
         return bool(self._scripts.run("forget_checkpoints", *args))
+
+
+def _check(answer: Sequence[str], job_id: str, what: str) -> None:
+    """Raises what an answer other than `deleted` stands for."""
+    verdict, *rest = answer
+    if verdict == "missing":
+        raise NotFoundError(
+            f"no job {job_id!r}" if what == "job" else f"no fine-tuned model {what!r}"
+        )
+    if verdict == "not_ended":
+        raise NotEndedError(job_id, rest[0])
+    if verdict == "in_use":
+        raise InUseError(f"job {job_id}" if what == "job" else f"model {what}", tuple(rest))
+    assert verdict == "deleted", f"found {verdict!r}"

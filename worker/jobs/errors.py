@@ -17,6 +17,34 @@ class InvalidRequestError(JobsError):
         self.param = param
 
 
+class NotEndedError(JobsError):
+    """The job has not ended, and only what an ended job has left can be deleted."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(
+            f"job {job_id} is {status}; only an ended job, its model and its checkpoints can be "
+            "deleted: cancel it first"
+        )
+
+
+class InUseError(JobsError):
+    """Jobs that have not ended still need what is to be deleted."""
+
+    def __init__(self, thing: str, users: tuple[str, ...]) -> None:
+        names = ", ".join(users) if users else "a job of another owner"
+        super().__init__(
+            f"{thing} is needed by {names}, which has not ended; cancel that job or wait for its "
+            "end, then delete this"
+        )
+        self.thing = thing
+        self.users = users
+        """The ids of these jobs."""
+
+
+class BusyError(JobsError):
+    """A process of the job's last attempt is still alive; it will be gone in a moment."""
+
+
 class StoreUnavailableError(JobsError):
     """Redis does not answer, or refuses to write."""
 

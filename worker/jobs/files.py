@@ -7,6 +7,7 @@ HOME/files/<file-id>/meta.json    what is known about them; written last: its ex
 Names sort by age, so a page of the newest files needs no look into any other.
 """
 
+import logging
 import os
 import shutil
 import time
@@ -23,12 +24,17 @@ from worker.jobs.durable import TooManyBytesError, sync_directory, write_chunks,
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.events import Page
 from worker.jobs.home import Home
+from worker.jobs.removal import num_bytes_of, remove
 from worker.jobs.room import room_for
 
 MAX_FILENAME_LENGTH = 255
 
 FILE_IDS = AgedId("file-")
 _ABANDONED_AFTER_SECONDS = 24 * 3600
+_DELETED = "deleted.json"
+"""What `meta.json` is called while a deleted file is removed."""
+
+_log = logging.getLogger(__name__)
 
 
 class StoredFile(BaseModel):
@@ -131,7 +137,7 @@ class FileStore:
             raise NotFoundError(f"no file {file_id!r}; a file id is 'file-' and 26 characters")
         stored = self._read(file_id)
         if stored is None or not stored.is_seen_by(owner):
-            raise NotFoundError(f"no file {file_id!r}; it was deleted, or never uploaded here")
+            raise _no_file(file_id)
         return stored
 
     def list(
@@ -171,23 +177,38 @@ class FileStore:
         """Where the content lies; NotFoundError when there is no file of that id."""
         return self._root / self.get(file_id).id / "content"
 
-    def delete(self, file_id: str) -> None:
-        """Remove a file; NotFoundError when there is none of that id."""
+    def delete(self, file_id: str) -> int:
+        """Remove a file, and return the number of bytes that this has freed. Raises NotFoundError
+        when there is none of that id, OSError when the disk refuses."""
         directory = self._root / self.get(file_id).id
-        # meta.json first: from here on the file does not exist, whatever happens to the rest.
-        (directory / "meta.json").unlink(missing_ok=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        num_bytes = num_bytes_of(directory)
+        try:
+            # From here on the file does not exist, whatever happens to the rest.
+            (directory / "meta.json").rename(directory / _DELETED)
+            sync_directory(directory)
+        except FileNotFoundError as error:
+            raise _no_file(file_id) from error  # somebody else has deleted it just now
+        remove(directory)
+        return num_bytes
 
     def remove_abandoned(self) -> tuple[str, ...]:
-        """Remove what uploads that were killed half-way left behind a day ago; their ids."""
+        """Remove what is left of files whose deletion was broken off, and of uploads that were
+        killed half-way a day ago; their ids. What can't be removed is logged."""
         oldest_kept = time.time() - _ABANDONED_AFTER_SECONDS
         removed = []
         for file_id in self._ids(after=None, order="asc"):
             directory = self._root / file_id
-            if (directory / "meta.json").exists() or directory.stat().st_mtime > oldest_kept:
-                continue
-            shutil.rmtree(directory)
-            removed.append(file_id)
+            try:
+                if (directory / "meta.json").exists():
+                    continue
+                is_deleted = (directory / _DELETED).exists()
+                if is_deleted or directory.stat().st_mtime <= oldest_kept:
+                    remove(directory)
+                    removed.append(file_id)
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            except OSError as error:
+                _log.error("what is left of %s can't be removed: %s", file_id, error)
         return tuple(removed)
 
     def resolve(self, reference: str, *, owner: str | None = None) -> Path:
@@ -218,3 +239,7 @@ class FileStore:
         except FileNotFoundError:
             return None
         return StoredFile.model_validate_json(text)
+
+
+def _no_file(file_id: str) -> NotFoundError:
+    return NotFoundError(f"no file {file_id!r}; it was deleted, or never uploaded here")

@@ -3,6 +3,7 @@
 files/<file-id>/       an uploaded file and what is known about it
 uploads/<upload-id>/   the parts of a file that is still coming
 jobs/<job-id>/         one run directory per job
+deleted/<job-id>.json  the tombstone of a deleted job (`worker.jobs.tombstones`)
 models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
 workers/<name>.lock    held by the worker of that name
@@ -133,6 +134,10 @@ class Home:
     @property
     def jobs(self) -> Path:
         return self.root / "jobs"
+
+    @property
+    def deleted(self) -> Path:
+        return self.root / "deleted"
 
     def run_directory(self, job_id: str) -> RunDirectory:
         return RunDirectory(self.jobs / job_id)

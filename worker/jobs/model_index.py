@@ -30,12 +30,6 @@ class ModelIndex:
         checkpoints."""
         return self._job_in(keys.NAMES, model)
 
-    def forget(self, model: str) -> None:
-        with unavailable():
-            num_removed = self._redis.hdel(keys.MODELS, model)
-        if not num_removed:
-            raise no_fine_tuned(model)
-
     def _job_in(self, key: str, model: str) -> str:
         with unavailable():
             job_id = cast(str | None, self._redis.hget(key, model))

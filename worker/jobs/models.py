@@ -14,9 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flant5_train.config import DEMO_MODEL
+from worker.jobs.deletion import Deletions
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import Job
-from worker.jobs.ledger import Ledger
 from worker.jobs.model_index import no_fine_tuned
 from worker.jobs.settings import SharedSettings
 from worker.jobs.store import JobStore
@@ -53,6 +53,7 @@ class ModelCatalog:
             pattern.strip() for pattern in settings.hub_models.split(",") if pattern.strip()
         )
         self._store = store
+        self._deletions = Deletions(store, self._home)
 
     def resolve(self, model: str, *, owner: str | None = None) -> str:
         """What the trainer loads: `flant5-demo`, an absolute directory or a hub name.
@@ -92,21 +93,34 @@ class ModelCatalog:
         directory = self._fine_tuned_directory(model, owner=owner)
         return replace(made, created_at=directory.stat().st_mtime)
 
-    def delete(self, model: str, *, owner: str | None = None) -> None:
-        """Forgets a model that a job made; its files stay in the run directory.
+    def delete(self, model: str, *, owner: str | None = None, is_retry: bool = False) -> int:
+        """Deletes the final model of a job, or a checkpoint, with its files, and returns the number
+        of bytes that this has freed. A retry whose first try did it gets the same answer.
 
-        Raises InvalidRequestError for any other model, NotFoundError when there is none, OSError
-        when the disk can't be written.
+        Raises InvalidRequestError for a model that no job made, NotFoundError when there is none,
+        and what `Deletions` does.
         """
-        if not model.startswith("ft:") or _CHECKPOINT.fullmatch(model):
+        if not model.startswith("ft:"):
             self.get(model, owner=owner)
             raise InvalidRequestError(
                 f"model {model!r} was not made by a job; only such models can be deleted",
                 param="model",
             )
-        # On disk first: a model that is gone must not come back with a store that was lost.
-        Ledger(self._home).forget_model(self._job_of(model, owner=owner))
-        self._store.models.forget(model)
+        if checkpoint := _CHECKPOINT.fullmatch(model):
+            job_id, step = self._job_of(model, owner=owner), int(checkpoint["step"])
+            return self._deletions.delete_checkpoint(job_id, step)
+        try:
+            return self._deletions.delete_model(self._job_of(model, owner=owner))
+        except NotFoundError:
+            freed = self._deleted_before(model, owner=owner) if is_retry else None
+            if freed is None:
+                raise
+            return freed
+
+    def _deleted_before(self, model: str, *, owner: str | None) -> int | None:
+        job_id = self._store.models.job_of_name(model)
+        is_seen = owner in (None, self._store.owner_of(job_id))
+        return self._deletions.model_deleted_before(job_id) if is_seen else None
 
     def _job_of(self, model: str, *, owner: str | None) -> str:
         """The job that made a model or checkpoint; raises NotFoundError for another's as for one

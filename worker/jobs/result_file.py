@@ -16,6 +16,7 @@ from worker.jobs.curve import Curve, read_steps
 from worker.jobs.files import FILE_IDS, FileStore, NewFile
 from worker.jobs.home import Home
 from worker.jobs.job import Job
+from worker.jobs.ledger import JobRecord
 
 PURPOSE = "fine-tune-results"
 FILENAME = "step_metrics.csv"
@@ -43,7 +44,7 @@ _EVALUATED = {
 }
 
 
-def result_file_id(job: Job) -> str:
+def result_file_id(job: Job | JobRecord) -> str:
     """The id that the file has, if there is one."""
     return FILE_IDS.of(job.id, at_seconds=job.created_at)
 

@@ -21,7 +21,8 @@
 | models                    | hash   | fine-tuned model id -> job id                              |
 | names                     | hash   | the model id that a job has or will have -> job id         |
 | recovery                  | string | the last `flant5 recover`, as JSON                         |
-| forgotten                 | set    | ids of deleted jobs whose files are not yet all gone       |
+| forgotten                 | set    | deletions whose files are not yet all gone: the id of a    |
+|                           |        | job, `{job}/model`, `{job}/checkpoint-{step}`              |
 | counts                    | hash   | jobs by status; file checks that ended, by verdict:        |
 |                           |        | accepted, rejected; webhooks_delivered, _failed (tries),   |
 |                           |        | _given_up; shipments_done, _failed (tries), _given_up      |
@@ -45,7 +46,7 @@
 |                           |        | (since a checkpoint), failures, cancel_requested,          |
 |                           |        | pause_requested, phase, progress, trained_tokens, error,   |
 |                           |        | fine_tuned_model, progress_offset, log_offset, events,     |
-|                           |        | log_lines (counts), is_model_deleted (of a restored job),  |
+|                           |        | log_lines (counts), is_model_deleted, submission_key,      |
 |                           |        | cleaned_at (finished_at when its checkpoints were removed),|
 |                           |        | num_nodes, is_given_up (cancelled by the API, which could  |
 |                           |        | not record it); while it runs: workers (its leader first), |

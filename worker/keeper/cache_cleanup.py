@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.lock import LockedError, take_lock
+from worker.jobs.lock import LockedError, take_lock
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ failed and cancelled jobs, cache, days of the audit log.
 The keeper does it every few minutes, a small portion per round. For jobs the store decides: it
 refuses unless a job has ended so long ago, in the same step that takes the job, or the list of
 its checkpoints, away. Only then are files removed, under the lock of the run directory, which
-every attempt holds. A keeper that is killed in between leaves the job among `forgotten`, or the
-checkpoints under another name, and the next round finishes that.
+every attempt holds. Jobs go as a caller's request would delete them (`worker.jobs.deletion`). A
+keeper that is killed at checkpoints leaves them under another name, and the next round goes on.
 """
 
 import logging
@@ -15,15 +15,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from worker.jobs.errors import InvalidRequestError
+from worker.jobs.deletion import Deletions
+from worker.jobs.errors import BusyError, InvalidRequestError
 from worker.jobs.job import Job, model_id
-from worker.jobs.ledger import Ledger
+from worker.jobs.job_files import REMOVED
 from worker.jobs.life import Status
+from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.old_uploads import remove_old_uploads
 from worker.jobs.store import JobStore
 from worker.keeper.audit_cleanup import remove_old_days
 from worker.keeper.cache_cleanup import remove_unused
-from worker.lock import LockedError, take_lock
 from worker.settings import WorkerSettings
 
 PAUSE_SECONDS = 600.0
@@ -40,7 +41,7 @@ class Cleanup:
     def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
         self._store = store
         self._home = settings.home_directories
-        self._ledger = Ledger(self._home)
+        self._deletions = Deletions(store, self._home, lock_seconds=0)
         self._jobs_seconds = settings.keep_jobs_days * DAY_SECONDS
         self._checkpoints_seconds = settings.keep_checkpoints_days * DAY_SECONDS
         self._audit_days = settings.keep_audit_days
@@ -65,9 +66,6 @@ class Cleanup:
 
     def _work(self) -> Iterator[None]:
         yield from self._remove_old_uploads()
-        for job_id in self._store.ended.forgotten():
-            self._finish_forgetting(job_id)
-            yield
         if self._jobs_seconds or self._checkpoints_seconds:
             ended: list[Job] = []
             in_use: set[str] = set()
@@ -110,33 +108,24 @@ class Cleanup:
         """Whether there was something to do."""
         may_go = job.status in (Status.FAILED, Status.CANCELLED)
         if may_go and _has_ended_for(job, self._jobs_seconds):
-            self._forget(job)
+            self._delete(job)
         elif _has_ended_for(job, self._checkpoints_seconds) and self._has_checkpoints(job):
             self._remove_checkpoints(job)
         else:
             return False
         return True
 
-    def _forget(self, job: Job) -> None:
-        with self._locked(job.id) as is_mine:
-            if is_mine and self._store.ended.forget(job, min_age_seconds=self._jobs_seconds):
+    def _delete(self, job: Job) -> None:
+        try:
+            is_deleted = self._deletions.delete_old_job(job, min_age_seconds=self._jobs_seconds)
+        except BusyError as error:
+            logger.warning("job %s not cleaned up: %s", job.id, error)
+        except OSError:
+            logger.exception("job %s not cleaned up as a whole", job.id)
+        else:
+            if is_deleted:
                 days = self._jobs_seconds / DAY_SECONDS
                 logger.info("job %s %s more than %g days ago: removed", job.id, job.status, days)
-                self._remove_files(job.id)
-
-    def _finish_forgetting(self, job_id: str) -> None:
-        if not self._store.unknown((job_id,)):
-            self._store.ended.files_are_gone(job_id)  # restored since: its time comes again
-            return
-        with self._locked(job_id) as is_mine:
-            if is_mine:
-                self._remove_files(job_id)
-
-    def _remove_files(self, job_id: str) -> None:
-        # Without its record no recovery brings the job back, whatever else is left.
-        self._ledger.forget(job_id)
-        shutil.rmtree(self._home.run_directory(job_id).path)
-        self._store.ended.files_are_gone(job_id)
 
     def _remove_checkpoints(self, job: Job) -> None:
         output = self._home.run_directory(job.id).output
@@ -150,8 +139,8 @@ class Cleanup:
                 return
             # Under another name a half-deleted checkpoint is none, to trainers and to callers.
             for checkpoint in sorted(output.glob("checkpoint-*")):
-                checkpoint.rename(output / f"removed-{checkpoint.name}")
-            for removed in sorted(output.glob("removed-checkpoint-*")):
+                checkpoint.rename(output / f"{REMOVED}{checkpoint.name}")
+            for removed in sorted(output.glob(f"{REMOVED}checkpoint-*")):
                 shutil.rmtree(removed)
             logger.info("job %s: checkpoints removed", job.id)
 

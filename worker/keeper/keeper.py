@@ -2,8 +2,8 @@
 
 Each round: jobs whose lease ran out go back into the queue, jobs that wait get their doorbell rung,
 new jobs get their files checked; jobs that only the disk knows are restored when that was asked
-for, and what is old is removed. Every step is atomic in Redis, so a keeper may be killed at any
-time and several may run.
+for; deletions that were broken off are finished, and what is old is removed. Every step is atomic
+in Redis, so a keeper may be killed at any time and several may run.
 """
 
 import logging
@@ -25,6 +25,7 @@ from worker.jobs.redis_address import RedisAddress
 from worker.jobs.service_identity import ServiceIdentity
 from worker.jobs.store import JobStore
 from worker.keeper.cleanup import Cleanup
+from worker.keeper.deletions import UnfinishedDeletions
 from worker.keeper.file_check import CheckArgv, check_argv
 from worker.keeper.presence import KeeperPresence
 from worker.keeper.recovery import Recoverer
@@ -59,6 +60,7 @@ class Keeper:
         files = FileStore(settings.home_directories, settings.data_root)
         self._validation = Validation(self._store, files, settings, argv=argv)
         self._recoverer = Recoverer(self._store, RecoveryDesk(redis), settings)
+        self._deletions = UnfinishedDeletions(self._store, redis, settings.home_directories)
         self._cleanup = Cleanup(self._store, settings)
         self._presence = KeeperPresence(redis)
         address = RedisAddress.parse(settings.redis_url.get_secret_value())
@@ -73,6 +75,7 @@ class Keeper:
         self._validation.step()
         self._ring()
         self._recoverer.step()
+        self._deletions.step()
         self._cleanup.step()
         self._presence.appear()
 

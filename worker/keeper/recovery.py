@@ -16,10 +16,11 @@ from redis.exceptions import ResponseError
 from worker.attempts.pump import LostError
 from worker.jobs.errors import NotFoundError
 from worker.jobs.ledger import Ledger
+from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
 from worker.jobs.store import JobStore
+from worker.jobs.tombstones import Tombstones
 from worker.keeper.restoration import Restoration
-from worker.lock import LockedError, take_lock
 from worker.settings import WorkerSettings
 
 SLICE_SECONDS = 0.25
@@ -65,6 +66,7 @@ class Recoverer:
         self._desk = desk
         self._settings = settings
         self._ledger = Ledger(settings.home_directories)
+        self._tombstones = Tombstones(settings.home_directories)
         self._holder = f"keeper-{socket.gethostname()}-{os.getpid()}"
         self._run: _Run | None = None
         self._has_warned = False
@@ -139,8 +141,9 @@ class Recoverer:
 
     def _look_at_some(self, run: _Run) -> None:
         batch = tuple(run.to_look_at)[:_BATCH]
-        forgotten = self._store.ended.forgotten()
-        unknown = [each for each in self._store.unknown(batch) if each not in forgotten]
+        # What was deleted, or is being deleted, stays so.
+        deleted = {*self._store.ended.forgotten(), *filter(self._tombstones.has, batch)}
+        unknown = [each for each in self._store.unknown(batch) if each not in deleted]
         before = {each.id for each in run.restored}
         run.num_known += len(set(batch) - set(unknown) - before)
         for job_id in unknown:

@@ -10,7 +10,7 @@ from tests.worker.scenes import is_alive, queued_job, wait_until
 from tests.worker.workshop import Workshop, open_workshop
 from worker.jobs import keys
 from worker.jobs.life import Status
-from worker.lock import take_lock
+from worker.jobs.lock import take_lock
 
 
 def test_a_paused_job_saves_frees_its_worker_and_goes_on_there(workshop: Workshop) -> None:

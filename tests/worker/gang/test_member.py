@@ -20,8 +20,8 @@ from worker.jobs.connection import open_redis
 from worker.jobs.gang import MemberNews, Membership, Seat
 from worker.jobs.job import Job
 from worker.jobs.life import Status
+from worker.jobs.lock import take_lock
 from worker.jobs.update import Beat, Cancelled, Claim, Loss
-from worker.lock import take_lock
 from worker.processes.launch import torchrun_argv
 
 PROGRAM = "ends_when_told.py"

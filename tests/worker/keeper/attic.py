@@ -16,6 +16,7 @@ from worker.jobs.life import Status
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Failed, NewCheckpoint, Outcome, Succeeded, Update
 from worker.keeper.cleanup import DAY_SECONDS, Cleanup
+from worker.keeper.deletions import UnfinishedDeletions
 from worker.settings import WorkerSettings
 
 OUTCOMES = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
@@ -36,10 +37,16 @@ class Attic:
         return WorkerSettings.model_validate({"home": self.home, "worker_name": "gpu-0"} | days)
 
     def clean(self, **days: float) -> None:
-        """All portions of one cleanup."""
+        """What a keeper does about deletions, and all portions of one cleanup."""
+        self.finish_deletions()
         cleanup = Cleanup(self.store, self.settings(**days))
         for _ in range(100):
             cleanup.step()
+
+    def finish_deletions(self) -> None:
+        """As a keeper that has just been started."""
+        home = self.settings().home_directories
+        UnfinishedDeletions(self.store, self.redis, home).step()
 
     def ended(self, status: Status, *, suffix: str | None = None) -> Job:
         claim = claimed_job(self.store, suffix=suffix)

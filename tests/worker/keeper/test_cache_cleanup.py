@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from tests.worker.keeper.attic import Attic, cache_entry
+from worker.jobs.lock import take_lock
 from worker.keeper.cache_cleanup import remove_unused
-from worker.lock import take_lock
 
 
 def test_encoded_conversations_that_nobody_used_go(attic: Attic) -> None:

@@ -14,12 +14,12 @@ from worker.jobs.files import FileStore
 from worker.jobs.history import JobHistory
 from worker.jobs.job import model_id
 from worker.jobs.life import Status
+from worker.jobs.lock import take_lock
 from worker.jobs.models import ModelCatalog
 from worker.jobs.upload import AnnouncedFile
 from worker.jobs.upload_directory import UploadDirectory
 from worker.jobs.uploads import UploadLimits, UploadStore
 from worker.keeper.cleanup import DAY_SECONDS
-from worker.lock import take_lock
 
 
 def test_the_parts_of_an_upload_that_ended_go_without_a_policy(attic: Attic) -> None:
@@ -171,7 +171,7 @@ def test_files_that_cant_be_removed_are_tried_again(
             raise PermissionError(13, "Permission denied", str(path))
         remove(path)
 
-    monkeypatch.setattr("worker.keeper.cleanup.shutil.rmtree", fails_for_one)
+    monkeypatch.setattr("worker.jobs.removal.shutil.rmtree", fails_for_one)
     attic.clean(keep_jobs_days=1)
     assert not attic.files(other).path.exists()
     assert attic.files(stuck).path.exists()

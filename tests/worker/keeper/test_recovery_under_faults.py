@@ -15,10 +15,10 @@ from tests.worker.scenes import wait_until
 from worker.jobs import keys
 from worker.jobs.job import JobError
 from worker.jobs.life import Status
+from worker.jobs.lock import take_lock
 from worker.jobs.update import Failed
 from worker.keeper import recovery as recovery_module
 from worker.keeper.keeper import Keeper
-from worker.lock import take_lock
 
 
 def test_a_worker_that_trains_on_ends_its_trainer_and_the_job_is_finished_by_another(

@@ -14,8 +14,8 @@ from worker.causes.traces import End
 from worker.jobs.home import RunDirectory
 from worker.jobs.job import Job
 from worker.jobs.life import Status
+from worker.jobs.lock import take_lock, take_lock_to_share
 from worker.jobs.update import Failed, Succeeded
-from worker.lock import take_lock, take_lock_to_share
 from worker.processes.launch import TRAINER_MARK, torchrun_argv, trainer_environment
 from worker.processes.node import Node
 from worker.processes.trainer_process import TrainerCommand, TrainerProcess

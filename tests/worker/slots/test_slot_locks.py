@@ -14,7 +14,7 @@ import pytest
 from tests.worker.scenes import is_alive, read_pids, wait_until
 from tests.worker.workshop import PROGRAMS
 from worker.jobs.home import Home
-from worker.lock import LockedError, holder_text, take_lock, take_lock_to_share
+from worker.jobs.lock import LockedError, holder_text, take_lock, take_lock_to_share
 from worker.slots.slot import Slot
 from worker.slots.slot_locks import SlotLocks
 

@@ -10,7 +10,10 @@ if ARGV[4] ~= '' then
 end
 local num_waiting = redis.call('SCARD', PREFIX .. 'owner:' .. owner .. ':waiting')
 if tonumber(ARGV[8]) > 0 and num_waiting >= tonumber(ARGV[8]) then return { false, num_waiting } end
-if ARGV[4] ~= '' then redis.call('SET', ARGV[4], id, 'EX', ARGV[5]) end
+if ARGV[4] ~= '' then
+  redis.call('SET', ARGV[4], id, 'EX', ARGV[5])
+  redis.call('HSET', key, 'submission_key', ARGV[4])
+end
 local number = redis.call('INCR', PREFIX .. 'counter')
 redis.call('HSET', key, 'status', 'validating_files', 'spec', ARGV[3], 'metadata', ARGV[6],
   'created_at', now(), 'number', number, 'epoch', 0, 'attempt', 0, 'owner', owner,

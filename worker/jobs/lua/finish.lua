@@ -7,8 +7,8 @@ if state[2] ~= ARGV[2] then return 0 end
 if state[1] ~= 'running' then return state[1] == ARGV[3] and 1 or 0 end
 redis.call('HSET', key, 'last_heartbeat_at', now())
 if ARGV[3] == 'succeeded' then
-  redis.call('HSET', key, 'fine_tuned_model', ARGV[4])
   if redis.call('HEXISTS', key, 'is_model_deleted') == 0 then
+    redis.call('HSET', key, 'fine_tuned_model', ARGV[4])
     redis.call('HSET', PREFIX .. 'models', ARGV[4], id)
   end
   move(id, 'succeeded', { at = at, message = 'Job succeeded; the model is ' .. ARGV[4] })

@@ -16,6 +16,8 @@ local SHIPMENTS = PREFIX .. 'shipments'
 local MAX_DELIVERIES = 10000
 local MAX_RETRY_MS, MAX_FAILURES = 60000, 2
 local IS_WAITING = { validating_files = true, queued = true, paused = true }
+local IS_FINAL = { succeeded = true, failed = true, cancelled = true }
+local ANY_STEP = {}
 
 local function job_key(id) return PREFIX .. 'job:' .. id end
 
@@ -258,4 +260,33 @@ local function fitting(group, num_wanted, except)
   end
   table.sort(names)
   return names
+end
+
+-- Ids of the jobs that have not ended. Paused ones are on no list of their own.
+local function unfinished_jobs()
+  local ids = {}
+  for _, index in pairs(INDEX) do
+    for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do ids[#ids + 1] = id end
+  end
+  if tonumber(redis.call('HGET', COUNTS, 'paused') or 0) > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', PREFIX .. 'jobs', 0, -1)) do
+      if status_of(id) == 'paused' then ids[#ids + 1] = id end
+    end
+  end
+  return ids
+end
+
+-- Ids of the jobs that have not ended and start from a model: from the model itself, from its
+-- checkpoint at `step`, or with ANY_STEP from any of these. At most 20.
+local function jobs_starting_from(model, step)
+  local users = {}
+  for _, id in ipairs(unfinished_jobs()) do
+    local base = cjson.decode(redis.call('HGET', job_key(id), 'spec')).model
+    local used, at = string.match(base, '^(.-):ckpt%-step%-(%d+)$')
+    if (used or base) == model and (step == ANY_STEP or tonumber(at) == step) then
+      users[#users + 1] = id
+    end
+    if #users == 20 then break end
+  end
+  return users
 end

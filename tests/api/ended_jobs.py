@@ -1,0 +1,68 @@
+"""Jobs that have ended, with all the files that a job leaves."""
+
+from dataclasses import dataclass
+
+from tests.api.scenes import claim_new_job
+from worker.jobs.home import Home
+from worker.jobs.job import Job, model_id
+from worker.jobs.job_files import JobFiles
+from worker.jobs.ledger import Ledger
+from worker.jobs.result_file import keep_result_file, result_file_id
+from worker.jobs.store import JobStore
+from worker.jobs.update import NewCheckpoint, NewEvent, NewLogLine, Outcome, Succeeded, Update
+
+MODEL = ("config.json", "model.safetensors")
+STEPS = (4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """The job as it was, and where its files are."""
+
+    job: Job
+    files: JobFiles
+
+    @property
+    def model(self) -> str:
+        return model_id(self.job.id, self.job.spec)
+
+    @property
+    def result_file(self) -> str:
+        return result_file_id(self.job)
+
+    def all_is_there(self) -> bool:
+        output = self.files.run_directory.output
+        directories = (output, *(output / f"checkpoint-{step}" for step in STEPS))
+        names = [directory / name for directory in directories for name in MODEL]
+        return all(path.is_file() for path in (*names, self.files.run_directory.job_record))
+
+
+def ended_job(store: JobStore, home: Home, *, outcome: Outcome | None = None) -> EndedJob:
+    """It has succeeded unless another outcome is given."""
+    claim = claim_new_job(store, metadata={"team": "blue"})
+    job = claim.job
+    update = Update(
+        events=(NewEvent("Step 8/8"),),
+        log_lines=(NewLogLine(line="a line", stream="stderr"),),
+        checkpoints=tuple(
+            NewCheckpoint(step=step, path=f"output/checkpoint-{step}", metrics={"loss": 2.5})
+            for step in STEPS
+        ),
+    )
+    assert store.leases.record(claim, update)
+    keep_result_file(job, home)
+    assert store.leases.finish(claim, outcome or Succeeded(model_id(job.id, job.spec)))
+    job = store.get(job.id)
+    add_files(job, home)
+    return EndedJob(job, JobFiles(home, job.id, result_file_id(job)))
+
+
+def add_files(job: Job, home: Home) -> None:
+    """A final model, two checkpoints, a log and the record."""
+    Ledger(home).write(job)
+    directory = home.run_directory(job.id)
+    for path in (directory.output, *(directory.output / f"checkpoint-{step}" for step in STEPS)):
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.json").write_text("{}")
+        (path / "model.safetensors").write_bytes(b"w" * 1000)
+    directory.log.write_text("a line\n")

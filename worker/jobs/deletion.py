@@ -1,0 +1,240 @@
+"""Deletes ended jobs, the models that they made and their checkpoints, with all their files.
+
+    lock of the run directory -> the store (conditions, keys, `forgotten`) -> tombstone -> files
+    -> off the list `forgotten`
+
+The lock keeps attempts away: each of them holds it as long as one of its processes lives. Whoever
+is killed on the way leaves the deletion among `forgotten`, or its tombstone, and the keeper
+finishes it (`worker.keeper.deletions`). Until the tombstone is on disk a store that loses its last
+second has everything back, and nothing was acknowledged; from then on nothing brings it back.
+
+A checkpoint has no tombstone: a job that is resumed may save the same step again. Its directory is
+renamed before the store's list forgets it.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from worker.jobs.durable import sync_directory
+from worker.jobs.errors import BusyError, NotEndedError, NotFoundError
+from worker.jobs.home import Home
+from worker.jobs.job import Job, model_id
+from worker.jobs.job_files import REMOVED, JobFiles
+from worker.jobs.ledger import Ledger
+from worker.jobs.lock import LockedError, take_lock
+from worker.jobs.removal import num_bytes_of, remove
+from worker.jobs.result_file import result_file_id
+from worker.jobs.store import JobStore
+from worker.jobs.tombstones import Kind, Tombstone, Tombstones
+
+LOCK_SECONDS = 5.0
+"""Time that the processes of a job which has just ended get to be gone."""
+
+
+class Deletions:
+    """Each `delete_...` returns the number of bytes that it freed, when all of them are.
+
+    They raise NotFoundError, NotEndedError, InUseError, BusyError, StoreUnavailableError, and
+    OSError when the disk refuses: what was begun by then is finished by the keeper.
+    """
+
+    def __init__(self, store: JobStore, home: Home, *, lock_seconds: float = LOCK_SECONDS) -> None:
+        self._store = store
+        self._home = home
+        self._ledger = Ledger(home)
+        self._tombstones = Tombstones(home)
+        self._lock_seconds = lock_seconds
+
+    def files_of(self, job: Job) -> JobFiles:
+        return JobFiles(self._home, job.id, result_file_id(job))
+
+    def delete_job(self, job_id: str) -> int:
+        """An ended job with all that it has left."""
+        job = self._ended(job_id)
+        with self._locked(job_id):
+            tombstone = self._tombstone_of(job, "job", num_bytes=self.files_of(job).num_bytes)
+            self._store.ended.delete(job)
+            self._bury(tombstone)
+        return tombstone.freed_bytes
+
+    def delete_old_job(self, job: Job, *, min_age_seconds: float) -> bool:
+        """As `delete_job`. False, and nothing is done, unless it failed or was cancelled so long
+        ago and nobody needs it."""
+        with self._locked(job.id):
+            tombstone = self._tombstone_of(job, "job", num_bytes=self.files_of(job).num_bytes)
+            if not self._store.ended.forget(job, min_age_seconds=min_age_seconds):
+                return False
+            self._bury(tombstone)
+        return True
+
+    def delete_model(self, job_id: str) -> int:
+        """The final model of a job; the job with its events, logs and checkpoints stays."""
+        job = self._ended(job_id)
+        with self._locked(job_id):
+            num_bytes = num_bytes_of(*self.files_of(job).model)
+            tombstone = self._tombstone_of(job, "model", num_bytes=num_bytes)
+            message = f"Model {tombstone.model} deleted: {num_bytes} bytes freed"
+            self._store.ended.delete_model(job, message=message)
+            self._bury(tombstone)
+        return num_bytes
+
+    def delete_checkpoint(self, job_id: str, step: int) -> int:
+        """One checkpoint of an ended job."""
+        job = self._ended(job_id)
+        checkpoint = self.files_of(job).checkpoint(step)
+        with self._locked(job_id):
+            if not checkpoint.is_dir():
+                raise NotFoundError(f"no checkpoint of step {step} in job {job_id}")
+            num_bytes = num_bytes_of(checkpoint)
+            self._store.ended.claim_checkpoint(job, step)
+            removed = checkpoint.with_name(REMOVED + checkpoint.name)
+            remove(removed)
+            checkpoint.rename(removed)
+            sync_directory(checkpoint.parent)
+            self._finish_checkpoint(job_id, step, freed=f": {num_bytes} bytes freed")
+        return num_bytes
+
+    def deleted_before(self, job_id: str, *, owner: str | None, is_retry: bool) -> int | None:
+        """The bytes of a job that is no more, after all of them are freed: when its deletion was
+        broken off, or the request to delete it is sent once more. None for a job that never
+        existed for the owner, or was deleted for good. Raises as `finish`."""
+        is_begun = self._store.ended.is_forgotten(job_id)
+        tombstone = self._tombstones.read(job_id)
+        if tombstone is None and is_begun:
+            tombstone = self._begun(job_id, "job")
+        if tombstone is None or not tombstone.is_seen_by(owner) or not (is_begun or is_retry):
+            return None
+        if is_begun:
+            self.finish(job_id)
+        return tombstone.freed_bytes
+
+    def model_deleted_before(self, job_id: str) -> int | None:
+        """The bytes of a job's model that was deleted; None when it was not."""
+        tombstone = self._tombstones.read(job_id, "model")
+        return None if tombstone is None else tombstone.freed_bytes
+
+    def finish(self, deletion: str) -> None:
+        """Goes on with a deletion that is among `forgotten`. Raises BusyError when a process of an
+        attempt is still alive, StoreUnavailableError, OSError, and ValueError for a file of ours
+        that was damaged."""
+        job_id, _, part = deletion.partition("/")
+        if part.startswith("checkpoint-"):
+            with self._locked(job_id):
+                self._finish_checkpoint(job_id, int(part.removeprefix("checkpoint-")))
+            return
+        kind: Kind = "model" if part else "job"
+        tombstone = self._tombstones.read(job_id, kind)
+        if tombstone is not None:
+            self._forget_by_force(tombstone)
+        elif kind == "job" and not self._store.unknown((job_id,)):
+            self._store.ended.files_are_gone(deletion)  # it was restored since
+            return
+        with self._locked(job_id):
+            self._bury(tombstone or self._begun(job_id, kind))
+
+    def enforce(self, tombstone: Tombstone) -> bool:
+        """Does once more what the tombstone says, when a store that was rolled back, or a process
+        that was late, has brought something back; whether that was so. Raises as `finish`."""
+        files = JobFiles(self._home, tombstone.job_id, tombstone.result_file)
+        is_back = self._forget_by_force(tombstone)
+        is_back = is_back or (files.exist if tombstone.kind == "job" else bool(files.model))
+        if is_back:
+            with self._locked(tombstone.job_id):
+                self._bury(tombstone)
+        return is_back
+
+    def _forget_by_force(self, tombstone: Tombstone) -> bool:
+        """Whether the store had what was deleted."""
+        of_kind = {
+            "job": self._store.ended.forget_by_force,
+            "model": self._store.ended.forget_model_by_force,
+        }
+        return of_kind[tombstone.kind](tombstone.job_id, model=tombstone.model)
+
+    def _ended(self, job_id: str) -> Job:
+        """Asked before the lock, which an attempt holds."""
+        job = self._store.get(job_id)
+        if not job.status.is_final:
+            raise NotEndedError(job_id, job.status)
+        return job
+
+    def _tombstone_of(self, job: Job, kind: Kind, *, num_bytes: int) -> Tombstone:
+        return Tombstone(
+            job_id=job.id,
+            kind=kind,
+            owner=job.owner,
+            model=model_id(job.id, job.spec),
+            result_file=result_file_id(job) if kind == "job" else None,
+            freed_bytes=num_bytes,
+        )
+
+    def _begun(self, job_id: str, kind: Kind) -> Tombstone:
+        """The tombstone of a deletion that was broken off before it had one."""
+        try:
+            record = self._ledger.read(job_id)
+        except FileNotFoundError:
+            # Never acknowledged; or the disk was full, and the files went before the tombstone.
+            return Tombstone(job_id=job_id, kind=kind, owner="", model="", freed_bytes=0)
+        files = JobFiles(self._home, job_id, result_file_id(record))
+        freed = files.num_bytes if kind == "job" else num_bytes_of(*files.model)
+        return Tombstone(
+            job_id=job_id,
+            kind=kind,
+            owner=record.owner,
+            model=model_id(job_id, record.spec),
+            result_file=result_file_id(record) if kind == "job" else None,
+            freed_bytes=freed,
+        )
+
+    def _bury(self, tombstone: Tombstone) -> None:
+        """From the tombstone to the end."""
+        try:
+            self._tombstones.write(tombstone)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # There is room for a tombstone when the files are gone.
+            self._remove_files(tombstone)
+            self._tombstones.write(tombstone)
+        self._remove_files(tombstone)
+        of_model = "/model" if tombstone.kind == "model" else ""
+        self._store.ended.files_are_gone(tombstone.job_id + of_model)
+
+    def _remove_files(self, tombstone: Tombstone) -> None:
+        files = JobFiles(self._home, tombstone.job_id, tombstone.result_file)
+        if tombstone.kind == "model":
+            self._ledger.forget_model(tombstone.job_id)
+            for path in files.model:
+                remove(path)
+            return
+        # Without its record no recovery brings the job back, whatever else is left.
+        self._ledger.forget(tombstone.job_id)
+        files.remove_all()
+
+    def _finish_checkpoint(self, job_id: str, step: int, *, freed: str = "") -> None:
+        """Once its directory is out of the way. Where it is not, a deletion was broken off that
+        nobody was told of, and the checkpoint stays."""
+        checkpoint = JobFiles(self._home, job_id, None).checkpoint(step)
+        removed = checkpoint.with_name(REMOVED + checkpoint.name)
+        if not checkpoint.exists():
+            message = f"Checkpoint of step {step} deleted{freed}"
+            self._store.ended.forget_checkpoint(job_id, step, message=message)
+        remove(removed)
+        self._store.ended.files_are_gone(f"{job_id}/checkpoint-{step}")
+
+    @contextmanager
+    def _locked(self, job_id: str) -> Iterator[None]:
+        run_directory = self._home.run_directory(job_id)
+        if not run_directory.path.exists():
+            yield  # no attempt has ever begun, or all is gone: the lock would make a directory
+            return
+        try:
+            lock = take_lock(run_directory.lock, patience_seconds=self._lock_seconds)
+        except LockedError as error:
+            raise BusyError(f"job {job_id} can't be deleted yet: {error}") from error
+        try:
+            yield
+        finally:
+            os.close(lock)

@@ -1,0 +1,89 @@
+"""Finishes deletions that were broken off, and holds on to those that were finished.
+
+Each round: what the store has among `forgotten`. Now and then, and whenever the server has been
+started anew, also every tombstone: a store that was rolled back lists jobs again that were deleted,
+and a process that was late may have written into a run directory that is no more.
+"""
+
+import logging
+import time
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs.connection import unavailable
+from worker.jobs.deletion import Deletions
+from worker.jobs.errors import BusyError
+from worker.jobs.home import Home
+from worker.jobs.store import JobStore
+from worker.jobs.tombstones import Kind, Tombstones
+
+CHECK_SECONDS = 30.0
+"""Time between two looks at all tombstones."""
+_BATCH = 1000
+
+logger = logging.getLogger(__name__)
+
+
+class UnfinishedDeletions:
+    """One round after the other; see the module's docstring."""
+
+    def __init__(self, store: JobStore, redis: Redis, home: Home) -> None:
+        self._store = store
+        self._redis = redis
+        self._home = home
+        self._tombstones = Tombstones(home)
+        self._deletions = Deletions(store, home, lock_seconds=0)
+        self._checked_at = 0.0
+        self._server = ""
+        self._reported: set[str] = set()
+
+    def step(self) -> None:
+        """Raises StoreUnavailableError; the next round does what this one could not."""
+        for deletion in self._store.ended.forgotten():
+            self._finish(deletion)
+        server = self._server_run()
+        if server != self._server or time.monotonic() - self._checked_at > CHECK_SECONDS:
+            self._enforce_all()
+            self._tombstones.remove_old()
+            self._server, self._checked_at = server, time.monotonic()
+
+    def _finish(self, deletion: str) -> None:
+        try:
+            self._deletions.finish(deletion)
+        except (BusyError, OSError, ValueError) as error:
+            # Once: it is tried again each round.
+            if deletion not in self._reported:
+                logger.warning("deletion of %s: not finished: %s", deletion, error)
+            self._reported.add(deletion)
+        else:
+            self._reported.discard(deletion)
+            logger.info("deletion of %s: finished", deletion)
+
+    def _server_run(self) -> str:
+        """Which run of the server this is: another one may have lost what came last."""
+        with unavailable():
+            server = cast(dict[str, str], self._redis.info("server"))
+        return server["run_id"]
+
+    def _enforce_all(self) -> None:
+        here = {path.name for path in self._home.jobs.glob("*")}
+        deleted = self._tombstones.ids("job")
+        for job_id in self._known(deleted) | (deleted & here):
+            self._enforce(job_id, "job")
+        for job_id in self._tombstones.ids("model") & here - deleted:
+            self._enforce(job_id, "model")
+
+    def _known(self, job_ids: frozenset[str]) -> set[str]:
+        """Those of which the store knows."""
+        ids = sorted(job_ids)
+        batches = (ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH))
+        return {each for batch in batches for each in {*batch} - {*self._store.unknown(batch)}}
+
+    def _enforce(self, job_id: str, kind: Kind) -> None:
+        try:
+            tombstone = self._tombstones.read(job_id, kind)
+            if tombstone is not None and self._deletions.enforce(tombstone):
+                logger.warning("%s of %s: was back, deleted again", kind, job_id)
+        except (BusyError, OSError, ValueError) as error:
+            logger.warning("%s of %s: was back, not deleted again: %s", kind, job_id, error)
