@@ -1,7 +1,8 @@
 """Deleted is deleted: files, keys and answers; and what somebody still needs stays."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -83,7 +84,7 @@ def traces(redis: Redis, text: str) -> list[str]:
 
 
 def raw(redis: Redis, key: str) -> bytes:
-    read: dict[str, Any] = {
+    read: dict[str, Callable[[], object]] = {
         "string": lambda: redis.get(key),
         "hash": lambda: redis.hgetall(key),
         "set": lambda: redis.smembers(key),
@@ -91,7 +92,7 @@ def raw(redis: Redis, key: str) -> bytes:
         "list": lambda: redis.lrange(key, 0, -1),
         "stream": lambda: redis.xrange(key),
     }
-    return repr(read[redis.type(key)]()).encode()
+    return repr(read[str(redis.type(key))]()).encode()
 
 
 @pytest.mark.parametrize("repeat", ["again", "retry"])
@@ -240,7 +241,6 @@ def test_a_process_of_the_last_attempt_that_lives_makes_a_delete_come_again(
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "job_busy")
     assert answer.headers["x-should-retry"] == "true"
     assert done.all_is_there()
-    import os
 
     os.close(lock)
     assert client.delete(jobs_url(done.job)).status_code == 200

@@ -45,8 +45,10 @@ class Attic:
 
     def finish_deletions(self) -> None:
         """As a keeper that has just been started."""
-        home = self.settings().home_directories
-        UnfinishedDeletions(self.store, self.redis, home).step()
+        self.unfinished_deletions().step()
+
+    def unfinished_deletions(self) -> UnfinishedDeletions:
+        return UnfinishedDeletions(self.store, self.redis, self.settings().home_directories)
 
     def ended(self, status: Status, *, suffix: str | None = None) -> Job:
         claim = claimed_job(self.store, suffix=suffix)
