@@ -42,6 +42,12 @@ def model_ids(incomplete: str) -> list[Offer]:
     return _beginning(incomplete, ((model["id"], "") for model in _listed("/models")))
 
 
+def deletable_ids(incomplete: str) -> list[Offer]:
+    """Jobs, models that jobs made, and files."""
+    made = [offer for offer in model_ids(incomplete) if offer[0].startswith("ft:")]
+    return [*job_ids(incomplete), *made, *file_ids(incomplete)]
+
+
 def hyperparameters(incomplete: str) -> list[Offer]:
     """Names of hyperparameters, each with the `=` that a value follows."""
     fields = Hyperparameters.model_fields.items()

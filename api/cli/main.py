@@ -2,7 +2,20 @@
 
 import typer
 
-from api.cli import adopt, chat, data, job_list, jobs, keys, outputs, recover, up, watch, wishes
+from api.cli import (
+    adopt,
+    chat,
+    data,
+    delete,
+    job_list,
+    jobs,
+    keys,
+    outputs,
+    recover,
+    up,
+    watch,
+    wishes,
+)
 from api.cli.doctor import command
 
 app = typer.Typer(
@@ -21,6 +34,7 @@ app.command("logs")(outputs.logs)
 app.command("cancel")(wishes.cancel)
 app.command("pause")(wishes.pause)
 app.command("resume")(wishes.resume)
+app.command("delete")(delete.delete)
 app.command("chat")(chat.chat)
 app.command("models")(outputs.models)
 app.command("download")(outputs.download)

@@ -175,7 +175,12 @@ MODELS = Leg(
             + " -N \\\n    | head -n 4",
             says="The same, token by token:",
         ),
+        Call(
+            f"DELETE {_JOB_PATH}/checkpoints/{{checkpoint}}",
+            _delete(f"{_JOBS}/{{job}}/checkpoints/5"),
+        ),
         Call("DELETE /v1/models/{model}", _delete(f"{_V1}/models/{{model}}")),
+        Call(f"DELETE {_JOB_PATH}", _delete(f"{_JOBS}/{{job_2}}")),
         Call("DELETE /v1/files/{file_id}", _delete(f"{_V1}/files/{{file}}")),
     ),
 )

@@ -58,6 +58,9 @@ TOUR = (
     Stop("flant5 logs {job} --tail 3", "What the trainer wrote; `-f` follows it."),
     Stop("flant5 models", "What can be trained, and what was."),
     Stop("flant5 download {job} model", "The finished model, which loads by itself."),
+    Stop(
+        "flant5 delete {other} --yes", "An ended job with all its files; models and files as well."
+    ),
     Stop("flant5 recover", "Job records back from the disk, after Redis was lost."),
     Stop("flant5 keys create bob --days 90 --file keys", "On the server; a key is shown once."),
     Stop("flant5 keys list --file keys", "Whose keys there are."),
