@@ -6,6 +6,7 @@ from nicegui import ui
 
 from api.artifacts import find_artifact, list_artifacts
 from api.dashboard.chat_page import chat_address
+from api.dashboard.deleting import checkpoint_deletion, delete_if_sure
 from api.dashboard.frame import heading
 from api.dashboard.live import Fresh
 from api.dashboard.visitor import Visitor
@@ -27,6 +28,8 @@ class Download:
     model: str
     """The id by which it can be trained on."""
     address: str
+    step: int | None = None
+    """Of a checkpoint that can be deleted."""
 
 
 class CheckpointsPanel:
@@ -39,7 +42,7 @@ class CheckpointsPanel:
         with ui.element("section").classes("card"):
             heading("Checkpoints and model")
             self._list = ui.element("div").classes("downloads")
-        Fresh(self._read, self._show, seconds=_SECONDS)
+        self._fresh = Fresh(self._read, self._show, seconds=_SECONDS)
 
     def _read(self) -> tuple[Download, ...]:
         visitor, job = self._visitor, self._visitor.job(self._job_id)
@@ -61,7 +64,10 @@ class CheckpointsPanel:
                 parts.append(f"validation loss {number(loss)}")
             address = f"/download/jobs/{job.id}/{name}.tar"
             model = shown.fine_tuned_model_checkpoint
-            found.append(Download(f"Step {checkpoint.step}", " · ".join(parts), model, address))
+            can_go = job.status.is_final and visitor.may_change
+            step = checkpoint.step if can_go else None
+            about = " · ".join(parts)
+            found.append(Download(f"Step {checkpoint.step}", about, model, address, step))
         return tuple(found)
 
     def _show(self, found: tuple[Download, ...]) -> None:
@@ -83,6 +89,16 @@ class CheckpointsPanel:
                         chat.props(f'aria-label="Chat with {each.name}"')
                         load = ui.link("Download", each.address)
                         load.props(f'download aria-label="{each.name}"')
+                        if each.step is not None:
+                            self._delete_button(each.step)
+
+    def _delete_button(self, step: int) -> None:
+        button = ui.button(icon="delete", on_click=lambda: self._delete(step))
+        button.props(f'flat round dense aria-label="Delete step {step}"').tooltip("Delete")
+
+    async def _delete(self, step: int) -> None:
+        if await delete_if_sure(checkpoint_deletion(self._visitor, self._job_id, step=step)):
+            await self._fresh.look()
 
 
 def _sizes(visitor: Visitor, job_id: str) -> dict[str, int]:

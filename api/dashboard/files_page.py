@@ -3,11 +3,10 @@
 from fastapi import Request
 from nicegui import ui
 
+from api.dashboard.deleting import delete_if_sure, file_deletion
 from api.dashboard.file_choice import recent_files
 from api.dashboard.frame import empty, frame, heading
-from api.dashboard.live import Fresh, tried
-from api.dashboard.notes import note
-from api.dashboard.question import is_sure
+from api.dashboard.live import Fresh
 from api.dashboard.report_card import ReportCard
 from api.dashboard.visitor import Visitor
 from api.dashboard.words import instant, size
@@ -70,14 +69,5 @@ class _FilesPage:
                 ReportCard(self._visitor, file.id, ReportQuery())
 
     async def _delete(self, file: StoredFile) -> None:
-        question = f"Delete {file.filename}?"
-        if await is_sure(question, "A job that has not read it yet will fail.", yes="Delete"):
-            await tried(lambda: delete_file(self._visitor, file.id), done="The file is deleted.")
+        if await delete_if_sure(file_deletion(self._visitor, file)):
             await self._fresh.look()
-
-
-def delete_file(visitor: Visitor, file_id: str) -> None:
-    """Raises NotFoundError, NotAllowedError, SessionEndedError."""
-    caller = visitor.changing()
-    visitor.services.files.delete(visitor.file(file_id).id)
-    note(f"DELETE /v1/files/{file_id}", file_id, caller=caller, services=visitor.services)

@@ -1,11 +1,13 @@
-"""Pause, resume and cancel, each after a question."""
+"""Pause, resume, cancel and delete, each after a question."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from nicegui import ui
 
 from api import wishes
+from api.dashboard.deleting import delete_if_sure, job_deletion
 from api.dashboard.job_row import JobRow
 from api.dashboard.live import tried
 from api.dashboard.notes import note
@@ -62,15 +64,21 @@ def fulfil(visitor: Visitor, job_id: str, action: Action) -> Job:
 class ActionButtons:
     """Those of one job, of which the possible ones are seen."""
 
-    def __init__(self, visitor: Visitor, look: Look, *, are_small: bool) -> None:
+    def __init__(
+        self, visitor: Visitor, look: Look, *, after_delete: Look | None = None, are_small: bool
+    ) -> None:
+        """Without `after_delete` a deletion is followed by a look, as the others are."""
         self._visitor = visitor
         self._look = look
+        self._after_delete = after_delete or look
         self._job_id = self._name = ""
         self._are_small = are_small
         with ui.row().classes("actions"):
             self._buttons = {
-                action.name: self._button(action) for action in (PAUSE, RESUME, CANCEL)
+                action.name: self._button(action.name, action.icon, partial(self._ask, action))
+                for action in (PAUSE, RESUME, CANCEL)
             }
+            self._buttons["Delete"] = self._button("Delete", "delete", self._delete)
 
     def show(self, row: JobRow) -> None:
         """Which job they are for, and what is possible."""
@@ -79,15 +87,20 @@ class ActionButtons:
         self._buttons["Pause"].set_visibility(may_change and choices.pause)
         self._buttons["Resume"].set_visibility(may_change and choices.resume)
         self._buttons["Cancel"].set_visibility(may_change and choices.cancel)
+        self._buttons["Delete"].set_visibility(may_change and choices.delete)
 
-    def _button(self, action: Action) -> ui.button:
-        text = "" if self._are_small else action.name
-        button = ui.button(text, icon=action.icon, on_click=lambda: self._ask(action))
+    def _button(self, name: str, icon: str, on_click: Look) -> ui.button:
+        button = ui.button("" if self._are_small else name, icon=icon, on_click=on_click)
         button.props("flat round dense" if self._are_small else "outline dense no-caps")
-        button.props(f'aria-label="{action.name}"')
+        button.props(f'aria-label="{name}"')
         if self._are_small:
-            button.tooltip(action.name)
+            button.tooltip(name)
         return button
+
+    async def _delete(self) -> None:
+        # The list may move on while the question is open.
+        if await delete_if_sure(job_deletion(self._visitor, self._job_id, name=self._name)):
+            await self._after_delete()
 
     async def _ask(self, action: Action) -> None:
         # The list may move on while the question is open.

@@ -57,7 +57,9 @@ class _JobHead:
             ui.label(name_of(job)).classes("title")
             self._status = ui.label().classes("chip")
             ui.space()
-            self._actions = ActionButtons(visitor, self._look, are_small=False)
+            self._actions = ActionButtons(
+                visitor, self._look, after_delete=self._leave, are_small=False
+            )
         ui.label(job.id).classes("mono quiet")
         self._about = ui.label().classes("quiet wrap")
         self._doing = ui.label().classes("wrap")
@@ -72,6 +74,10 @@ class _JobHead:
 
     async def _look(self) -> None:
         await self._fresh.look()
+
+    async def _leave(self) -> None:
+        """Nothing is left here to be seen."""
+        ui.navigate.to("/")
 
     def _read(self) -> _News:
         visitor, job = self._visitor, self._visitor.job(self._job_id)

@@ -23,6 +23,7 @@ class Choices:
     pause: bool
     resume: bool
     cancel: bool
+    delete: bool
 
     @classmethod
     def of(cls, job: Job) -> "Choices":
@@ -32,6 +33,7 @@ class Choices:
             pause=not is_over and not job.is_pausing and job.status is not Status.PAUSED,
             resume=(is_resting or job.is_pausing) and not job.is_cancelling,
             cancel=not is_over,
+            delete=job.status.is_final,
         )
 
 

@@ -6,10 +6,9 @@ from fastapi import Request
 from nicegui import ui
 
 from api.dashboard.chat_page import chat_address
+from api.dashboard.deleting import delete_if_sure, model_deletion
 from api.dashboard.frame import frame, heading
-from api.dashboard.live import Fresh, tried
-from api.dashboard.notes import note
-from api.dashboard.question import is_sure
+from api.dashboard.live import Fresh
 from api.dashboard.visitor import Visitor
 from api.dashboard.words import instant
 from worker.jobs.models import Model
@@ -60,20 +59,11 @@ class _ModelsPage:
                     ui.link("Job", f"/jobs/{job_id}")
                     ui.link("Download", f"/download/jobs/{job_id}/model.tar").props("download")
                     if self._visitor.may_change:
-                        button = ui.button(icon="delete", on_click=lambda: self._delete(model))
-                        button.props('flat round dense aria-label="Forget"').tooltip("Forget")
+                        button = ui.button(
+                            icon="delete", on_click=lambda: self._delete(model, job_id)
+                        )
+                        button.props('flat round dense aria-label="Delete"').tooltip("Delete")
 
-    async def _delete(self, model: Model) -> None:
-        text = "It can't be trained from any more; its files stay in the job's output."
-        if await is_sure(f"Forget {model.id}?", text, yes="Forget"):
-            await tried(
-                lambda: forget_model(self._visitor, model.id), done="The model is forgotten."
-            )
+    async def _delete(self, model: Model, job_id: str) -> None:
+        if await delete_if_sure(model_deletion(self._visitor, model.id, job_id=job_id)):
             await self._fresh.look()
-
-
-def forget_model(visitor: Visitor, model: str) -> None:
-    """Raises NotFoundError, NotAllowedError, SessionEndedError."""
-    caller = visitor.changing()
-    visitor.services.models.delete(model, owner=caller.limited_to)
-    note(f"DELETE /v1/models/{model}", model, caller=caller, services=visitor.services)

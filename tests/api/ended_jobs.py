@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from tests.api.scenes import claim_new_job
 from worker.jobs.home import Home
 from worker.jobs.job import Job, model_id
 from worker.jobs.job_files import JobFiles
 from worker.jobs.ledger import Ledger
 from worker.jobs.result_file import keep_result_file, result_file_id
+from worker.jobs.spec import JobSpec
 from worker.jobs.store import JobStore
 from worker.jobs.update import NewCheckpoint, NewEvent, NewLogLine, Outcome, Succeeded, Update
 
@@ -37,9 +37,21 @@ class EndedJob:
         return all(path.is_file() for path in (*names, self.files.run_directory.job_record))
 
 
-def ended_job(store: JobStore, home: Home, *, outcome: Outcome | None = None) -> EndedJob:
+def ended_job(
+    store: JobStore, home: Home, *, outcome: Outcome | None = None, owner: str = ""
+) -> EndedJob:
     """It has succeeded unless another outcome is given."""
-    claim = claim_new_job(store, metadata={"team": "blue"})
+    spec = JobSpec(
+        model="flant5-demo",
+        training_file="chats.json",
+        metadata={"team": "blue"},
+        priority=100,  # others may wait
+    )
+    created = store.create(spec, owner=owner)
+    assert store.accept(created.id)
+    claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
+    assert claim is not None
+    assert claim.job.id == created.id
     job = claim.job
     update = Update(
         events=(NewEvent("Step 8/8"),),

@@ -181,7 +181,7 @@ def test_what_is_anothers_is_not_found(stranger: Person, scene: Scene) -> None:
 def test_a_key_that_may_only_look_gets_no_buttons(stranger: Person, scene: Scene) -> None:
     stranger.log_in("looker")
     expect(stranger.page.locator(".job").first).to_be_visible()
-    for name in ("Pause", "Resume", "Cancel"):
+    for name in ("Pause", "Resume", "Cancel", "Delete"):
         assert stranger.page.get_by_role("button", name=name).filter(visible=True).count() == 0
     page = stranger.go(f"/new?training_file={scene.evil_file}")
     expect(page.get_by_text("Your key may look, and start nothing.")).to_be_visible()
