@@ -28,7 +28,9 @@ def delete(page: Page, button: Locator, says: str) -> None:
     for answer in ("No", "Delete"):
         button.click()
         expect(page.locator(".question")).to_contain_text(says)
-        expect(page.locator(".question")).to_contain_text(re.compile(r"\d B|\d KiB|\d kB"))
+        expect(page.locator(".question")).to_contain_text(
+            re.compile(r"\d (bytes|kB) of disk are freed")
+        )
         page.locator(".question").get_by_role("button", name=answer).click()
         expect(page.locator(".question")).to_have_count(0)
     expect(page.get_by_text("freed").last).to_be_visible()
