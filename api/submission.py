@@ -2,19 +2,21 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydantic import ValidationError
 
 from api.caller import Caller
 from api.hyperparameters import hyperparameters_of
+from api.refusals import refuse_model, refuse_without_gpu, refuse_without_validation
 from api.schemas.create import CreateJob
 from api.services import Services
 from api.validation import explain
-from flant5_train.config import idle_without_validation
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import Job
 from worker.jobs.spec import JobSpec
+
+Found = TypeVar("Found", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +72,29 @@ def spec_of(request: CreateJob) -> JobSpec:
     except ValidationError as error:
         message, param = explain(error)
         raise InvalidRequestError(message, param=param) from error
-    _refuse_without_validation(spec)
+    refuse_without_validation(spec)
     return spec
-
-
-def _refuse_without_validation(spec: JobSpec) -> None:
-    if spec.validation_file is not None or spec.hyperparameters.validation_split > 0:
-        return
-    if idle := idle_without_validation(spec.hyperparameters):
-        name, message = idle
-        param = f"hyperparameters.{name}"
-        raise InvalidRequestError(f"hyperparameters.{message}", param=param)
 
 
 def check_references(spec: JobSpec, *, caller: Caller, services: Services) -> None:
     """Raises InvalidRequestError for a file, model or integration that is not there, or not for
-    the caller."""
+    the caller, and for what a worker would refuse at once."""
     _check("training_file", spec.training_file, services.files.resolve, caller)
     if spec.validation_file is not None:
         _check("validation_file", spec.validation_file, services.files.resolve, caller)
-    _check("model", spec.model, services.models.resolve, caller)
+    refuse_model(spec, _check("model", spec.model, services.models.resolve, caller))
+    refuse_without_gpu(spec.hyperparameters, services.workers)
     services.integrations.check(spec.integrations, owner=caller.owner)
 
 
-class _Resolve(Protocol):
-    def __call__(self, reference: str, /, *, owner: str | None) -> object: ...
+class _Resolve(Protocol[Found]):
+    def __call__(self, reference: str, /, *, owner: str | None) -> Found: ...
 
 
-def _check(param: str, reference: str, resolve: _Resolve, caller: Caller) -> None:
+def _check(param: str, reference: str, resolve: _Resolve[Found], caller: Caller) -> Found:
     """What a request names and isn't there is a bad request, not a page that was not found."""
     try:
-        resolve(reference, owner=caller.limited_to)
+        return resolve(reference, owner=caller.limited_to)
     except (NotFoundError, InvalidRequestError) as error:
         raise InvalidRequestError(f"{param}: {error}", param=param) from error
 

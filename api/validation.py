@@ -1,11 +1,12 @@
 """Turns what pydantic says about a bad request into sentences for the person who sent it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+
+from worker.jobs.nearest import nearest
 
 _SECTIONS = frozenset({"body", "query", "path", "header"})
 _MAX_INPUT_LENGTH = 80
@@ -32,16 +33,6 @@ def explain(
     if len(faults) > _MAX_FAULTS:
         sentences.append(f"and {len(faults) - _MAX_FAULTS} more")
     return "; ".join(sentences), faults[0].field or None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at the known name that `name` was probably meant to be, or ''.
-
-    >>> nearest("learning_rat", ["learning_rate", "seed"])
-    "; did you mean 'learning_rate'?"
-    """
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class _Fault:

@@ -31,6 +31,9 @@ class OnBadRecord(StrEnum):
     """Malformed records are left out and counted by reason."""
 
 
+FinetuningType = Literal["full", "lora", "qlora"]
+"""What a run trains: all weights, or additions to frozen ones."""
+
 TargetModule = Literal["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
 """The matrices of a Flan-T5 block: of its attention (q, k, v, o), of its feed-forward part."""
 
@@ -124,7 +127,7 @@ class Hyperparameters(BaseModel):
     torch_compile: bool = False
     """Compile the model's blocks before the first step, which takes about a minute; with
     `batching` `packed`, on a GPU."""
-    finetuning_type: Literal["full", "lora", "qlora"] = "full"
+    finetuning_type: FinetuningType = "full"
     """`full` trains all weights; `lora` keeps them and trains low-rank additions to them; `qlora`
     does so while it holds the weights in 4 bits (needs an NVIDIA GPU). With the last two, rows of
     new tokens are trained as well, and a learning rate ten times that of `full` is usual."""

@@ -11,7 +11,12 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from flant5_train.adapters.merging import merged_model
 from flant5_train.diagnosis import failure_code
 from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.model_files import bad_model, holds_adapter, refuse_directory_without_model
+from flant5_train.model_files import (
+    bad_model,
+    holds_adapter,
+    refuse_directory_without_model,
+    refuse_other_architecture,
+)
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
 from flant5_train.weight_shapes import embedding_rows
@@ -34,7 +39,11 @@ def load_model(
         return _load_adapted(Path(name_or_path), tokenizer)
     try:
         config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
-        _refuse_other_architectures(config, name_or_path)
+        refuse_other_architecture(
+            name_or_path,
+            model_type=getattr(config, "model_type", None),
+            is_first_kind=getattr(config, "scale_decoder_outputs", False),
+        )
         num_old_tokens = num_known_tokens(name_or_path)
         loaded: Any = FlanT5.from_pretrained(
             name_or_path,
@@ -79,21 +88,6 @@ def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) 
     for name, found, expected in sorted(loading["mismatched_keys"]):
         shapes = f"the shape {[*found]}; its config.json asks for {[*expected]}"
         raise bad_model(name_or_path, f"its tensor {name} has {shapes}")
-
-
-def _refuse_other_architectures(config: AutoConfig, name_or_path: str | Path) -> None:
-    model_type = getattr(config, "model_type", None)
-    if model_type != "t5":
-        found = f"a model of type '{model_type}'"
-    elif getattr(config, "scale_decoder_outputs", False):
-        found = "a T5 of the first kind, whose output layer is tied to its embeddings"
-    else:
-        return
-    raise TrainingError(
-        FailureCode.BAD_MODEL,
-        f"model '{name_or_path}': found {found}; expected a Flan-T5 (T5 v1.1) model",
-        param="model",
-    )
 
 
 def smart_tokenizer_and_embedding_resize(

@@ -1,14 +1,17 @@
 """A look at a model's directory before it is loaded, for an error that says what was found."""
 
+import json
 import os
 from pathlib import Path
 
+from flant5_train.config import FinetuningType
 from flant5_train.failure import FailureCode, TrainingError
 
 ADAPTER_RECORD = "flant5_adapter.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PEFT_CONFIG = "adapter_config.json"
 _CONFIG = "config.json"
+_VOCABULARY = "spiece.model"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _MAX_SHOWN = 5
@@ -44,6 +47,58 @@ def refuse_directory_without_model(name_or_path: str | Path) -> None:
                 f"{file.name} may not be read by user {os.geteuid()}; expected a directory that "
                 "may be (chmod -R a+rX)",
             )
+
+
+def refuse_unusable_model(directory: Path, *, finetuning_type: FinetuningType) -> None:
+    """Raises TrainingError for what the trainer would refuse of a model's directory before it has
+    loaded a weight, as far as small files show it."""
+    refuse_directory_without_model(directory)
+    _refuse_config_of_others(directory)
+    if not (directory / _VOCABULARY).is_file():
+        raise bad_model(
+            directory,
+            f"found no {_VOCABULARY} in it, but {_content(directory)}; expected the"
+            " sentencepiece vocabulary of a T5 model",
+        )
+    if finetuning_type == "qlora" and holds_adapter(directory):
+        raise adapter_for_qlora(directory)
+
+
+def adapter_for_qlora(name_or_path: str | Path) -> TrainingError:
+    """Returns the error for a QLoRA run that is to begin with an adapter."""
+    return bad_model(
+        name_or_path,
+        "found the checkpoint of an adapter, which qlora can't start from; expected the model "
+        f"that its run ended with (like {Path(name_or_path).parent}), or finetuning_type lora",
+    )
+
+
+def _refuse_config_of_others(directory: Path) -> None:
+    try:
+        config = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise bad_model(directory, f"its {_CONFIG} can't be read: {error}") from error
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    # transformers takes a configuration without this field for a T5 of the first kind.
+    is_first_kind = model_type == "t5" and config.get("tie_word_embeddings") is not False
+    refuse_other_architecture(directory, model_type=model_type, is_first_kind=is_first_kind)
+
+
+def refuse_other_architecture(
+    name_or_path: str | Path, *, model_type: object, is_first_kind: bool
+) -> None:
+    """Raises TrainingError for a model that is no Flan-T5."""
+    if model_type != "t5":
+        found = f"a model of type '{model_type}'"
+    elif is_first_kind:
+        found = "a T5 of the first kind, whose output layer is tied to its embeddings"
+    else:
+        return
+    raise TrainingError(
+        FailureCode.BAD_MODEL,
+        f"model '{name_or_path}': found {found}; expected a Flan-T5 (T5 v1.1) model",
+        param="model",
+    )
 
 
 def holds_adapter(name_or_path: str | Path) -> bool:

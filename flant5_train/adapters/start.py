@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -18,7 +17,7 @@ from flant5_train.arguments import Arguments, ModelArguments
 from flant5_train.config import OF_LORA, Hyperparameters
 from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.model import load_model, num_known_tokens
-from flant5_train.model_files import bad_model, holds_adapter
+from flant5_train.model_files import adapter_for_qlora, holds_adapter
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer
 from flant5_train.trainer import ConversationTrainer
@@ -52,11 +51,7 @@ def load_for_training(arguments: Arguments, tokenizer: AnyTokenizer) -> tuple[Fl
 
 def _load_quantized(name: str, tokenizer: AnyTokenizer, *, in_bfloat16: bool) -> FlanT5:
     if holds_adapter(name):
-        raise bad_model(
-            name,
-            "found the checkpoint of an adapter, which qlora can't start from; expected the model "
-            f"that its run ended with (like {Path(name).parent}), or finetuning_type lora",
-        )
+        raise adapter_for_qlora(name)
     model = load_model(name, tokenizer, quantization=four_bits(compute_in_bfloat16=in_bfloat16))
     if in_bfloat16:
         hold_the_rest_in_bfloat16(model)

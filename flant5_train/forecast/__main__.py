@@ -1,16 +1,15 @@
 """`python -m flant5_train.forecast QUESTION`: prints the forecast as one JSON document.
 
 QUESTION is a `flant5_train.forecast.format.Question` as JSON.
-exit code 0: the forecast; 2: a file could not be looked at, and standard output is a Failure
-(`flant5_train.failure`)
+exit code 0: the forecast; 2: a file or the base model can't be used, and standard output is a
+Failure (`flant5_train.failure`)
 """
 
 import sys
 
-from flant5_train.failure import Failure
+from flant5_train.failure import Failure, TrainingError
 from flant5_train.forecast.forecasting import forecast
 from flant5_train.forecast.format import Question
-from flant5_train.place import DataError
 from flant5_train.process import die_with_parent, leave_the_cores_to_others
 
 
@@ -18,7 +17,7 @@ def main(argv: list[str]) -> int:
     (question,) = argv
     try:
         told = forecast(Question.model_validate_json(question))
-    except DataError as error:
+    except TrainingError as error:
         failure = Failure(code=error.code, message=str(error))
         sys.stdout.write(failure.model_dump_json() + "\n")
         return 2

@@ -34,7 +34,8 @@ def planned(client: TestClient, **fields: Any) -> dict[str, Any]:
 
 
 def make_model(settings: ApiSettings) -> Path:
-    """A directory `small` among the base models: a configuration and a vocabulary."""
+    """A directory `small` among the base models: a configuration, a vocabulary, and an empty file
+    for the weights."""
     from flant5_train.demo_model import small_config, train_vocabulary
 
     directory = settings.home / "models" / "small"
@@ -44,6 +45,7 @@ def make_model(settings: ApiSettings) -> Path:
     sizes = {"d_model": 32, "d_kv": 8, "num_heads": 4, "d_ff": 64}
     config = small_config(vocab_size=448, num_layers=1, num_decoder_layers=1, **sizes)
     config.save_pretrained(directory)
+    (directory / "model.safetensors").touch()
     return directory
 
 

@@ -9,6 +9,7 @@ ft:flant5-demo:flant5:math:7d6c5b4a:ckpt-step-40      its checkpoint at step 40
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,12 +19,22 @@ from worker.jobs.deletion import Deletions
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import Job
 from worker.jobs.model_index import no_fine_tuned
+from worker.jobs.nearest import nearest
 from worker.jobs.settings import SharedSettings
 from worker.jobs.store import JobStore
 
 OWNER = "flant5"
 
+_PUBLISHED = (
+    *(f"google/flan-t5-{size}" for size in ("small", "base", "large", "xl", "xxl")),
+    "lmsys/fastchat-t5-3b-v1.0",
+)
+"""Names on the hub of the models that this service is made for."""
+_ALL_OF_A_KIND = "google/flan-t5-"
+"""All hub names that begin so are among the published ones."""
+
 _CHECKPOINT = re.compile(r"(?P<model>ft:.+):ckpt-step-(?P<step>\d{1,12})", re.ASCII)
+_STEP = re.compile(r"checkpoint-(?P<step>\d{1,12})", re.ASCII)
 _DIRECTORY_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
@@ -66,11 +77,30 @@ class ModelCatalog:
             return str(self._fine_tuned_directory(model, owner=owner))
         if directory := self._named(model):
             return str(directory)
-        if _HUB_NAME.fullmatch(model) and any(
-            fnmatchcase(model, pattern) for pattern in self._patterns
-        ):
+        if self._is_allowed(model) and not self._is_misspelt(model):
             return model
-        raise NotFoundError(f"no model {model!r}; possible are {self._possible()}")
+        local = (each.id for each in self._local())
+        known = [*local, *self._fine_tuned(owner), *filter(self._is_allowed, _PUBLISHED)]
+        literal = [pattern for pattern in self._patterns if _HUB_NAME.fullmatch(pattern)]
+        hint = nearest(model, [*known, *literal])
+        raise NotFoundError(f"no model {model!r}{hint or ';'} possible are {self._possible()}")
+
+    def _is_allowed(self, model: str) -> bool:
+        """Whether that is a hub name which the operator allows."""
+        allowed = any(fnmatchcase(model, pattern) for pattern in self._patterns)
+        return _HUB_NAME.fullmatch(model) is not None and allowed
+
+    def _is_misspelt(self, model: str) -> bool:
+        """Whether the hub has no such model, as far as that is known without asking it. A name
+        that the operator wrote out in full is taken as it is."""
+        is_known = model in _PUBLISHED or model in self._patterns
+        return model.startswith(_ALL_OF_A_KIND) and not is_known
+
+    def _fine_tuned(self, owner: str | None) -> Iterator[str]:
+        """The ids of the models that jobs made."""
+        for model, job_id in self._store.models.all().items():
+            if owner in (None, self._store.owner_of(job_id)):
+                yield model
 
     def list(self, *, owner: str | None = None) -> tuple[Model, ...]:
         """Models that are here: what jobs made, newest first; the demo model; the directories."""
@@ -126,10 +156,14 @@ class ModelCatalog:
         """The job that made a model or checkpoint; raises NotFoundError for another's as for one
         that is not there."""
         checkpoint, index = _CHECKPOINT.fullmatch(model), self._store.models
-        # A job that has not ended, or not well, has checkpoints but no model.
-        job_id = index.job_of_name(checkpoint["model"]) if checkpoint else index.job_of(model)
+        name = checkpoint["model"] if checkpoint else model
+        try:
+            # A job that has not ended, or not well, has checkpoints but no model.
+            job_id = index.job_of_name(name) if checkpoint else index.job_of(name)
+        except NotFoundError as error:
+            raise NotFoundError(f"{error}{nearest(name, self._fine_tuned(owner))}") from error
         if owner not in (None, self._store.owner_of(job_id)):
-            raise no_fine_tuned(checkpoint["model"] if checkpoint else model)
+            raise NotFoundError(f"{no_fine_tuned(name)}{nearest(name, self._fine_tuned(owner))}")
         return job_id
 
     def _fine_tuned_directory(self, model: str, *, owner: str | None) -> Path:
@@ -139,6 +173,7 @@ class ModelCatalog:
         if not self._is_model(directory):
             raise NotFoundError(
                 f"model {model!r} of job {job_id} has no files any more; expected {directory}"
+                f"{_checkpoints_in(output) if checkpoint else ''}"
             )
         return directory
 
@@ -168,6 +203,14 @@ class ModelCatalog:
         return ", ".join(
             [*local, *(f"hub names like {p}" for p in self._patterns), "fine-tuned models (ft:...)"]
         )
+
+
+def _checkpoints_in(output: Path) -> str:
+    found = (_STEP.fullmatch(path.name) for path in output.glob("checkpoint-*"))
+    steps = sorted(int(step["step"]) for step in found if step)
+    if not steps:
+        return "; the job has no checkpoints"
+    return f"; its checkpoints are of the steps {', '.join(map(str, steps))}"
 
 
 def _made_by(job: Job, model: str) -> Model:

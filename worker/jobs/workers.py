@@ -10,6 +10,9 @@ from worker.jobs.connection import unavailable
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
 
+CPU_SLOT = "cpu-"
+"""How the names of slots begin that are no GPUs."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
@@ -24,6 +27,11 @@ class WorkerState:
     """The job it holds."""
     gpu_bytes: int | None = None
     """Memory of its smallest GPU; None without a GPU, or where nvidia-smi does not tell."""
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether its slots are GPUs, and not processors."""
+        return not any(device.startswith(CPU_SLOT) for device in self.devices)
 
     @property
     def num_slots(self) -> int:

@@ -14,7 +14,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-_CPU = "cpu-"
+from worker.jobs.workers import CPU_SLOT as _CPU
+
 _MAX_NAME_BYTES = 200
 """A slot has a file of its name."""
 _SMI_SECONDS = 60.0

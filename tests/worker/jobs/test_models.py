@@ -136,3 +136,42 @@ def test_only_models_of_jobs_can_be_deleted(
         catalog.get(model)
     with pytest.raises(NotFoundError):
         catalog.delete(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("google/flan-t5-bse", "'google/flan-t5-base'"),
+        ("acme/t6", "'acme/t5'"),
+        ("flant5-dmo", "'flant5-demo'"),
+        ("my-t6", "'my-t5'"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest_one(
+    catalog: ModelCatalog, settings: SharedSettings, name: str, hint: str
+) -> None:
+    make_model(settings.home_directories.models / "my-t5")
+    with pytest.raises(NotFoundError, match=f"did you mean {hint}"):
+        catalog.resolve(name)
+
+
+def test_a_hub_name_that_the_operator_wrote_out_is_taken(
+    settings: SharedSettings, store: JobStore
+) -> None:
+    named = settings.model_copy(update={"hub_models": "google/flan-t5-*,google/flan-t5-tiny"})
+    assert ModelCatalog(named, store).resolve("google/flan-t5-tiny") == "google/flan-t5-tiny"
+
+
+def test_a_misspelt_model_of_a_job_is_answered_with_those_of_its_owner(
+    catalog: ModelCatalog, settings: SharedSettings, store: JobStore
+) -> None:
+    claim, model = finished_job(settings, store)
+    checkpoint = settings.home_directories.run_directory(claim.job.id).output / "checkpoint-40"
+    make_model(checkpoint)
+    with pytest.raises(NotFoundError, match=f"did you mean '{model}'"):
+        catalog.resolve(model.replace("math", "mth"))
+    with pytest.raises(NotFoundError) as refused:
+        catalog.resolve(model.replace("math", "mth"), owner="somebody")
+    assert "did you mean" not in str(refused.value)
+    with pytest.raises(NotFoundError, match="its checkpoints are of the steps 40"):
+        catalog.resolve(f"{model}:ckpt-step-41")

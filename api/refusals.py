@@ -1,0 +1,77 @@
+"""Refuses jobs that a worker would refuse in its first second, before anything is stored."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flant5_train.config import Hyperparameters, idle_without_validation
+from flant5_train.failure import TrainingError
+from flant5_train.model_files import refuse_unusable_model
+from worker.jobs.errors import InvalidRequestError
+from worker.jobs.spec import JobSpec
+from worker.jobs.workers import WorkerRegistry, WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsGpu:
+    """A hyperparameter that a worker without a GPU refuses."""
+
+    param: str
+    found: str
+    """The hyperparameter with its value."""
+    instead: str
+    """What runs on any worker."""
+
+
+def needs_of(settings: Hyperparameters) -> Iterator[NeedsGpu]:
+    """Yields the hyperparameters that ask for a GPU."""
+    if settings.finetuning_type == "qlora":
+        yield NeedsGpu("finetuning_type", "finetuning_type is qlora", "finetuning_type lora")
+    if settings.torch_compile:
+        yield NeedsGpu("torch_compile", "torch_compile is true", "torch_compile false")
+
+
+def refuse_without_gpu(settings: Hyperparameters, workers: WorkerRegistry) -> None:
+    """Raises InvalidRequestError when a job needs a GPU and workers are here, but none with one.
+
+    With no worker at all nothing is known of those that will come: the job may wait for them.
+    Raises StoreUnavailableError too.
+    """
+    for need in needs_of(settings):
+        here = workers.all()
+        if here and not any(worker.has_gpus for worker in here):
+            raise InvalidRequestError(
+                f"hyperparameters.{need.param}: {need.found}, which needs a GPU, and none of the"
+                f" workers that are registered has one ({_named(here)}); expected {need.instead},"
+                " or a worker with a GPU",
+                param=f"hyperparameters.{need.param}",
+            )
+
+
+def refuse_model(spec: JobSpec, resolved: str) -> None:
+    """Raises InvalidRequestError for a model's directory that can't be trained from. A hub name
+    passes: what it stands for is known when it is downloaded."""
+    directory = Path(resolved)
+    if not directory.is_absolute():
+        return
+    try:
+        refuse_unusable_model(directory, finetuning_type=spec.hyperparameters.finetuning_type)
+    except TrainingError as error:
+        # Callers know models by their names, not by where they lie.
+        whole = spec.model.partition(":ckpt-step-")[0]
+        message = str(error).replace(resolved, spec.model).replace(str(directory.parent), whole)
+        raise InvalidRequestError(f"model: {message}", param="model") from error
+
+
+def refuse_without_validation(spec: JobSpec) -> None:
+    """Raises InvalidRequestError for settings that do nothing without validation pairs."""
+    if spec.validation_file is not None or spec.hyperparameters.validation_split > 0:
+        return
+    if idle := idle_without_validation(spec.hyperparameters):
+        name, message = idle
+        param = f"hyperparameters.{name}"
+        raise InvalidRequestError(f"hyperparameters.{message}", param=param)
+
+
+def _named(workers: Sequence[WorkerState]) -> str:
+    return "; ".join(f"{worker.name}: {', '.join(worker.devices)}" for worker in workers)

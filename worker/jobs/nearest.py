@@ -1,0 +1,14 @@
+"""Finds the known name that a misspelt one was probably meant to be."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns a hint at the known name that `name` was probably meant to be, or ''.
+
+    >>> nearest("learning_rat", ["learning_rate", "seed"])
+    "; did you mean 'learning_rate'?"
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
