@@ -1,15 +1,19 @@
 """Between the hyperparameters of the SDK and ours, both ways."""
 
+from typing import Literal
+
 from pydantic import ValidationError
 
 from api.schemas.create import CreateJob, RequestedHyperparameters
 from api.schemas.jobs import EchoedHyperparameters
 from api.validation import explain
+from flant5_train.auto import LEARNING_RATE
 from flant5_train.config import Hyperparameters
 from worker.jobs.errors import InvalidRequestError
 
 _OF_THE_SDK = {"n_epochs", "batch_size", "learning_rate_multiplier"}
 _DEFAULTS = Hyperparameters()
+_AUTO: Literal["auto"] = "auto"
 
 
 def hyperparameters_of(request: CreateJob) -> Hyperparameters:
@@ -21,7 +25,7 @@ def hyperparameters_of(request: CreateJob) -> Hyperparameters:
         _refuse_second("n_epochs", values.get("num_train_epochs"), requested.n_epochs, place=place)
         values["num_train_epochs"] = requested.n_epochs
     if requested.learning_rate_multiplier is not None:
-        rate = _rounded(_DEFAULTS.learning_rate * requested.learning_rate_multiplier)
+        rate = _rounded(LEARNING_RATE * requested.learning_rate_multiplier)
         _refuse_second("learning_rate_multiplier", values.get("learning_rate"), rate, place=place)
         values["learning_rate"] = rate
     if requested.batch_size is not None:
@@ -34,21 +38,22 @@ def hyperparameters_of(request: CreateJob) -> Hyperparameters:
 
 
 def echo(hyperparameters: Hyperparameters) -> EchoedHyperparameters:
-    """All values of a job, ours and the SDK's.
+    """Returns all values of a job, ours and the SDK's. Those that are left to the run are null by
+    our names and "auto" by the SDK's.
 
     >>> shown = echo(Hyperparameters(num_gpus=2, learning_rate=2e-5))
     >>> shown.n_epochs, shown.batch_size, shown.learning_rate_multiplier
-    (3, 16, 0.2)
+    ('auto', 16, 0.2)
     """
-    epochs = hyperparameters.num_train_epochs
+    epochs, rate = hyperparameters.num_train_epochs, hyperparameters.learning_rate
     return EchoedHyperparameters(
         **hyperparameters.model_dump(),
-        n_epochs=int(epochs) if epochs.is_integer() else epochs,
+        n_epochs=_AUTO if epochs is None else int(epochs) if epochs.is_integer() else epochs,
         batch_size=hyperparameters.per_device_train_batch_size
         * hyperparameters.gradient_accumulation_steps
         * hyperparameters.num_gpus
         * hyperparameters.num_nodes,
-        learning_rate_multiplier=_rounded(hyperparameters.learning_rate / _DEFAULTS.learning_rate),
+        learning_rate_multiplier=_AUTO if rate is None else _rounded(rate / LEARNING_RATE),
     )
 
 

@@ -1,6 +1,7 @@
 """The example of a plan, for the OpenAPI document."""
 
 from api.hyperparameters import echo
+from api.schemas.jobs import EchoedHyperparameters
 from api.schemas.plans import (
     JobPlan,
     PlannedDisk,
@@ -25,7 +26,7 @@ def plan_example(spec: JobSpec) -> JobPlan:
     """A plan of a small job; its numbers go together as those of a real one do."""
     return JobPlan(
         is_feasible=True,
-        spec=PlannedSpec(**{**dict(spec), "hyperparameters": echo(spec.hyperparameters)}),
+        spec=PlannedSpec(**{**dict(spec), "hyperparameters": _settled(spec)}),
         data=DataForecast(counted="exact", note=None, training=_pairs(), validation=None),
         batches=_batches(),
         model=ModelForecast(
@@ -66,6 +67,7 @@ def plan_example(spec: JobSpec) -> JobPlan:
             num_measured_jobs=2,
             reason=None,
         ),
+        auto="auto: learning_rate 0.0001, because the base model has 247.8 million weights",
         warnings=(
             PlanWarning(
                 level="warning",
@@ -75,6 +77,10 @@ def plan_example(spec: JobSpec) -> JobPlan:
             ),
         ),
     )
+
+
+def _settled(spec: JobSpec) -> EchoedHyperparameters:
+    return echo(spec.hyperparameters.model_copy(update={"learning_rate": 1e-4}))
 
 
 def _pairs() -> PairsForecast:

@@ -2,34 +2,41 @@
 
 from collections.abc import Iterator, Sequence
 
+from api.refusals import needs_of
 from api.schemas.plans import JobPlan, PlanWarning, WarningCode
 from flant5_train.config import Hyperparameters
+from flant5_train.forecast.format import Forecast
+from flant5_train.run_warnings import (
+    CutPairs,
+    RunWarning,
+    cut_warnings,
+    learning_rate_warning,
+    steps_warning,
+    validation_warning,
+)
 from worker.jobs.workers import WorkerState
 
 _GIB = 2**30
-_MANY = 0.05
-"""Share of the questions cut that is worth a word; each answer cut is one."""
-_FEW_STEPS = 10
-_RATES = {
-    # Below, the weights hardly move; above, runs were seen to explode.
-    "full": (1e-6, 1e-3),
-    "lora": (1e-5, 5e-3),
-    "qlora": (1e-5, 5e-3),
-}
-_ADAFACTOR_RATES = (1e-5, 1e-2)
 
 
 def warnings_of(
-    plan: JobPlan, *, obstacle: str | None, workers: Sequence[WorkerState]
+    plan: JobPlan,
+    *,
+    submitted: Hyperparameters,
+    forecast: Forecast,
+    workers: Sequence[WorkerState],
 ) -> tuple[PlanWarning, ...]:
-    """Those of a plan, errors first; `obstacle` is why it would fail on its data."""
+    """Returns those of a plan, errors first. `submitted` are the hyperparameters before automatic
+    values took their place."""
     found = [
-        *_of_data(plan, obstacle),
+        *_of_data(plan, forecast.obstacle),
         *_of_cuts(plan),
         *_of_room(plan),
-        *_of_workers(plan.spec.hyperparameters, workers),
+        *_of_workers(submitted, workers),
+        *_of_gpus(submitted, workers),
+        *_of_bf16(forecast.slow_bf16),
         *_of_time(plan),
-        *_of_settings(plan),
+        *_of_settings(plan, submitted),
     ]
     return tuple(sorted(found, key=lambda warning: warning.level != "error"))
 
@@ -47,34 +54,24 @@ def _of_data(plan: JobPlan, obstacle: str | None) -> Iterator[PlanWarning]:
             f"{data.repeats} conversations are word for word an earlier one",
             "training_file",
         )
-    if plan.data.validation is None and obstacle is None:
-        yield _warning(
-            "no_validation",
-            "nothing is held back for evaluation, so nobody will see whether the model learns or"
-            " memorizes; set validation_split or a validation_file",
-            "validation_file",
-        )
+    if obstacle is None:
+        yield from _told(validation_warning(has_validation=plan.data.validation is not None))
 
 
 def _of_cuts(plan: JobPlan) -> Iterator[PlanWarning]:
     data, limits = plan.data.training, plan.spec.hyperparameters
-    if data.truncated_targets:
-        longest = limits.max_target_length or limits.model_max_length
-        yield _warning(
-            "answers_cut",
-            f"{data.truncated_targets} of {data.pairs} answers are longer than {longest} tokens and"
-            f" lose their end, {data.target_tokens_lost} tokens in all; the longest has"
-            f" {data.longest_target}",
-            _side("max_target_length", limits),
-        )
-    if data.truncated_sources > _MANY * data.pairs:
-        longest = limits.max_source_length or limits.model_max_length
-        yield _warning(
-            "questions_cut",
-            f"{data.truncated_sources} of {data.pairs} questions are longer than {longest} tokens"
-            f" and lose their oldest turns; the longest has {data.longest_source}",
-            _side("max_source_length", limits),
-        )
+    cut = CutPairs(
+        pairs=data.pairs,
+        truncated_sources=data.truncated_sources,
+        truncated_targets=data.truncated_targets,
+        max_source_length=limits.max_source_length or limits.model_max_length,
+        max_target_length=limits.max_target_length or limits.model_max_length,
+        longest_source=data.longest_source,
+        longest_target=data.longest_target,
+    )
+    for warning in cut_warnings(cut):
+        assert warning.param is not None, "it is a limit"
+        yield _warning(warning.code, warning.message, _side(warning.param, limits))
 
 
 def _of_room(plan: JobPlan) -> Iterator[PlanWarning]:
@@ -127,6 +124,24 @@ def _of_workers(settings: Hyperparameters, workers: Sequence[WorkerState]) -> It
     )
 
 
+def _of_gpus(settings: Hyperparameters, workers: Sequence[WorkerState]) -> Iterator[PlanWarning]:
+    able = [worker for worker in workers if worker.num_slots >= settings.num_gpus]
+    without = [worker.name for worker in able if not worker.has_gpus]
+    for need in needs_of(settings):
+        if without:
+            yield _warning(
+                "no_gpu",
+                f"{need.found}, which needs a GPU, and {len(without)} of the {len(able)} workers"
+                f" that may take the job have none ({', '.join(without)}): there it would fail",
+                f"hyperparameters.{need.param}",
+            )
+
+
+def _of_bf16(slow: str | None) -> Iterator[PlanWarning]:
+    if slow is not None:
+        yield _warning("slow_bf16", slow, "hyperparameters.bf16")
+
+
 def _of_time(plan: JobPlan) -> Iterator[PlanWarning]:
     limit, seconds = plan.spec.max_run_seconds, plan.time.seconds
     if limit is not None and seconds is not None and limit < seconds:
@@ -137,27 +152,26 @@ def _of_time(plan: JobPlan) -> Iterator[PlanWarning]:
         )
 
 
-def _of_settings(plan: JobPlan) -> Iterator[PlanWarning]:
-    settings = plan.spec.hyperparameters
-    low, high = _RATES[settings.finetuning_type]
-    if settings.optim == "adafactor":
-        low, high = _ADAFACTOR_RATES
-    if not low <= settings.learning_rate <= high:
-        side = "low" if settings.learning_rate < low else "high"
-        yield _warning(
-            "learning_rate",
-            f"learning_rate {settings.learning_rate:g} is unusually {side} for finetuning_type"
-            f" {settings.finetuning_type} with {settings.optim}; usual is {low:g} to {high:g}",
-            "hyperparameters.learning_rate",
+def _of_settings(plan: JobPlan, submitted: Hyperparameters) -> Iterator[PlanWarning]:
+    yield from _told(
+        learning_rate_warning(
+            submitted.learning_rate,
+            finetuning_type=submitted.finetuning_type,
+            optim=submitted.optim,
         )
-    if plan.batches is not None and plan.batches.num_steps < _FEW_STEPS:
-        yield _warning(
-            "few_steps",
-            f"the run has {plan.batches.num_steps} optimizer steps, of"
-            f" {plan.batches.pairs_per_step:.1f} pairs each; a smaller batch or more epochs give"
-            " more",
-            None,
-        )
+    )
+    if plan.batches is not None:
+        steps = plan.batches
+        yield from _told(steps_warning(steps.num_steps, pairs_per_step=steps.pairs_per_step))
+
+
+def _told(warning: RunWarning | None) -> Iterator[PlanWarning]:
+    """The warning that a run gives too, with the name of its field in a request."""
+    if warning is None:
+        return
+    is_tuned = warning.param in Hyperparameters.model_fields
+    param = f"hyperparameters.{warning.param}" if is_tuned else warning.param
+    yield _warning(warning.code, warning.message, param)
 
 
 def _size(num_bytes: int) -> str:

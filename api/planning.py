@@ -6,6 +6,7 @@ from api.hyperparameters import echo
 from api.plan_warnings import warnings_of
 from api.report_process import ReportPrograms, plan_argv
 from api.schemas.create import CreateJob
+from api.schemas.jobs import EchoedHyperparameters
 from api.schemas.plans import (
     JobPlan,
     PlannedDisk,
@@ -37,7 +38,8 @@ def plan_of(
     check_references(spec, caller=caller, services=services)
     workers = services.workers.all()
     gpu = gpu_for(spec.hyperparameters, workers, stated_gib=query.gpu_memory_gib)
-    question = _question(spec, gpu, services)
+    is_on_cpu = gpu is None and bool(workers) and not any(each.has_gpus for each in workers)
+    question = _question(spec, gpu, services, is_on_cpu=is_on_cpu)
     asked = question.model_dump_json()
     forecast = services.programs.ask(
         asked, lambda programs: _forecast(question, programs), wait_seconds=query.wait_seconds
@@ -46,7 +48,7 @@ def plan_of(
         return None
     plan = JobPlan(
         is_feasible=True,
-        spec=PlannedSpec(**{**dict(spec), "hyperparameters": echo(spec.hyperparameters)}),
+        spec=PlannedSpec(**{**dict(spec), "hyperparameters": _settled(spec, forecast)}),
         data=forecast.data,
         batches=forecast.batches,
         model=forecast.model,
@@ -54,14 +56,22 @@ def plan_of(
         memory=_memory(forecast, gpu),
         disk=_disk(forecast, services),
         time=_time(forecast, spec, services),
+        auto=forecast.chosen and forecast.chosen.message,
         warnings=(),
     )
-    warnings = warnings_of(plan, obstacle=forecast.obstacle, workers=workers)
+    warnings = warnings_of(plan, submitted=spec.hyperparameters, forecast=forecast, workers=workers)
     is_feasible = all(warning.level != "error" for warning in warnings)
     return plan.model_copy(update={"warnings": warnings, "is_feasible": is_feasible})
 
 
-def _question(spec: JobSpec, gpu: Gpu | None, services: Services) -> Question:
+def _settled(spec: JobSpec, forecast: Forecast) -> EchoedHyperparameters:
+    """The hyperparameters with the values that the run will choose."""
+    chosen = forecast.chosen
+    values = chosen.model_dump(exclude={"message"}, exclude_none=True) if chosen else {}
+    return echo(spec.hyperparameters.model_copy(update=values))
+
+
+def _question(spec: JobSpec, gpu: Gpu | None, services: Services, *, is_on_cpu: bool) -> Question:
     validation = spec.validation_file
     return Question(
         model=services.models.resolve(spec.model),
@@ -72,6 +82,7 @@ def _question(spec: JobSpec, gpu: Gpu | None, services: Services) -> Question:
         seed=spec.seed,
         hyperparameters=spec.hyperparameters,
         gpu_bytes=None if gpu is None else gpu.num_bytes,
+        is_on_cpu=is_on_cpu,
     )
 
 

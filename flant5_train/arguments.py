@@ -57,6 +57,14 @@ class TrainingArguments(transformers.TrainingArguments):
         default=2048,
         metadata={"help": "Limit in tokens of each side, the encoder and the decoder."},
     )
+    num_train_epochs: float | None = field(  # type: ignore[assignment]
+        default=3.0,
+        metadata={"help": "Passes over the pairs; null in a JSON file: as many as give 200 steps."},
+    )
+    learning_rate: float | None = field(  # type: ignore[assignment]
+        default=5e-5,
+        metadata={"help": "Peak learning rate; null in a JSON file: by the base model's size."},
+    )
     batching: Batching = field(
         default="packed", metadata={"help": "How pairs share a forward pass."}
     )

@@ -49,8 +49,9 @@ class Hyperparameters(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
-    num_train_epochs: float = Field(3.0, gt=0, le=1000)
-    """Passes over the training pairs; a fraction ends inside a pass."""
+    num_train_epochs: float | None = Field(None, gt=0, le=1000)
+    """Passes over the training pairs; a fraction ends inside a pass. Null leaves it to the run: as
+    many as give 200 optimizer steps, at least 3 and at most 100."""
     max_steps: int = Field(-1, ge=-1, le=100_000_000)
     """Optimizer steps after which training ends; -1 leaves it to `num_train_epochs`."""
     per_device_train_batch_size: int = Field(8, ge=1, le=1024)
@@ -68,8 +69,9 @@ class Hyperparameters(BaseModel):
     """AdamW in one kernel, AdamW as plain operations, or Adafactor, which T5 itself was trained
     with: it keeps almost no state (AdamW: 8 bytes per weight) and wants a higher `learning_rate`
     (about 1e-3)."""
-    learning_rate: float = Field(1e-4, gt=0, le=1)
-    """Peak learning rate."""
+    learning_rate: float | None = Field(None, gt=0, le=1)
+    """Peak learning rate. Null leaves it to the run: 2e-3 for a base model of fewer than 20 million
+    weights (the demo model), 1e-4 for all others."""
     lr_scheduler_type: Literal[
         "linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"
     ] = "cosine"

@@ -102,6 +102,18 @@ class MemoryPlanned(_Record):
     """Each alone makes it fit, by the estimate."""
 
 
+class AutoChosen(_Record):
+    """Hyperparameters that were left to the run have their values; reported once per start."""
+
+    type: Literal["auto"] = "auto"
+    num_train_epochs: float | None = None
+    """Null when it was given, or `max_steps` was."""
+    learning_rate: float | None = None
+    """Null when it was given."""
+    message: str
+    """The values and what they follow from."""
+
+
 class WarningIssued(_Record):
     """A setting or the data will make the run slower or worse than its owner may expect; the run
     goes on."""
@@ -242,6 +254,7 @@ Record = (
     | DataRead
     | BatchesPlanned
     | MemoryPlanned
+    | AutoChosen
     | WarningIssued
     | TrainingStarted
     | StepTrained

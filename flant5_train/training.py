@@ -42,6 +42,7 @@ from flant5_train.progress import (
 from flant5_train.progress_log import PROGRESS_FILE, ProgressLog
 from flant5_train.refusals import refuse_unusable
 from flant5_train.run_callbacks import callbacks_of
+from flant5_train.run_settings import setting_warnings, settle
 from flant5_train.selection.choice import Selection
 from flant5_train.sign_of_life import SignOfLife
 from flant5_train.stopping import StopRequested, StopSignal
@@ -104,6 +105,7 @@ def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
         told = Told.of(arguments)
         arguments = _with_demo_model(arguments)
         trainer = _build_trainer(arguments, report, stop)
+        told = told.settled(arguments.training)
         _train_and_export(trainer, told, report)
     except StopRequested:
         report(Stopped(step=0, path=None))
@@ -150,6 +152,10 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
     model, trainer_class = load_for_training(arguments, tokenizer)
+    for warning in setting_warnings(arguments, data, batches.plan):
+        report(warning)
+    if (chosen := settle(arguments, plan=batches.plan, config=model.config)) is not None:
+        report(chosen)
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(training.device).total_memory
         plan = batches.plan

@@ -10,6 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 LIGHT = {
+    "flant5_train.auto",
     "flant5_train.config",
     "flant5_train.progress",
     "flant5_train.kept_steps",
@@ -20,6 +21,7 @@ LIGHT = {
     "flant5_train.serving.messages",
     "flant5_train.forecast.format",
     "flant5_train.model_files",
+    "flant5_train.run_warnings",
 }
 """What of the trainer the service may import; none of it imports torch."""
 

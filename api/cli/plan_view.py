@@ -39,6 +39,7 @@ def _job(plan: Json) -> list[tuple[str, str]]:
     return [
         ("model", f"{spec['model']}: {sizes}"),
         ("settings", ", ".join(f"{name}={_value(value)}" for name, value in settings.items())),
+        ("auto", (plan["auto"] or "").removeprefix("auto: ")),
         ("seed", str(spec["seed"])),
     ]
 

@@ -21,8 +21,9 @@ def configuration(job: Job) -> None:
         chosen |= described(integration)
     others: dict[str, str] = {}
     defaults = Hyperparameters().model_dump(mode="json")
-    for name, value in job.spec.hyperparameters.model_dump(mode="json").items():
-        is_default = value == defaults[name]
+    submitted = job.spec.hyperparameters.model_dump(mode="json")
+    for name, value in job.hyperparameters.model_dump(mode="json").items():
+        is_default = submitted[name] == defaults[name]
         shown = value if isinstance(value, str) else json.dumps(value)
         (others if is_default else chosen)[name] = shown
     with ui.element("section").classes("card"):

@@ -83,7 +83,7 @@ def _plan(plan: JobPlan) -> None:
     if memory is not None:
         figures["GPU memory"] = _memory(memory.total_bytes, memory.gpu_bytes)
     figure_row(figures)
-    for reason in (time.reason, plan.model_note, memory.reason if memory else None):
+    for reason in (plan.auto, time.reason, plan.model_note, memory.reason if memory else None):
         if reason:
             ui.label(reason).classes("quiet")
     for warning in plan.warnings:

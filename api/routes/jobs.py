@@ -161,7 +161,7 @@ def _all_shown(jobs: Sequence[Job], services: Services) -> list[JobObject]:
         JobObject.of(
             job,
             output=services.home.run_directory(job.id).output,
-            hyperparameters=echo(job.spec.hyperparameters),
+            hyperparameters=echo(job.hyperparameters),
             waiting_for=reasons.get(job.id),
             result_files=_result_files(job, services),
             now=time.time(),

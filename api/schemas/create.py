@@ -19,7 +19,7 @@ class RequestedHyperparameters(Hyperparameters):
     `gradient_accumulation_steps` x `num_gpus` x `num_nodes`; the first two are chosen to give
     it."""
     learning_rate_multiplier: float | None = Field(None, gt=0, le=1e6)
-    """Factor on the default of `learning_rate`."""
+    """`learning_rate` as a factor on 1e-4."""
 
     @model_validator(mode="before")
     @classmethod

@@ -13,14 +13,15 @@ from worker.jobs.life import Status
 
 
 class EchoedHyperparameters(Hyperparameters):
-    """All hyperparameters with the values the job runs with."""
+    """All hyperparameters with the values the job runs with. `num_train_epochs` and
+    `learning_rate` are null until the run has chosen them, unless the request gave them."""
 
-    n_epochs: int | float
-    """The same as `num_train_epochs`."""
+    n_epochs: int | float | Literal["auto"]
+    """The same as `num_train_epochs`; `auto` while that is null."""
     batch_size: int
     """Pairs per optimizer step, over all processes."""
-    learning_rate_multiplier: float
-    """`learning_rate` as a factor on its default."""
+    learning_rate_multiplier: float | Literal["auto"]
+    """`learning_rate` as a factor on 1e-4; `auto` while that is null."""
 
 
 class EchoedSupervised(BaseModel):

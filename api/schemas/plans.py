@@ -84,6 +84,8 @@ WarningCode = Literal[
     "disk_tight",
     "memory",
     "no_worker",
+    "no_gpu",
+    "slow_bf16",
     "timeout",
     "answers_cut",
     "questions_cut",
@@ -134,6 +136,9 @@ class JobPlan(BaseModel):
     """Of the service; null when the sizes of the model are not known."""
     time: PlannedTime
     """How long it would run."""
+    auto: str | None
+    """The hyperparameters that the request leaves to the run and what they follow from, such as
+    `auto: 20 epochs, 200 steps, because ...`; `spec` has the values. Null when it gives all."""
     warnings: tuple[PlanWarning, ...]
     """What to look at first, errors before the rest."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+from flant5_train.auto import auto_epochs
 from flant5_train.batches.bucketed import bucketed_batches, capacity_for
 from flant5_train.batches.capacity import Capacity, mean_capacity, row_capacity
 from flant5_train.batches.cost import Cost, estimated_cost
@@ -28,7 +29,8 @@ class PlanSettings:
     num_pairs: int
     """Of a micro-batch: `per_device_train_batch_size`; the mean when bucketed or packed."""
     shape: StepShape
-    num_epochs: float
+    num_epochs: float | None
+    """None chooses as many as give enough optimizer steps."""
     max_steps: int
     """-1 leaves the end to `num_epochs`."""
     seed: int
@@ -65,7 +67,19 @@ class RunPlan:
         """Optimizer steps of the run."""
         if self.settings.max_steps > 0:
             return self.settings.max_steps
-        return math.ceil(self.settings.num_epochs * self.steps_per_epoch)
+        return math.ceil(self._num_epochs * self.steps_per_epoch)
+
+    @property
+    def chosen_epochs(self) -> int | None:
+        """The automatic number of epochs; None when the end of the run was given."""
+        if self.settings.max_steps > 0 or self.settings.num_epochs is not None:
+            return None
+        return auto_epochs(self.steps_per_epoch)
+
+    @property
+    def _num_epochs(self) -> float:
+        given = self.settings.num_epochs
+        return auto_epochs(self.steps_per_epoch) if given is None else given
 
     @property
     def fingerprint(self) -> int:

@@ -2,17 +2,26 @@
 
 from dataclasses import dataclass
 
-from flant5_train.config import DEMO_MODEL
+from flant5_train.auto import Choice
+from flant5_train.batches.run_plan import RunPlan
+from flant5_train.config import DEMO_MODEL, Hyperparameters
 from flant5_train.demo_name import demo_directory
 from flant5_train.file_report.tokens import TokenCounter, counter_for
 from flant5_train.flops import training_flops
 from flant5_train.forecast.base_model import Base, UnknownSizesError
 from flant5_train.forecast.batches import PlannedRun
 from flant5_train.forecast.disk import disk_forecast, trained_shapes
-from flant5_train.forecast.format import DataForecast, Forecast, ModelForecast, Question
+from flant5_train.forecast.format import (
+    ChosenForecast,
+    DataForecast,
+    Forecast,
+    ModelForecast,
+    Question,
+)
 from flant5_train.forecast.memory import memory_forecast, setup_of
 from flant5_train.forecast.pairs import Pairs, all_pairs, split_pairs
 from flant5_train.forecast.survey import Survey, Surveyor
+from flant5_train.guards.slow_bfloat16 import slow_bfloat16
 from flant5_train.memory import num_weights
 from flant5_train.place import DataError
 from flant5_train.weight_shapes import num_numbers
@@ -47,6 +56,8 @@ def forecast(question: Question) -> Forecast:
         disk=(
             disk_forecast(base, settings, num_steps=run.plan.num_steps) if base and run else None
         ),
+        slow_bf16=slow_bfloat16() if settings.bf16 and question.is_on_cpu else None,
+        chosen=run and _chosen(run.plan, base, settings),
     )
 
 
@@ -110,6 +121,21 @@ def _base_of(
         return Base.of(model, tokenization, num_tokens=counter.num_tokens), None
     except UnknownSizesError as error:
         return None, str(error)
+
+
+def _chosen(plan: RunPlan, base: Base | None, settings: Hyperparameters) -> ChosenForecast | None:
+    choice = Choice.of(
+        plan,
+        learning_rate=settings.learning_rate,
+        num_weights=None if base is None else num_weights(base.shape),
+    )
+    if (message := choice.sentence()) is None:
+        return None
+    return ChosenForecast(
+        num_train_epochs=choice.num_train_epochs,
+        learning_rate=choice.learning_rate,
+        message=message,
+    )
 
 
 def _model_forecast(base: Base, run: PlannedRun | None, question: Question) -> ModelForecast:

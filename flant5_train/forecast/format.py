@@ -31,6 +31,8 @@ class Question(BaseModel):
     hyperparameters: Hyperparameters
     gpu_bytes: int | None = None
     """Memory of one GPU; null when that is not known."""
+    is_on_cpu: bool = False
+    """Whether all workers that are here compute on processors."""
 
 
 class PairsForecast(BaseModel):
@@ -189,6 +191,19 @@ class DiskForecast(BaseModel):
     """What stays when it is done."""
 
 
+class ChosenForecast(BaseModel):
+    """The hyperparameters that the request leaves to the run."""
+
+    model_config = _CLOSED
+
+    num_train_epochs: float | None
+    """Null when it was given, or `max_steps` was."""
+    learning_rate: float | None
+    """Null when it was given, or the sizes of the base model are not known."""
+    message: str
+    """The values and what they follow from."""
+
+
 class Forecast(BaseModel):
     """What a job would be."""
 
@@ -203,3 +218,9 @@ class Forecast(BaseModel):
     """Why the sizes of the model are not known; memory and disk are null then."""
     memory: MemoryForecast | None
     disk: DiskForecast | None
+    chosen: ChosenForecast | None
+    """The automatic hyperparameters; null when the request gives all of them, or without
+    batches."""
+    slow_bf16: str | None
+    """The warning for bfloat16 on a processor that has no instructions for it: that of the machine
+    which makes the forecast."""

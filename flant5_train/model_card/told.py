@@ -1,12 +1,12 @@
 """What a run was told, as its model card shows it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from flant5_train.arguments import Arguments
+from flant5_train.arguments import Arguments, TrainingArguments
 from flant5_train.config import DEMO_MODEL, OF_LORA, Hyperparameters
 from flant5_train.progress_log import PROGRESS_FILE
 
@@ -47,6 +47,15 @@ class Told:
             hyperparameters=_hyperparameters(arguments),
             progress_file=arguments.training.record_directory / PROGRESS_FILE,
         )
+
+    def settled(self, training: TrainingArguments) -> "Told":
+        """Returns these with the values that the run chose where it was given none."""
+        chosen = {
+            name: getattr(training, name)
+            for name in ("num_train_epochs", "learning_rate")
+            if self.hyperparameters.get(name) is None
+        }
+        return replace(self, hyperparameters={**self.hyperparameters, **chosen})
 
 
 def _name_of(path: Path) -> str:

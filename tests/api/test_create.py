@@ -31,7 +31,12 @@ def refusal(client: TestClient, body: Any) -> tuple[str, str]:
     ("asked", "shown"),
     [
         ({"n_epochs": 5}, {"num_train_epochs": 5.0, "n_epochs": 5}),
-        ({"n_epochs": "auto"}, {"num_train_epochs": 3.0}),
+        ({"n_epochs": "auto"}, {"num_train_epochs": None, "n_epochs": "auto"}),
+        ({"num_train_epochs": "auto"}, {"num_train_epochs": None, "n_epochs": "auto"}),
+        (
+            {"learning_rate_multiplier": "auto"},
+            {"learning_rate": None, "learning_rate_multiplier": "auto"},
+        ),
         ({"learning_rate_multiplier": 3}, {"learning_rate": 0.0003}),
         ({"learning_rate_multiplier": 2, "learning_rate": 2e-4}, {"learning_rate": 2e-4}),
         ({"batch_size": "auto"}, {"per_device_train_batch_size": 8, "batch_size": 8}),
@@ -48,7 +53,7 @@ def refusal(client: TestClient, body: Any) -> tuple[str, str]:
             {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2},
         ),
         ({"batch_size": 13}, {"per_device_train_batch_size": 1, "batch_size": 13}),
-        ({"learning_rate": "auto", "bf16": True}, {"learning_rate": 1e-4, "bf16": True}),
+        ({"learning_rate": "auto", "bf16": True}, {"learning_rate": None, "bf16": True}),
     ],
 )
 def test_hyperparameters_of_the_sdk_become_ours(
@@ -171,8 +176,8 @@ def test_nulls_and_empty_lists_mean_the_default(client: TestClient) -> None:
     nothing = dict.fromkeys(
         ("validation_file", "method", "hyperparameters", "suffix", "seed", "metadata")
     )
-    assert post(client, **nothing, integrations=[])["n_epochs"] == 3
-    assert post(client, method={"type": "supervised"})["n_epochs"] == 3
+    assert post(client, **nothing, integrations=[])["n_epochs"] == "auto"
+    assert post(client, method={"type": "supervised"})["n_epochs"] == "auto"
 
 
 def test_several_faults_are_told_at_once(client: TestClient) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from flant5_train.progress import (
+    AutoChosen,
     BatchesPlanned,
     BestChosen,
     CheckpointSaved,
@@ -24,7 +25,7 @@ from flant5_train.progress import (
     TrainingStarted,
     WarningIssued,
 )
-from worker.jobs.job import Phase, Progress
+from worker.jobs.job import Chosen, Phase, Progress
 from worker.jobs.update import NewCheckpoint, NewEvent
 
 _PHASES = {
@@ -86,6 +87,15 @@ def trained_tokens_of(records: Sequence[Record]) -> int | None:
     return counts[-1] if counts else None
 
 
+def chosen_of(records: Sequence[Record]) -> Chosen | None:
+    """The automatic hyperparameters in these records; None when they have none."""
+    found = [record for record in records if isinstance(record, AutoChosen)]
+    if not found:
+        return None
+    last = found[-1]
+    return Chosen(num_train_epochs=last.num_train_epochs, learning_rate=last.learning_rate)
+
+
 def checkpoints_of(records: Sequence[Record], run_directory: Path) -> tuple[NewCheckpoint, ...]:
     """The checkpoints among the records, their paths relative to the run directory."""
     return tuple(
@@ -138,6 +148,11 @@ def _(record: BatchesPlanned) -> str:
 @_message.register
 def _(record: MemoryPlanned) -> str:
     return f"Memory: {record.message}"
+
+
+@_message.register
+def _(record: AutoChosen) -> str:
+    return record.message
 
 
 @_message.register

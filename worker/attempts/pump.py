@@ -9,7 +9,14 @@ from itertools import accumulate
 from pydantic import ValidationError
 
 from flant5_train.progress import Record, parse_record
-from worker.attempts.news import checkpoints_of, event_of, phase_of, progress_of, trained_tokens_of
+from worker.attempts.news import (
+    checkpoints_of,
+    chosen_of,
+    event_of,
+    phase_of,
+    progress_of,
+    trained_tokens_of,
+)
 from worker.jobs.home import RunDirectory
 from worker.jobs.job import Phase
 from worker.jobs.lines import whole_lines
@@ -86,6 +93,7 @@ class Pump:
             phase=phase_of(records),
             progress=progress_of(records),
             trained_tokens=trained_tokens_of(records),
+            chosen=chosen_of(records),
             move=move,
         )
 

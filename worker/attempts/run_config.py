@@ -35,7 +35,8 @@ def run_config_of(job: Job, context: WorkerContext) -> RunConfig:
         cache_directory=home.cache,
         models_directory=home.models,
         seed=spec.seed,
-        hyperparameters=spec.hyperparameters,
+        # Values that an earlier attempt chose stay, whatever the rule is by now.
+        hyperparameters=job.hyperparameters,
     )
 
 

@@ -64,7 +64,7 @@ def assignment_for(
         type=kind,
         job_id=job.id,
         owner=job.owner,
-        spec=job.spec,
+        spec=job.spec.model_copy(update={"hyperparameters": job.hyperparameters}),
         fine_tuned_model=job.fine_tuned_model or model_id(job.id, job.spec),
         error=job.error.message if job.error else None,
         run_directory=run_directory,

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from flant5_train.config import Hyperparameters
 from flant5_train.progress import Phase as TrainerPhase
 from worker.jobs.life import Status
 from worker.jobs.redaction import redacted
@@ -42,6 +43,16 @@ class Progress(BaseModel):
     tokens_per_second: float | None = None
     """Source and target tokens, padding not counted."""
     eta_seconds: float | None = None
+
+
+class Chosen(BaseModel):
+    """The hyperparameters that were left to the run, as it chose them; null is a value that the
+    spec gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    num_train_epochs: float | None = None
+    learning_rate: float | None = None
 
 
 class Job(BaseModel):
@@ -91,9 +102,17 @@ class Job(BaseModel):
     """Epoch up to which a result on disk is from before the caller resumed the job."""
     progress: Progress | None = None
     trained_tokens: int | None = None
+    chosen: Chosen | None = None
+    """The automatic hyperparameters; None until the run has read its data."""
     error: JobError | None = None
     fine_tuned_model: str | None = None
     """Id of the result; set when the job succeeded."""
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """Those of the spec, and in the place of null the values that the run chose."""
+        chosen = self.chosen.model_dump(exclude_none=True) if self.chosen else {}
+        return self.spec.hyperparameters.model_copy(update=chosen)
 
     @property
     def is_cancelling(self) -> bool:

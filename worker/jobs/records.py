@@ -20,7 +20,7 @@ _INSTANTS = (
     *("created_at", "started_at", "finished_at", "queued_at"),
     *("retry_at", "last_heartbeat_at"),
 )
-_DOCUMENTS = ("spec", "progress", "error", "trained_tokens", "workers")
+_DOCUMENTS = ("spec", "progress", "error", "trained_tokens", "workers", "chosen")
 
 
 def read_job(job_id: str, fields: Fields) -> Job:
@@ -85,6 +85,7 @@ def encode_update(update: Update) -> str:
         "phase": update.phase,
         "progress": None if progress is None else progress.model_dump_json(),
         "trained_tokens": None if tokens is None else str(tokens),
+        "chosen": None if update.chosen is None else update.chosen.model_dump_json(),
     }
     events = [
         {

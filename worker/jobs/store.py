@@ -45,6 +45,7 @@
 |                           |        | claim_token, claimed_at, last_heartbeat_at, run_ms, losses |
 |                           |        | (since a checkpoint), failures, cancel_requested,          |
 |                           |        | pause_requested, phase, progress, trained_tokens, error,   |
+|                           |        | chosen (the automatic hyperparameters, once known),        |
 |                           |        | fine_tuned_model, progress_offset, log_offset, events,     |
 |                           |        | log_lines (counts), is_model_deleted, submission_key,      |
 |                           |        | cleaned_at (finished_at when its checkpoints were removed),|

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from worker.jobs.errors import JobsError
-from worker.jobs.job import Job, JobError, Phase, Progress
+from worker.jobs.job import Chosen, Job, JobError, Phase, Progress
 
 
 class Beat(Enum):
@@ -103,6 +103,7 @@ class Update:
     phase: Phase = None
     progress: Progress | None = None
     trained_tokens: int | None = None
+    chosen: Chosen | None = None
     move: Move | None = None
 
 

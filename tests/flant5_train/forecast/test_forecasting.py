@@ -266,3 +266,27 @@ def test_numpy_alone_is_needed(tmp_path: Path) -> None:
     assert "is not installed here" in told.data.note
     assert told.batches is not None
     assert told.batches.num_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("bf16", "is_on_cpu", "found"),
+    [(True, True, "bf16 is slow"), (True, False, None), (False, True, None)],
+)
+def test_bf16_on_a_slow_processor_is_in_the_forecast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool, is_on_cpu: bool, found: str | None
+) -> None:
+    monkeypatch.setattr("flant5_train.forecast.forecasting.slow_bfloat16", lambda: "bf16 is slow")
+    asked = question(tmp_path, model="flant5-demo", max_steps=1, bf16=bf16)
+    asked = asked.model_copy(update={"is_on_cpu": is_on_cpu})
+    assert forecast(asked).slow_bf16 == found
+
+
+def test_automatic_values_are_in_the_forecast(tmp_path: Path) -> None:
+    chosen = forecast(question(tmp_path, model="google/flan-t5-base")).chosen
+    assert chosen is not None
+    assert (chosen.num_train_epochs, chosen.learning_rate) == (3, 1e-4)
+    assert chosen.message.startswith("auto: 3 epochs, ")
+    given = {"num_train_epochs": 2, "learning_rate": 1e-5}
+    assert forecast(question(tmp_path, model="google/flan-t5-base", **given)).chosen is None
+    unknown = forecast(question(tmp_path, model="someone/flan-t5-tiny", max_steps=1))
+    assert unknown.chosen is None

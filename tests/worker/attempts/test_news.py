@@ -1,6 +1,7 @@
 import pytest
 
 from flant5_train.progress import (
+    AutoChosen,
     BestChosen,
     Record,
     SampleAnswer,
@@ -8,7 +9,8 @@ from flant5_train.progress import (
     StoppedEarly,
     WarningIssued,
 )
-from worker.attempts.news import event_of
+from worker.attempts.news import chosen_of, event_of
+from worker.jobs.job import Chosen
 
 ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
 
@@ -50,3 +52,11 @@ def test_a_warning_of_the_trainer_is_an_event_of_that_level() -> None:
     event = event_of(WarningIssued(param="bf16", message="bf16 is slow here"))
     assert (event.level, event.message) == ("warn", "bf16 is slow here")
     assert event.data == {"param": "bf16", "message": "bf16 is slow here"}
+
+
+def test_the_automatic_hyperparameters_are_an_event_and_values_of_the_job() -> None:
+    message = "auto: 20 epochs, 200 steps, because an epoch has 10 steps"
+    record = AutoChosen(num_train_epochs=20, message=message)
+    assert (event_of(record).level, event_of(record).message) == ("info", message)
+    assert chosen_of([record]) == Chosen(num_train_epochs=20)
+    assert chosen_of([WarningIssued(message="slow")]) is None

@@ -2,7 +2,7 @@ import pytest
 
 from tests.worker.scenes import claim_again, claimed_job
 from worker.jobs.history import JobHistory
-from worker.jobs.job import Progress
+from worker.jobs.job import Chosen, Progress
 from worker.jobs.store import JobStore
 from worker.jobs.update import (
     Loss,
@@ -28,10 +28,14 @@ def test_an_update_is_stored_with_all_its_parts(store: JobStore, history: JobHis
         phase="training",
         progress=progress,
         trained_tokens=12_345_678_901,
+        chosen=Chosen(num_train_epochs=20, learning_rate=0.002),
     )
     assert store.leases.record(claim, update)
     job = store.get(claim.job.id)
     assert (job.phase, job.progress, job.trained_tokens) == ("training", progress, 12_345_678_901)
+    assert job.spec.hyperparameters.num_train_epochs is None
+    tuned = job.hyperparameters
+    assert (tuned.num_train_epochs, tuned.learning_rate) == (20, 0.002)
     event = history.events(job.id, limit=1).items[0]
     assert event.data == {"loss": 1 / 3, "big": 2**53 - 1}
     assert (event.type, event.message, event.created_at) == ("metrics", "Step 3", 1.25)

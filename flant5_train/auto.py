@@ -1,0 +1,107 @@
+"""The values of hyperparameters that are left to the run: epochs and learning rate.
+
+Decision 0024 has the measurements. Neither torch nor numpy is imported here: a plan and a run
+choose by the same functions.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+MIN_STEPS = 200
+"""Optimizer steps that an automatic number of epochs gives, where `MAX_EPOCHS` allows it."""
+MIN_EPOCHS = 3
+MAX_EPOCHS = 100
+
+LEARNING_RATE = 1e-4
+"""Suits the published Flan-T5 models; the factor of `learning_rate_multiplier` is on it."""
+SMALL_LEARNING_RATE = 2e-3
+SMALL_MODEL_WEIGHTS = 20_000_000
+"""Models with fewer weights get `SMALL_LEARNING_RATE`. The demo model has 5.4 million at most,
+the smallest published Flan-T5 77 million."""
+
+
+def auto_epochs(steps_per_epoch: int) -> int:
+    """Returns the passes over the training pairs that give at least `MIN_STEPS` optimizer steps.
+
+    >>> [auto_epochs(steps) for steps in (1, 10, 50, 5000)]
+    [100, 20, 4, 3]
+    """
+    return min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(MIN_STEPS / steps_per_epoch)))
+
+
+def auto_learning_rate(num_weights: int) -> float:
+    """Returns the peak learning rate for a base model of this size.
+
+    >>> auto_learning_rate(4_000_000), auto_learning_rate(77_000_000)
+    (0.002, 0.0001)
+    """
+    return SMALL_LEARNING_RATE if num_weights < SMALL_MODEL_WEIGHTS else LEARNING_RATE
+
+
+class Steps(Protocol):
+    """The steps of a run, such as a `RunPlan`."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    @property
+    def num_steps(self) -> int: ...
+
+    @property
+    def chosen_epochs(self) -> int | None:
+        """The automatic number of epochs; None when the end of the run was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The automatic values of a run, and what they follow from. None stands for a value that the
+    caller gave or, of the learning rate, for a base model of unknown size."""
+
+    num_train_epochs: int | None
+    learning_rate: float | None
+    num_steps: int
+    steps_per_epoch: int
+    num_weights: int | None
+
+    @classmethod
+    def of(cls, plan: Steps, *, learning_rate: float | None, num_weights: int | None) -> "Choice":
+        """Returns what is left to a run with this plan, `learning_rate` and base model."""
+        rate = None
+        if learning_rate is None and num_weights is not None:
+            rate = auto_learning_rate(num_weights)
+        return cls(
+            num_train_epochs=plan.chosen_epochs,
+            learning_rate=rate,
+            num_steps=plan.num_steps,
+            steps_per_epoch=plan.steps_per_epoch,
+            num_weights=num_weights,
+        )
+
+    def sentence(self) -> str | None:
+        """Returns the values with their reasons, such as "auto: 20 epochs, ..."; None without any.
+
+        >>> Choice(20, None, num_steps=200, steps_per_epoch=10, num_weights=None).sentence()
+        'auto: 20 epochs, 200 steps, because an epoch has 10 steps and at least 200 are wanted'
+        """
+        parts = [part for part in (self._epochs(), self._learning_rate()) if part]
+        return f"auto: {'; '.join(parts)}" if parts else None
+
+    def _epochs(self) -> str:
+        epochs = self.num_train_epochs
+        if epochs is None:
+            return ""
+        steps = f"{self.steps_per_epoch} step{'' if self.steps_per_epoch == 1 else 's'}"
+        if epochs == MIN_EPOCHS:
+            reason = f"{MIN_EPOCHS} are the fewest"
+        elif epochs == MAX_EPOCHS:
+            reason = f"{MAX_EPOCHS} are the most"
+        else:
+            reason = f"at least {MIN_STEPS} are wanted"
+        return f"{epochs} epochs, {self.num_steps} steps, because an epoch has {steps} and {reason}"
+
+    def _learning_rate(self) -> str:
+        if self.learning_rate is None or self.num_weights is None:
+            return ""
+        size = f"{self.num_weights / 1e6:.1f} million weights"
+        return f"learning_rate {self.learning_rate:g}, because the base model has {size}"

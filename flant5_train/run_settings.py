@@ -1,0 +1,75 @@
+"""Settles the hyperparameters that were left to a run, and the warnings about its settings."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flant5_train.arguments import Arguments
+from flant5_train.auto import Choice
+from flant5_train.batches.run_plan import RunPlan
+from flant5_train.dataset import DataModule
+from flant5_train.flops import ModelShape
+from flant5_train.memory import num_weights
+from flant5_train.progress import AutoChosen, WarningIssued
+from flant5_train.run_warnings import (
+    CutPairs,
+    RunWarning,
+    cut_warnings,
+    learning_rate_warning,
+    steps_warning,
+    validation_warning,
+)
+
+
+def settle(arguments: Arguments, *, plan: RunPlan, config: Any) -> AutoChosen | None:
+    """Puts automatic epochs and an automatic learning rate into the arguments, which the library
+    reads when its trainer is built. Returns the record of them; None when both were given.
+    `config` is the model's."""
+    training = arguments.training
+    size = num_weights(ModelShape.of(config))
+    choice = Choice.of(plan, learning_rate=training.learning_rate, num_weights=size)
+    if training.num_train_epochs is None:
+        training.num_train_epochs = plan.num_steps / plan.steps_per_epoch
+    if choice.learning_rate is not None:
+        training.learning_rate = choice.learning_rate
+    if (message := choice.sentence()) is None:
+        return None
+    return AutoChosen(
+        num_train_epochs=choice.num_train_epochs,
+        learning_rate=choice.learning_rate,
+        message=message,
+    )
+
+
+def setting_warnings(
+    arguments: Arguments, data: DataModule, plan: RunPlan
+) -> Iterator[WarningIssued]:
+    """Yields the warnings that a plan of this job gives about its pairs and settings. Call it
+    before `settle`, which puts automatic values in the place of those that were submitted."""
+    for warning in _found(arguments, data, plan):
+        yield WarningIssued(param=warning.param, message=warning.message)
+
+
+def _found(arguments: Arguments, data: DataModule, plan: RunPlan) -> Iterator[RunWarning]:
+    training, report = arguments.training, data["train_dataset"].report()
+    longest = training.model_max_length
+    yield from cut_warnings(
+        CutPairs(
+            pairs=report.pairs,
+            truncated_sources=report.truncated_sources,
+            truncated_targets=report.truncated_targets,
+            max_source_length=arguments.data.max_source_length or longest,
+            max_target_length=arguments.data.max_target_length or longest,
+            longest_source=report.source_lengths.max,
+            longest_target=report.target_lengths.max,
+        )
+    )
+    others = (
+        validation_warning(has_validation=data["eval_dataset"] is not None),
+        learning_rate_warning(
+            training.learning_rate,
+            finetuning_type=arguments.model.finetuning_type,
+            optim=str(getattr(training.optim, "value", training.optim)),
+        ),
+        steps_warning(plan.num_steps, pairs_per_step=report.pairs / plan.steps_per_epoch),
+    )
+    yield from (warning for warning in others if warning is not None)
