@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import Request
 
 from api.request_meter import path_template
-from api.validation import nearest
 from worker.jobs.errors import InvalidRequestError
+from worker.jobs.nearest import nearest
 
 
 def refuse_unknown_query(request: Request) -> None:
