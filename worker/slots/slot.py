@@ -14,8 +14,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from worker.jobs.workers import CPU_SLOT as _CPU
-
+_CPU = "cpu-"  # as worker.jobs.workers.CPU_SLOT, which loads pydantic and redis
 _MAX_NAME_BYTES = 200
 """A slot has a file of its name."""
 _SMI_SECONDS = 60.0
