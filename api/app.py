@@ -14,6 +14,7 @@ from api.dashboard.sessions import Sessions
 from api.keys import KeyRing, read_keys
 from api.middleware import BodyLimit, Gate, RequestFrame
 from api.pace import BodyPace
+from api.path_prefix import DocsPrefix
 from api.query_checks import refuse_unknown_query
 from api.rate_limit import RateLimit
 from api.request_checks import RequestChecks
@@ -95,6 +96,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(BodyPace, patience_seconds=settings.slow_client_seconds)
     app.add_middleware(Audit, log=AuditLog(services.home.audit))
     app.add_middleware(RequestFrame)
+    app.add_middleware(DocsPrefix)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMeter, metrics=services.metrics)
     for routes in (health, metrics):

@@ -49,10 +49,12 @@ def lured(headers: Headers, *, has_keys: bool) -> str | None:
     """Why a request is not its sender's own wish but that of a page of another site; None for all
     others."""
     host, origin = headers.get("host", ""), headers.get("origin")
-    if origin is not None and _netloc(origin) != host:
+    if origin is not None and not _is_same_host(origin, host):
         return (
-            f"found a request of a page of {origin!r}; expected one of this server, or of a "
-            "program, which sends no Origin"
+            f"found a request from a page of {origin!r} with the Host {host!r}; expected the same "
+            "host and port in both, or no Origin. If that page is this server's, the reverse proxy "
+            "in between changes Host: pass it on unchanged (nginx: `proxy_set_header Host "
+            "$http_host;`)"
         )
     if not has_keys and not _is_local(host):
         return (
@@ -62,11 +64,22 @@ def lured(headers: Headers, *, has_keys: bool) -> str | None:
     return None
 
 
-def _netloc(origin: str) -> str:
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def _is_same_host(origin: str, host: str) -> bool:
+    """A proxy may add the port of the scheme to Host, which a browser leaves out of Origin.
+
+    >>> _is_same_host("https://gpu", "GPU:443"), _is_same_host("http://gpu:8443", "gpu")
+    (True, False)
+    """
     try:
-        return urlsplit(origin).netloc
+        parts = urlsplit(origin)
     except ValueError:
-        return ""
+        return False
+    port = _DEFAULT_PORTS.get(parts.scheme, "")
+    found = parts.netloc.removesuffix(port)
+    return bool(found) and found.casefold() == host.removesuffix(port).casefold()
 
 
 def _is_local(host: str) -> bool:

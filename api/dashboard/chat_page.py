@@ -9,7 +9,7 @@ from nicegui import ui
 
 from api.dashboard.chat_models import base_of, models_to_ask
 from api.dashboard.conversation import Conversation
-from api.dashboard.frame import frame, heading
+from api.dashboard.frame import frame, heading, replace_address
 from api.dashboard.live import tried
 from api.dashboard.talk import BASE, MODEL, Talk, TalkShelf, new_talk_id
 from api.dashboard.visitor import Visitor
@@ -158,7 +158,7 @@ class _ChatPage:
         may_ask = chosen is not None and self._visitor.may_change
         self._conversation.address(chosen.sides(with_base=with_base) if chosen and may_ask else {})
         query = {"model": self._wanted} | ({} if with_base else {"base": "off"})
-        ui.navigate.history.replace(f"/chat?{urlencode(query | {'talk': self._talk_id})}")
+        replace_address(f"/chat?{urlencode(query | {'talk': self._talk_id})}")
 
     async def _change(self, **how: str | float | None) -> None:
         await self._conversation.change(replace(self._conversation.talk, **how))  # type: ignore[arg-type]

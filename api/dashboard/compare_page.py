@@ -10,7 +10,7 @@ from nicegui import ui
 
 from api.dashboard.curve_chart import COLORS, Changes, CurveChart, Line
 from api.dashboard.desk import Desk
-from api.dashboard.frame import empty, frame, heading
+from api.dashboard.frame import empty, frame, heading, replace_address
 from api.dashboard.job_list import recent_jobs
 from api.dashboard.job_row import name_of
 from api.dashboard.live import Fresh, tried
@@ -134,7 +134,7 @@ class _Compare:
 
     def _show(self, shown: _Shown) -> None:
         self._shown = shown
-        ui.navigate.history.replace(shown.address)
+        replace_address(shown.address)
         self._draw()
 
     def _draw(self) -> None:

@@ -22,8 +22,10 @@ from starlette.websockets import WebSocketClose
 from api.dashboard.sessions import COOKIE, Sessions
 from api.dashboard.visitor import Visitor
 from api.errors import ForbiddenError, UnauthorizedError, answer
+from api.path_prefix import HEADER, path_prefix
 from api.request_checks import lured
 from api.services import Services
+from worker.jobs.errors import InvalidRequestError
 
 UPLOAD_PATH = "/upload"
 
@@ -75,14 +77,20 @@ class _Door:
         self._site = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = HTTPConnection(scope)
-        token = connection.cookies.get(COOKIE)
-        refusal = self._refusal(scope, Headers(scope=scope), token)
+        headers = Headers(scope=scope)
+        token = HTTPConnection(scope).cookies.get(COOKIE)
+        try:
+            prefix = path_prefix(headers)
+        except InvalidRequestError as error:
+            is_socket = scope["type"] == "websocket"
+            await (WebSocketClose(1008) if is_socket else answer(error))(scope, receive, send)
+            return
+        refusal = self._refusal(scope, headers, token=token, prefix=prefix)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
         site = await self._loaded()
-        visitor = Visitor(self._services, self._sessions, token)
+        visitor = Visitor(self._services, self._sessions, token, prefix)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -92,10 +100,16 @@ class _Door:
             await send(message)
 
         state: dict[str, Any] = scope.get("state", {}) | {"visitor": visitor}
-        # A copy: what the pages' router writes down is no business of who counts the requests.
-        await site(dict(scope) | {"state": state}, receive, send_named)
+        # A copy: the pages' router writes into it, and the request meter reads the original. The
+        # pages get the prefix as it was read: NiceGUI takes the header as it comes.
+        inner = dict(scope) | {"state": state, "headers": list(scope["headers"])}
+        if prefix:
+            MutableHeaders(scope=inner)[HEADER] = prefix
+        await site(inner, receive, send_named)
 
-    def _refusal(self, scope: Scope, headers: Headers, token: str | None) -> ASGIApp | None:
+    def _refusal(
+        self, scope: Scope, headers: Headers, *, token: str | None, prefix: str
+    ) -> ASGIApp | None:
         """The answer to a request that goes no further."""
         is_socket = scope["type"] == "websocket"
         if message := lured(headers, has_keys=self._sessions.are_needed):
@@ -106,7 +120,7 @@ class _Door:
         if is_socket:
             return WebSocketClose(1008)
         if scope["method"] in ("GET", "HEAD") and not path.startswith("/_nicegui"):
-            return _to_login(path, scope["query_string"].decode("latin-1"))
+            return _to_login(prefix, path, scope["query_string"].decode("latin-1"))
         return answer(UnauthorizedError("log in first, at /login"))
 
     async def _loaded(self) -> ASGIApp:
@@ -124,6 +138,6 @@ def _load() -> Any:
     return site()
 
 
-def _to_login(path: str, query: str) -> Response:
+def _to_login(prefix: str, path: str, query: str) -> Response:
     target = f"{path}?{query}" if query else path
-    return RedirectResponse(f"/login?next={quote(target, safe='')}", 303)
+    return RedirectResponse(f"{prefix}/login?next={quote(target, safe='')}", 303)

@@ -1,5 +1,6 @@
 """What is around every page: the bar with the way to the others, light and dark, the log-out."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,11 @@ _PAGES = (
 def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
     """The page around its content; `here` is the address of the page in the bar."""
     visitor = Visitor.of(request)
+    prefix = visitor.path_prefix
+    ui.add_head_html(
+        f'<link rel="stylesheet" href="{prefix}/dashboard/static/dashboard.css">'
+        f'<script src="{prefix}/dashboard/static/dashboard.js"></script>'
+    )
     context.client.title = f"{title} · flant5"
     ui.dark_mode(value=_is_dark(request))
     with ui.header().classes("bar"):
@@ -38,7 +44,7 @@ def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
         _theme_button(request)
         if visitor.sessions.are_needed:
             ui.label(visitor.caller.owner).classes("owner")
-            with ui.element("form").props('method="post" action="/logout"'):
+            with ui.element("form").props(f'method="post" action="{prefix}/logout"'):
                 button = ui.button(icon="logout").props('type="submit" flat round dense')
                 button.props('aria-label="Log out"').tooltip("Log out")
     with ui.element("main").classes("content"):
@@ -61,6 +67,11 @@ def _theme_button(request: Request) -> None:
 def heading(text: str) -> ui.label:
     """The title of a part of a page."""
     return ui.label(text).classes("heading").props('role="heading" aria-level="2"')
+
+
+def replace_address(path: str) -> None:
+    """Puts `path` into the browser's address without loading it, under the prefix of a proxy."""
+    ui.run_javascript(f"history.replaceState({{}}, '', window.path_prefix + {json.dumps(path)})")
 
 
 def empty(icon: str, text: str) -> None:

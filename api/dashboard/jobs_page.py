@@ -4,7 +4,7 @@ from fastapi import Request
 from nicegui import ui
 
 from api.dashboard.desk import Desk
-from api.dashboard.frame import frame
+from api.dashboard.frame import frame, replace_address
 from api.dashboard.job_actions import ActionButtons, Look
 from api.dashboard.job_list import Found, Search, find_jobs
 from api.dashboard.job_row import JobRow
@@ -91,7 +91,7 @@ class _JobsPage:
 
     async def _go(self, search: Search) -> None:
         self._search = search
-        ui.navigate.history.replace(search.address)
+        replace_address(search.address)
         await self._fresh.look()
 
     def _say_nothing(self, search: Search, *, is_empty: bool) -> None:

@@ -18,7 +18,7 @@ router = APIRouter()
 @router.get("/login")
 def login_page(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002 - the address says so
     """Asks for a key."""
-    return _page(next, message="", status=200)
+    return _page(request, next, message="", status=200)
 
 
 @router.post("/login", response_model=None)
@@ -28,14 +28,16 @@ def log_in(
     next: str = Form("/", max_length=2048),  # noqa: A002
 ) -> HTMLResponse | RedirectResponse:
     """Begins a session; the key goes no further than this server's memory."""
-    token = Visitor.of(request).sessions.begin(key.strip())
+    visitor = Visitor.of(request)
+    token = visitor.sessions.begin(key.strip())
     if token is None:
-        return _page(next, message=_REFUSAL, status=401)
-    response = RedirectResponse(_inside(next), 303)
+        return _page(request, next, message=_REFUSAL, status=401)
+    response = RedirectResponse(visitor.path_prefix + _inside(next), 303)
     response.set_cookie(
         COOKIE,
         token,
         max_age=SESSION_SECONDS,
+        path=visitor.path_prefix or "/",
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
@@ -48,13 +50,14 @@ def log_out(request: Request) -> RedirectResponse:
     """Ends the session."""
     visitor = Visitor.of(request)
     visitor.sessions.end(visitor.token)
-    response = RedirectResponse("/login", 303)
-    response.delete_cookie(COOKIE)
+    response = RedirectResponse(f"{visitor.path_prefix}/login", 303)
+    response.delete_cookie(COOKIE, path=visitor.path_prefix or "/")
     return response
 
 
-def _page(target: str, *, message: str, status: int) -> HTMLResponse:
-    text = _PAGE.replace("{next}", html.escape(_inside(target))).replace("{message}", message)
+def _page(request: Request, target: str, *, message: str, status: int) -> HTMLResponse:
+    text = _PAGE.replace("{prefix}", Visitor.of(request).path_prefix)
+    text = text.replace("{message}", message).replace("{next}", html.escape(_inside(target)))
     return HTMLResponse(text, status, headers={"cache-control": "no-store"})
 
 

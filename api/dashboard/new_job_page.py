@@ -9,7 +9,7 @@ from nicegui import ui
 from api.dashboard.file_choice import FileChoice
 from api.dashboard.form_fields import FormField, Value
 from api.dashboard.form_view import field_view
-from api.dashboard.frame import frame, heading
+from api.dashboard.frame import frame, heading, replace_address
 from api.dashboard.live import tried
 from api.dashboard.new_job import COMMON, FIELDS, HYPERPARAMETERS, filled_in, start
 from api.dashboard.plan_panel import Answer, PlanPanel
@@ -114,7 +114,7 @@ class _NewJob:
         if value != field.default and value not in ("", None):
             self._values[field.name] = value
         texts = {name: FormField.written(each) for name, each in self._values.items()}
-        ui.navigate.history.replace(f"/new?{urlencode(texts)}")
+        replace_address(f"/new?{urlencode(texts)}")
 
     def _choose_file(self, reference: str) -> None:
         self._changed(FIELDS["training_file"], reference)

@@ -39,11 +39,6 @@ def site() -> FastAPI:
     static = StaticFiles(directory=str(files("api.dashboard").joinpath("static")))
     shell.mount("/dashboard/static", static)
     _add_pages(Desk())
-    ui.add_head_html(
-        '<link rel="stylesheet" href="/dashboard/static/dashboard.css">'
-        '<script src="/dashboard/static/dashboard.js"></script>',
-        shared=True,
-    )
     ui.run_with(
         shell,
         title="flant5",

@@ -28,6 +28,8 @@ class Visitor:
     services: Services
     sessions: Sessions
     token: str | None
+    path_prefix: str = ""
+    """Path that a proxy in front of the server strips from each request."""
 
     @classmethod
     def of(cls, request: Request) -> "Visitor":

@@ -65,6 +65,7 @@ def person(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if is_dark else "light",
         accept_downloads=True,
+        ignore_https_errors=url.startswith("https:"),  # with certificates made by a test
     )
     context.set_default_timeout(TIMEOUT_MS)
     somebody = Person(context.new_page(), url)

@@ -3,7 +3,7 @@ window.flant5 = {
   toggleTheme() {
     const isDark = !document.body.classList.contains("body--dark");
     Quasar.Dark.set(isDark);
-    document.cookie = `flant5_theme=${isDark ? "dark" : "light"}; path=/; max-age=31536000; samesite=strict`;
+    document.cookie = `flant5_theme=${isDark ? "dark" : "light"}; path=${window.path_prefix || "/"}; max-age=31536000; samesite=strict`;
   },
 
   series: {},
