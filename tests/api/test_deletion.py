@@ -1,6 +1,7 @@
 """Deleted is deleted: files, keys and answers; and what somebody still needs stays."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +174,16 @@ def test_a_checkpoint_is_deleted_by_its_step_its_id_and_its_model(
     second = client.delete(path)
     assert (second.status_code, second.json()["error"]["code"]) == (404, "not_found")
     assert client.get(f"/models/{done.model}").status_code == 200
+
+
+def test_a_checkpoint_that_is_only_listed_any_more_can_be_deleted(
+    client: TestClient, done: EndedJob
+) -> None:
+    shutil.rmtree(done.files.checkpoint(4))
+    url = jobs_url(done.job) + "/checkpoints"
+    assert client.delete(f"{url}/4").json()["freed_bytes"] == 0
+    assert [each["step_number"] for each in client.get(url).json()["data"]] == [8]
+    assert client.delete(f"{url}/4").status_code == 404
 
 
 @pytest.mark.parametrize("checkpoint", ["5", "ftckpt_1-1", "x", "0", "9" * 40, "-4", "4 ", "٤"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.jobs import removal
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.files import FileStore, NewFile
 from worker.jobs.home import Home
@@ -104,6 +105,42 @@ def test_an_upload_that_breaks_off_leaves_nothing_behind(files: FileStore, tmp_p
     with pytest.raises(ConnectionResetError):
         files.write(NEW, chunks=broken(), max_bytes=5)
     assert list((tmp_path / "home" / "files").iterdir()) == []
+
+
+def test_a_deletion_that_was_killed_is_finished_at_once(
+    files: FileStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone, kept = keep(files, b"1"), keep(files, b"2")
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.jobs.files.remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files.delete(gone)
+    assert [file.id for file in files.all()] == [kept]
+    assert files.remove_abandoned() == (gone,)
+    assert {path.name for path in (tmp_path / "home" / "files").iterdir()} == {kept}
+
+
+def test_what_can_not_be_removed_is_logged_and_keeps_nothing_else_from_going(
+    files: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck, other = keep(files, b"1"), keep(files, b"2")
+    remove = removal.remove
+
+    def refuses(path: Path) -> None:
+        if path.name == stuck:
+            raise PermissionError(13, "Permission denied", str(path))
+        remove(path)
+
+    monkeypatch.setattr("worker.jobs.files.remove", refuses)
+    with pytest.raises(PermissionError):
+        files.delete(stuck)
+    files.delete(other)
+    assert files.remove_abandoned() == ()
+    assert f"what is left of {stuck} can't be removed" in caplog.text
 
 
 def test_what_a_killed_upload_left_is_no_file_and_is_removed_after_a_day(

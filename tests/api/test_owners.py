@@ -139,6 +139,17 @@ def test_on_every_route_a_foreign_thing_is_answered_as_one_that_does_not_exist(
     assert upload["status"] == "pending"
 
 
+def test_a_delete_that_is_refused_names_no_job_of_others(http: TestClient, alices: Things) -> None:
+    request = REQUEST | {"training_file": alices.file_id}
+    user = http.post("/v1/fine_tuning/jobs", json=request, headers=of("ops")).json()["id"]
+    for name, says in (("alice", "a job of another owner"), ("ops", user)):
+        answer = http.delete(f"/v1/files/{alices.file_id}", headers=of(name))
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (409, "in_use")
+        assert f"is needed by {says}, which has not ended" in error["message"]
+        assert (user in error["message"]) == (name == "ops")
+
+
 @pytest.mark.parametrize("name", ["alice", "ops"])
 def test_an_owner_and_an_admin_find_the_same_things(
     http: TestClient, alices: Things, name: str

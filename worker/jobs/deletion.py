@@ -81,19 +81,22 @@ class Deletions:
         return num_bytes
 
     def delete_checkpoint(self, job_id: str, step: int) -> int:
-        """One checkpoint of an ended job."""
+        """One checkpoint of an ended job; also one that is only listed any more, because the run
+        itself has removed its files since."""
         job = self._ended(job_id)
         checkpoint = self.files_of(job).checkpoint(step)
         with self._locked(job_id):
-            if not checkpoint.is_dir():
-                raise NotFoundError(f"no checkpoint of step {step} in job {job_id}")
-            num_bytes = num_bytes_of(checkpoint)
+            is_here, num_bytes = checkpoint.is_dir(), num_bytes_of(checkpoint)
             self._store.ended.claim_checkpoint(job, step)
-            removed = checkpoint.with_name(REMOVED + checkpoint.name)
-            remove(removed)
-            checkpoint.rename(removed)
-            sync_directory(checkpoint.parent)
-            self._finish_checkpoint(job_id, step, freed=f": {num_bytes} bytes freed")
+            if is_here:
+                removed = checkpoint.with_name(REMOVED + checkpoint.name)
+                remove(removed)
+                checkpoint.rename(removed)
+                sync_directory(checkpoint.parent)
+            freed = f": {num_bytes} bytes freed"
+            was_listed = self._finish_checkpoint(job_id, step, freed=freed)
+        if not is_here and not was_listed:
+            raise NotFoundError(f"no checkpoint of step {step} in job {job_id}")
         return num_bytes
 
     def deleted_before(self, job_id: str, *, owner: str | None, is_retry: bool) -> int | None:
@@ -213,16 +216,19 @@ class Deletions:
         self._ledger.forget(tombstone.job_id)
         files.remove_all()
 
-    def _finish_checkpoint(self, job_id: str, step: int, *, freed: str = "") -> None:
-        """Once its directory is out of the way. Where it is not, a deletion was broken off that
-        nobody was told of, and the checkpoint stays."""
+    def _finish_checkpoint(self, job_id: str, step: int, *, freed: str = "") -> bool:
+        """Once its directory is out of the way; whether it was listed. Where the directory is not
+        out of the way, a deletion was broken off that was not acknowledged: the checkpoint
+        stays."""
+        was_listed = False
         checkpoint = JobFiles(self._home, job_id, None).checkpoint(step)
         removed = checkpoint.with_name(REMOVED + checkpoint.name)
         if not checkpoint.exists():
             message = f"Checkpoint of step {step} deleted{freed}"
-            self._store.ended.forget_checkpoint(job_id, step, message=message)
+            was_listed = self._store.ended.forget_checkpoint(job_id, step, message=message)
         remove(removed)
         self._store.ended.files_are_gone(f"{job_id}/checkpoint-{step}")
+        return was_listed
 
     @contextmanager
     def _locked(self, job_id: str) -> Iterator[None]:

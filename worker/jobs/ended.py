@@ -62,9 +62,10 @@ class EndedJobs:
         answer = self._scripts.run_durably("claim_checkpoint", *args)
         _check(answer, job.id, model_id(job.id, job.spec, step=step))
 
-    def forget_checkpoint(self, job_id: str, step: int, *, message: str) -> None:
-        """The list of the job's checkpoints names this one no more, and an event says why."""
-        self._scripts.run("forget_checkpoint", job_id, step, message)
+    def forget_checkpoint(self, job_id: str, step: int, *, message: str) -> bool:
+        """The list of the job's checkpoints names this one no more, and an event says why; whether
+        it did."""
+        return bool(self._scripts.run("forget_checkpoint", job_id, step, message))
 
     def forgotten(self) -> tuple[str, ...]:
         """Deletions whose files may still be there: the id of a job, `<job id>/model` or

@@ -1,5 +1,5 @@
-"""What is old goes: parts of uploads that have ended; by the policy of the settings checkpoints,
-failed and cancelled jobs, cache, days of the audit log.
+"""What is old goes: parts of uploads that have ended, what is left of deleted files; by the policy
+of the settings checkpoints, failed and cancelled jobs, cache, days of the audit log.
 
 The keeper does it every few minutes, a small portion per round. For jobs the store decides: it
 refuses unless a job has ended so long ago, in the same step that takes the job, or the list of
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from worker.jobs.deletion import Deletions
 from worker.jobs.errors import BusyError, InvalidRequestError
+from worker.jobs.files import FileStore
 from worker.jobs.job import Job, model_id
 from worker.jobs.job_files import REMOVED
 from worker.jobs.life import Status
@@ -66,6 +67,9 @@ class Cleanup:
 
     def _work(self) -> Iterator[None]:
         yield from self._remove_old_uploads()
+        for file_id in FileStore(self._home, None).remove_abandoned():
+            logger.info("%s: what was left of it is removed", file_id)
+        yield
         if self._jobs_seconds or self._checkpoints_seconds:
             ended: list[Job] = []
             in_use: set[str] = set()

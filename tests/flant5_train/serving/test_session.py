@@ -1,15 +1,19 @@
 """Orders in, pieces out."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.serving import inbox as inbox_module
 from flant5_train.serving import session
 from flant5_train.serving.decoding import Decoding
 from flant5_train.serving.inbox import Inbox
@@ -26,7 +30,7 @@ from flant5_train.serving.messages import (
     Started,
 )
 from flant5_train.serving.session import Limits, Session
-from flant5_train.serving.shelf import Shelf
+from flant5_train.serving.shelf import Shelf, shelf_on
 
 
 def ask(ask_id: str, *texts: str, model: str = "m", max_new_tokens: int | None = 4) -> Ask:
@@ -149,6 +153,37 @@ def test_sources_that_are_too_long_together_are_answered_one_after_the_other(
     texts = [piece.id for piece in scene.pieces if not isinstance(piece, Started)]
     assert texts == sorted(texts)
     assert {*texts} == {"0", "1", "2", "3"}
+
+
+@pytest.mark.parametrize(("model", "kind"), [("/gone", "not_found"), ("a/name", "invalid")])
+def test_a_model_that_was_deleted_meanwhile_is_not_found(
+    scene: Scene, model: str, kind: str
+) -> None:
+    scene.error = TrainingError(FailureCode.BAD_MODEL, "it can't be loaded")
+    scene.run(ask("1", model=model))
+    (refused,) = scene.pieces
+    assert isinstance(refused, Refused)
+    assert refused.kind == kind
+
+
+def test_an_idle_session_gives_up_a_model_that_is_deleted(
+    talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 0.01)
+    model = shutil.copytree(talkative, tmp_path / "m")
+    shelf = shelf_on(torch.device("cpu"), max_bytes=10**9, max_source_tokens=256)
+    shelf.take(str(model))
+    inbox = Inbox()
+    idle = Session(shelf, inbox, limits=Limits(), say=lambda _: None)
+    runner = threading.Thread(target=idle.run)
+    runner.start()
+    shutil.rmtree(model)
+    deadline = time.monotonic() + 30
+    while shelf.names and time.monotonic() < deadline:
+        time.sleep(0.01)
+    inbox.close()
+    runner.join(timeout=30)
+    assert shelf.names == ()
 
 
 def test_a_question_that_was_cancelled_is_not_answered(scene: Scene) -> None:

@@ -69,6 +69,18 @@ def test_files_that_changed_are_loaded_anew(models: list[str]) -> None:
     assert shelf.names == (a,)
 
 
+def test_a_model_that_was_deleted_is_given_up_and_no_other(models: list[str]) -> None:
+    a, b, c = models
+    shelf = shelf_for(3, a)
+    for each in models:
+        shelf.take(each)
+    assert shelf.drop_deleted() == ()
+    shutil.rmtree(a)  # a job, or a checkpoint
+    (Path(b) / "config.json").unlink()  # the model in an output directory, its checkpoints stay
+    assert shelf.drop_deleted() == (a, b)
+    assert shelf.names == (c,)
+
+
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     shelf = shelf_on(torch.device("cpu"), max_bytes=10**9, max_source_tokens=256)
     with pytest.raises(TrainingError, match=r"found no config\.json in it"):

@@ -82,6 +82,8 @@ _OF_ONE = (
     ("GET", "/v1/uploads/{}/parts"),
     ("POST", "/v1/uploads/{}/cancel"),
     ("GET", "/v1/fine_tuning/jobs/{}"),
+    ("DELETE", "/v1/fine_tuning/jobs/{}"),
+    ("DELETE", "/v1/fine_tuning/jobs/{}/checkpoints/1"),
     ("POST", "/v1/fine_tuning/jobs/{}/cancel"),
     ("POST", "/v1/fine_tuning/jobs/{}/pause"),
     ("POST", "/v1/fine_tuning/jobs/{}/resume"),

@@ -11,6 +11,7 @@ from tests.worker.programs.keeper_with_checks import argv
 from tests.worker.scenes import wait_until
 from tests.worker.workshop import open_workshop
 from worker.jobs import keys
+from worker.jobs.deletion import Deletions
 from worker.jobs.job import model_id
 from worker.jobs.life import Status
 from worker.jobs.models import ModelCatalog
@@ -160,6 +161,21 @@ def test_a_model_that_was_deleted_stays_deleted(service: LosableStore) -> None:
     service.recover()
     assert service.store.get(deleted.id).status is Status.SUCCEEDED
     assert service.store.models.all() == {kept.fine_tuned_model: kept.id}
+
+
+def test_a_job_that_was_deleted_stays_deleted(service: LosableStore) -> None:
+    kept, gone, begun = (service.workshop.run(service.queued().id) for _ in range(3))
+    home = service.workshop.settings.home_directories
+    deletions = Deletions(service.store, home)
+    assert deletions.delete_job(gone.id) > 0
+    service.store.ended.delete(begun)  # and the process was killed
+    assert service.recover().restored == ()
+    service.ledger.write(gone)  # a late retry of the submission
+    service.lose_the_store()
+    report = service.recover()
+    assert {each.id for each in report.restored} == {kept.id, begun.id}
+    # The deletion that was lost with the store before it was acknowledged can be sent again.
+    assert deletions.delete_job(begun.id) > 0
 
 
 def test_new_jobs_of_the_empty_store_keep_their_place_beside_the_restored(
