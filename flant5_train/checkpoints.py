@@ -36,7 +36,7 @@ def newest_complete_checkpoint(output_dir: Path) -> Path | None:
 
 def mark_complete(checkpoint: Path) -> None:
     """Declare a checkpoint complete, after all its data has reached the disk."""
-    for path in [*checkpoint.iterdir(), checkpoint]:
+    for path in [*checkpoint.rglob("*"), checkpoint]:
         _sync(path)
     (checkpoint / MARKER).touch()
     _sync(checkpoint / MARKER)

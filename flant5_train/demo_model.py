@@ -23,6 +23,7 @@ from flant5_train.config import OnBadRecord
 from flant5_train.conversations import ConversationFile
 from flant5_train.demo_name import DEMO_SIZES, NUM_PIECES, demo_directory
 from flant5_train.disk import writing
+from flant5_train.exported_model import give_weights_the_umask
 from flant5_train.lossless import SYMBOLS
 from flant5_train.prompt import write_script
 from flant5_train.tokenizer import SENTENCEPIECE_FILE, load_tokenizer
@@ -80,6 +81,7 @@ def save_random_model(directory: Path, *, sizes: Mapping[str, int]) -> None:
         decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, max_new_tokens=512
     )
     model.save_pretrained(directory)
+    give_weights_the_umask(directory)
     tokenizer.save_pretrained(str(directory))
 
 

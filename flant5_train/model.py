@@ -16,6 +16,7 @@ from flant5_train.model_files import (
     holds_adapter,
     refuse_directory_without_model,
     refuse_other_architecture,
+    tokenizer_directory,
 )
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer, add_tokens
@@ -44,7 +45,7 @@ def load_model(
             model_type=getattr(config, "model_type", None),
             is_first_kind=getattr(config, "scale_decoder_outputs", False),
         )
-        num_old_tokens = num_known_tokens(name_or_path)
+        num_old_tokens = num_kept_tokens(name_or_path, tokenizer)
         loaded: Any = FlanT5.from_pretrained(
             name_or_path,
             dtype=torch.float32,
@@ -68,16 +69,43 @@ def load_model(
 
 
 def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
-    own: Any = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    own = _own_tokenizer(directory)
     model = merged_model(directory, load_base=lambda base: load_model(base, own))
-    if len(own) != len(tokenizer):
-        resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=len(own))
+    if (num_kept := _num_alike(own, tokenizer)) < max(len(own), len(tokenizer)):
+        resize_embeddings(model, num_tokens=len(tokenizer), num_old_tokens=num_kept)
     return model
 
 
-def num_known_tokens(name_or_path: str | Path) -> int:
-    """Tokens that a model was trained with; it may have more rows."""
-    return len(AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False))
+def num_kept_tokens(name_or_path: str | Path, tokenizer: AnyTokenizer) -> int:
+    """The number of a model's tokens, from 0 on, that mean the same in `tokenizer`.
+
+    Their rows are kept. With another tokenization, other tokens follow, whose rows begin anew: of
+    FastChat-T5's 32,110 tokens lossless tokenization keeps 32,100.
+    """
+    return _num_alike(_own_tokenizer(name_or_path), tokenizer)
+
+
+def rows_begun_anew(name_or_path: str | Path, tokenizer: AnyTokenizer) -> str | None:
+    """The warning for a model whose last tokens mean something else in `tokenizer`."""
+    own = _own_tokenizer(name_or_path)
+    num_lost = len(own) - _num_alike(own, tokenizer)
+    if num_lost == 0:
+        return None
+    return (
+        f"the last {num_lost} of the {len(own)} tokens that model '{name_or_path}' was trained "
+        "with mean other pieces in this run's tokenization, and their rows begin anew; set "
+        "tokenization to that of the model (fastchat for a FastChat-T5) to keep them"
+    )
+
+
+def _own_tokenizer(name_or_path: str | Path) -> Any:
+    return AutoTokenizer.from_pretrained(tokenizer_directory(name_or_path), trust_remote_code=False)
+
+
+def _num_alike(one: AnyTokenizer, other: AnyTokenizer) -> int:
+    ids = [*range(min(len(one), len(other)))]
+    pairs = zip(one.convert_ids_to_tokens(ids), other.convert_ids_to_tokens(ids), strict=True)
+    return next((index for index, (own, new) in enumerate(pairs) if own != new), len(ids))
 
 
 def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) -> None:

@@ -9,9 +9,15 @@ from flant5_train.failure import FailureCode, TrainingError
 
 ADAPTER_RECORD = "flant5_adapter.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+TOKENIZER_DIRECTORY = "tokenizer"
+"""Where an adapter's tokenizer lies, inside of the adapter's directory. Beside the adapter's own
+configuration, peft's AutoPeftModelForSeq2SeqLM would find it, resize the base model by it, tie the
+output layer to the embedding on the way, and answer nonsense without a warning (peft 0.21.2 with
+transformers 5.23)."""
 _PEFT_CONFIG = "adapter_config.json"
 _CONFIG = "config.json"
 _VOCABULARY = "spiece.model"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _MAX_SHOWN = 5
@@ -54,7 +60,7 @@ def refuse_unusable_model(directory: Path, *, finetuning_type: FinetuningType) -
     loaded a weight, as far as small files show it."""
     refuse_directory_without_model(directory)
     _refuse_config_of_others(directory)
-    if not (directory / _VOCABULARY).is_file():
+    if not (Path(tokenizer_directory(directory)) / _VOCABULARY).is_file():
         raise bad_model(
             directory,
             f"found no {_VOCABULARY} in it, but {_content(directory)}; expected the"
@@ -104,6 +110,13 @@ def refuse_other_architecture(
 def holds_adapter(name_or_path: str | Path) -> bool:
     """Whether that is the directory of an adapter which a run of ours saved."""
     return (Path(name_or_path) / ADAPTER_RECORD).is_file()
+
+
+def tokenizer_directory(name_or_path: str | Path) -> str | Path:
+    """The directory with the tokenizer of a model, or the hub name that it was given."""
+    path, inside = Path(name_or_path), Path(name_or_path) / TOKENIZER_DIRECTORY
+    has_own = (path / _TOKENIZER_CONFIG).is_file()
+    return inside if not has_own and (inside / _TOKENIZER_CONFIG).is_file() else name_or_path
 
 
 def bad_model(name_or_path: str | Path, found: str) -> TrainingError:

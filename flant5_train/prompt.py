@@ -20,6 +20,10 @@ SYSTEM = (
     " helpful, detailed, and polite answers to the human's questions."
 )
 
+HEADER_END = "\n\n"
+HUMAN = "### Human: "
+TURN_END = "\n"
+ASSISTANT = "### Assistant: "
 ANSWER_END = "\n"
 """What ends an answer's turn; an answer as its reader sees it is without it."""
 
@@ -53,7 +57,7 @@ class Pair:
 def header_of(conversation: Conversation) -> str:
     """The text before the first turn; a system turn stands in for the default sentence."""
     first = conversation.turns[0]
-    return f"{first.text if first.role is Role.SYSTEM else SYSTEM}\n\n"
+    return f"{first.text if first.role is Role.SYSTEM else SYSTEM}{HEADER_END}"
 
 
 def write_script(conversation: Conversation) -> Script:
@@ -72,7 +76,7 @@ def write_script(conversation: Conversation) -> Script:
             left_out.update([reason] if reason else [])
             segments.append(Segment(f"{turn.text}{ANSWER_END}", is_answer=not reason))
         elif index + 1 < len(turns):
-            segments.append(Segment(f"### Human: {turn.text}\n### Assistant: "))
+            segments.append(Segment(f"{HUMAN}{turn.text}{TURN_END}{ASSISTANT}"))
         else:
             left_out["human turn without an answer"] += 1
     return Script(tuple(segments), left_out)

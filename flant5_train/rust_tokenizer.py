@@ -21,6 +21,13 @@ from flant5_train.lossless import LINE_START, NUM_EXTRA_IDS, RUNS, WORD_START, W
 EOS = "</s>"
 PAD = "<pad>"
 UNKNOWN = "<unk>"
+_STRETCH = f"<|{WORD_START}[^{WORD_START}<]*|[^{WORD_START}<]+"
+"""What is cut into pieces for itself: a "<", a word with the space before it, or the rest.
+
+Unigram would take "</s>" or "<0x0A>" in a text for the piece of that name: it never sees them,
+because "<" is cut off. Cuts at spaces change nothing and keep the search short. One `isolated`
+split, since transformers.js (@huggingface/tokenizers 0.2.0) takes every behavior for that one.
+"""
 SENTINELS = [f"<extra_id_{number}>" for number in range(NUM_EXTRA_IDS)]
 
 
@@ -32,14 +39,7 @@ def build_rust_tokenizer(model: bytes) -> Tokenizer:
     ids = {piece: number for number, (piece, _) in enumerate(pieces)}
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=ids[UNKNOWN], byte_fallback=True))
     tokenizer.normalizer = _normalizer()
-    # Unigram would take "</s>" or "<0x0A>" in a text for the piece of that name: it never sees
-    # them, because "<" is cut off. Cuts at spaces change nothing and keep the search short.
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split("<", "isolated"),
-            pre_tokenizers.Split(WORD_START, "merged_with_next"),
-        ]
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_STRETCH), "isolated")
     tokenizer.decoder = _decoder()
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {EOS}", pair=f"$A {EOS} $B {EOS}", special_tokens=[(EOS, ids[EOS])]

@@ -13,6 +13,7 @@ from flant5_train.checkpoints import (
     step_of,
 )
 from flant5_train.disk import writing
+from flant5_train.exported_model import complete_export
 from flant5_train.guards.disk_space import SaveSize, require_room
 from flant5_train.progress import BestChosen, CheckpointSaved, PhaseChange
 from flant5_train.selection.choice import Selection
@@ -61,6 +62,11 @@ class SavingTrainer(ShardingTrainer):
     def _output_dir(self) -> Path:
         assert self.args.output_dir is not None
         return Path(self.args.output_dir)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            complete_export(Path(output_dir) if output_dir is not None else self._output_dir)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         output_dir = self._output_dir

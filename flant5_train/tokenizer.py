@@ -1,26 +1,27 @@
 """Tokenizers by name or directory: `lossless` (the default) and `fastchat`."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from google.protobuf.message import DecodeError
-from tokenizers import AddedToken
+from tokenizers import AddedToken, normalizers
 from transformers import PreTrainedTokenizerFast, T5Tokenizer
-from transformers.utils.hub import cached_file
 
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.hub_refusal import token_hint
+from flant5_train.chat_template import CHAT_TEMPLATE
 from flant5_train.lossless import LosslessPieces, extend_vocabulary
-from flant5_train.model_files import bad_model
+from flant5_train.model_files import bad_model, tokenizer_directory
 from flant5_train.rust_tokenizer import EOS, PAD, SENTINELS, UNKNOWN, build_rust_tokenizer
+from flant5_train.tokenizer_files import SENTENCEPIECE_FILE as SENTENCEPIECE_FILE
+from flant5_train.tokenizer_files import make_loadable_everywhere, sentencepiece_file
 
-SENTENCEPIECE_FILE = "spiece.model"
 FASTCHAT_PAD = "[PAD]"
 FASTCHAT_TOKENS = ("<", "{", "\n", "}", "`", " ", "\\", "^", "\t")
 """What FastChat's train_flant5 adds, in its order."""
+
+_TEMPLATE_INSIDE: dict[str, Any] = {"save_jinja_files": False}
+"""The chat template goes into tokenizer_config.json, where transformers 4.46 looks for it too."""
 
 Tokenization = Literal["lossless", "fastchat"]
 AnyTokenizer = PreTrainedTokenizerFast | T5Tokenizer
@@ -44,6 +45,7 @@ class LosslessTokenizer(PreTrainedTokenizerFast):
             clean_up_tokenization_spaces=False,
             model_max_length=model_max_length,
         )
+        self.chat_template = CHAT_TEMPLATE
         self.sentencepiece_model = sentencepiece_model
         self.pieces = LosslessPieces(sentencepiece_model)
         self.fingerprint = hashlib.sha256(sentencepiece_model).hexdigest()
@@ -51,21 +53,32 @@ class LosslessTokenizer(PreTrainedTokenizerFast):
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | Path, **kwargs: Any
     ) -> tuple[str, ...]:
-        files = super().save_pretrained(save_directory, **kwargs)
-        model = Path(save_directory) / SENTENCEPIECE_FILE
-        model.write_bytes(self.sentencepiece_model)
-        _make_loadable_everywhere(Path(save_directory) / "tokenizer_config.json")
-        return (*files, str(model))
+        files = super().save_pretrained(save_directory, **_TEMPLATE_INSIDE | kwargs)
+        return (*files, *make_loadable_everywhere(Path(save_directory), self.sentencepiece_model))
 
 
-def _make_loadable_everywhere(config: Path) -> None:
-    """transformers 5 writes its own class name and a list of `extra_special_tokens`; 4.x knows
-    neither. Both read these names."""
-    settings = json.loads(config.read_text(encoding="utf-8"))
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    settings.pop("extra_special_tokens", None)
-    settings["additional_special_tokens"] = SENTINELS
-    config.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+class FastChatTokenizer(T5Tokenizer):
+    """T5's tokenizer with FastChat's tokens, together with the sentencepiece model of its base.
+
+    Saved, it is a plain `PreTrainedTokenizerFast`: transformers 5 builds a `T5Tokenizer` anew and
+    leaves out the composition of characters that `add_tokens` puts first.
+    """
+
+    sentencepiece_model = b""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # The library reads a saved vocabulary for classes that have an `__init__` of their own.
+        super().__init__(*args, **kwargs)
+
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, **kwargs: Any
+    ) -> tuple[str, ...]:
+        files = super().save_pretrained(save_directory, **_TEMPLATE_INSIDE | kwargs)
+        return (*files, *make_loadable_everywhere(Path(save_directory), self.sentencepiece_model))
+
+
+# The library looks converters up by the class's name.
+FastChatTokenizer.__name__ = T5Tokenizer.__name__
 
 
 def load_tokenizer(
@@ -78,34 +91,27 @@ def load_tokenizer(
 
     Raises TrainingError when the model has no sentencepiece vocabulary.
     """
+    vocabulary = sentencepiece_file(name_or_path).read_bytes()
     if tokenization == "fastchat":
-        sentencepiece_file(name_or_path)  # whose absence the library does not name
-        tokenizer: T5Tokenizer = T5Tokenizer.from_pretrained(
-            name_or_path, model_max_length=model_max_length
-        )
-        add_tokens({"pad_token": FASTCHAT_PAD}, FASTCHAT_TOKENS, tokenizer)
-        return tokenizer
+        return _load_fastchat(name_or_path, vocabulary, model_max_length=model_max_length)
     try:
-        model = extend_vocabulary(sentencepiece_file(name_or_path).read_bytes())
+        model = extend_vocabulary(vocabulary)
     except DecodeError as error:
         found = f"found a {SENTENCEPIECE_FILE} that is no sentencepiece model"
         raise bad_model(name_or_path, found) from error
     return LosslessTokenizer(model, model_max_length=model_max_length)
 
 
-def sentencepiece_file(name_or_path: str | Path) -> Path:
-    """The vocabulary of a hub model or of a directory."""
-    try:
-        found = cached_file(str(name_or_path), SENTENCEPIECE_FILE)
-    except OSError as error:
-        raise TrainingError(
-            FailureCode.BAD_MODEL,
-            f"model '{name_or_path}': no {SENTENCEPIECE_FILE} could be read ({error}); expected a"
-            f" T5 model with its sentencepiece vocabulary.{token_hint(error)}",
-            param="model",
-        ) from error
-    assert found is not None, "cached_file raises for a missing file"
-    return Path(found)
+def _load_fastchat(
+    name_or_path: str | Path, vocabulary: bytes, *, model_max_length: int
+) -> FastChatTokenizer:
+    tokenizer: FastChatTokenizer = FastChatTokenizer.from_pretrained(
+        tokenizer_directory(name_or_path), model_max_length=model_max_length
+    )
+    add_tokens({"pad_token": FASTCHAT_PAD}, FASTCHAT_TOKENS, tokenizer)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.sentencepiece_model = vocabulary
+    return tokenizer
 
 
 def add_tokens(
@@ -114,8 +120,19 @@ def add_tokens(
     """The number of tokens added to `tokenizer`.
 
     The tokens are matched in the text as it is (`normalized=False`): T5's normalizer turns a
-    newline into a space before a normalized token could match.
+    newline into a space before a normalized token could match. The text between them is composed
+    (NFC) before T5's normalizer, which drops a second combining mark of decomposed text.
     """
+    _compose_first(tokenizer)
     added = tokenizer.add_special_tokens({**special_tokens_dict})
     plain = [AddedToken(token, normalized=False) for token in other_tokens]
     return int(added + tokenizer.add_tokens(plain))
+
+
+def _compose_first(tokenizer: T5Tokenizer) -> None:
+    backend = tokenizer.backend_tokenizer
+    own = backend.normalizer
+    if isinstance(own, normalizers.Sequence) and isinstance(own[0], normalizers.NFC):
+        return
+    following = [own] if own is not None else []
+    backend.normalizer = normalizers.Sequence([normalizers.NFC(), *following])

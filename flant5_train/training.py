@@ -26,6 +26,7 @@ from flant5_train.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.guards.nothing_to_evaluate import refuse_without_validation
 from flant5_train.guards.slow_bfloat16 import slow_bfloat16
 from flant5_train.memory_report import memory_planned
+from flant5_train.model import rows_begun_anew
 from flant5_train.model_card.card import write_card
 from flant5_train.model_card.history import History
 from flant5_train.model_card.told import Told
@@ -44,6 +45,7 @@ from flant5_train.refusals import refuse_unusable
 from flant5_train.run_callbacks import callbacks_of
 from flant5_train.run_settings import setting_warnings, settle
 from flant5_train.selection.choice import Selection
+from flant5_train.seq2seq import FlanT5
 from flant5_train.sign_of_life import SignOfLife
 from flant5_train.stopping import StopRequested, StopSignal
 from flant5_train.tokenizer import load_tokenizer
@@ -156,15 +158,12 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         report(warning)
     if (chosen := settle(arguments, plan=batches.plan, config=model.config)) is not None:
         report(chosen)
+    _warn(rows_begun_anew(name, tokenizer), report, param="tokenization")
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(training.device).total_memory
         plan = batches.plan
         report(memory_planned(arguments, config=model.config, batches=plan, gpu_bytes=memory))
-    assert model.generation_config is not None, "a T5 generates text"
-    model.generation_config.max_length = None
-    model.generation_config.max_new_tokens = (
-        arguments.data.max_target_length or training.model_max_length
-    )
+    _set_limits(model, arguments)
     if training.compiles_blocks:
         model.compile_blocks()
     selection = Selection.of(training)
@@ -184,12 +183,29 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     )
 
 
+def _set_limits(model: FlanT5, arguments: Arguments) -> None:
+    """Puts the lengths that the run trains into what the model is saved with."""
+    longest = arguments.training.model_max_length
+    source = arguments.data.max_source_length or longest
+    target = arguments.data.max_target_length or longest
+    assert model.generation_config is not None, "a T5 generates text"
+    model.generation_config.max_length = None
+    model.generation_config.max_new_tokens = target
+    # T5's positions have no end; converters to other runtimes read a context length from here, and
+    # take 512 where it is missing.
+    model.config.n_positions = max(source, target)
+
+
 def _report_warnings(arguments: Arguments, report: Report) -> None:
     """Reports settings that the run follows at a price, in its records and on standard error."""
-    slow = slow_bfloat16() if arguments.training.bf16 and arguments.training.use_cpu else None
-    if slow is not None and rank() == 0:
-        logger.warning("%s", slow)
-        report(WarningIssued(param="bf16", message=slow))
+    if arguments.training.bf16 and arguments.training.use_cpu:
+        _warn(slow_bfloat16(), report, param="bf16")
+
+
+def _warn(message: str | None, report: Report, *, param: str) -> None:
+    if message is not None and rank() == 0:
+        logger.warning("%s", message)
+        report(WarningIssued(param=param, message=message))
 
 
 def _report_data(data: DataModule, report: Report) -> None:

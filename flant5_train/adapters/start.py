@@ -16,7 +16,7 @@ from flant5_train.adapters.trainer import AdapterTrainer
 from flant5_train.arguments import Arguments, ModelArguments
 from flant5_train.config import OF_LORA, Hyperparameters
 from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.model import load_model, num_known_tokens
+from flant5_train.model import load_model, num_kept_tokens
 from flant5_train.model_files import adapter_for_qlora, holds_adapter
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import AnyTokenizer
@@ -43,7 +43,7 @@ def load_for_training(arguments: Arguments, tokenizer: AnyTokenizer) -> tuple[Fl
         model = _load_quantized(name, tokenizer, in_bfloat16=arguments.training.bf16)
     else:
         model = load_model(name, tokenizer)
-    tokens = (num_known_tokens(name), len(tokenizer))
+    tokens = (num_kept_tokens(name, tokenizer), len(tokenizer))
     record = AdapterRecord.of(hyperparameters, base=name, tokens=tokens)
     attach(model, record, seed=arguments.training.seed)
     return model, partial(AdapterTrainer, adapter=record)

@@ -6,8 +6,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration, T5Tokenizer
 
 from flant5_train.adapters.files import load_adapter, save_adapter
+from flant5_train.adapters.readme import write_readme
 from flant5_train.adapters.record import AdapterRecord
+from flant5_train.exported_model import complete_export
 from flant5_train.model import load_model
+from flant5_train.model_files import TOKENIZER_DIRECTORY
 from flant5_train.tokenizer import AnyTokenizer
 from flant5_train.trainer import ConversationTrainer
 
@@ -32,6 +35,7 @@ class AdapterTrainer(ConversationTrainer):
         whole = Path(self.args.output_dir)
         super().save_model(str(whole / ADAPTER_DIRECTORY))
         if self.args.should_save:
+            write_readme(whole / ADAPTER_DIRECTORY, record=self._adapter)
             self._save_merged(whole)
 
     def _save_merged(self, directory: Path) -> None:
@@ -39,14 +43,17 @@ class AdapterTrainer(ConversationTrainer):
         whatever the base was held in while it was trained."""
         merged = load_model(directory / ADAPTER_DIRECTORY, self._tokenizer)
         merged.generation_config = self._trained.generation_config
+        merged.config.n_positions = self._trained.config.n_positions
         merged.save_pretrained(directory)
         self._tokenizer.save_pretrained(str(directory))
+        complete_export(directory)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         assert output_dir is not None, "save_model names it"
         if self.args.should_save:
             save_adapter(self._trained, Path(output_dir), record=self._adapter, state=state_dict)
-            self._tokenizer.save_pretrained(output_dir)
+            self._tokenizer.save_pretrained(str(Path(output_dir) / TOKENIZER_DIRECTORY))
+            complete_export(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_adapter(self._trained, Path(resume_from_checkpoint))

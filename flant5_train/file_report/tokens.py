@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from flant5_train.config import DEMO_MODEL
 from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.model_files import tokenizer_directory
 from flant5_train.process import stay_offline
 
 Tokenization = Literal["lossless", "fastchat"]
@@ -114,7 +115,7 @@ def _exact(model: str, tokenization: Tokenization) -> TokenCounter:
     """Imports numpy and more, which not every service has."""
     from flant5_train.file_report.exact_tokens import fastchat_counter, lossless_counter
 
-    vocabulary = Path(model) / _VOCABULARY
+    vocabulary = Path(tokenizer_directory(model)) / _VOCABULARY
     if not vocabulary.is_file():
         vocabulary = _downloaded(model)
     return lossless_counter(vocabulary) if tokenization == "lossless" else fastchat_counter(model)

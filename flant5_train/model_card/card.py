@@ -53,7 +53,7 @@ def card_text(told: Told, history: History, saved: ModelSaved) -> str:
         _front_matter(told),
         f"# {escaped(told.base_model)}, fine-tuned on conversations",
         *_introduction(told, history, saved),
-        *usage(),
+        *usage(str(told.hyperparameters["tokenization"])),
         *_data(told, history),
         *_training(told, history, saved),
         *_evaluation(history),
@@ -113,17 +113,35 @@ def _data(told: Told, history: History) -> Iterator[str]:
 
 def _training(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
     yield "## Training"
-    rows = [("steps", _number(saved.step)), ("tokens trained on", _number(saved.tokens_seen))]
+    rows = [("steps", _number(saved.step)), *_epochs(history, saved)]
+    rows.append(("tokens trained on", _number(saved.tokens_seen)))
     rows.append(("mean training loss", f"{saved.train_loss:.4f}"))
     if history.start is not None:
         rows.append(("processes", _number(history.start.num_processes)))
     yield table(("", ""), rows)
     yield f"![Loss by step]({CURVES})"
     yield "### Hyperparameters"
-    values = [(name, _value(value)) for name, value in told.hyperparameters.items()]
+    values = [
+        (name, _value(value))
+        for name, value in told.hyperparameters.items()
+        if not (name == "num_train_epochs" and _ends_by_steps(told))
+    ]
     yield table(("name", "value"), [*values, ("seed", told.seed)])
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     yield f"Made with {escaped(versions)}, {escaped('Python ' + platform.python_version())}."
+
+
+def _epochs(history: History, saved: ModelSaved) -> Iterator[tuple[str, str]]:
+    """The passes over the pairs that were really made, whatever was asked for."""
+    if history.steps:
+        last = history.steps[-1]
+        yield "epochs", f"{last.epoch * saved.step / max(1, last.step):.2f}".removesuffix(".00")
+
+
+def _ends_by_steps(told: Told) -> bool:
+    """Whether a number of steps was asked for, by which that of the epochs has no effect."""
+    max_steps = told.hyperparameters.get("max_steps")
+    return isinstance(max_steps, int) and max_steps > 0
 
 
 def _evaluation(history: History) -> Iterator[str]:

@@ -10,7 +10,11 @@ from transformers import AutoConfig, AutoTokenizer, T5Tokenizer
 from flant5_train.encoder import TextEncoder, encoder_for
 from flant5_train.hub_refusal import token_hint
 from flant5_train.model import load_model
-from flant5_train.model_files import bad_model, refuse_directory_without_model
+from flant5_train.model_files import (
+    bad_model,
+    refuse_directory_without_model,
+    tokenizer_directory,
+)
 from flant5_train.seq2seq import FlanT5
 from flant5_train.tokenizer import FASTCHAT_TOKENS, AnyTokenizer, load_tokenizer
 
@@ -78,12 +82,12 @@ def expected_bytes(name_or_path: str) -> int:
 def _tokenizer_of(name_or_path: str) -> AnyTokenizer:
     refuse_directory_without_model(name_or_path)
     try:
-        saved: Any = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
+        saved: Any = AutoTokenizer.from_pretrained(
+            tokenizer_directory(name_or_path), trust_remote_code=False
+        )
     except Exception as error:
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
-    is_fastchat = isinstance(saved, T5Tokenizer) and {*FASTCHAT_TOKENS} <= {
-        *saved.get_added_vocab()
-    }
+    is_fastchat = {*FASTCHAT_TOKENS} <= {*saved.get_added_vocab()}
     # A T5 as it was published names a length (512) that it is not bound to.
     was_made_here = Path(name_or_path).is_dir() and (
         is_fastchat or not isinstance(saved, T5Tokenizer)

@@ -105,6 +105,27 @@ def test_every_hyperparameter_is_in_the_card_by_the_name_of_a_request(tmp_path: 
     assert not told(tmp_path).hyperparameters.keys() & set(OF_LORA)
 
 
+def test_the_epochs_are_those_that_ran_and_not_those_without_effect(tmp_path: Path) -> None:
+    saved = ModelSaved(path="out", step=300, train_loss=1.5, tokens_seen=12345)
+    seen = history(tmp_path, started(0), trained(4, 1.0))
+    by_steps = card_text(told(tmp_path, max_steps=300), seen, saved)
+    assert "| epochs | 75 |" in by_steps
+    assert "| max_steps | 300 |" in by_steps
+    assert "num_train_epochs" not in by_steps
+    by_epochs = card_text(told(tmp_path, num_train_epochs=2.0), seen, SAVED)
+    assert "| num_train_epochs | 2.0 |" in by_epochs
+    assert "| epochs | 1 |" in by_epochs
+
+
+@pytest.mark.parametrize("tokenization", ["lossless", "fastchat"])
+def test_a_card_names_what_loads_the_tokenizer_wrong(tmp_path: Path, tokenization: str) -> None:
+    text = card_text(told(tmp_path, tokenization=tokenization), history(tmp_path), SAVED)
+    assert "`T5Tokenizer`" in text
+    assert ("`４`" in text) is (tokenization == "lossless")
+    assert "docs/elsewhere.md" in text
+    assert "`tie_word_embeddings=False` should be set" in text
+
+
 def test_the_front_matter_is_what_the_hub_reads(tmp_path: Path) -> None:
     of_hub = told(tmp_path, model_name_or_path="google/flan-t5-xl", finetuning_type="lora")
     data = front_matter(card_text(of_hub, history(tmp_path), SAVED))

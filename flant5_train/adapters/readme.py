@@ -1,0 +1,47 @@
+"""`adapter/README.md`: the program that loads the adapter right with peft."""
+
+from pathlib import Path
+
+from flant5_train.adapters.record import AdapterRecord
+from flant5_train.model_files import TOKENIZER_DIRECTORY
+from flant5_train.weight_shapes import embedding_rows
+
+_README = "README.md"
+_TEXT = """# The adapter of this model
+
+What the run trained, in the format of `peft`. The model in the directory above has it merged in and
+needs no `peft`; take that one unless several adapters share one base model in memory.
+
+The adapter has rows for tokens that its base model lacks, and an output layer of its own for them.
+`peft` does not make room for them by itself. These lines do:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+adapter = "."  # where this file is
+base = AutoModelForSeq2SeqLM.from_pretrained({base!r}, dtype="float32")
+base.config.tie_word_embeddings = False  # transformers 5 says True for every T5
+base.resize_token_embeddings({rows}, mean_resizing=False)
+model = PeftModel.from_pretrained(base, adapter).eval()
+tokenizer = AutoTokenizer.from_pretrained(adapter + "/{tokenizer}")
+```
+
+Log-probabilities then differ from the merged model's by less than 1e-6 (peft 0.21.2, transformers
+5.23). In transformers before 4.56 `dtype` is called `torch_dtype`.
+
+`AutoPeftModelForSeq2SeqLM.from_pretrained` can't load it: it raises an IndexError at the first
+question, or answers nonsense when the files of the tokenizer are put beside this one, because it
+then ties the output layer to the input embedding. So does a `resize_token_embeddings` before
+`tie_word_embeddings` is set to False.
+"""
+
+
+def write_readme(directory: Path, *, record: AdapterRecord) -> None:
+    """Raises OSError when the disk is full."""
+    text = _TEXT.format(
+        base=record.base,
+        rows=embedding_rows(max(record.num_tokens, record.num_base_tokens)),
+        tokenizer=TOKENIZER_DIRECTORY,
+    )
+    (directory / _README).write_text(text, encoding="utf-8")

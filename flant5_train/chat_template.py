@@ -1,0 +1,106 @@
+"""The prompt format as a Jinja template, which an exported tokenizer carries.
+
+`tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)` renders the
+text that `prompt.write_script` makes of the same conversation; a test compares the two.
+"""
+
+import json
+
+from flant5_train.prompt import ANSWER_END, ASSISTANT, HEADER_END, HUMAN, SYSTEM, TURN_END
+
+_JOINT = "\n\n"
+"""Between the texts of equal neighbours."""
+_NAMES = {
+    "system_roles": ["system", "developer"],
+    "user_roles": ["user", "human"],
+    "assistant_roles": ["assistant", "gpt"],
+    "system": SYSTEM,
+    "header_end": HEADER_END,
+    "human": HUMAN,
+    "turn_end": TURN_END,
+    "assistant": ASSISTANT,
+    "answer_end": ANSWER_END,
+    "joint": _JOINT,
+}
+
+# One statement a line, each without the white space around it: no engine adds a character.
+_PROGRAM = """\
+{%- macro written(role, text, before) -%}
+{%- if role == 'system' -%}
+{{- text + header_end -}}
+{%- elif role == 'user' -%}
+{{- human + text + turn_end -}}
+{%- elif role == 'assistant' -%}
+{{- (assistant if before == 'user' else '') + text + answer_end -}}
+{%- endif -%}
+{%- endmacro -%}
+{%- set ns = namespace(before='', role='', text='', new_role='', new_text='') -%}
+{%- if messages[0]['role'] not in system_roles -%}
+{{- system + header_end -}}
+{%- endif -%}
+{%- for message in messages -%}
+{%- if message['role'] in system_roles -%}
+{%- set ns.new_role = 'system' -%}
+{%- elif message['role'] in user_roles -%}
+{%- set ns.new_role = 'user' -%}
+{%- elif message['role'] in assistant_roles -%}
+{%- set ns.new_role = 'assistant' -%}
+{%- else -%}
+{{- raise_exception('a message has an unknown role; expected system, user or assistant') -}}
+{%- endif -%}
+{%- if message['content'] is string -%}
+{%- set ns.new_text = message['content'] -%}
+{%- elif message['content'] -%}
+{%- set ns.new_text = '' -%}
+{%- for part in message['content'] -%}
+{%- if part['type'] != 'text' -%}
+{{- raise_exception('a message has content that is not text; expected a string or text parts') -}}
+{%- endif -%}
+{%- set ns.new_text = ns.new_text + part['text'] -%}
+{%- endfor -%}
+{%- else -%}
+{{- raise_exception('a message has no content; expected a string or text parts') -}}
+{%- endif -%}
+{%- if ns.new_role != ns.role -%}
+{%- if ns.new_role == 'system' and not loop.first -%}
+{{- raise_exception('a system message follows others; expected it before them') -}}
+{%- endif -%}
+{{- written(ns.role, ns.text, ns.before) -}}
+{%- set ns.before = ns.role -%}
+{%- set ns.role = ns.new_role -%}
+{%- set ns.text = ns.new_text -%}
+{%- elif ns.new_text | trim -%}
+{%- if ns.text | trim -%}
+{%- set ns.text = ns.text + joint + ns.new_text -%}
+{%- else -%}
+{%- set ns.text = ns.new_text -%}
+{%- endif -%}
+{%- endif -%}
+{%- endfor -%}
+{{- written(ns.role, ns.text, ns.before) -}}
+{%- if add_generation_prompt -%}
+{%- if ns.role != 'user' -%}
+{{- raise_exception('the last message is not a user message; expected one to answer') -}}
+{%- endif -%}
+{{- assistant -}}
+{%- endif -%}
+"""
+
+
+def _literal(value: object) -> str:
+    """The value in Jinja's notation, which is JSON's for texts and lists of them.
+
+    Line ends are written as \\n: a template's own line ends could be changed on the way.
+    """
+    return json.dumps(value)
+
+
+def _template() -> str:
+    names = (f"{{%- set {name} = {_literal(value)} -%}}" for name, value in _NAMES.items())
+    return "\n".join([*names, _PROGRAM])
+
+
+CHAT_TEMPLATE = _template()
+"""For system, user and assistant messages whose content is a string or a list of text parts. Equal
+neighbours are joined, as in files and chat. A question without an answer is left out in training;
+here it is rendered, with the answer's marker after it if `add_generation_prompt` is true."""
