@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 1
 FAULTS ?= 50
+ROLLBACKS ?= 0
 # Test processes side by side: most of a test's time is waiting for processes to start.
 WORKERS ?= logical
 # A test file is one process's, with what it has set up. More threads than free cores wait for each
@@ -55,7 +56,7 @@ test-docker: $(INSTALLED)  ## Build the images and try the containers, on an eng
 	$(PYTEST) -m docker
 
 chaos: $(INSTALLED)  ## Break the service at random and check its promises; SEED=1 FAULTS=50
-	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS) \
+	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS) --rollbacks $(ROLLBACKS) \
 		--settle-seconds $(SETTLE)
 
 endurance: $(INSTALLED)  ## Run the tests that take many minutes: kills at 20 points, 100 cancels, more of nodes

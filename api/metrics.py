@@ -29,6 +29,7 @@ from redis import Redis
 
 from api.integration_metrics import integration_families
 from api.overview_metrics import overview_families
+from api.store_loss import StoreLoss
 from api.webhook_metrics import webhook_families
 from worker.jobs.deliveries import count_webhooks
 from worker.jobs.errors import StoreUnavailableError
@@ -45,7 +46,9 @@ _log = logging.getLogger(__name__)
 class Metrics:
     """The figures of one application, in a registry of its own."""
 
-    def __init__(self, redis: Redis, *, num_stream_clients: Callable[[], int]) -> None:
+    def __init__(
+        self, redis: Redis, *, num_stream_clients: Callable[[], int], store_loss: StoreLoss
+    ) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -63,7 +66,7 @@ class Metrics:
             "flant5_upload_bytes", "Bytes of uploaded files kept.", registry=self._registry
         )
         self._registry.register(_Process(num_stream_clients))
-        self._registry.register(_Service(redis))
+        self._registry.register(_Service(redis, store_loss))
 
     def count_request(self, method: str, *, route: str, status: int, seconds: float) -> None:
         """`route` is a template (`/v1/files/{file_id}`), never a path: anybody can make up paths,
@@ -93,8 +96,9 @@ class _Process(Collector):
 
 
 class _Service(Collector):
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, store_loss: StoreLoss) -> None:
         self._redis = redis
+        self._store_loss = store_loss
 
     def describe(self) -> Iterator[Metric]:
         """No names before the first scrape: the registry would else collect, and so ask Redis,
@@ -106,6 +110,7 @@ class _Service(Collector):
             overview = look(self._redis)
             webhooks = count_webhooks(self._redis)
             shipments = count_shipments(self._redis)
+            losses = self._store_loss.families()
         except StoreUnavailableError as error:
             _log.warning("metrics without those of the store: %s", error)
             yield _up(0)
@@ -120,6 +125,7 @@ class _Service(Collector):
         yield checks
         yield from webhook_families(webhooks)
         yield from integration_families(shipments)
+        yield from losses
 
 
 def _up(value: int) -> Metric:

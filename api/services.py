@@ -12,12 +12,14 @@ from api.program_desk import ProgramDesk
 from api.recorder import Recorder
 from api.report_desk import ReportDesk
 from api.settings import ApiSettings
+from api.store_loss import StoreLoss
 from api.tail import Tail
 from worker.jobs.connection import open_redis
 from worker.jobs.deletion import Deletions
 from worker.jobs.files import FileStore
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
+from worker.jobs.losses import LossLog
 from worker.jobs.models import ModelCatalog
 from worker.jobs.offers import IntegrationOffers
 from worker.jobs.quota import StorageQuota
@@ -52,6 +54,7 @@ class Services:
     submissions: Submissions
     integrations: IntegrationOffers
     recovery: RecoveryDesk
+    store_loss: StoreLoss
     tail: Tail
     metrics: Metrics
 
@@ -60,6 +63,8 @@ class Services:
         """Connects to nothing yet."""
         redis = open_redis(settings.redis_url)
         store = JobStore(redis, settings.rules)
+        recovery = RecoveryDesk(redis)
+        store_loss = StoreLoss(LossLog(settings.home_directories.losses), recovery)
         programs = ProgramDesk()
         tail = Tail(settings.redis_url)
         models = ModelCatalog(settings, store)
@@ -85,9 +90,12 @@ class Services:
             workers=WorkerRegistry(redis),
             submissions=Submissions(redis),
             integrations=IntegrationOffers(redis),
-            recovery=RecoveryDesk(redis),
+            recovery=recovery,
+            store_loss=store_loss,
             tail=tail,
-            metrics=Metrics(redis, num_stream_clients=lambda: tail.num_clients),
+            metrics=Metrics(
+                redis, num_stream_clients=lambda: tail.num_clients, store_loss=store_loss
+            ),
         )
 
 

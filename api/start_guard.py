@@ -22,7 +22,12 @@ class StartGuard:
     def check(self) -> None:
         """Raises StartRefusedError. A Redis that does not answer yet is no reason to end."""
         try:
-            check_start(self._settings.redis_url, self._settings.home_directories, use="writes")
+            check_start(
+                self._settings.redis_url,
+                self._settings.home_directories,
+                use="writes",
+                may_lose_data=self._settings.allow_lossy_redis,
+            )
         except StoreUnavailableError as error:
             _log.warning("start: answers 503 until the store is there: %s", error)
         else:
@@ -35,7 +40,12 @@ class StartGuard:
 
     def _wait(self, stop: Callable[[], None]) -> None:
         try:
-            wait_for_start(self._settings.redis_url, self._settings.home_directories, use="writes")
+            wait_for_start(
+                self._settings.redis_url,
+                self._settings.home_directories,
+                use="writes",
+                may_lose_data=self._settings.allow_lossy_redis,
+            )
         except StartRefusedError as error:
             self.refusal = error
             _log.critical("start: ends, because it can't work: %s", error)

@@ -41,7 +41,12 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
         return 2
     _report_unset_variables(settings)
     try:
-        wait_for_start(settings.redis_url, settings.home_directories, use="writes")
+        wait_for_start(
+            settings.redis_url,
+            settings.home_directories,
+            use="writes",
+            may_lose_data=settings.allow_lossy_redis,
+        )
     except StartRefusedError as error:
         print(f"the worker can't work: {error}", file=sys.stderr)  # noqa: T201
         return 2

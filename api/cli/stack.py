@@ -131,7 +131,12 @@ class Stack:
         settings = ApiSettings(home=self._home, host=host, port=port)
         url = settings.redis_url if self._redis is None else self._redis.url
         try:
-            check_start(url, settings.home_directories, use="writes")
+            check_start(
+                url,
+                settings.home_directories,
+                use="writes",
+                may_lose_data=settings.allow_lossy_redis,
+            )
         except StartRefusedError as error:
             raise CommandError(str(error)) from error
         except StoreUnavailableError as error:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from fastapi import Request
 from nicegui import context, ui
 
-from api.dashboard.live import Banner
+from api.dashboard.live import Banner, Fresh
 from api.dashboard.visitor import Visitor
 
 THEME_COOKIE = "flant5_theme"
+_NOTICE_SECONDS = 15.0
 
 _PAGES = (
     ("/", "Jobs", "list_alt"),
@@ -49,7 +50,15 @@ def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
                 button.props('aria-label="Log out"').tooltip("Log out")
     with ui.element("main").classes("content"):
         context.client.storage["banner"] = Banner()
+        _loss_notice(visitor)
         yield
+
+
+def _loss_notice(visitor: Visitor) -> None:
+    """Says at the top of a page that Redis has lost data, while that is news."""
+    notice = Banner(icon="warning")
+    store_loss = visitor.services.store_loss
+    Fresh(store_loss.notice, lambda text: notice.say(text or ""), seconds=_NOTICE_SECONDS)
 
 
 def _is_dark(request: Request) -> bool | None:

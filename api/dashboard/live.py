@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 class Banner:
-    """Says at the top of a page that what it shows is old."""
+    """Says at the top of a page that what it shows is old, or what else concerns all of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, icon: str = "cloud_off") -> None:
         self._row = ui.row().classes("banner")
         with self._row:
-            ui.icon("cloud_off")
+            ui.icon(icon)
             self._label = ui.label()
         self._row.set_visibility(False)
 

@@ -16,11 +16,23 @@ router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
-    """All is well; anything else is an error."""
+    """The process works; anything else is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Jobs can be submitted; anything else is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    status: Literal["ok", "degraded"] = "ok"
+    """`degraded`: jobs can be submitted, and Redis has lost data in the last ten minutes, or lost
+    jobs that are not back."""
+    reason: str | None = None
+    """Why it is degraded; null when it is not."""
 
 
 @router.get("/healthz")
@@ -30,8 +42,9 @@ async def is_alive() -> Health:
 
 
 @router.get("/readyz")
-def is_ready(services: Wired) -> Health:
+def is_ready(services: Wired) -> Readiness:
     """Redis answers too and takes writes, so that jobs can be submitted; 503 when not."""
     with unavailable():
         services.redis.eval(_PROBE, 0)
-    return Health()
+    reason = services.store_loss.notice()
+    return Readiness() if reason is None else Readiness(status="degraded", reason=reason)

@@ -17,6 +17,8 @@ class RecoveryObject(BaseModel):
     """How far it is."""
     requested_at: int
     """Unix seconds."""
+    cause: str | None
+    """The sign by which the keeper noticed that Redis lost data; null when a caller asked."""
     finished_at: int | None
     """Unix seconds; null until it is done."""
     num_found: int
@@ -24,7 +26,8 @@ class RecoveryObject(BaseModel):
     num_known: int
     """Those of them that the store had anyway."""
     restored: tuple[RestoredJob, ...]
-    """The jobs that are back, with the status they had right after that."""
+    """The jobs that are back or brought up to what the disk says, with the status they had right
+    after that."""
     problems: tuple[Problem, ...]
     """Jobs that are not back, or not with all of their history, and why."""
 
@@ -34,6 +37,7 @@ class RecoveryObject(BaseModel):
         return cls(
             status=recovery.status,
             requested_at=int(recovery.requested_at),
+            cause=recovery.cause,
             finished_at=None if finished_at is None else int(finished_at),
             num_found=recovery.num_found,
             num_known=recovery.num_known,

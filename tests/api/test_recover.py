@@ -45,6 +45,7 @@ def test_a_recovery_is_asked_for_once_and_its_state_can_be_read(
         "object": "recovery",
         "status": "done",
         "requested_at": asked.json()["requested_at"],
+        "cause": None,
         "finished_at": 2_000_000_000,
         "num_found": 4,
         "num_known": 1,

@@ -1,5 +1,7 @@
 """Break the service, check the promises: `python -m tests.chaos --seed 1 --faults 50`.
 
+`--rollbacks 20` makes 20 of the faults roll Redis back by ten seconds.
+
 `python -m tests.chaos table build/chaos/*.json` prints what all runs came to.
 Exits with 1 when a promise was broken; the HOME of such a run is kept beside its report.
 """
@@ -10,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.chaos.report import read_reports, table
-from tests.chaos.run import SETTLE_SECONDS, run_chaos
+from tests.chaos.run import SETTLE_SECONDS, Dose, run_chaos
 from tests.stack.service import REPOSITORY
 
 OUTPUT = REPOSITORY / "build" / "chaos"
@@ -26,13 +28,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--faults", type=int, default=50)
     parser.add_argument("--settle-seconds", type=float, default=SETTLE_SECONDS)
+    parser.add_argument("--rollbacks", type=int, default=0)
     options = parser.parse_args(arguments)
     home = OUTPUT / f"home-{options.seed}"
     shutil.rmtree(home, ignore_errors=True)
     report = run_chaos(
         home,
-        seed=options.seed,
-        num_faults=options.faults,
+        Dose(options.seed, options.faults, options.rollbacks),
         settle_seconds=options.settle_seconds,
         say=_say,
     )

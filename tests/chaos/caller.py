@@ -3,6 +3,7 @@
 import math
 import random
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,9 @@ class Acknowledged:
     submission: str
     spec: str
     job_id: str
+    at: float = 0.0
+    """Unix seconds."""
+    has_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,13 @@ class Caller:
             if job is not None:
                 with self._lock:
                     self.acknowledged.append(
-                        Acknowledged(submission.key, submission.spec, job["id"])
+                        Acknowledged(
+                            submission.key,
+                            submission.spec,
+                            job["id"],
+                            at=time.time(),
+                            has_key=submission.has_key,
+                        )
                     )
                 return
             num_retries += 1

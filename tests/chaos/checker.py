@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from tests.chaos.caller import Acknowledged, Seen
 from tests.chaos.evidence import Evidence
 from tests.chaos.processes import Look, TrainerProcess
+from tests.chaos.rollback import Rollback
 from tests.chaos.testimony import launches
 from tests.stack.service import FINAL
+from worker.jobs.losses import Loss
 
+SLACK_SECONDS = 2.0
+NOTICE_SECONDS = 20.0
+"""Time for one round of a keeper that may have been killed as well, on a busy machine."""
 ORPHAN_SECONDS = 5.0
 """Time a process of an attempt that is over has to be gone."""
 
@@ -22,11 +27,20 @@ class Violation:
     account: str
 
 
-def check_repeats(acknowledged: Iterable[Acknowledged]) -> list[Violation]:
-    """All answers to one submission name one job, and no two submissions share one."""
+def check_repeats(
+    acknowledged: Iterable[Acknowledged], rollbacks: Sequence[Rollback] = ()
+) -> list[Violation]:
+    """All answers to one submission name one job, and no two submissions share one. A repetition
+    may make a second job when Redis has just forgotten the first one."""
     by_submission: dict[str, set[str]] = {}
     by_job: dict[str, set[str]] = {}
+    first: dict[str, Acknowledged] = {}
     for one in acknowledged:
+        earlier = first.setdefault(one.submission, one)
+        if one.job_id != earlier.job_id and _is_forgotten_between(earlier, one, rollbacks):
+            by_job.setdefault(one.job_id, set()).add(one.submission)
+            first[one.submission] = one
+            continue
         by_submission.setdefault(one.submission, set()).add(one.job_id)
         by_job.setdefault(one.job_id, set()).add(one.submission)
     doubled = [
@@ -40,6 +54,39 @@ def check_repeats(acknowledged: Iterable[Acknowledged]) -> list[Violation]:
         if len(submissions) > 1
     ]
     return doubled + shared
+
+
+def _is_forgotten_between(
+    earlier: Acknowledged, later: Acknowledged, rollbacks: Sequence[Rollback]
+) -> bool:
+    """With a key only until the keeper has restored the first job, which brings its key back."""
+    return any(
+        earlier.at < one.back_at
+        and later.at > one.at
+        and one.at - earlier.at < one.seconds + SLACK_SECONDS
+        and (not later.has_key or later.at - one.back_at < NOTICE_SECONDS)
+        for one in rollbacks
+    )
+
+
+def check_losses(rollbacks: Sequence[Rollback], losses: Sequence[Loss]) -> list[Violation]:
+    """What the store has lost is reported as soon as a keeper does a round."""
+    return [
+        Violation(
+            "every loss is reported",
+            "",
+            f"Redis came back at {one.back_at:.2f} without {one.num_lost} changes; the next report "
+            f"after {seconds_to_notice(one, losses)} s",
+        )
+        for one in rollbacks
+        if one.num_lost and (seconds_to_notice(one, losses) or NOTICE_SECONDS) >= NOTICE_SECONDS
+    ]
+
+
+def seconds_to_notice(rollback: Rollback, losses: Sequence[Loss]) -> float | None:
+    """From the server's first answer to the report; None when there was none."""
+    later = [loss.noticed_at for loss in losses if loss.noticed_at > rollback.at]
+    return max(0.0, min(later) - rollback.back_at) if later else None
 
 
 def check_end(

@@ -3,12 +3,14 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal, get_args
 
 Kind = Literal[
     "kill api",
     "kill keeper",
     "kill redis",
+    "roll redis back",
     "kill worker",
     "kill pool process",
     "kill supervisor",
@@ -33,6 +35,8 @@ _WEIGHTS = [0.4 if kind.startswith("cancel") else 1.0 for kind in KINDS]
 
 PAUSE_SECONDS = (1.5, 3.5)
 SHORT_SECONDS = (0.5, 5.0)
+ROLLBACK_SECONDS = 10.0
+"""Age of the state to which Redis is rolled back, as by a failover to a replica that was behind."""
 LONG_SECONDS = (9.0, 13.0)
 """Longer than a lease of 8 s."""
 
@@ -50,11 +54,12 @@ class Fault:
     """How long it lasts, if it lasts: a freeze, an absence."""
 
 
-def plan(seed: int) -> Iterator[Fault]:
-    """The faults of a seed, without end."""
+def plan(seed: int, *, rollbacks: frozenset[int] = frozenset()) -> Iterator[Fault]:
+    """The faults of a seed, without end; those at the places `rollbacks` roll Redis back."""
     chance = random.Random(seed)
-    while True:
+    for place in count():
         (kind,) = chance.choices(KINDS, weights=_WEIGHTS)
+        kind = "roll redis back" if place in rollbacks else kind
         is_long = kind.startswith("freeze worker") and chance.random() < 0.5
         yield Fault(
             kind=kind,
@@ -62,3 +67,9 @@ def plan(seed: int) -> Iterator[Fault]:
             choice=chance.random(),
             seconds=chance.uniform(*(LONG_SECONDS if is_long else SHORT_SECONDS)),
         )
+
+
+def places_of_rollbacks(seed: int, *, num_rollbacks: int, num_faults: int) -> frozenset[int]:
+    """Spread at random among the first `num_faults` faults."""
+    chance = random.Random(f"rollbacks {seed}")
+    return frozenset(chance.sample(range(num_faults), num_rollbacks))

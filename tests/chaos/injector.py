@@ -11,8 +11,9 @@ from typing import TypeVar
 from redis import exceptions
 
 from tests.chaos.caller import Caller
-from tests.chaos.faults import Fault, Kind
+from tests.chaos.faults import ROLLBACK_SECONDS, Fault, Kind
 from tests.chaos.processes import trainer_processes
+from tests.chaos.rollback import AofHistory, Rollback
 from tests.stack.part import Part
 from tests.stack.parts import Parts
 
@@ -34,8 +35,10 @@ class Thaw:
 class Injector:
     """`inject` a fault; call `tick` often, so that what is frozen thaws in time."""
 
-    def __init__(self, parts: Parts, caller: Caller) -> None:
+    def __init__(self, parts: Parts, caller: Caller, aof: AofHistory) -> None:
         self._parts = parts
+        self._aof = aof
+        self.rollbacks: list[Rollback] = []
         self._caller = caller
         self._thaws: list[Thaw] = []
         self._creates: list[threading.Thread] = []
@@ -43,6 +46,7 @@ class Injector:
             "kill api": lambda fault: self._kill_part("api", fault),
             "kill keeper": lambda fault: self._kill_part("keeper", fault),
             "kill redis": lambda fault: self._kill_part("redis", fault),
+            "roll redis back": self._roll_redis_back,
             "kill worker": self._kill_worker,
             "kill pool process": self._kill_pool_process,
             "kill supervisor": lambda fault: self._kill_process("supervisor", fault),
@@ -95,6 +99,14 @@ class Injector:
             return None
         self._parts[name].kill(away_seconds=min(fault.seconds, 2))
         return name
+
+    def _roll_redis_back(self, fault: Fault) -> str | None:
+        away_seconds = min(fault.seconds, 2)
+        done = self._aof.roll_back(seconds=ROLLBACK_SECONDS, away_seconds=away_seconds)
+        if done is None:
+            return None
+        self.rollbacks.append(done)
+        return f"by {done.seconds:.1f} s, {done.num_lost} changes"
 
     def _kill_worker(self, fault: Fault) -> str | None:
         name = _one(self._parts.workers, fault)

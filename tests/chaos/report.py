@@ -50,6 +50,10 @@ class ChaosReport(BaseModel):
     """Attempts that went on from a checkpoint."""
     seconds_to_settle: float
     """From the last fault until all jobs were in a final state."""
+    num_rollbacks_with_losses: int = 0
+    """Rollbacks of Redis after which changes were missing that a keeper had seen."""
+    seconds_to_notice: float = 0.0
+    """The longest time from the server's first answer after one of these to the report of it."""
     violations: tuple[Violation, ...]
 
     @property
@@ -64,6 +68,8 @@ class ChaosReport(BaseModel):
             f"seed {self.seed}: {self.num_faults} faults ({kinds})",
             f"{sum(self.ends.values())} jobs: {ends}; {self.num_attempts} attempts, "
             f"{self.num_resumes} of them resumed; settled after {self.seconds_to_settle:.0f} s",
+            f"{self.num_rollbacks_with_losses} rollbacks lost changes, each reported within "
+            f"{self.seconds_to_notice:.1f} s",
             f"{len(self.violations)} violations",
             *(f"  {one.rule}: {one.job_id}: {one.account}" for one in self.violations),
         ]

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +14,24 @@ from tests.chaos.checker import (
     ORPHAN_SECONDS,
     Violation,
     check_end,
+    check_losses,
     check_orphans,
     check_overlaps,
     check_repeats,
     check_result,
+    seconds_to_notice,
 )
 from tests.chaos.evidence import Evidence, read_evidence
-from tests.chaos.faults import plan
+from tests.chaos.faults import Fault, places_of_rollbacks, plan
 from tests.chaos.injector import Injector
 from tests.chaos.processes import Look, Watch, processes_of
 from tests.chaos.report import ChaosReport, Hit
+from tests.chaos.rollback import AofHistory, Rollback, read_losses
 from tests.chaos.specs import SPECS, create_request, write_training_file
 from tests.chaos.testimony import launches, now
 from tests.stack.parts import QUICK, Parts
 from tests.stack.service import FINAL
+from worker.jobs.losses import Loss
 
 SETTLE_SECONDS = 60.0
 NUM_LAST = 8
@@ -55,14 +59,34 @@ class Observed:
     """Of all acknowledged jobs at the end; None for one that the service doesn't know."""
     seconds_to_settle: float
     has_settled: bool
+    rollbacks: tuple[Rollback, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    """What the keepers reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """How much is done to the service; all of it follows from the seed."""
+
+    seed: int
+    num_faults: int
+    num_rollbacks: int = 0
+    """Faults that roll Redis back, beside those that the seed has anyway."""
+
+    def faults(self) -> Iterator[Fault]:
+        places = places_of_rollbacks(
+            self.seed, num_rollbacks=self.num_rollbacks, num_faults=self.num_faults
+        )
+        return plan(self.seed, rollbacks=places)
 
 
 def run_chaos(
-    home: Path, *, seed: int, num_faults: int, say: Say, settle_seconds: float = SETTLE_SECONDS
+    home: Path, dose: Dose, *, say: Say, settle_seconds: float = SETTLE_SECONDS
 ) -> ChaosReport:
-    """Runs the service in `home`, which must not be there, and breaks it `num_faults` times, which
-    must be more than the `NUM_LAST` that nobody submits a job after. Within `settle_seconds` after
-    the last fault all jobs must have come to an end: a busy machine needs more."""
+    """Runs the service in `home`, which must not be there, and breaks it as often as the dose says,
+    which must be more than the `NUM_LAST` that nobody submits a job after. Within `settle_seconds`
+    after the last fault all jobs must have come to an end: a busy machine needs more."""
+    num_faults = dose.num_faults
     assert num_faults > NUM_LAST, f"{num_faults} faults; expected more than {NUM_LAST}"
     home.mkdir(parents=True)
     data = home / "conversations.json"
@@ -70,11 +94,15 @@ def run_chaos(
     with Parts(home, settings=_SETTINGS, worker=_WORKER) as parts:
         training_file = parts.service.upload(data)
         references = _references(parts, training_file)
-        say(f"seed {seed}: the references are trained")
-        caller = Caller(parts.service.url, training_file=training_file, seed=seed)
+        say(f"seed {dose.seed}: the references are trained")
+        caller = Caller(parts.service.url, training_file=training_file, seed=dose.seed)
         try:
-            with Watch(home, workers=lambda: _main_processes(parts)) as watch:
-                hits, misses = _inject(parts, caller, seed=seed, num_faults=num_faults, say=say)
+            with (
+                Watch(home, workers=lambda: _main_processes(parts)) as watch,
+                AofHistory(parts) as aof,
+            ):
+                injector = Injector(parts, caller, aof)
+                hits, misses = _inject(injector, caller, dose, say=say)
                 started = time.monotonic()
                 has_settled = _settle(caller, seconds=settle_seconds)
                 seconds = time.monotonic() - started
@@ -82,11 +110,20 @@ def run_chaos(
             statuses = _statuses(parts, caller)
         finally:
             caller.close()
-    observed = Observed(hits, misses, watch.looks, statuses, seconds, has_settled)
+    observed = Observed(
+        hits,
+        misses,
+        watch.looks,
+        statuses,
+        seconds,
+        has_settled,
+        rollbacks=tuple(injector.rollbacks),
+        losses=tuple(read_losses(home)),
+    )
     violations = _judge(home, caller, observed, references)
     left = processes_of(home)
     violations += [Violation("no orphan process", "", f"left at the end: {one}") for one in left]
-    return _report(home, seed, observed, violations)
+    return _report(home, dose.seed, observed, violations)
 
 
 def _references(parts: Parts, training_file: str) -> dict[str, Evidence]:
@@ -108,14 +145,14 @@ def _main_processes(parts: Parts) -> frozenset[int]:
 
 
 def _inject(
-    parts: Parts, caller: Caller, *, seed: int, num_faults: int, say: Say
+    injector: Injector, caller: Caller, dose: Dose, *, say: Say
 ) -> tuple[tuple[Hit, ...], Counter[str]]:
     """Returns when the last fault is over and everything runs again."""
-    injector = Injector(parts, caller)
+    num_faults = dose.num_faults
     hits: list[Hit] = []
     misses: Counter[str] = Counter()
     caller.start()
-    for fault in plan(seed):
+    for fault in dose.faults():
         if len(hits) == num_faults or caller.refusals:
             break
         if len(hits) == num_faults - NUM_LAST:
@@ -164,7 +201,8 @@ def _judge(
     violations = [Violation("no request is refused", "", text) for text in caller.refusals]
     if not observed.statuses:
         violations.append(Violation("jobs are acknowledged", "", "not one was"))
-    violations += check_repeats(caller.acknowledged)
+    violations += check_repeats(caller.acknowledged, observed.rollbacks)
+    violations += check_losses(observed.rollbacks, observed.losses)
     violations += check_orphans(observed.looks, caller.ends)
     specs = {one.job_id: one.spec for one in caller.acknowledged}
     for job_id, status in observed.statuses.items():
@@ -196,5 +234,15 @@ def _report(home: Path, seed: int, observed: Observed, violations: list[Violatio
         num_attempts=sum(len(launches(list(one.witnesses))) for one in evidence),
         num_resumes=sum(one.num_resumes for one in evidence),
         seconds_to_settle=round(observed.seconds_to_settle, 1),
+        num_rollbacks_with_losses=sum(one.num_lost > 0 for one in observed.rollbacks),
+        seconds_to_notice=_longest_notice(observed),
         violations=tuple(violations),
     )
+
+
+def _longest_notice(observed: Observed) -> float:
+    """Of the rollbacks that lost something, from the server's first answer to the report."""
+    seconds = [
+        seconds_to_notice(one, observed.losses) for one in observed.rollbacks if one.num_lost
+    ]
+    return round(max((each for each in seconds if each is not None), default=0.0), 1)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.faults import KINDS, plan
 from tests.chaos.report import read_reports, table
-from tests.chaos.run import run_chaos
+from tests.chaos.run import Dose, run_chaos
 
 
 def test_the_faults_follow_from_the_seed() -> None:
@@ -19,7 +19,7 @@ def test_the_faults_follow_from_the_seed() -> None:
 
 @pytest.mark.chaos
 def test_the_service_keeps_its_promises_under_faults(tmp_path: Path) -> None:
-    report = run_chaos(tmp_path / "home", seed=1, num_faults=25, say=print)
+    report = run_chaos(tmp_path / "home", Dose(seed=1, num_faults=25), say=print)
     assert report.violations == (), report.account()
     assert report.num_faults == 25
     assert report.num_resumes > 0

@@ -14,9 +14,10 @@ import time
 
 from flant5_train.config import RunConfig
 from flant5_train.failure import FailureCode
-from worker.attempts.attempt_record import AttemptRecord, write_attempt
+from worker.attempts.attempt_record import AttemptRecord, read_attempt, write_attempt
 from worker.attempts.closing import LOST, Closing, loss_of
 from worker.attempts.command import trainer_command
+from worker.attempts.forgotten_wish import carry_out
 from worker.attempts.lease import Lease
 from worker.attempts.pump import Pump
 from worker.attempts.result import valid_result
@@ -28,7 +29,9 @@ from worker.causes.traces import End
 from worker.context import WorkerContext
 from worker.gang.leader import Gang
 from worker.jobs.job import JobError
+from worker.jobs.ledger import JobRecord, Ledger, Wish
 from worker.jobs.lock import LockedError, holder_text, take_lock_to_share
+from worker.jobs.malformed import MalformedFileError
 from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
 from worker.processes.launch import TRAINER_MARK, mark_of
 from worker.processes.process_tree import kill_marked
@@ -79,9 +82,16 @@ class Attempt:
             os.close(lock)
 
     def _run_locked(self, lock: int) -> None:
+        if self._is_outdated():
+            return
         if (outcome := self._earlier_outcome()) is not None:
             logger.info("job %s has ended in an earlier attempt", self._job.id)
             self._closing.finish(outcome)
+            return
+        if (wished := self._forgotten_wish()) is not None:
+            store = self._context.store
+            self._lease.insist(lambda: carry_out(wished, store))
+            self._closing.release("its caller's wish on disk is newer than the store")
             return
         try:
             run_config = self._lease.insist(lambda: run_config_of(self._job, self._context))
@@ -119,6 +129,35 @@ class Attempt:
             judged = Interrupted(self._silence.words(step=self._pump.step))
         self._gang.tell_words(self._run_directory.log)
         self._conclude(ending, self._gang.judge(judged))
+
+    def _is_outdated(self) -> bool:
+        """Whether the claim was given up, because an attempt of the same or a later epoch has run:
+        the store went back in time, and what that attempt still writes must not count."""
+        try:
+            last = read_attempt(self._run_directory.attempt)
+        except MalformedFileError as error:
+            logger.warning("job %s: %s", self._job.id, error)
+            return False
+        if last is None or last.epoch < self._claim.epoch:
+            return False
+        logger.warning(
+            "job %s: claim given up: the store went back in time (epoch=%d, on disk=%d)",
+            self._job.id,
+            self._claim.epoch,
+            last.epoch,
+        )
+        outdate = self._context.store.leases.outdate
+        self._lease.insist(lambda: outdate(self._claim, above=last.epoch))
+        return True
+
+    def _forgotten_wish(self) -> JobRecord | None:
+        """A cancellation or a pause that a store which went back in time has forgotten."""
+        try:
+            record = Ledger(self._context.settings.home_directories).read(self._job.id)
+        except (OSError, ValueError):
+            return None  # a job needs no record to run
+        is_newer = record.wished_at > self._job.wished_at
+        return record if is_newer and record.wish is not Wish.GO_ON else None
 
     def _earlier_outcome(self) -> Outcome | None:
         """The outcome of an attempt that was lost between its end and telling it."""

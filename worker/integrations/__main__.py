@@ -32,7 +32,12 @@ def main() -> int:
         print(f"integrations can't be told: {wrong}", file=sys.stderr)  # noqa: T201
         return 2
     try:
-        wait_for_start(settings.redis_url, settings.home_directories, use="reads")
+        wait_for_start(
+            settings.redis_url,
+            settings.home_directories,
+            use="reads",
+            may_lose_data=settings.allow_lossy_redis,
+        )
     except StartRefusedError as error:
         print(f"integrations can't be told: {error}", file=sys.stderr)  # noqa: T201
         return 2

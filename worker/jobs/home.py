@@ -11,6 +11,8 @@ slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
 audit/<day>.jsonl      who changed what by the API
 service/               the id of this service (`worker.jobs.service_identity`)
 redis/                 data of the embedded server (`flant5 up`)
+store.json             how far the store was when a keeper last saw it (`worker.jobs.mark`)
+losses.jsonl           losses of the store that a keeper noticed (`worker.jobs.losses`)
 """
 
 from dataclasses import dataclass, replace
@@ -130,6 +132,14 @@ class Home:
     def service(self) -> Path:
         """Its id, and the signs of life of its keeper (`worker.jobs.service_identity`)."""
         return self.root / "service"
+
+    @property
+    def store_mark(self) -> Path:
+        return self.root / "store.json"
+
+    @property
+    def losses(self) -> Path:
+        return self.root / "losses.jsonl"
 
     @property
     def jobs(self) -> Path:

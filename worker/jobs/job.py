@@ -100,6 +100,11 @@ class Job(BaseModel):
     """When a job that lost an attempt may run again."""
     result_floor: int = -1
     """Epoch up to which a result on disk is from before the caller resumed the job."""
+    wished_at: int = 0
+    """When a caller last wanted something of it, in milliseconds: it was created, cancelled, paused
+    or resumed."""
+    submission_key: str = ""
+    """Key in Redis of the submission that made it; empty when it has none."""
     progress: Progress | None = None
     trained_tokens: int | None = None
     chosen: Chosen | None = None

@@ -1,4 +1,4 @@
-"""What a run directory tells of a job that the store does not know."""
+"""What a run directory tells of a job that the store does not know, or has in an older state."""
 
 import json
 import time
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from worker.jobs.job import model_id
 from worker.jobs.ledger import JobRecord, Wish
+from worker.jobs.standing import Standing
+
+SUBMISSION_SECONDS = 24 * 3600
+"""Time for which a submission key names the job that it made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class Known:
     run_seconds: float = 0.0
     highest_number: int = 0
     """The highest number of all jobs on disk."""
+    seen: Standing | None = None
+    """The state in the store that this replaces; None for a job that the store does not know."""
 
 
 def next_epoch(*epochs: int) -> int:
@@ -53,6 +59,8 @@ def encode_known(known: Known) -> str:
         "cancel_requested": "force" if record.wish is Wish.CANCEL else None,
         "pause_requested": 1 if record.wish is Wish.PAUSE else None,
         "is_model_deleted": 1 if record.is_model_deleted else None,
+        "wished_at": str(record.wished_at),
+        "submission_key": record.submission_key or None,
     }
     return json.dumps(
         {
@@ -60,6 +68,15 @@ def encode_known(known: Known) -> str:
             "highest_number": known.highest_number,
             "epoch": str(known.epoch),
             "model": model_id(record.id, record.spec),
+            "submission_seconds": round(SUBMISSION_SECONDS - (time.time() - record.created_at)),
+            **_encode_seen(known.seen),
             "fields": {name: value for name, value in fields.items() if value is not None},
         }
     )
+
+
+def _encode_seen(seen: Standing | None) -> dict[str, object]:
+    if seen is None:
+        return {}
+    state = {"status": seen.status, "epoch": str(seen.epoch), "wished_at": str(seen.wished_at)}
+    return {"seen": state, "is_replayed": not seen.has_history}

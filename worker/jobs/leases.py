@@ -139,6 +139,11 @@ class Leases:
             raise NotFoundError(f"no job {claim.job.id!r}")
         return Status(status)
 
+    def outdate(self, claim: Claim, *, above: int) -> bool:
+        """Gives the job back under an epoch higher than `above`, which was given out before a
+        store that went back in time gave out this one."""
+        return bool(self._scripts.run("outdate", claim.job.id, claim.epoch, above))
+
     def release_worker(
         self, worker: str, *, reason: str = "its worker was restarted", only: str | None = None
     ) -> tuple[str, ...]:

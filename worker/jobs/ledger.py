@@ -5,7 +5,8 @@ Example:
 
     {"id": "ftjob-...", "number": 7, "owner": "alice", "created_at": 1764000000.0,
      "spec": {"model": "flant5-demo", ...}, "wish": "go_on", "result_floor": -1,
-     "finished_at": null, "is_model_deleted": false}
+     "finished_at": null, "is_model_deleted": false, "wished_at": 1764000000000,
+     "submission_key": "flant5:submission:..."}
 """
 
 from enum import StrEnum
@@ -50,6 +51,10 @@ class JobRecord(BaseModel):
     """When a job that never ran was cancelled."""
     is_model_deleted: bool = False
     """Whether the caller deleted the model that the job made."""
+    wished_at: int = Field(0, ge=0, lt=2**53)
+    """`Job.wished_at`; 0 in files that were written before this was kept."""
+    submission_key: str = ""
+    """`Job.submission_key`."""
 
     @classmethod
     def of(cls, job: Job, *, is_model_deleted: bool = False) -> Self:
@@ -68,6 +73,8 @@ class JobRecord(BaseModel):
             result_floor=job.result_floor,
             finished_at=job.finished_at,
             is_model_deleted=is_model_deleted,
+            wished_at=job.wished_at,
+            submission_key=job.submission_key,
         )
 
 

@@ -30,6 +30,11 @@ class ModelIndex:
         checkpoints."""
         return self._job_in(keys.NAMES, model)
 
+    def add(self, model: str, job_id: str) -> None:
+        """Brings back an entry that the store has lost."""
+        with unavailable():
+            self._redis.hset(keys.MODELS, model, job_id)
+
     def _job_in(self, key: str, model: str) -> str:
         with unavailable():
             job_id = cast(str | None, self._redis.hget(key, model))

@@ -14,7 +14,7 @@ Fields = Mapping[str, str]
 _PLAIN = (
     *("status", "phase", "worker", "owner", "fine_tuned_model"),
     *("number", "epoch", "attempt", "losses", "failures", "result_floor"),
-    *("cancel_requested", "pause_requested", "is_given_up"),
+    *("cancel_requested", "pause_requested", "is_given_up", "wished_at", "submission_key"),
 )
 _INSTANTS = (
     *("created_at", "started_at", "finished_at", "queued_at"),

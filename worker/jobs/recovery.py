@@ -1,4 +1,5 @@
-"""The recovery of all jobs after the store was lost: asked for by a caller, done by a keeper.
+"""The recovery of jobs after the store lost data: asked for by a caller or by the keeper that
+noticed a loss, done by a keeper.
 
 The keeper rebuilds the records of the jobs from their run directories (`worker.keeper.recovery`).
 What it finds and how far it is stands in one key of the store, `flant5:recovery`, as JSON.
@@ -18,7 +19,7 @@ from worker.jobs.scripts import Scripts
 
 
 class RestoredJob(BaseModel):
-    """A job that is back, and the status it had right after that."""
+    """A job that is back or brought up to date, and the status it had right after that."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -46,6 +47,8 @@ class Recovery(BaseModel):
 
     status: Literal["requested", "running", "done"]
     requested_at: float
+    cause: str | None = None
+    """The sign by which a keeper noticed a loss; None when a caller asked."""
     finished_at: float | None = None
     num_found: int = 0
     """Jobs with a record on disk."""
@@ -63,13 +66,13 @@ class RecoveryDesk:
         self._redis = redis
         self._scripts = Scripts(redis, Rules())
 
-    def request(self) -> Recovery:
+    def request(self, *, cause: str | None = None) -> Recovery:
         """A new recovery, or the one that is under way."""
         while True:
             known = self.state()
             if known is not None and known.status != "done":
                 return known
-            wanted = Recovery(status="requested", requested_at=time.time())
+            wanted = Recovery(status="requested", requested_at=time.time(), cause=cause)
             if self.replace(known, wanted):
                 return wanted
 
@@ -82,5 +85,10 @@ class RecoveryDesk:
     def replace(self, known: Recovery | None, new: Recovery) -> bool:
         """False when the recovery is no longer as known, and nothing was changed: somebody else
         is at it, or the store was lost once more. True also when it came a second time."""
-        texts = ("" if known is None else known.model_dump_json(), new.model_dump_json())
+        texts = ("" if known is None else _text(known), _text(new))
         return bool(self._scripts.run("recovery", *texts)) or self.state() == new
+
+
+def _text(recovery: Recovery) -> str:
+    """Without a cause as it was written before there were causes: texts are compared."""
+    return recovery.model_dump_json(exclude={"cause"} if recovery.cause is None else None)

@@ -51,14 +51,18 @@ class ServerFacts:
     """INFO, as redis-py reads it."""
 
 
-def check_server(url: SecretStr) -> ServerFacts:
-    """Raises StartRefusedError for what no waiting mends, and StoreUnavailableError for a server
+def check_server(url: SecretStr, *, may_lose_data: bool = True) -> ServerFacts:
+    """Refuses a server that evicts keys or keeps no append-only file unless it `may_lose_data`.
+
+    Raises StartRefusedError for what no waiting mends, and StoreUnavailableError for a server
     that does not answer or still reads its data."""
     address = RedisAddress.parse(url.get_secret_value())
     with open_redis(url) as redis:
         info = _info(redis, address)
         for refusal in _refusals(info, address.place):
             raise refusal
+        if not may_lose_data:
+            _refuse_losses(info, address.place)
         _try_scripts(redis, address)
         _try_commands(redis, address)
     return ServerFacts(name=_name(info, address.place), info=info)
@@ -114,6 +118,31 @@ def _refusals(info: dict[str, Any], place: str) -> Iterator[StartRefusedError]:
             remedy="take the image in docker-compose.yml, or unset FLANT5_REDIS_URL for `flant5 "
             "up`, which starts a server of its own",
         )
+
+
+def losses_of(info: dict[str, Any]) -> dict[str, str]:
+    """By what the server may lose acknowledged jobs -> the setting that mends it. A server whose
+    INFO lacks a field (some managed ones) is not judged by it."""
+    found = {}
+    if info.get("aof_enabled") == 0:
+        found["no append-only file"] = "appendonly yes"
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        found[f"it evicts keys ({policy})"] = "maxmemory-policy noeviction"
+    return found
+
+
+def _refuse_losses(info: dict[str, Any], place: str) -> None:
+    if not (losses := losses_of(info)):
+        return
+    commands = ", ".join(f"CONFIG SET {setting}" for setting in losses.values())
+    raise StartRefusedError(
+        f"{_name(info, place)} may lose acknowledged jobs: {', '.join(losses)}",
+        expected=" and ".join(losses.values()),
+        remedy=f"{commands}, and the same in its configuration file; or set "
+        "FLANT5_ALLOW_LOSSY_REDIS=true: the keeper then brings back from the disk what it finds "
+        "missing",
+    )
 
 
 def _try_scripts(redis: Redis, address: RedisAddress) -> None:

@@ -24,9 +24,12 @@ _SAY_SECONDS = 30.0
 logger = logging.getLogger(__name__)
 
 
-def check_start(redis_url: SecretStr, home: Home, *, use: HomeUse) -> None:
-    """Raises StartRefusedError for what no waiting mends, else StoreUnavailableError."""
-    check_server(redis_url)
+def check_start(
+    redis_url: SecretStr, home: Home, *, use: HomeUse, may_lose_data: bool = False
+) -> None:
+    """Raises StartRefusedError for what no waiting mends, else StoreUnavailableError.
+    `may_lose_data` is FLANT5_ALLOW_LOSSY_REDIS."""
+    check_server(redis_url, may_lose_data=may_lose_data)
     with open_redis(redis_url) as redis:
         address = RedisAddress.parse(redis_url.get_secret_value())
         identity = ServiceIdentity(redis, home, address)
@@ -34,13 +37,15 @@ def check_start(redis_url: SecretStr, home: Home, *, use: HomeUse) -> None:
             identity.confirm(may_write_home=use == "writes")
 
 
-def wait_for_start(redis_url: SecretStr, home: Home, *, use: HomeUse) -> None:
+def wait_for_start(
+    redis_url: SecretStr, home: Home, *, use: HomeUse, may_lose_data: bool = False
+) -> None:
     """Returns when all is well; waits for a server that does not answer yet, as long as that takes.
     Raises StartRefusedError."""
     said_at = -_SAY_SECONDS
     while True:
         try:
-            check_start(redis_url, home, use=use)
+            check_start(redis_url, home, use=use, may_lose_data=may_lose_data)
         except StoreUnavailableError as error:
             if time.monotonic() - said_at >= _SAY_SECONDS:
                 said_at = time.monotonic()

@@ -3,6 +3,8 @@
 | key (prefix `flant5:`)    | type   | content                                                    |
 |---------------------------|--------|------------------------------------------------------------|
 | counter                   | string | number of jobs ever created                                |
+| mark                      | hash   | store: its name, as on disk; number: changes counted so far|
+|                           |        | (`worker.jobs.mark`)                                       |
 | jobs                      | zset   | all job ids by their number: the list                      |
 | validating                | zset   | ids whose files are to be checked, by number               |
 | queued                    | zset   | ids that wait for a worker, by priority, then by number    |
@@ -50,8 +52,9 @@
 |                           |        | log_lines (counts), is_model_deleted, submission_key,      |
 |                           |        | cleaned_at (finished_at when its checkpoints were removed),|
 |                           |        | num_nodes, is_given_up (cancelled by the API, which could  |
-|                           |        | not record it); while it runs: workers (its leader first), |
-|                           |        | rendezvous (where they meet)                               |
+|                           |        | not record it), wished_at (of the last wish of a caller);  |
+|                           |        | while it runs: workers (its leader first), rendezvous      |
+|                           |        | (where they meet)                                          |
 | job:{id}:members          | zset   | the workers beside the leader, by their last sign of life  |
 | job:{id}:ends             | hash   | worker -> how its part of the attempt ended, as JSON       |
 | job:{id}:events           | stream | seq, at, level, type, message, data                        |
@@ -76,6 +79,7 @@ from worker.jobs.errors import InvalidRequestError, LimitReachedError, NotFoundE
 from worker.jobs.events import Page
 from worker.jobs.gangs import Gangs
 from worker.jobs.job import Job, JobError, model_id
+from worker.jobs.known import SUBMISSION_SECONDS
 from worker.jobs.leases import Leases
 from worker.jobs.life import Status
 from worker.jobs.listing import list_jobs
@@ -84,8 +88,7 @@ from worker.jobs.records import read_job
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
 from worker.jobs.spec import JobSpec
-
-SUBMISSION_SECONDS = 24 * 3600
+from worker.jobs.standing import Standing, read_standings
 
 
 class JobStore:
@@ -209,6 +212,21 @@ class JobStore:
                 pipeline.exists(keys.job(job_id))
             found = pipeline.execute()
         return tuple(each for each, is_here in zip(job_ids, found, strict=True) if not is_here)
+
+    def standings(self, job_ids: Sequence[str]) -> tuple[Standing | None, ...]:
+        """How the store has each of the jobs, in the order of the ids."""
+        return read_standings(self._redis, job_ids)
+
+    def note_wish(self, job_id: str) -> None:
+        """The last wish of the job is carried out already, and counts as of now."""
+        self._scripts.run("note_wish", job_id)
+
+    def mend(self, job_ids: Sequence[str], *, lease_seconds: float) -> tuple[tuple[str, str], ...]:
+        """Adds index entries of the jobs that are missing and removes stale ones. An id with what
+        was found, for each: `missing` for a job that is not here, `model` for one whose model is
+        not in the index, else the entry."""
+        found = self._scripts.run("mend", int(lease_seconds * 1000), *job_ids)
+        return tuple((job_id, what) for job_id, what in found)
 
     def is_empty(self) -> bool:
         """Whether there is no job at all."""

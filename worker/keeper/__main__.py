@@ -21,7 +21,12 @@ def main(argv: CheckArgv = check_argv) -> int:
         return 2
     configure_logging(settings.log_format, process="keeper")
     try:
-        wait_for_start(settings.redis_url, settings.home_directories, use="writes")
+        wait_for_start(
+            settings.redis_url,
+            settings.home_directories,
+            use="writes",
+            may_lose_data=settings.allow_lossy_redis,
+        )
         run_keeper(settings, argv=argv)
     except StartRefusedError as error:
         print(f"the keeper can't work: {error}", file=sys.stderr)  # noqa: T201

@@ -1,9 +1,10 @@
 """The keeper: brings back what was lost and checks the files of new jobs.
 
-Each round: jobs whose lease ran out go back into the queue, jobs that wait get their doorbell rung,
-new jobs get their files checked; jobs that only the disk knows are restored when that was asked
-for; deletions that were broken off are finished, and what is old is removed. Every step is atomic
-in Redis, so a keeper may be killed at any time and several may run.
+Each round: losses of the store are noticed, jobs whose lease ran out go back into the queue, jobs
+that wait get their doorbell rung, new jobs get their files checked; jobs that the store lost are
+restored when that was noticed or asked for; deletions that were broken off are finished, and what
+is old is removed. Every step is atomic in Redis, so a keeper may be killed at any time and several
+may run.
 """
 
 import logging
@@ -29,6 +30,7 @@ from worker.keeper.deletions import UnfinishedDeletions
 from worker.keeper.file_check import CheckArgv, check_argv
 from worker.keeper.presence import KeeperPresence
 from worker.keeper.recovery import Recoverer
+from worker.keeper.store_watch import StoreWatch
 from worker.keeper.validation import Validation
 from worker.processes.wakeup import readable_on
 from worker.settings import WorkerSettings
@@ -59,7 +61,9 @@ class Keeper:
         self._doorbell = Doorbell(settings.redis_url)
         files = FileStore(settings.home_directories, settings.data_root)
         self._validation = Validation(self._store, files, settings, argv=argv)
-        self._recoverer = Recoverer(self._store, RecoveryDesk(redis), settings)
+        desk = RecoveryDesk(redis)
+        self._store_watch = StoreWatch(self._store, redis, desk, settings)
+        self._recoverer = Recoverer(self._store, desk, settings)
         self._deletions = UnfinishedDeletions(self._store, redis, settings.home_directories)
         self._cleanup = Cleanup(self._store, settings)
         self._presence = KeeperPresence(redis)
@@ -71,10 +75,11 @@ class Keeper:
         """Raises StoreUnavailableError: the next round does what this one could not; and
         StartRefusedError when the store belongs to another service by now."""
         self._identity.keep()
+        self._store_watch.step()
+        self._recoverer.step()
         self._reap()
         self._validation.step()
         self._ring()
-        self._recoverer.step()
         self._deletions.step()
         self._cleanup.step()
         self._presence.appear()
@@ -99,6 +104,7 @@ class Keeper:
             return False  # the round says so when it is due
 
     def close(self) -> None:
+        self._store_watch.close()
         self._recoverer.close()
         self._validation.close()
         self._doorbell.close()
@@ -110,7 +116,8 @@ class Keeper:
             return
         with unavailable():
             server = cast(dict[str, int], self._redis.info("server"))
-        if server["uptime_in_seconds"] < self._settings.lease_seconds:
+        up_seconds = min(server["uptime_in_seconds"], self._store_watch.steady_seconds)
+        if up_seconds < self._settings.lease_seconds:
             return
         reaped = self._store.leases.reap(MAX_JOBS)
         for job_id in reaped:

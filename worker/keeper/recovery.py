@@ -1,4 +1,5 @@
-"""What the keeper does when a recovery is asked for: every job that only the disk knows comes back.
+"""What the keeper does when a recovery is asked for: every job that only the disk knows comes back,
+and every job that the store has in an older state is brought up to what the disk says.
 
 In portions, so that the keeper's other work goes on. A lock on a file makes it one keeper at a
 time; when that one is killed another takes over and finds the jobs that are back already.
@@ -13,13 +14,15 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import ResponseError
 
+from worker.attempts.forgotten_wish import carry_out
 from worker.attempts.pump import LostError
 from worker.jobs.errors import NotFoundError
-from worker.jobs.ledger import Ledger
+from worker.jobs.ledger import JobRecord, Ledger
 from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.standing import Standing
 from worker.jobs.store import JobStore
-from worker.jobs.tombstones import Tombstones
+from worker.keeper.comparison import Difference, Differences, Unreadable
 from worker.keeper.restoration import Restoration
 from worker.settings import WorkerSettings
 
@@ -40,6 +43,8 @@ class _Run:
     to_look_at: deque[str]
     numbers: dict[str, int] = field(default_factory=dict)
     """The jobs to restore, with their numbers."""
+    older: dict[str, Standing] = field(default_factory=dict)
+    """Those of them that the store has, as it has them."""
     to_restore: deque[str] = field(default_factory=deque)
     """The same, oldest first, once all are looked at."""
     highest_number: int = 0
@@ -66,17 +71,14 @@ class Recoverer:
         self._desk = desk
         self._settings = settings
         self._ledger = Ledger(settings.home_directories)
-        self._tombstones = Tombstones(settings.home_directories)
+        self._differences = Differences(store, settings.home_directories)
         self._holder = f"keeper-{socket.gethostname()}-{os.getpid()}"
         self._run: _Run | None = None
-        self._has_warned = False
 
     def step(self) -> None:
         """A slice of the work, if there is any. Raises StoreUnavailableError; the next call goes
         on where this one stood."""
         recovery = self._desk.state()
-        if recovery is None:
-            self._warn_of_a_lost_store()
         if recovery is None or recovery.status == "done":
             self.close()
             return
@@ -141,26 +143,40 @@ class Recoverer:
 
     def _look_at_some(self, run: _Run) -> None:
         batch = tuple(run.to_look_at)[:_BATCH]
-        # What was deleted, or is being deleted, stays so.
-        deleted = {*self._store.ended.forgotten(), *filter(self._tombstones.has, batch)}
-        unknown = [each for each in self._store.unknown(batch) if each not in deleted]
         before = {each.id for each in run.restored}
-        run.num_known += len(set(batch) - set(unknown) - before)
-        for job_id in unknown:
-            try:
-                run.numbers[job_id] = self._ledger.read(job_id).number
-            except (OSError, ValueError) as error:
-                self._note(run, job_id, f"not restored: {error}")
+        for job_id, seen in self._differences.look(batch).items():
+            if isinstance(seen, Unreadable) and not seen.is_known:
+                self._note(run, job_id, f"not restored: {seen.reason}")
+            elif isinstance(seen, Unreadable) or seen.difference is None:
+                run.num_known += job_id not in before
+            elif seen.difference is Difference.WISHED:
+                self._carry_out(run, seen.disk.record)
+            else:
+                run.numbers[job_id] = seen.disk.record.number
+                if seen.standing is not None:
+                    run.older[job_id] = seen.standing
         for _ in batch:
             run.to_look_at.popleft()
         if not run.to_look_at:
             run.to_restore.extend(sorted(run.numbers, key=run.numbers.__getitem__))
             run.highest_number = max(run.numbers.values(), default=0)
 
+    def _carry_out(self, run: _Run, record: JobRecord) -> None:
+        try:
+            status = carry_out(record, self._store)
+        except NotFoundError:
+            self._note(run, record.id, "lost again, together with the store; ask once more")
+        else:
+            run.restored.append(RestoredJob(id=record.id, status=status))
+
     def _read_next(self, run: _Run, job_id: str) -> None:
         try:
             run.current = Restoration(
-                job_id, self._store, self._settings, highest_number=run.highest_number
+                job_id,
+                self._store,
+                self._settings,
+                highest_number=run.highest_number,
+                seen=run.older.get(job_id),
             )
         except (OSError, ValueError) as error:
             run.to_restore.popleft()
@@ -191,16 +207,3 @@ class Recoverer:
     def _note(self, run: _Run, job_id: str, message: str) -> None:
         logger.warning("recovery: job %s: %s", job_id, message)
         run.problems.append(Problem(id=job_id, message=message))
-
-    def _warn_of_a_lost_store(self) -> None:
-        """Once, until there is a job again."""
-        is_empty = self._store.is_empty()
-        if is_empty and not self._has_warned and not self._ledger.is_empty():
-            self._has_warned = True
-            logger.critical(
-                "THE STORE IS EMPTY, but there are jobs on disk under %s: Redis has lost its "
-                "data. Run `flant5 recover` to bring the jobs back.",
-                self._settings.home_directories.jobs,
-            )
-        elif not is_empty:
-            self._has_warned = False

@@ -1,4 +1,4 @@
-"""One job, brought back from its run directory into a store that was lost.
+"""One job, brought back from its run directory into a store that lost it, or went back in time.
 
     read what is on disk -> restore the record -> replay progress.jsonl and train.log -> the end
 
@@ -19,6 +19,7 @@ from worker.causes.outcome import last_record
 from worker.jobs.job import model_id
 from worker.jobs.known import Known, next_epoch
 from worker.jobs.ledger import Ledger, Wish
+from worker.jobs.standing import Standing
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Claim, Outcome, Succeeded
 from worker.settings import WorkerSettings
@@ -30,17 +31,23 @@ class Restoration:
     """Done in portions; one that raised StoreUnavailableError can be tried again."""
 
     def __init__(
-        self, job_id: str, store: JobStore, settings: WorkerSettings, *, highest_number: int
+        self,
+        job_id: str,
+        store: JobStore,
+        settings: WorkerSettings,
+        *,
+        highest_number: int,
+        seen: Standing | None = None,
     ) -> None:
-        """Reads what the run directory says. Raises OSError, and ValueError for a file that is not
-        what it should be."""
+        """Reads what the run directory says; `seen` is the older state that the store has. Raises
+        OSError, and ValueError for a file that is not what it should be."""
         self._store = store
         self._settings = settings
         self._run_directory = settings.home_directories.run_directory(job_id)
         self._record = Ledger(settings.home_directories).read(job_id)
         attempt = read_attempt(self._run_directory.attempt)
         self._result = valid_result(self._run_directory, self._record.result_floor)
-        epochs = [each.epoch for each in (attempt, self._result) if each is not None]
+        epochs = [each.epoch for each in (attempt, self._result, seen) if each is not None]
         self._known = Known(
             record=self._record,
             epoch=next_epoch(self._record.result_floor, *epochs),
@@ -49,6 +56,7 @@ class Restoration:
             started_at=attempt.started_at if attempt else None,
             run_seconds=self._run_seconds(attempt),
             highest_number=highest_number,
+            seen=seen,
         )
         self._claim: Claim | None = None
         self.problem: str | None = None

@@ -22,7 +22,12 @@ def main(argv: ServeArgv = serve_argv) -> int:
         print(f"the settings of the serving process are wrong: {wrong}", file=sys.stderr)  # noqa: T201
         return 2
     try:
-        wait_for_start(settings.redis_url, settings.home_directories, use="reads")
+        wait_for_start(
+            settings.redis_url,
+            settings.home_directories,
+            use="reads",
+            may_lose_data=settings.allow_lossy_redis,
+        )
     except StartRefusedError as error:
         print(f"the serving process can't work: {error}", file=sys.stderr)  # noqa: T201
         return 2

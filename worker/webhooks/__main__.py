@@ -28,7 +28,12 @@ def main() -> int:
     try:
         settings = WebhookSettings()
         file = OperatorsFile(settings.webhooks_file, read_endpoints)
-        wait_for_start(settings.redis_url, settings.home_directories, use="may lack")
+        wait_for_start(
+            settings.redis_url,
+            settings.home_directories,
+            use="may lack",
+            may_lose_data=settings.allow_lossy_redis,
+        )
         asyncio.run(_send(settings, file))
     except ValidationError as error:
         print(f"webhooks can't be sent: {settings_fault(error)}", file=sys.stderr)  # noqa: T201

@@ -25,6 +25,7 @@ from api.cli.doctor.port import check_port
 from api.cli.doctor.redis_server import check_redis, check_service
 from api.cli.doctor.secret_files import check_secrets
 from api.cli.doctor.shared_memory import check_shared_memory
+from api.cli.doctor.store_losses import check_losses
 from api.cli.doctor.surroundings import Host
 from api.cli.settings import UpSettings
 from api.settings import ApiSettings
@@ -82,7 +83,13 @@ def _of_service(host: Host, settings: ApiSettings) -> tuple[Check, ...]:
         Check("home", partial(check_home, settings.home)),
         Check("port", partial(check_port, settings.host, settings.port)),
         Check("API keys", partial(check_keys, settings.api_keys_file, host=host)),
-        Check("redis", partial(check_redis, url, is_chosen=is_chosen)),
+        Check(
+            "redis",
+            partial(
+                check_redis, url, is_chosen=is_chosen, may_lose_data=settings.allow_lossy_redis
+            ),
+        ),
+        Check("data of redis", partial(check_losses, url, settings.home_directories)),
         Check("service", partial(check_service, url, settings.home_directories)),
         Check("workers", partial(check_workers, url)),
         Check("keeper", partial(check_keeper, url)),

@@ -1,7 +1,5 @@
 """The Redis or Valkey server: it answers, takes writes, and loses nothing."""
 
-from typing import Any
-
 from pydantic import SecretStr
 from redis import exceptions
 
@@ -11,7 +9,7 @@ from worker.jobs.connection import open_redis, unavailable
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.home import Home
 from worker.jobs.redis_address import RedisAddress
-from worker.jobs.server_check import ServerFacts, check_server
+from worker.jobs.server_check import ServerFacts, check_server, losses_of
 from worker.jobs.service_identity import ServiceIdentity
 
 NEARLY_FULL = 0.9
@@ -21,12 +19,12 @@ _PROBE = "#!lua\nreturn 1"
 """A script that might write: refused by a server that is full, a copy, or can't write its disk."""
 
 
-def check_redis(url: SecretStr, *, is_chosen: bool) -> Finding:
+def check_redis(url: SecretStr, *, is_chosen: bool, may_lose_data: bool = False) -> Finding:
     """`is_chosen` says whether somebody set the address: nobody need run a server at the default
-    one."""
+    one. `may_lose_data` is FLANT5_ALLOW_LOSSY_REDIS."""
     address = RedisAddress.parse(url.get_secret_value())
     try:
-        facts = check_server(url)
+        facts = check_server(url, may_lose_data=may_lose_data)
     except StartRefusedError as error:
         return failed(error.found, expected=error.expected, remedy=error.remedy)
     except StoreUnavailableError as error:
@@ -66,7 +64,7 @@ def check_service(url: SecretStr, home: Home) -> Finding:
 
 def _judged(facts: ServerFacts, address: RedisAddress) -> Finding:
     found, info = facts.name, facts.info
-    if wrong := _unsafe(info):
+    if wrong := losses_of(info):
         commands = ", ".join(f"redis-cli CONFIG SET {setting}" for setting in wrong.values())
         return warning(
             f"{found}: {', '.join(wrong)}",
@@ -87,17 +85,6 @@ def _judged(facts: ServerFacts, address: RedisAddress) -> Finding:
             remedy="a larger maxmemory; old jobs go with FLANT5_KEEP_JOBS_DAYS",
         )
     return fine(f"{found}: append-only file on, nothing is evicted")
-
-
-def _unsafe(info: dict[str, Any]) -> dict[str, str]:
-    """What is wrong -> the setting that mends it."""
-    wrong = {}
-    if not info.get("aof_enabled"):
-        wrong["no append-only file"] = "appendonly yes"
-    policy = info.get("maxmemory_policy")
-    if policy != "noeviction":
-        wrong[f"it evicts keys ({policy})"] = "maxmemory-policy noeviction"
-    return wrong
 
 
 def _not_answering(

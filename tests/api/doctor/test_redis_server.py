@@ -47,8 +47,10 @@ def test_what_could_lose_jobs_is_told_with_the_command_that_mends_it(
 ) -> None:
     admin.config_set("maxmemory-policy", "allkeys-lru")
     admin.config_set("appendonly", "no")
+    for may_lose_data, state in ((False, State.FAILED), (True, State.WARNING)):
+        finding = check_redis(server.url, is_chosen=True, may_lose_data=may_lose_data)
+        assert finding.state is state
     finding = seen(server.url)
-    assert finding.state is State.WARNING
     assert "no append-only file, it evicts keys (allkeys-lru)" in finding.found
     assert "CONFIG SET appendonly yes" in finding.remedy
     assert "CONFIG SET maxmemory-policy noeviction" in finding.remedy

@@ -51,7 +51,8 @@ def test_a_lease_that_ran_out_puts_the_job_back(
     claim = claimed_job(store, worker="gpu-3")
     assert lose(redis, store, claim) == (claim.job.id,)
     job = store.get(claim.job.id)
-    assert (job.status, job.worker, job.epoch) == (Status.QUEUED, None, 2)
+    assert (job.status, job.worker) == (Status.QUEUED, None)
+    assert job.epoch > claim.epoch
     last = history.events(job.id).items[0]
     assert (last.level, last.message) == (
         "warn",
@@ -78,7 +79,8 @@ def test_a_job_that_is_given_back_gets_its_attempt_back(store: JobStore) -> None
     claim = claimed_job(store)
     assert store.leases.release(claim, reason="the worker stops") is Status.QUEUED
     again = claim_again(store, claim.job.id)
-    assert (again.attempt, again.epoch) == (1, 3)
+    assert again.attempt == 1
+    assert again.epoch > claim.epoch
     assert again.job.started_at == claim.job.started_at
 
 

@@ -86,10 +86,18 @@ class StoreMachine(RuleBasedStateMachine):
         self.models: dict[str, Model] = {}
         self.claims: list[Claim] = []
         self.keys: dict[int, str] = {}
+        self.epochs: dict[tuple[str, int], int] = {}
+
+    def epoch_of(self, job_id: str) -> int:
+        """The model counts epochs, the store's are instants: each above the one before it."""
+        count = self.models[job_id].epoch
+        epoch = self.epochs.setdefault((job_id, count), self.store.get(job_id).epoch)
+        assert epoch > self.epochs.get((job_id, count - 1), -1)
+        return epoch
 
     def holds(self, claim: Claim) -> bool:
-        model = self.models[claim.job.id]
-        return model.status is Status.RUNNING and model.epoch == claim.epoch
+        is_running = self.models[claim.job.id].status is Status.RUNNING
+        return is_running and self.epoch_of(claim.job.id) == claim.epoch
 
     def job_in(self, statuses: Collection[Status], pick: int) -> str:
         """Mostly a job that the step is meant for, now and then any."""
@@ -222,7 +230,7 @@ class StoreMachine(RuleBasedStateMachine):
         claim = self.claim_of(pick)
         model = self.models[claim.job.id]
         holds = self.holds(claim)
-        is_told_again = model.epoch == claim.epoch and model.status is status
+        is_told_again = self.epoch_of(claim.job.id) == claim.epoch and model.status is status
         assert self.leases.finish(claim, OUTCOMES[status]) is (holds or is_told_again)
         if holds:
             self.change(claim.job.id, model.to(status))
@@ -289,6 +297,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         self.store.resume(job)
         self.change(job, replace(model, pause=False) if is_pausing else model.resumed())
+        self.epoch_of(job)
 
     @invariant()
     def the_store_agrees_with_the_model(self) -> None:
@@ -296,8 +305,8 @@ class StoreMachine(RuleBasedStateMachine):
         for job_id, model in getattr(self, "models", {}).items():
             job = self.store.get(job_id)
             assert (job.number, job.status, job.epoch, job.attempt, job.result_floor) == (
-                *(model.number, model.status, model.epoch, model.attempt),
-                model.floor,
+                *(model.number, model.status, self.epoch_of(job_id), model.attempt),
+                self.epochs.get((job_id, model.floor), -1),
             )
             assert (job.losses, job.failures) == (model.losses, model.failures)
             assert (job.cancel_requested, job.pause_requested) == (model.cancel, model.pause)

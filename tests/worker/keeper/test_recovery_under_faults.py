@@ -1,6 +1,5 @@
 """A recovery while workers train on, keepers are killed, the store is lost once more."""
 
-import logging
 import os
 import time
 from pathlib import Path
@@ -156,26 +155,6 @@ def test_a_store_that_is_lost_while_jobs_come_back_is_said_and_can_be_recovered(
     assert service.desk.state() is None
     monkeypatch.setattr(recovery_module, "SLICE_SECONDS", 0.25)
     assert len(service.recover().restored) == len(jobs)
-
-
-def test_an_empty_store_beside_jobs_on_disk_is_said_once_with_the_command(
-    service: LosableStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    def warnings() -> list[str]:
-        return [each.message for each in caplog.records if each.levelno == logging.CRITICAL]
-
-    service.recoverer.step()
-    assert warnings() == []
-    service.create()
-    service.recoverer.step()
-    assert warnings() == []
-    service.lose_the_store()
-    service.recoverer.step()
-    service.recoverer.step()
-    (warning,) = warnings()
-    assert "flant5 recover" in warning
-    service.recover()
-    assert len(warnings()) == 1
 
 
 def test_a_keeper_recovers_when_asked_and_goes_on_with_its_other_work(

@@ -9,11 +9,13 @@ if status == 'running' then
   local before = redis.call('HGET', key, 'cancel_requested')
   if before ~= 'force' and before ~= ARGV[2] then
     redis.call('HSET', key, 'cancel_requested', ARGV[2])
+    note_wish(id)
     append_event(id, { message = ARGV[2] == 'save'
       and 'Cancellation requested, with a checkpoint' or 'Cancellation requested' })
   end
 elseif IS_WAITING[status] then
   redis.call('HSET', key, 'cancel_requested', ARGV[2])
+  note_wish(id)
   cancelled(id)
 end
 return status

@@ -46,7 +46,7 @@ end
 
 local function take(id, members)
   local key, names = job_key(id), { worker }
-  redis.call('HINCRBY', key, 'epoch', 1)
+  next_epoch(key)
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
   redis.call('HSETNX', key, 'started_at', at)
   for _, name in ipairs(members) do

@@ -14,10 +14,16 @@ if ARGV[4] ~= '' then
   redis.call('SET', ARGV[4], id, 'EX', ARGV[5])
   redis.call('HSET', key, 'submission_key', ARGV[4])
 end
-local number = redis.call('INCR', PREFIX .. 'counter')
+-- A counter that was lost or went back must not give out the number of a job that is here.
+local counter, last = PREFIX .. 'counter', redis.call('ZREVRANGE', PREFIX .. 'jobs', 0, 0, 'WITHSCORES')
+if last[2] and tonumber(last[2]) > tonumber(redis.call('GET', counter) or 0) then
+  redis.call('SET', counter, last[2])
+end
+local number = redis.call('INCR', counter)
 redis.call('HSET', key, 'status', 'validating_files', 'spec', ARGV[3], 'metadata', ARGV[6],
   'created_at', now(), 'number', number, 'epoch', 0, 'attempt', 0, 'owner', owner,
   'num_slots', ARGV[9], 'priority', ARGV[10], 'num_nodes', ARGV[11])
+note_wish(id)
 redis.call('HINCRBY', COUNTS, 'validating_files', 1)
 redis.call('HSET', PREFIX .. 'names', ARGV[2], id)
 enter_lists(id, number)

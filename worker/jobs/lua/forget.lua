@@ -15,6 +15,7 @@ if ARGV[4] ~= '1' then
   if #users > 0 then return { 'in_use', unpack(users) } end
 end
 redis.call('SADD', PREFIX .. 'forgotten', id)
+count_change()
 for _, list in ipairs(lists_of(id)) do redis.call('ZREM', list, id) end
 for _, index in pairs(INDEX) do redis.call('ZREM', index, id) end
 redis.call('ZREM', BELLS, id)

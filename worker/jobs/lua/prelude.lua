@@ -11,6 +11,7 @@ local BELLS = PREFIX .. 'bells'
 local WAITING_SINCE = PREFIX .. 'waiting_since'
 local WORKERS = PREFIX .. 'workers'
 local COUNTS = PREFIX .. 'counts'
+local MARK = PREFIX .. 'mark'
 local WEBHOOKS = PREFIX .. 'webhooks'
 local SHIPMENTS = PREFIX .. 'shipments'
 local MAX_DELIVERIES = 10000
@@ -25,6 +26,10 @@ local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+
+-- Counts the changes that a caller or a worker may rely on; the keeper keeps the number on disk as
+-- well. A lower number than there means that the store went back in time.
+local function count_change() redis.call('HINCRBY', MARK, 'number', 1) end
 
 local function status_of(id) return redis.call('HGET', job_key(id), 'status') end
 
@@ -117,6 +122,15 @@ local function ship(id)
   end
 end
 
+-- When a caller last wanted something of the job; job.json holds the same instant, and is newer
+-- than a store that went back in time.
+local function note_wish(id)
+  local key = job_key(id)
+  local before = tonumber(redis.call('HGET', key, 'wished_at') or 0)
+  redis.call('HSET', key, 'wished_at', string.format('%.0f', math.max(before + 1, now())))
+  count_change()
+end
+
 -- Every step of every job goes through here: the status, the index it is found by, the event.
 local function move(id, to, step)
   local key, from = job_key(id), status_of(id)
@@ -130,6 +144,7 @@ local function move(id, to, step)
     redis.call('HDEL', key, 'retry_at')
   end
   redis.call('HSET', key, 'status', to)
+  count_change()
   redis.call('HINCRBY', COUNTS, from, -1)
   redis.call('HINCRBY', COUNTS, to, 1)
   redis.call('HDEL', key, 'phase')
@@ -164,6 +179,14 @@ local function paused(id)
   move(id, 'paused', { message = 'Job paused' })
 end
 
+-- Raises the job's epoch and returns it. Never below the clock: a store that went back in time has
+-- forgotten the epochs it gave out since then, and must not give out one of them twice.
+local function next_epoch(key)
+  local epoch = string.format('%.0f', math.max((redis.call('HGET', key, 'epoch') or 0) + 1, now()))
+  redis.call('HSET', key, 'epoch', epoch)
+  return epoch
+end
+
 -- True when the claim of this epoch still holds the job.
 local function holds(id, epoch)
   local state = redis.call('HMGET', job_key(id), 'status', 'epoch')
@@ -195,7 +218,7 @@ end
 -- `loss` = { counter = 'losses' | 'failures', code = ... }, or nothing when nobody is at fault.
 local function give_back(id, reason, loss)
   local key = job_key(id)
-  redis.call('HINCRBY', key, 'epoch', 1)
+  next_epoch(key)
   if redis.call('HEXISTS', key, 'cancel_requested') == 1 then return cancelled(id) end
   if not loss then
     redis.call('HSET', key, 'attempt', math.max(0, redis.call('HGET', key, 'attempt') - 1))

@@ -1,0 +1,21 @@
+"""Carries out again a wish of a caller that a store which went back in time has forgotten."""
+
+from worker.jobs.errors import InvalidRequestError
+from worker.jobs.ledger import JobRecord, Wish
+from worker.jobs.life import Status
+from worker.jobs.store import JobStore
+
+
+def carry_out(record: JobRecord, store: JobStore) -> Status:
+    """The job's status after that. Raises NotFoundError and StoreUnavailableError."""
+    try:
+        if record.wish is Wish.CANCEL:
+            store.cancel(record.id)
+        elif record.wish is Wish.PAUSE:
+            store.pause(record.id)
+        elif store.get(record.id).status is not Status.SUCCEEDED:
+            store.resume(record.id)
+    except InvalidRequestError:
+        # The job is as the caller wants it, or has ended.
+        store.note_wish(record.id)
+    return store.get(record.id).status

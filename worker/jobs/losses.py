@@ -1,0 +1,104 @@
+"""`losses.jsonl`: the losses of the store that a keeper noticed, one JSON object a line.
+
+On disk, because the store forgets them with whatever else it loses. Example:
+
+    {"noticed_at": 1764000000.0, "cause": "its count of changes went back from 1240 to 1201",
+     "is_whole": false, "num_missing": 2, "num_older": 1, "num_mended": 0, "jobs": ["ftjob-..."]}
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+MAX_NAMED = 20
+"""Jobs named in one record; all are counted."""
+
+
+class Loss(BaseModel):
+    """What a keeper found in one round; `noticed_at` is Unix seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    noticed_at: float
+    cause: str
+    """The sign by which it was noticed."""
+    is_whole: bool = False
+    """The store knows nearly none of the jobs on disk: it is empty, or another one."""
+    num_missing: int = 0
+    """Jobs on disk that the store did not know."""
+    num_older: int = 0
+    """Jobs of which the store had an older state than the disk."""
+    num_mended: int = 0
+    """Entries of indexes that were missing or stale; they are as they should be."""
+    jobs: tuple[str, ...] = ()
+    """The jobs, the first of them."""
+
+    @property
+    def num_jobs(self) -> int:
+        return self.num_missing + self.num_older
+
+    @property
+    def account(self) -> str:
+        """For people, in one line."""
+        found = (
+            f"{self.num_missing} jobs were missing, {self.num_older} were in an older state, "
+            f"{self.num_mended} index entries were wrong"
+        )
+        return f"Redis has lost data: {self.cause}; {found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What the file holds."""
+
+    num_losses: int = 0
+    num_jobs: int = 0
+    """Jobs that were missing or older, over all losses."""
+    last: Loss | None = None
+
+
+class LossLog:
+    """The file of a HOME. One keeper writes; anybody reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = (0, 0)
+        self._known = Losses()
+
+    def append(self, loss: Loss) -> None:
+        """Returns when it is on disk. Raises OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(loss.model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> Losses:
+        """Reads the file again only when it has changed. Raises OSError."""
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return Losses()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if stamp != self._stamp:
+            found = [loss for line in self._lines() if (loss := _parsed(line)) is not None]
+            self._known = Losses(
+                num_losses=len(found),
+                num_jobs=sum(loss.num_jobs for loss in found),
+                last=found[-1] if found else None,
+            )
+            self._stamp = stamp
+        return self._known
+
+    def _lines(self) -> list[str]:
+        return self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _parsed(line: str) -> Loss | None:
+    """None for a line that a full disk has cut."""
+    try:
+        return Loss.model_validate_json(line)
+    except ValidationError:
+        return None

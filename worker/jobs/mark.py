@@ -1,0 +1,75 @@
+"""The mark of the store: its name, and how many changes it has counted; both also on disk.
+
+The scripts of the store count each step of a job and each wish of a caller in `flant5:mark`. The
+keeper keeps what it saw in `store.json`. A store with a lower number than the disk's went back in
+time, and one without the name was lost as a whole, or is another one. Example of the file:
+
+    {"store": "3f8a...", "number": 1234}
+"""
+
+import secrets
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis import Redis
+
+from worker.jobs import keys
+from worker.jobs.connection import unavailable
+from worker.jobs.durable import write_whole
+from worker.jobs.malformed import MalformedFileError
+
+
+class Mark(BaseModel):
+    """How far a store is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    store: str = Field("", max_length=64)
+    """Name that the store was given when it was first seen beside this HOME; empty before."""
+    number: int = Field(0, ge=0)
+    """Changes counted so far."""
+
+
+class MarkFile:
+    """`store.json` of a HOME."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Mark:
+        """An empty mark when there is no file yet. Raises OSError and MalformedFileError."""
+        try:
+            return Mark.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return Mark()
+        except ValidationError as error:
+            raise MalformedFileError(self._path, error) from error
+
+    def write(self, mark: Mark) -> None:
+        """Returns when it is on disk. Raises OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path, mark.model_dump_json() + "\n")
+
+
+class StoreMark:
+    """The mark in Redis. Every method raises StoreUnavailableError."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def read(self) -> Mark:
+        with unavailable():
+            fields = cast(dict[str, str], self._redis.hgetall(keys.MARK))
+        return Mark(store=fields.get("store", ""), number=int(fields.get("number", 0)))
+
+    def name(self, store: str | None) -> str:
+        """Gives the store this name, or a new one; the name that it has now."""
+        with unavailable():
+            self._redis.hset(keys.MARK, "store", store or secrets.token_hex(16))
+            return cast(str, self._redis.hget(keys.MARK, "store"))
+
+    def count_on(self, by: int) -> None:
+        """Raises the number by so much: what was counted before a loss is not counted again."""
+        with unavailable():
+            self._redis.hincrby(keys.MARK, "number", by)
