@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from api.hyperparameters import echo
 from api.plan_example import plan_example
-from api.routes.health import Health
+from api.routes.health import Health, Readiness
 from api.schemas.artifacts import Artifact
 from api.schemas.chat_completion import completion_example
 from api.schemas.create import CreateJob
@@ -177,6 +177,7 @@ def examples() -> Mapping[str, BaseModel]:
         plan_example(_SPEC),
         PlanInProgress(),
         Health(),
+        Readiness(),
         ErrorResponse(
             error=Error(
                 message="learning_rate: found -1; expected a number above 0",
