@@ -25,7 +25,7 @@ COMMANDS = (
     "HSET {0}:hash a 1|HSETNX {0}:hash a 1|HINCRBY {0}:hash a 1|HGET {0}:hash a|HMGET {0}:hash a|"
     "HGETALL {0}:hash|HEXISTS {0}:hash a|HKEYS {0}:hash|HVALS {0}:hash|HLEN {0}:hash|"
     "HDEL {0}:hash a|"
-    "SADD {0}:set a|SMEMBERS {0}:set|SCARD {0}:set|SREM {0}:set a|"
+    "SADD {0}:set a|SISMEMBER {0}:set a|SMEMBERS {0}:set|SCARD {0}:set|SREM {0}:set a|"
     "ZADD {0}:zset 1 a|ZCARD {0}:zset|ZCOUNT {0}:zset 0 1|ZRANGE {0}:zset 0 1|"
     "ZRANGEBYSCORE {0}:zset 0 1|ZREVRANGEBYSCORE {0}:zset 1 0|ZREVRANGE {0}:zset 0 1|"
     "ZSCORE {0}:zset a|ZMSCORE {0}:zset a|ZRANK {0}:zset a|ZREM {0}:zset a|"
