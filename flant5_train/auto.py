@@ -15,7 +15,7 @@ MAX_EPOCHS = 100
 
 LEARNING_RATE = 1e-4
 """Suits the published Flan-T5 models; the factor of `learning_rate_multiplier` is on it."""
-SMALL_LEARNING_RATE = 2e-3
+SMALL_LEARNING_RATE = 1e-3
 SMALL_MODEL_WEIGHTS = 20_000_000
 """Models with fewer weights get `SMALL_LEARNING_RATE`. The demo model has 5.4 million at most,
 the smallest published Flan-T5 77 million."""
@@ -34,7 +34,7 @@ def auto_learning_rate(num_weights: int) -> float:
     """Returns the peak learning rate for a base model of this size.
 
     >>> auto_learning_rate(4_000_000), auto_learning_rate(77_000_000)
-    (0.002, 0.0001)
+    (0.001, 0.0001)
     """
     return SMALL_LEARNING_RATE if num_weights < SMALL_MODEL_WEIGHTS else LEARNING_RATE
 

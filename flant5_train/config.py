@@ -70,7 +70,7 @@ class Hyperparameters(BaseModel):
     with: it keeps almost no state (AdamW: 8 bytes per weight) and wants a higher `learning_rate`
     (about 1e-3)."""
     learning_rate: float | None = Field(None, gt=0, le=1)
-    """Peak learning rate. Null leaves it to the run: 2e-3 for a base model of fewer than 20 million
+    """Peak learning rate. Null leaves it to the run: 1e-3 for a base model of fewer than 20 million
     weights (the demo model), 1e-4 for all others."""
     lr_scheduler_type: Literal[
         "linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"

@@ -32,7 +32,7 @@ def test_a_dry_run_tells_what_the_job_would_be_and_leaves_nothing(
     assert rows["training"].strip() == "746 pairs of 277 conversations"
     assert rows["validation"].strip() == "746 pairs of 277 conversations"
     assert rows["steps"].strip() == "40 of 9.0 pairs each: 0.4819 epochs of 83 steps"
-    assert "learning_rate=0.002" in rows["settings"]
+    assert "learning_rate=0.001" in rows["settings"]
     assert "lora_target_modules=q+k+v+o+wi_0+wi_1+wo" in rows["settings"]
     assert "of 1.2 GiB (stated): it may not fit" in run.out
     assert "not known: no job on flant5-demo with such settings has been measured" in run.out

@@ -67,7 +67,7 @@ def test_an_explicit_end_is_never_changed(given: dict[str, float], num_steps: in
             160,
             4_000_000,
             "auto: 10 epochs, 200 steps, because an epoch has 20 steps and at least 200 are wanted;"
-            " learning_rate 0.002, because the base model has 4.0 million weights",
+            " learning_rate 0.001, because the base model has 4.0 million weights",
         ),
         (
             8,
@@ -92,7 +92,7 @@ def test_the_choice_gives_its_reasons(
 @pytest.mark.parametrize(
     ("given", "epochs", "learning_rate"),
     [
-        (Hyperparameters(), 100.0, 2e-3),
+        (Hyperparameters(), 100.0, 1e-3),
         (Hyperparameters(num_train_epochs=2, learning_rate=3e-4), 2.0, 3e-4),
         (Hyperparameters(max_steps=7, learning_rate=3e-4), 3.5, 3e-4),
     ],

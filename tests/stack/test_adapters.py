@@ -39,13 +39,15 @@ def test_a_checkpoint_of_a_lora_job_is_the_model_of_the_next_job(service: Servic
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_qlora_job_without_a_gpu_fails_once_with_what_to_do(service: Service) -> None:
-    job_id = service.submit(service.upload(EXAMPLES), finetuning_type="qlora", **SHORT)
-    ended = service.ended(job_id)
-    assert ended["status"] == "failed"
-    assert ended["attempt"] == 1
-    assert ended["error"]["code"] == "bad_config"
-    assert "needs an NVIDIA GPU" in ended["error"]["message"]
+def test_a_qlora_job_is_refused_where_no_worker_has_a_gpu(service: Service) -> None:
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"finetuning_type": "qlora"}}}
+    spec = {"model": "flant5-demo", "training_file": service.upload(EXAMPLES), "method": method}
+    answer = httpx.post(f"{service.url}/fine_tuning/jobs", json=spec)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "hyperparameters.finetuning_type"
+    assert "needs a GPU" in error["message"]
+    assert "cpu-" in error["message"]
 
 
 def get(service: Service, path: str) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_the_job_shows_what_was_chosen_and_why(
     job = jobs["litellm-10"]
     shown = job["hyperparameters"]
     assert (shown["n_epochs"], shown["num_train_epochs"]) == (100, 100.0)
-    assert (shown["learning_rate"], shown["learning_rate_multiplier"]) == (2e-3, 20)
+    assert (shown["learning_rate"], shown["learning_rate_multiplier"]) == (1e-3, 10)
     page = httpx.get(f"{service.url}/fine_tuning/jobs/{job['id']}/events", params={"limit": 1000})
     events = {(each["level"], each["message"]) for each in page.raise_for_status().json()["data"]}
     (chosen,) = (message for _, message in events if message.startswith("auto: "))

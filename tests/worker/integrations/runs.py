@@ -149,7 +149,12 @@ def shipping(assignment: Assignment) -> Iterator[Shipped]:
 
 
 def assignment(directory: Path, *, integration: dict[str, Any], account: object) -> Assignment:
-    spec = {"model": "flant5-demo", "training_file": "chats.json", "integrations": [integration]}
+    spec = {
+        "model": "flant5-demo",
+        "training_file": "chats.json",
+        "integrations": [integration],
+        "hyperparameters": {"num_train_epochs": 3},
+    }
     return Assignment.model_validate(
         {
             "type": integration["type"],
