@@ -1,15 +1,19 @@
 """The trainer's command line: three groups of arguments, as FastChat's train_flant5 has them."""
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import torch
 import transformers
 
-from flant5_train.config import Batching, TargetModule
+from flant5_train.command_line.checks import refuse_without_effect
+from flant5_train.command_line.former_names import fields_of_today, flags_of_today
+from flant5_train.config import AcceptCheckpoint, Batching, TargetModule
 from flant5_train.data_arguments import DataArguments
+from flant5_train.process import rank
 
 
 @dataclass
@@ -85,7 +89,20 @@ class TrainingArguments(transformers.TrainingArguments):
         default="none",
         metadata={"help": "fsdp spreads weights, gradients and optimizer over the processes."},
     )
+    accept_checkpoint: AcceptCheckpoint = field(
+        default="same",
+        metadata={
+            "help": "The checkpoint in a used output_dir that a run goes on from: same (that of an"
+            " equal run), unrecorded (also one of an older version, which has no record), changed"
+            " (any)."
+        },
+    )
+    eval_strategy: str | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata={"help": "no, steps or epoch; default: steps, given validation pairs."},
+    )
     compiles_blocks: bool = field(default=False, init=False)
+    forbids_evaluations: bool = field(default=False, init=False)
     # The data set's own columns are what the collator needs.
     remove_unused_columns: bool = False
     # A non-finite loss has to be seen, not replaced; the filter also syncs at each micro-step.
@@ -99,6 +116,9 @@ class TrainingArguments(transformers.TrainingArguments):
     def __post_init__(self) -> None:
         if self.output_dir is None:
             raise ValueError("--output_dir is missing; expected the directory of the result")
+        refuse_without_effect(self)
+        self.forbids_evaluations = self.eval_strategy == "no"
+        self.eval_strategy = self.eval_strategy or "no"
         # Said so, the Trainer sets up gloo between processes and allows bfloat16; not said, each
         # process on a machine without a GPU trains for itself.
         self.use_cpu = self.use_cpu or not torch.cuda.is_available()
@@ -143,17 +163,34 @@ class Arguments:
     training: TrainingArguments
 
 
+class _Parser(transformers.HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError, where argparse would print its usage and exit."""
+        raise ValueError(message)
+
+
+def _json_object(path: Path) -> dict[str, object]:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path.name}: found {type(fields).__name__}; expected a JSON object")
+    return fields
+
+
 def parse_arguments(argv: list[str]) -> Arguments:
     """From flags, or from one JSON file (`run.json`), whose fields are the flags' names.
 
     Raises ValueError naming what is unknown or missing.
     """
     groups: Any = (ModelArguments, DataArguments, TrainingArguments)
-    parser = transformers.HfArgumentParser(groups, allow_abbrev=False)
+    parser = _Parser(groups, allow_abbrev=False)
+    known = [each.name for group in groups for each in dataclasses.fields(group) if each.init]
+    logs = rank() == 0
     if len(argv) == 1 and argv[0].endswith(".json"):
-        model, data, training = parser.parse_json_file(argv[0])
+        fields = _json_object(Path(argv[0]))
+        model, data, training = parser.parse_dict(fields_of_today(fields, known=known, logs=logs))
     else:
-        model, data, training = parser.parse_args_into_dataclasses(argv)
+        flags = flags_of_today(argv, known=known, logs=logs)
+        model, data, training = parser.parse_args_into_dataclasses(flags)
     inside = training.record_directory
     return Arguments(
         model=dataclasses.replace(

@@ -22,6 +22,10 @@ Batching = Literal["padded", "bucketed", "packed"]
 """How pairs share a forward pass."""
 
 
+AcceptCheckpoint = Literal["same", "unrecorded", "changed"]
+"""Which checkpoint in a used output directory a run goes on from."""
+
+
 class OnBadRecord(StrEnum):
     """What becomes of a file that holds a malformed record."""
 
@@ -224,6 +228,8 @@ class RunConfig(BaseModel):
     seed: Seed = 42
     """Seed of the data order, the dropout and the validation split."""
     hyperparameters: Hyperparameters = Hyperparameters()
+    accept_checkpoint: AcceptCheckpoint = "unrecorded"
+    """A job has a run directory of its own: a checkpoint without a record is an older version's."""
 
     @property
     def output_dir(self) -> Path:

@@ -1,8 +1,10 @@
-"""Settings that mean nothing without validation pairs."""
+"""Settings that mean nothing without validation pairs, or stand against having some."""
 
 from flant5_train.arguments import TrainingArguments
 from flant5_train.config import idle_without_validation
 from flant5_train.failure import FailureCode, TrainingError
+
+_EXPECTED = "expected a validation_file or a validation_split above 0"
 
 
 def refuse_without_validation(training: TrainingArguments) -> None:
@@ -10,4 +12,30 @@ def refuse_without_validation(training: TrainingArguments) -> None:
     would silently do nothing."""
     if idle := idle_without_validation(training):
         name, message = idle
-        raise TrainingError(FailureCode.BAD_CONFIG, message, param=name)
+        raise _bad_config(name, message)
+    # The library sets do_eval with eval_strategy.
+    strategy = str(getattr(training.eval_strategy, "value", training.eval_strategy))
+    asks = {
+        "eval_strategy": strategy if strategy != "no" else None,
+        "do_eval": training.do_eval,
+        "eval_delay": training.eval_delay,
+    }
+    for name, value in asks.items():
+        if value:
+            raise _bad_config(
+                name, f"{name} is {value}, but there is nothing to evaluate on; {_EXPECTED}"
+            )
+
+
+def refuse_unused_validation(training: TrainingArguments) -> None:
+    """Called when there are validation pairs. Raises TrainingError when they are not to be used."""
+    if training.forbids_evaluations:
+        raise _bad_config(
+            "eval_strategy",
+            "eval_strategy is no, but there are validation pairs; expected eval_strategy steps or"
+            " epoch, or neither validation_file nor validation_split",
+        )
+
+
+def _bad_config(name: str, message: str) -> TrainingError:
+    return TrainingError(FailureCode.BAD_CONFIG, message, param=name)
