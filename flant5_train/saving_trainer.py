@@ -1,6 +1,6 @@
 """The Hugging Face Trainer with complete checkpoints: the newest ones stay, and the best one."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from flant5_train.disk import writing
 from flant5_train.exported_model import complete_export
 from flant5_train.guards.disk_space import SaveSize, require_room
 from flant5_train.progress import BestChosen, CheckpointSaved, PhaseChange
+from flant5_train.resume.record import RunRecord
+from flant5_train.resume.settings import settings_of_this_run
 from flant5_train.selection.choice import Selection
 from flant5_train.selection.evaluations import eval_losses
 from flant5_train.sharding_trainer import ShardingTrainer
@@ -26,13 +28,27 @@ class SavingTrainer(ShardingTrainer):
     `selection`."""
 
     def __init__(
-        self, *, report: Report, keep_checkpoints: int, selection: Selection, **kwargs: Any
+        self,
+        *,
+        report: Report,
+        keep_checkpoints: int,
+        selection: Selection,
+        record: RunRecord,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._record = record
         self._report = report
         self._keep_checkpoints = keep_checkpoints
         self._selection = selection
         self._last_metrics: dict[str, float] = {}
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        changes = self._record.changes
+        is_changed = bool(changes) and changes[-1].step == self.state.global_step
+        own = settings_of_this_run(self.optimizer, self.lr_scheduler)
+        with own if checkpoint and is_changed else nullcontext():
+            super()._load_optimizer_and_scheduler(checkpoint)
 
     def load_best(self) -> None:
         """Goes back to the weights of the best checkpoint, where the run was told to."""
@@ -77,6 +93,7 @@ class SavingTrainer(ShardingTrainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                self._record.write(checkpoint)
                 mark_complete(checkpoint)
         if self.args.should_save:
             best = self._selection.best(output_dir, self.state.log_history)

@@ -64,6 +64,13 @@ class ConversationTrainer(SavingTrainer):
                 " versions of flant5 and numpy on all nodes",
             )
 
+    def _init_training_state(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
+        """The stock state of a resumed run keeps the checkpoint's logging_steps, eval_steps and
+        save_steps, whatever the arguments are."""
+        found = super()._init_training_state(max_steps, *args, **kwargs)
+        self.state.compute_steps(self.args, max_steps)
+        return found
+
     def _run_largest_batch(self) -> None:
         """Not through DDP: nothing is to be shared with the other processes."""
         assert self.optimizer is not None, "the stock loop has just made it"

@@ -16,18 +16,21 @@ from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
 from flant5_train.batches.planning import planned_batches, record_of
 from flant5_train.callbacks import Report, discard
 from flant5_train.check import check_file
-from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
+from flant5_train.checkpoints import remove_incomplete_checkpoints
 from flant5_train.config import DEMO_MODEL
 from flant5_train.dataset import DataModule, make_supervised_data_module
 from flant5_train.demo_model import demo_model
 from flant5_train.disk import writing
 from flant5_train.event_files import EventFiles
 from flant5_train.failure import FailureCode, TrainingError, room_for_failure
-from flant5_train.guards.nothing_to_evaluate import refuse_without_validation
+from flant5_train.guards.nothing_to_evaluate import (
+    refuse_unused_validation,
+    refuse_without_validation,
+)
 from flant5_train.guards.slow_bfloat16 import slow_bfloat16
 from flant5_train.memory_report import memory_planned
 from flant5_train.model import rows_begun_anew
-from flant5_train.model_card.card import write_card
+from flant5_train.model_card.card import README, write_card
 from flant5_train.model_card.history import History
 from flant5_train.model_card.told import Told
 from flant5_train.model_files import refuse_directory_without_model
@@ -42,6 +45,9 @@ from flant5_train.progress import (
 )
 from flant5_train.progress_log import PROGRESS_FILE, ProgressLog
 from flant5_train.refusals import refuse_unusable
+from flant5_train.resume.identity import default_values, record_of_run
+from flant5_train.resume.record import RUN_RECORD, Finished, RunRecord, as_lines
+from flant5_train.resume.start import Present, Start, start_of
 from flant5_train.run_callbacks import callbacks_of
 from flant5_train.run_settings import setting_warnings, settle
 from flant5_train.selection.choice import Selection
@@ -106,9 +112,13 @@ def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
         _report_warnings(arguments, report)
         told = Told.of(arguments)
         arguments = _with_demo_model(arguments)
-        trainer = _build_trainer(arguments, report, stop)
-        told = told.settled(arguments.training)
-        _train_and_export(trainer, told, report)
+        trainer, start = _build_trainer(arguments, told, report, stop)
+        if start.finished is not None:
+            _report_complete(trainer, start.finished, report)
+            return
+        _report_changes(start, report)
+        told = replace(told.settled(arguments.training), changes=start.record.changes)
+        _train_and_export(trainer, start, told, report)
     except StopRequested:
         report(Stopped(step=0, path=None))
 
@@ -135,7 +145,9 @@ def _with_demo_model(arguments: Arguments) -> Arguments:
     return replace(arguments, model=replace(arguments.model, model_name_or_path=str(built)))
 
 
-def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> ConversationTrainer:
+def _build_trainer(
+    arguments: Arguments, told: Told, report: Report, stop: StopSignal
+) -> tuple[ConversationTrainer, Start]:
     training = arguments.training
     name = arguments.model.model_name_or_path
     refuse_directory_without_model(name)
@@ -150,6 +162,8 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     _report_data(data, report)
     if data["eval_dataset"] is None:
         refuse_without_validation(training)
+    else:
+        refuse_unused_validation(training)
     batches = planned_batches(data["train_dataset"], data["data_collator"], training)
     report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
@@ -159,6 +173,10 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     if (chosen := settle(arguments, plan=batches.plan, config=model.config)) is not None:
         report(chosen)
     _warn(rows_begun_anew(name, tokenizer), report, param="tokenization")
+    record = record_of_run(
+        arguments, told, tokenizer=tokenizer, batch_plan=batches.plan.fingerprint
+    )
+    start = _start_of(record, training, num_steps=batches.plan.num_steps)
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(training.device).total_memory
         plan = batches.plan
@@ -167,8 +185,9 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
     if training.compiles_blocks:
         model.compile_blocks()
     selection = Selection.of(training)
-    return trainer_class(
+    trainer = trainer_class(
         batches=batches,
+        record=start.record,
         report=report,
         keep_checkpoints=training.save_total_limit or _KEEP_ALL,
         selection=selection,
@@ -181,6 +200,38 @@ def _build_trainer(arguments: Arguments, report: Report, stop: StopSignal) -> Co
         ],
         **data,
     )
+    return trainer, start
+
+
+def _start_of(record: RunRecord, training: TrainingArguments, *, num_steps: int) -> Start:
+    assert training.output_dir is not None, "__post_init__ requires it"
+    present = Present(
+        record=record,
+        num_steps=num_steps,
+        accepts=training.accept_checkpoint,
+        resume_from=training.resume_from_checkpoint,
+        defaults=default_values(),
+    )
+    return start_of(Path(training.output_dir), present)
+
+
+def _report_complete(trainer: ConversationTrainer, finished: Finished, report: Report) -> None:
+    """Reports once more that the final model is there: nobody may have seen it the first time."""
+    path = str(trainer.args.output_dir)
+    if rank() == 0:
+        logger.warning(
+            "run: is complete already, nothing is trained (output_dir=%s, step=%d)",
+            path,
+            finished.step,
+        )
+    report(ModelSaved(path=path, **finished.model_dump()))
+
+
+def _report_changes(start: Start, report: Report) -> None:
+    if rank() == 0:
+        for line in as_lines(start.record.changes):
+            logger.warning("resume: %s", line)
+            report(WarningIssued(param="output_dir", message=line))
 
 
 def _set_limits(model: FlanT5, arguments: Arguments) -> None:
@@ -232,10 +283,12 @@ def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArgume
     return training
 
 
-def _train_and_export(trainer: ConversationTrainer, told: Told, report: Report) -> None:
+def _train_and_export(
+    trainer: ConversationTrainer, start: Start, told: Told, report: Report
+) -> None:
     assert trainer.args.output_dir is not None
     output_dir = Path(trainer.args.output_dir)
-    checkpoint = newest_complete_checkpoint(output_dir)
+    checkpoint = start.checkpoint
     if trainer.args.should_save:
         remove_incomplete_checkpoints(output_dir)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -247,6 +300,8 @@ def _train_and_export(trainer: ConversationTrainer, told: Told, report: Report) 
     trainer.load_best()
     trainer.require_room_for_final_model()
     with writing("the final model", output_dir, undo=partial(_remove_weights, output_dir)):
+        if rank() == 0:
+            _remove_labels(output_dir)
         trainer.save_model()
         trainer.save_state()
         saved = ModelSaved(
@@ -257,7 +312,15 @@ def _train_and_export(trainer: ConversationTrainer, told: Told, report: Report) 
         )
         if rank() == 0:
             write_card(output_dir, told, History.read(told.progress_file), saved)
+            finished = Finished(**saved.model_dump(include={*Finished.model_fields}))
+            start.record.model_copy(update={"finished": finished}).write(output_dir)
     report(saved)
+
+
+def _remove_labels(output_dir: Path) -> None:
+    """What another run says of the model that it left there must not stand beside new weights."""
+    for name in (RUN_RECORD, README):
+        (output_dir / name).unlink(missing_ok=True)
 
 
 def _remove_weights(output_dir: Path) -> None:

@@ -11,6 +11,7 @@ from flant5_train.model_card.markdown import escaped, table
 from flant5_train.model_card.told import Told
 from flant5_train.model_card.use import usage
 from flant5_train.progress import Evaluated, ModelSaved
+from flant5_train.resume.record import as_lines
 
 README = "README.md"
 CURVES = "loss.png"
@@ -79,7 +80,7 @@ def _introduction(told: Told, history: History, saved: ModelSaved) -> Iterator[s
     kind = str(told.hyperparameters["finetuning_type"])
     yield (
         f"A Flan-T5 that answers in conversations, made from {escaped(told.base_model)} by flant5"
-        f" {escaped(_flant5_version())}. {how[kind]}."
+        f" {escaped(flant5_version())}. {how[kind]}."
     )
     if history.best is not None:
         yield (
@@ -127,6 +128,7 @@ def _training(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
         if not (name == "num_train_epochs" and _ends_by_steps(told))
     ]
     yield table(("name", "value"), [*values, ("seed", told.seed)])
+    yield from (escaped(line) for line in as_lines(told.changes))
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     yield f"Made with {escaped(versions)}, {escaped('Python ' + platform.python_version())}."
 
@@ -173,7 +175,7 @@ def _value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _flant5_version() -> str:
+def flant5_version() -> str:
     try:
         return version("flant5")
     except PackageNotFoundError:

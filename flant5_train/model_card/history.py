@@ -12,6 +12,7 @@ from flant5_train.progress import (
     BestChosen,
     DataRead,
     Evaluated,
+    PhaseChange,
     Record,
     StepTrained,
     StoppedEarly,
@@ -34,7 +35,7 @@ class History:
 
     @classmethod
     def read(cls, path: Path) -> "History":
-        records = _records(path)
+        records = _last_run(_records(path))
         kept = KeptSteps()
         for record in records:
             kept.take(record)
@@ -61,6 +62,22 @@ Found = TypeVar("Found", TrainingStarted, BestChosen, StoppedEarly)
 def _last(kind: type[Found], records: list[Record]) -> Found | None:
     found = [record for record in records if isinstance(record, kind)]
     return found[-1] if found else None
+
+
+def _last_run(records: list[Record]) -> list[Record]:
+    """Without runs that were in the directory before, and from whose checkpoints this one did not
+    go on."""
+    starts = [
+        index
+        for index, record in enumerate(records)
+        if isinstance(record, TrainingStarted) and record.step == 0
+    ]
+    begins = [
+        index
+        for index, record in enumerate(records[: starts[-1]] if starts else [])
+        if isinstance(record, PhaseChange) and record.phase == "preprocessing"
+    ]
+    return records[begins[-1] :] if begins else records
 
 
 def _records(path: Path) -> list[Record]:

@@ -9,6 +9,7 @@ from typing import Any
 from flant5_train.arguments import Arguments, TrainingArguments
 from flant5_train.config import DEMO_MODEL, OF_LORA, Hyperparameters
 from flant5_train.progress_log import PROGRESS_FILE
+from flant5_train.resume.record import Change
 
 _NAMED_OTHERWISE = {
     "gradient_checkpointing": "activation_checkpointing",
@@ -33,6 +34,8 @@ class Told:
     hyperparameters: Mapping[str, object]
     progress_file: Path
     """Where the run's records are."""
+    changes: tuple[Change, ...] = ()
+    """Where the run was deliberately gone on with by other values than it began with."""
 
     @classmethod
     def of(cls, arguments: Arguments) -> "Told":

@@ -11,6 +11,7 @@ from flant5_train.batches.warm_up import run_and_forget
 from flant5_train.callbacks import discard
 from flant5_train.config import Batching
 from flant5_train.failure import TrainingError
+from flant5_train.model_card.told import Told
 from flant5_train.stopping import StopSignal
 from flant5_train.trainer import ConversationTrainer
 from flant5_train.training import _build_trainer, parse_run
@@ -31,7 +32,8 @@ def trainer(model: Path, tmp_path: Path, batching: Batching = "padded") -> Conve
         "report_to": "none",
     }
     argv = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-    return _build_trainer(parse_run(argv), discard, StopSignal())
+    arguments = parse_run(argv)
+    return _build_trainer(arguments, Told.of(arguments), discard, StopSignal())[0]
 
 
 class Watched(nn.Module):

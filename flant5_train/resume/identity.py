@@ -1,0 +1,129 @@
+"""The values that a run is told apart by, from its arguments, data and base model."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+from transformers.utils.hub import cached_file
+
+from flant5_train.arguments import Arguments
+from flant5_train.cache import FORMAT
+from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
+from flant5_train.command_line.own_rules import DATA, MODEL, OWN_TRAINING
+from flant5_train.command_line.rules import Rules
+from flant5_train.encoder import encoder_for
+from flant5_train.model_card.card import flant5_version
+from flant5_train.model_card.told import Told
+from flant5_train.prompt import SYSTEM
+from flant5_train.resume.record import BATCH_PLAN, RunRecord
+from flant5_train.tokenizer import AnyTokenizer
+
+_GROUPS: tuple[tuple[str, Rules], ...] = (
+    ("model", MODEL),
+    ("data", DATA),
+    ("training", {**HUGGING_FACE, **OWN_TRAINING}),
+)
+_WEIGHTS = "*.safetensors"
+_CONFIG = "config.json"
+_NUM_SAMPLES, _SAMPLE_BYTES = 256, 4096
+
+
+def record_of_run(
+    arguments: Arguments, told: Told, *, tokenizer: AnyTokenizer, batch_plan: int
+) -> RunRecord:
+    """Called once the model is loaded, so that one of a hub is on this machine."""
+    data = arguments.data
+    validation = data.validation_file
+    digests = {
+        "training_data": _file_digest(Path(data.data_path)),
+        "validation_data": _file_digest(Path(validation)) if validation else None,
+        "base_model": model_digest(arguments.model.model_name_or_path),
+    }
+    labels = {
+        "training_data": told.training_data,
+        "validation_data": told.validation_data,
+        "base_model": told.base_model,
+    }
+    encoding = [FORMAT, encoder_for(tokenizer).fingerprint, SYSTEM]
+    derived: dict[str, JsonValue] = {
+        "encoding": hashlib.sha256(json.dumps(encoding).encode()).hexdigest()[:16],
+        "num_processes": arguments.training.world_size,
+        BATCH_PLAN: batch_plan,
+    }
+    return RunRecord(
+        flant5=flant5_version(),
+        identity={**digests, **dict(_values(arguments)), **derived},
+        labels={name: label for name, label in labels.items() if label is not None},
+    )
+
+
+def default_values() -> dict[str, JsonValue]:
+    """Of the arguments that belong to a run's identity."""
+    from flant5_train.arguments import ModelArguments, TrainingArguments
+    from flant5_train.data_arguments import DataArguments
+
+    found: dict[str, JsonValue] = {}
+    for group in (ModelArguments, DataArguments, TrainingArguments):
+        for field in dataclasses.fields(group):
+            if field.default is not dataclasses.MISSING:
+                found[field.name] = _json(field.default)
+    return found
+
+
+def model_digest(name_or_path: str) -> str:
+    """Of the configuration and the weights; of these only samples are read, which takes
+    milliseconds: training moves all of them."""
+    directory = Path(name_or_path)
+    if not directory.is_dir():
+        config = cached_file(name_or_path, _CONFIG, local_files_only=True)
+        assert config is not None, "the model has been loaded"
+        directory = Path(config).parent
+    digest = hashlib.sha256((directory / _CONFIG).read_bytes())
+    for path in sorted(directory.glob(_WEIGHTS)):
+        digest.update(path.name.encode())
+        for part in _samples(path):
+            digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _samples(path: Path) -> Iterator[bytes]:
+    size = path.stat().st_size
+    yield str(size).encode()
+    with path.open("rb") as file:
+        for number in range(_NUM_SAMPLES):
+            file.seek(number * size // _NUM_SAMPLES)
+            yield file.read(_SAMPLE_BYTES)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _values(arguments: Arguments) -> Iterator[tuple[str, JsonValue]]:
+    """Of the arguments that another model would come of."""
+    for group, rules in _GROUPS:
+        values = getattr(arguments, group)
+        for name, rule in rules.items():
+            if rule.changes_result:
+                yield name, _json(getattr(values, _OWN_NAMES.get(name, name)))
+    training, data = arguments.training, arguments.data
+    # As they take effect: both ways to write them are the same run.
+    limit = training.model_max_length
+    yield "max_source_length", data.max_source_length or limit
+    yield "max_target_length", data.max_target_length or limit
+    if training.max_steps > 0:
+        yield "num_train_epochs", None
+
+
+_OWN_NAMES: Mapping[str, str] = {"torch_compile": "compiles_blocks"}
+"""Arguments that are kept under another name."""
+
+
+def _json(value: Any) -> JsonValue:
+    """As JSON has it after being written and read."""
+    return json.loads(json.dumps(value, default=lambda other: getattr(other, "value", str(other))))  # type: ignore[no-any-return]
