@@ -141,7 +141,7 @@ def test_changes_are_gone_on_with_where_that_is_accepted_and_recorded(
     # Linear to 0 over 8 steps, from the new peak.
     assert [rates[step] for step in (5, 6, 7, 8)] == pytest.approx([4e-3, 3e-3, 2e-3, 1e-3])
     line = "From step 4 on the run went on with other values: learning_rate was 0.001 and is 0.008."
-    assert [each.message for each in again.records() if isinstance(each, WarningIssued)] == [line]
+    assert line in [each.message for each in again.records() if isinstance(each, WarningIssued)]
     assert line in (used / "README.md").read_text().replace("\\", "")
     record = read_record(used)
     assert record is not None
