@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flant5_train.config import Hyperparameters, idle_without_validation
+from flant5_train.config import Hyperparameters, idle_without_validation, setting_without_effect
 from flant5_train.failure import TrainingError
 from flant5_train.model_files import refuse_unusable_model
 from worker.jobs.errors import InvalidRequestError
@@ -69,6 +69,23 @@ def refuse_without_validation(spec: JobSpec) -> None:
         return
     if idle := idle_without_validation(spec.hyperparameters):
         name, message = idle
+        param = f"hyperparameters.{name}"
+        raise InvalidRequestError(f"hyperparameters.{message}", param=param)
+
+
+def refuse_without_effect(spec: JobSpec) -> None:
+    """Raises InvalidRequestError for settings that do nothing beside others."""
+    found = setting_without_effect(spec.hyperparameters)
+    if spec.validation_file is not None and spec.hyperparameters.validation_split > 0:
+        found = (
+            "validation_split",
+            (
+                f"validation_split is {spec.hyperparameters.validation_split}, but there is a"
+                " validation_file; expected one of them"
+            ),
+        )
+    if found is not None:
+        name, message = found
         param = f"hyperparameters.{name}"
         raise InvalidRequestError(f"hyperparameters.{message}", param=param)
 

@@ -8,7 +8,12 @@ from pydantic import ValidationError
 
 from api.caller import Caller
 from api.hyperparameters import hyperparameters_of
-from api.refusals import refuse_model, refuse_without_gpu, refuse_without_validation
+from api.refusals import (
+    refuse_model,
+    refuse_without_effect,
+    refuse_without_gpu,
+    refuse_without_validation,
+)
 from api.schemas.create import CreateJob
 from api.services import Services
 from api.validation import explain
@@ -73,6 +78,7 @@ def spec_of(request: CreateJob) -> JobSpec:
         message, param = explain(error)
         raise InvalidRequestError(message, param=param) from error
     refuse_without_validation(spec)
+    refuse_without_effect(spec)
     return spec
 
 

@@ -191,6 +191,11 @@ def parse_arguments(argv: list[str]) -> Arguments:
     else:
         flags = flags_of_today(argv, known=known, logs=logs)
         model, data, training = parser.parse_args_into_dataclasses(flags)
+    if data.validation_file and data.validation_split:
+        raise ValueError(
+            f"validation_split is {data.validation_split}, but there is a validation_file;"
+            " expected one of them"
+        )
     inside = training.record_directory
     return Arguments(
         model=dataclasses.replace(

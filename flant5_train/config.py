@@ -208,6 +208,34 @@ def idle_without_validation(settings: object) -> tuple[str, str] | None:
     return None
 
 
+def setting_without_effect(settings: Hyperparameters) -> tuple[str, str] | None:
+    """The first of `settings` that silently does nothing beside another one, and a sentence that
+    says so; None when there is no such."""
+    default = {name: field.default for name, field in Hyperparameters.model_fields.items()}
+    if settings.lr_scheduler_type == "constant" and settings.warmup_ratio not in (
+        0,
+        default["warmup_ratio"],
+    ):
+        return "warmup_ratio", (
+            f"warmup_ratio is {settings.warmup_ratio}, but lr_scheduler_type is constant, which has"
+            " no warm-up; expected lr_scheduler_type constant_with_warmup, or no warm-up"
+        )
+    for name in ("adam_beta1", "adam_beta2"):
+        value = getattr(settings, name)
+        if settings.optim == "adafactor" and value != default[name]:
+            return name, (
+                f"{name} is {value}, but optim is adafactor, which has no use for it; expected a"
+                f" kind of AdamW, or no {name}"
+            )
+    if settings.early_stopping_threshold and not settings.early_stopping_patience:
+        return "early_stopping_threshold", (
+            f"early_stopping_threshold is {settings.early_stopping_threshold}, but"
+            " early_stopping_patience is 0, so that training never stops early; expected a patience"
+            " of at least 1"
+        )
+    return None
+
+
 class RunConfig(BaseModel):
     """`run.json`: one run of the trainer, as its worker tells it. Paths are absolute."""
 
@@ -244,4 +272,8 @@ class RunConfig(BaseModel):
         flat: dict[str, object] = self.model_dump(mode="json", exclude={"hyperparameters"})
         flat |= self.hyperparameters.model_dump(mode="json", exclude={"num_gpus", "num_nodes"})
         flat["output_dir"] = str(self.output_dir)
+        if self.hyperparameters.lr_scheduler_type == "constant":
+            flat["warmup_ratio"] = 0.0  # its default is for the other schedules
+        if self.validation_file is not None:
+            flat["validation_split"] = 0.0
         path.write_text(json.dumps(flat, indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from flant5_train.arguments import (
     TrainingArguments,
     parse_arguments,
 )
-from flant5_train.config import Hyperparameters, OnBadRecord, RunConfig
+from flant5_train.config import Hyperparameters, OnBadRecord, RunConfig, setting_without_effect
 from flant5_train.data_arguments import DataArguments
 
 TORCHRUNS_OWN = {"num_gpus", "num_nodes"}
@@ -84,3 +85,43 @@ def test_a_hyperparameter_of_lora_is_refused_where_it_would_mean_nothing() -> No
         Hyperparameters(lora_rank=8)
     Hyperparameters(lora_rank=16, finetuning_type="full")
     Hyperparameters(lora_rank=8, finetuning_type="lora")
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"lr_scheduler_type": "constant", "warmup_ratio": 0.1}, "warmup_ratio"),
+        ({"optim": "adafactor", "adam_beta1": 0.8}, "adam_beta1"),
+        ({"optim": "adafactor", "adam_beta2": 0.8}, "adam_beta2"),
+        ({"early_stopping_threshold": 0.1}, "early_stopping_threshold"),
+    ],
+)
+def test_a_hyperparameter_that_does_nothing_beside_another_is_named(
+    settings: dict[str, Any], name: str
+) -> None:
+    found = setting_without_effect(Hyperparameters(**settings))
+    assert found is not None
+    assert found[0] == name
+    assert name in found[1]
+    for field in settings:
+        assert setting_without_effect(Hyperparameters(**{field: settings[field]})) is None or (
+            field == "early_stopping_threshold"
+        )
+
+
+def test_what_the_service_adds_to_a_run_is_taken_by_the_trainer(tmp_path: Path) -> None:
+    """The default of a warm-up beside a schedule that has none, a file beside a share."""
+    config = RunConfig(
+        model_name_or_path="flant5-demo",
+        data_path=tmp_path / "talks.json",
+        validation_file=tmp_path / "others.json",
+        run_directory=tmp_path,
+        cache_directory=tmp_path / "cache",
+        models_directory=tmp_path / "models",
+        hyperparameters=Hyperparameters(lr_scheduler_type="constant", validation_split=0.1),
+    )
+    config.write(tmp_path / "run.json")
+    parsed = parse_arguments([str(tmp_path / "run.json")])
+    assert parsed.training.warmup_steps == 0
+    assert parsed.data.validation_split == 0
+    assert parsed.training.accept_checkpoint == "unrecorded"

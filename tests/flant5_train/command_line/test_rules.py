@@ -13,6 +13,7 @@ from flant5_train.command_line.document import GROUPS, tables
 from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
 from flant5_train.command_line.own_rules import OWN_TRAINING
 from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.training import parse_run
 from tests.flant5_train.conftest import REPOSITORY
 
 REFUSED = [name for name, rule in HUGGING_FACE.items() if not rule.is_honoured]
@@ -72,7 +73,11 @@ def test_what_the_trainer_does_not_follow_is_refused_with_the_reason(name: str) 
         (("--save_strategy", "best"), "save_strategy is 'best'; expected steps or epoch or no"),
         (("--fsdp", "shard_grad_op"), "fsdp is 'shard_grad_op'; expected full_shard or"),
         (("--fsdp", "full_shard offload"), "fsdp is 'full_shard offload'"),
-        (("--debug", "tpu_metrics_debug"), "debug is"),
+        (("--debug", "underflow_overflow"), "debug is"),
+        (
+            ("--validation_file", "a.json", "--validation_split", "0.1"),
+            "validation_split is 0.1, but there is a validation_file",
+        ),
         (("--adam_beta1", "0.8", "--optim", "adafactor"), "adam_beta1 is 0.8, but optim is"),
         (("--adam_epsilon", "0.1", "--optim", "sgd"), "adam_epsilon is 0.1, but optim is sgd"),
         (("--optim_args", "a=1"), "optim_args is 'a=1', but optim is adamw_torch_fused"),
@@ -98,9 +103,8 @@ def test_what_the_trainer_does_not_follow_is_refused_with_the_reason(name: str) 
 )
 def test_a_value_that_would_do_nothing_is_refused(flags: tuple[str, ...], message: str) -> None:
     with pytest.raises(TrainingError) as caught:
-        parsed(*flags)
+        parse_run(["--data_path", "x", "--output_dir", "y", *flags])
     assert message in str(caught.value)
-    assert str(caught.value.param) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted({*HUGGING_FACE, *OWN_TRAINING} - {"output_dir"}))
