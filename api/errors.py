@@ -33,6 +33,7 @@ from worker.jobs.errors import (
     LimitReachedError,
     NotEndedError,
     NotFoundError,
+    StartRefusedError,
     StorageFullError,
     StorageQuotaError,
     StoreUnavailableError,
@@ -54,6 +55,20 @@ class BodyTooLargeError(HTTPException):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(413, f"the body is larger than {max_bytes} bytes, the limit of this path")
+
+
+class StorageFullInBodyError(HTTPException):
+    """The disk is full while a body is read; see BodyTooLargeError."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(507, message)
+
+
+class UploadNotStoredError(HTTPException):
+    """The disk takes no file while a body is read; see BodyTooLargeError."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(503, message)
 
 
 class RateLimitedError(HTTPException):
@@ -125,12 +140,25 @@ KINDS: dict[type[Exception], Kind] = {
     TooManyReportsError: Kind(503, _SERVER, "too_many_reports", retry_after_seconds=5),
     StorageFailedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
     JobNotRestoredError: Kind(503, _SERVER, "job_not_restored", retry_after_seconds=5),
+    StartRefusedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
+    UploadNotStoredError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
     NoServerError: Kind(503, _SERVER, "no_serving_process", retry_after_seconds=5),
     ServerLostError: Kind(503, _SERVER, "serving_process_lost", retry_after_seconds=1),
     ChatTimeoutError: Kind(504, _SERVER, "chat_timeout"),
     StorageFullError: Kind(507, _SERVER, "storage_full"),
+    StorageFullInBodyError: Kind(507, _SERVER, "storage_full"),
 }
 """The one table of HTTP codes; what is not in it is an HTTPException or our own bug."""
+
+
+_OF_THE_DISK = (
+    StorageFullError,
+    StorageFailedError,
+    StorageFullInBodyError,
+    UploadNotStoredError,
+    StartRefusedError,
+)
+"""Logged, since whoever runs the service has to act."""
 
 
 def answer(error: Exception, *, body_model: type[BaseModel] | None = None) -> JSONResponse:
@@ -158,6 +186,9 @@ def install(app: FastAPI) -> None:
 def _handle(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, StoreUnavailableError):
         _log.warning("%s %s: %s", request.method, request.url.path, error)
+    if isinstance(error, _OF_THE_DISK):
+        message, _ = _message_of(error, None)
+        _log.error("%s %s: %s", request.method, request.url.path, message)
     body_field = getattr(request.scope.get("route"), "body_field", None)
     model = body_field.field_info.annotation if body_field else None
     is_model = isinstance(model, type) and issubclass(model, BaseModel)

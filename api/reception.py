@@ -1,7 +1,11 @@
 """An uploaded file becomes one of ours."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from fastapi import UploadFile
 
+from api.recorder import disk_error
 from api.services import Services
 from worker.jobs.files import NewFile, StoredFile
 
@@ -11,10 +15,11 @@ _CHUNK_BYTES = 2**20
 def receive(file: UploadFile, *, purpose: str, owner: str, services: Services) -> StoredFile:
     """The file, on disk and counted.
 
-    Raises InvalidRequestError for its name or length, StorageQuotaError, StorageFullError.
+    Raises InvalidRequestError for its name or length, StorageQuotaError, StorageFullError,
+    StorageFailedError.
     """
     new = NewFile.called(file.filename or "", purpose=purpose, owner=owner)
-    with services.quota.reserved(file.size or 0, owner=owner):
+    with disk_errors(), services.quota.reserved(file.size or 0, owner=owner):
         stored = services.files.write(
             new,
             chunks=iter(lambda: file.file.read(_CHUNK_BYTES), b""),
@@ -22,3 +27,12 @@ def receive(file: UploadFile, *, purpose: str, owner: str, services: Services) -
         )
     services.metrics.count_upload(stored.num_bytes)
     return stored
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Around writes of an upload: an error of the disk becomes one of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, f"the upload can't be stored: {error.strerror}") from error

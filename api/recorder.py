@@ -1,6 +1,5 @@
 """Nothing is acknowledged before it is on disk: brings `job.json` to what the store says."""
 
-import errno
 import logging
 import threading
 import zlib
@@ -18,6 +17,7 @@ from worker.jobs.errors import (
 from worker.jobs.home import Home
 from worker.jobs.job import Job
 from worker.jobs.ledger import Ledger
+from worker.jobs.room import is_full
 from worker.jobs.store import JobStore
 
 _NUM_LOCKS = 64
@@ -102,6 +102,6 @@ def _state_of(job: Job) -> str:
 
 def disk_error(error: OSError, message: str) -> JobsError:
     """The answer to an error of the disk."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return StorageFullError(message)
     return StorageFailedError(message)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from api.settings import ApiSettings
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
-from worker.jobs.startup import check_start, wait_for_start
+from worker.jobs.startup import check_directories, check_start, wait_for_start
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ class StartGuard:
 
     def check(self) -> None:
         """Raises StartRefusedError. A Redis that does not answer yet is no reason to end."""
+        check_directories(self._settings.home_directories, use="writes")
         try:
             check_start(
                 self._settings.redis_url,

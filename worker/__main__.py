@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from worker.app import run_worker
 from worker.context import WorkerContext, open_context
 from worker.jobs.errors import StartRefusedError
+from worker.jobs.home_check import prepare_home
 from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.process_log import configure_logging
 from worker.jobs.settings import settings_fault
@@ -41,6 +42,7 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
         return 2
     _report_unset_variables(settings)
     try:
+        prepare_home(settings.home_directories)  # a full disk takes no attempt
         wait_for_start(
             settings.redis_url,
             settings.home_directories,

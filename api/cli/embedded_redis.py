@@ -4,8 +4,10 @@ It binds to the loopback address only, keeps an append-only file and never evict
 """
 
 import ctypes
+import os
 import signal
 import socket
+import string
 import subprocess
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 _HOST = "127.0.0.1"
+_PLAIN = frozenset(string.ascii_letters + string.digits + "/._-:")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -142,8 +145,8 @@ class EmbeddedRedis:
         lines = [
             f"bind {_HOST}",
             f"port {self._port}",
-            f'dir "{self._directory}"',
-            f'logfile "{self.log}"',
+            f"dir {_quoted(self._directory)}",
+            f"logfile {_quoted(self.log)}",
             "appendonly yes",
             # Our writes are few. With `everysec` the store's WAITAOF takes up to 100 ms each time.
             "appendfsync always",
@@ -179,6 +182,16 @@ class EmbeddedRedis:
         if not self.log.exists():
             return "it left no log"
         return " | ".join(self.log.read_text("utf-8", "replace").splitlines()[-3:])
+
+
+def _quoted(path: Path) -> str:
+    r"""Returns the path as one word of a configuration file, whatever characters it has.
+
+    >>> _quoted(Path('/run 10:30/"q"'))
+    '"/run\\x2010:30/\\x22q\\x22"'
+    """
+    plain = (chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(path))
+    return f'"{"".join(plain)}"'
 
 
 def _free_port() -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from worker.jobs.settings import FROM_ENVIRONMENT
+from worker.jobs.settings import FROM_ENVIRONMENT, HomePath
 
 DEFAULT_URL = "http://127.0.0.1:8000/v1"
 
@@ -37,7 +37,7 @@ class UpSettings(BaseSettings):
 
     model_config = FROM_ENVIRONMENT
 
-    home: Path = Path(".flant5")
+    home: HomePath = Path(".flant5")
     """Directory of everything the service keeps."""
     host: str = "127.0.0.1"
     """Address to listen on; one beyond this machine needs API keys."""

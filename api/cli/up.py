@@ -16,7 +16,10 @@ from api.cli.home_lock import locked
 from api.cli.printing import print_json
 from api.cli.settings import DEFAULT_URL, UpSettings
 from api.settings import ApiSettings
-from worker.jobs.settings import settings_fault
+from worker.jobs.errors import StartRefusedError
+from worker.jobs.home import Home
+from worker.jobs.home_check import check_temporary_directory, prepare_home
+from worker.jobs.settings import settings_fault, temporary_directory
 
 if TYPE_CHECKING:
     from api.cli.stack import Stack
@@ -39,11 +42,21 @@ def up(
     with reported(as_json=as_json):
         settings = _settings(home=home, host=host, port=port)
         root = settings.home.resolve()
+        _check_directories(Home(root))
         with locked(root / "up.lock", patience_seconds=_LEFTOVER_SECONDS) as lock:
             stack = Stack(settings, lock=lock, say=_say)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, lambda *_: stack.request_stop())
             _run(stack, root, announce=print_json if as_json else _announce)
+
+
+def _check_directories(home: Home) -> None:
+    """Raises CommandError for what no process of the service could work with."""
+    try:
+        prepare_home(home)
+        check_temporary_directory(temporary_directory())
+    except StartRefusedError as error:
+        raise CommandError(str(error)) from error
 
 
 def _run(stack: "Stack", root: Path, *, announce: Callable[[dict[str, object]], None]) -> None:

@@ -23,6 +23,8 @@ from api.dashboard.sought import sought
 from api.dashboard.visitor import Visitor
 from api.reception import receive
 from api.schemas.files import FileObject
+from api.services import Services
+from api.upload_route import UploadRoute
 
 _PAGE_SECONDS = 30.0
 """Time to build a page; Redis may be slow."""
@@ -35,7 +37,9 @@ def site() -> FastAPI:
     errors.install(shell)
     shell.include_router(login.router)
     shell.include_router(downloads.router)
-    shell.post("/upload")(_upload)
+    shell.router.add_api_route(
+        "/upload", _upload, methods=["POST"], route_class_override=_DroppedFileRoute
+    )
     static = StaticFiles(directory=str(files("api.dashboard").joinpath("static")))
     shell.mount("/dashboard/static", static)
     _add_pages(Desk())
@@ -50,6 +54,12 @@ def site() -> FastAPI:
     )
     pages.colors(primary="#3457d5", negative="#b3261e", positive="#1b7f4b")
     return shell
+
+
+class _DroppedFileRoute(UploadRoute):
+    @staticmethod
+    def services_of(request: Request) -> Services:
+        return Visitor.of(request).services
 
 
 def _upload(request: Request, file: UploadFile) -> FileObject:

@@ -15,12 +15,13 @@ from api.schemas.deleted import FileDeleted
 from api.schemas.files import FileObject
 from api.schemas.pages import ListPage
 from api.services import Wired
+from api.upload_route import UploadRoute
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.files import StoredFile
 
 _OF_ONE_FILE = [Depends(own_file)]
 
-router = APIRouter(prefix="/files", tags=["files"])
+router = APIRouter(prefix="/files", tags=["files"], route_class=UploadRoute)
 
 
 @router.post("")

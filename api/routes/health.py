@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api.services import Wired
 from worker.jobs.connection import unavailable
+from worker.jobs.home_check import check_home
 
 _PROBE = "#!lua\nreturn 1"
 """A script that writes nothing and might: refused where a create would be, also by a server that
@@ -43,8 +44,10 @@ async def is_alive() -> Health:
 
 @router.get("/readyz")
 def is_ready(services: Wired) -> Readiness:
-    """Redis answers too and takes writes, so that jobs can be submitted; 503 when not."""
+    """Redis answers too and takes writes, and files can be written to HOME, so that jobs can be
+    submitted; 503 when not."""
     with unavailable():
         services.redis.eval(_PROBE, 0)
+    check_home(services.home)
     reason = services.store_loss.notice()
     return Readiness() if reason is None else Readiness(status="degraded", reason=reason)

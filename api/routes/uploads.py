@@ -6,15 +6,17 @@ from fastapi import APIRouter, File, UploadFile
 
 from api.calling import Calling
 from api.parameters import UploadId
+from api.reception import disk_errors
 from api.schemas.pages import ListPage
 from api.schemas.uploads import CompleteUpload, CreateUpload, UploadObject, UploadPart
 from api.services import Services, Wired
+from api.upload_route import UploadRoute
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.upload import AnnouncedFile, Upload, UploadStatus
 
 _CHUNK_BYTES = 2**20
 
-router = APIRouter(prefix="/uploads", tags=["uploads"])
+router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=UploadRoute)
 
 
 @router.post("")
@@ -33,7 +35,7 @@ def create_upload(services: Wired, calling: Calling, body: CreateUpload) -> Uplo
         mime_type=body.mime_type,
         num_bytes=body.bytes,
     )
-    with services.quota.reserved(body.bytes, owner=calling.owner):
+    with disk_errors(), services.quota.reserved(body.bytes, owner=calling.owner):
         upload = services.uploads.create(announced, owner=calling.owner)
     return _shown(upload, services)
 
@@ -57,7 +59,8 @@ def create_part(
     It is on disk when it is answered.
     """
     chunks = iter(lambda: data.file.read(_CHUNK_BYTES), b"")
-    part = services.uploads.add_part(upload_id, owner=calling.limited_to, chunks=chunks)
+    with disk_errors():
+        part = services.uploads.add_part(upload_id, owner=calling.limited_to, chunks=chunks)
     return UploadPart.of(part)
 
 
@@ -80,7 +83,10 @@ def complete_upload(
     """
     owner = calling.limited_to
     was = services.uploads.get(upload_id, owner=owner).status
-    upload = services.uploads.complete(upload_id, owner=owner, part_ids=body.part_ids, md5=body.md5)
+    with disk_errors():
+        upload = services.uploads.complete(
+            upload_id, owner=owner, part_ids=body.part_ids, md5=body.md5
+        )
     if was is not UploadStatus.COMPLETED:
         services.metrics.count_upload(upload.announced.num_bytes)
     return _shown(upload, services)

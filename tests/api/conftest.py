@@ -27,6 +27,7 @@ def settings(tmp_path: Path, redis_url: SecretStr) -> ApiSettings:
     data_root = tmp_path / "data"
     data_root.mkdir()
     (data_root / "chats.json").write_bytes(CONVERSATIONS)
+    (tmp_path / "home").mkdir()  # as `python -m api` makes it
     return ApiSettings(
         home=tmp_path / "home", redis_url=redis_url, data_root=data_root, heartbeat_seconds=0.5
     )

@@ -64,7 +64,7 @@ def test_a_job_can_be_read_again_after_redis_was_away(
 ) -> None:
     directory = tmp_path_factory.mktemp("own-redis")
     with EmbeddedRedis(directory) as server:
-        settings = ApiSettings(home=directory / "home", redis_url=server.url)
+        settings = ApiSettings(home=directory, redis_url=server.url)
         with TestClient(create_app(settings)) as client:
             job = make_job(JobStore(create_app(settings).state.services.redis))
             assert client.get("/readyz").json()["status"] == "ok"

@@ -22,7 +22,7 @@ def keys_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def guarded(tmp_path: Path, redis_url: SecretStr, keys_file: Path) -> TestClient:
-    settings = ApiSettings(home=tmp_path / "home", redis_url=redis_url, api_keys_file=keys_file)
+    settings = ApiSettings(home=tmp_path, redis_url=redis_url, api_keys_file=keys_file)
     return TestClient(create_app(settings))
 
 

@@ -24,6 +24,9 @@ QUICK = {
 }
 
 
+ODD_HOME = "run 10:30 'q\"o' %s{}$HOME;ü日本 #?&*[a]\\"
+"""A legal name, in which nearly every program of the service would find something to misread."""
+
 STOP_SECONDS = 50
 """The trainer's grace, and what `flant5 up` waits for its worker on top of it."""
 
@@ -52,5 +55,7 @@ def running(home: Path) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("home")) as service:
+    home = tmp_path_factory.mktemp("service") / ODD_HOME
+    home.mkdir()
+    with running(home) as service:
         yield service

@@ -2,6 +2,7 @@
 
 files/<file-id>/       an uploaded file and what is known about it
 uploads/<upload-id>/   the parts of a file that is still coming
+incoming/              bodies of uploads that are still coming, in files without a name
 jobs/<job-id>/         one run directory per job
 deleted/<job-id>.json  the tombstone of a deleted job (`worker.jobs.tombstones`)
 models/<name>/         base models by name; the demo model is built here
@@ -101,6 +102,11 @@ class Home:
     @property
     def uploads(self) -> Path:
         return self.root / "uploads"
+
+    @property
+    def incoming(self) -> Path:
+        """Where bodies of uploads wait until they are whole (`api.upload_route`)."""
+        return self.root / "incoming"
 
     @property
     def models(self) -> Path:

@@ -15,9 +15,14 @@ def room_for(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise StorageFullError(f"no room for {what}: {error.strerror}") from error
         raise
+
+
+def is_full(error: OSError) -> bool:
+    """True for a full disk and for a quota that is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def free_bytes(directory: Path) -> int:

@@ -3,10 +3,17 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.jobs.home import Home
@@ -64,12 +71,26 @@ def _fault(place: tuple[int | str, ...], message: str, *, value: object) -> str:
     return f"{variable}: {said}" + (f" (found {str(value)[:_MAX_SHOWN]!r})" if is_shown else "")
 
 
+def _without_tilde(home: Path) -> Path:
+    """A shell replaces `~`, a file of settings does not. Raises ValueError."""
+    try:
+        home = home.expanduser()
+        home.resolve()
+    except (RuntimeError, OSError) as error:  # no such user; a loop of links
+        raise ValueError(f"{home} is no directory: {error}; set FLANT5_HOME to one") from error
+    return home
+
+
+HomePath = Annotated[Path, AfterValidator(_without_tilde)]
+"""FLANT5_HOME as it is set; relative to the directory in which a process starts."""
+
+
 class SharedSettings(BaseSettings):
     """Read once, where a process is put together; handed down from there."""
 
     model_config = FROM_ENVIRONMENT
 
-    home: Path = Path(".flant5")
+    home: HomePath = Path(".flant5")
     """Directory of everything the service keeps: files, jobs, models, cache."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """The Redis or Valkey server that holds jobs and the queue."""
@@ -140,3 +161,8 @@ def _with_password(url: str, file: Path) -> str:
     parts = urlsplit(url)
     user, _, server = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}").geturl()
+
+
+def temporary_directory() -> str | None:
+    """TMPDIR as it is set; None when it is unset or empty."""
+    return os.environ.get("TMPDIR") or None

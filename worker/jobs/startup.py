@@ -1,5 +1,5 @@
-"""The checks that a process of the service makes before its first step: a server that works, and a
-store that belongs to its HOME."""
+"""The checks that a process of the service makes before its first step: directories that can be
+used, a server that works, and a store that belongs to its HOME."""
 
 import logging
 import time
@@ -10,9 +10,16 @@ from pydantic import SecretStr
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.home import Home
+from worker.jobs.home_check import (
+    check_readable_home,
+    check_temporary_directory,
+    home_refused,
+    prepare_home,
+)
 from worker.jobs.redis_address import RedisAddress
 from worker.jobs.server_check import check_server
 from worker.jobs.service_identity import ServiceIdentity
+from worker.jobs.settings import temporary_directory
 
 HomeUse = Literal["writes", "reads", "may lack"]
 """What a process does with HOME: one that only reads it can't give it an id; one that may lack it
@@ -24,6 +31,17 @@ _SAY_SECONDS = 30.0
 logger = logging.getLogger(__name__)
 
 
+def check_directories(home: Home, *, use: HomeUse) -> None:
+    """Raises StartRefusedError for a HOME or a TMPDIR that can't be used. A full disk is logged:
+    whoever deletes files by the API or by the keeper frees it."""
+    if use == "writes":
+        prepare_home(home, may_be_full=True)
+    elif use == "reads":
+        check_readable_home(home)
+    if use != "may lack":
+        check_temporary_directory(temporary_directory())
+
+
 def check_start(
     redis_url: SecretStr, home: Home, *, use: HomeUse, may_lose_data: bool = False
 ) -> None:
@@ -33,8 +51,11 @@ def check_start(
     with open_redis(redis_url) as redis:
         address = RedisAddress.parse(redis_url.get_secret_value())
         identity = ServiceIdentity(redis, home, address)
-        if use != "may lack" or identity.own_id() is not None:
-            identity.confirm(may_write_home=use == "writes")
+        try:
+            if use != "may lack" or identity.own_id() is not None:
+                identity.confirm(may_write_home=use == "writes")
+        except OSError as error:
+            raise home_refused(home.root, error) from error
 
 
 def wait_for_start(
@@ -42,6 +63,7 @@ def wait_for_start(
 ) -> None:
     """Returns when all is well; waits for a server that does not answer yet, as long as that takes.
     Raises StartRefusedError."""
+    check_directories(home, use=use)
     said_at = -_SAY_SECONDS
     while True:
         try:

@@ -11,7 +11,7 @@ from api.cli.doctor.containers import check_containers
 from api.cli.doctor.docker import check_compose, check_data_root, check_engine
 from api.cli.doctor.finding import Finding, failed, fine
 from api.cli.doctor.gpu import check_driver, check_gpus, check_toolkit, installed_torch
-from api.cli.doctor.home_directory import check_home
+from api.cli.doctor.home_directory import check_home, check_temporary_files
 from api.cli.doctor.host_name import check_host_name
 from api.cli.doctor.keys_file import check_keys
 from api.cli.doctor.members import (
@@ -81,6 +81,7 @@ def _of_service(host: Host, settings: ApiSettings) -> tuple[Check, ...]:
     is_chosen = "redis_url" in settings.model_fields_set
     return (
         Check("home", partial(check_home, settings.home)),
+        Check("temporary files", check_temporary_files),
         Check("port", partial(check_port, settings.host, settings.port)),
         Check("API keys", partial(check_keys, settings.api_keys_file, host=host)),
         Check(

@@ -1,54 +1,51 @@
 """The directory with everything that must last: it can be written, locked, and has room."""
 
-import fcntl
 import os
 import tempfile
 from pathlib import Path
 
 from api.cli.doctor.finding import Finding, failed, fine, warning
 from api.cli.printing import size
+from worker.jobs.errors import StartRefusedError
+from worker.jobs.home import Home
+from worker.jobs.home_check import (
+    check_parts,
+    check_path,
+    check_temporary_directory,
+    home_refused,
+    probe_directory,
+)
+from worker.jobs.settings import temporary_directory
 
 LOW_BYTES = 2**30
 WISHED_BYTES = 50 * 2**30
 """A checkpoint of flan-t5-xl holds 2.85 billion weights and two moments of each, in fp32: 34 GB."""
-
-_WRITABLE = "a directory in which the service may write and lock files"
 
 
 def check_home(home: Path) -> Finding:
     """Really writes and locks a file; in the nearest directory above while there is no HOME yet."""
     place = home.absolute()
     try:
+        check_path(place)
         place = _nearest(place)
-        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as directory:
-            probe = Path(directory, "probe")
-            probe.write_bytes(b"flant5")
-            _lock(probe)
-    except _NoLocksError as error:
-        return failed(
-            f"files in {place} can't be locked: {error}",
-            expected="flock: without it two jobs could share a GPU",
-            remedy="mount NFS with vers=4.1 or newer, and never with nolock or local_lock",
-        )
+        probe_directory(place)
+        check_parts(Home(place))
+    except StartRefusedError as error:
+        return failed(error.found, expected=error.expected, remedy=error.remedy)
     except OSError as error:
-        return failed(
-            f"{place} can't be written: {error.strerror} (this is user {os.geteuid()})",
-            expected=_WRITABLE,
-            remedy=f"sudo chown {os.geteuid()}:{os.getegid()} {place}, or set FLANT5_HOME",
-        )
+        refusal = home_refused(place, error)
+        return failed(refusal.found, expected=refusal.expected, remedy=refusal.remedy)
     return _room(home, place)
 
 
-class _NoLocksError(Exception):
-    """The file system has none."""
-
-
-def _lock(path: Path) -> None:
-    with path.open("rb+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise _NoLocksError(str(error.strerror)) from error
+def check_temporary_files() -> Finding:
+    """The directory that programs of this environment put temporary files into."""
+    configured = temporary_directory()
+    try:
+        check_temporary_directory(configured)
+    except StartRefusedError as error:
+        return failed(error.found, expected=error.expected, remedy=error.remedy)
+    return fine(f"{configured or tempfile.gettempdir()} can be written")
 
 
 def _room(home: Path, place: Path) -> Finding:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def test_whoever_is_nobody_is_sent_to_the_login_and_back(http: TestClient) -> No
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=%2Fjobs%2Fftjob-1%3Fa%3Db"
     assert http.post("/upload", files={"file": ("a", b"[]")}).status_code == 401
+
+
+def test_a_file_dropped_on_a_page_waits_on_the_disk_of_home(
+    app: FastAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    content = b"x" * 2**21
+    with TestClient(app, base_url="http://testserver") as client:
+        stored = client.post("/upload", files={"file": ("chats.json", content)})
+    assert stored.status_code == 200, stored.text
+    assert stored.json()["bytes"] == len(content)
 
 
 def test_paths_of_the_api_that_do_not_exist_are_answered_by_the_api(app: FastAPI) -> None:

@@ -16,8 +16,8 @@ from worker.keeper.presence import KeeperPresence
 
 NAMES = [
     *("docker engine", "docker compose", "docker disk", "GPUs", "GPU driver", "container toolkit"),
-    *("shared memory", "secrets", "containers", "settings", "host name", "home", "port"),
-    *("API keys", "redis", "service"),
+    *("shared memory", "secrets", "containers", "settings", "host name", "home"),
+    *("temporary files", "port", "API keys", "redis", "service"),
     *("workers", "keeper", "serving process", "webhooks", "integrations"),
 ]
 

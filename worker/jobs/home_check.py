@@ -1,0 +1,202 @@
+"""Checks of the directories that a process needs, made before it does anything else: HOME, and the
+directory for temporary files.
+
+What can't work is refused in one line, by the same sentence in every process and in `flant5
+doctor`. A full disk is refused only where nothing could free it.
+"""
+
+import fcntl
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from worker.jobs.errors import StartRefusedError
+from worker.jobs.home import Home
+from worker.jobs.room import is_full
+
+MAX_HOME_BYTES = 3500
+"""Linux takes paths of 4,095 bytes; the rest is for what lies below HOME."""
+
+_EXPECTED = "a directory in which the service may write and lock files"
+
+logger = logging.getLogger(__name__)
+
+
+class HomeFullError(StartRefusedError):
+    """The disk is full, or a quota is used up."""
+
+    def __init__(self, directory: Path, error: OSError) -> None:
+        super().__init__(
+            f"HOME {shown(directory)} has no room: {error.strerror}",
+            expected="room for what jobs write",
+            remedy="free some, or set FLANT5_HOME to a larger disk",
+        )
+
+
+def prepare_home(home: Home, *, may_be_full: bool = False) -> None:
+    """Makes HOME and checks it.
+
+    With `may_be_full` a full disk is logged instead: for a process that can free it.
+    Raises StartRefusedError, of a full disk HomeFullError.
+    """
+    check_path(home.root)
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise _refused(home.root, "Not a directory") from error
+    except OSError as error:
+        raise home_refused(home.root, error) from error
+    try:
+        check_home(home)
+    except HomeFullError as error:
+        if not may_be_full:
+            raise
+        logger.error("home: %s", error)
+
+
+def check_home(home: Home) -> None:
+    """Writes and locks a file in HOME and removes it. Raises as `prepare_home` does, also for a
+    HOME that is gone."""
+    try:
+        probe_directory(home.root)
+    except OSError as error:
+        raise home_refused(home.root, error) from error
+    check_parts(home)
+
+
+def check_parts(home: Home) -> None:
+    """Raises StartRefusedError for a directory in HOME that this user may not write: a process of
+    another user left it."""
+    shared = (
+        home.files,
+        home.uploads,
+        home.incoming,
+        home.jobs,
+        home.models,
+        home.cache,
+        home.workers,
+    )
+    for directory in (*shared, home.slots, home.audit):
+        _check_part(directory)
+
+
+def check_readable_home(home: Home) -> None:
+    """For a process that only reads HOME, which need not be there yet. Raises StartRefusedError."""
+    check_path(home.root)
+    try:
+        with os.scandir(home.root):
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StartRefusedError(
+            f"HOME {shown(home.root)} can't be read: {error.strerror} (this is user "
+            f"{os.geteuid()})",
+            expected="a directory that the service may read",
+            remedy="give it to this user, or set FLANT5_HOME",
+        ) from error
+
+
+def check_path(path: Path) -> None:
+    """Raises StartRefusedError for a path that no process could work with."""
+    name = os.fsencode(path)
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StartRefusedError(
+            f"HOME {shown(path)} is not UTF-8",
+            expected="a path in UTF-8: records that hold it are JSON",
+            remedy="set FLANT5_HOME to another directory",
+        ) from error
+    if len(name) > MAX_HOME_BYTES:
+        raise StartRefusedError(
+            f"the path of HOME has {len(name)} bytes",
+            expected=f"at most {MAX_HOME_BYTES}: the files of a job lie below it",
+            remedy="set FLANT5_HOME to a shorter path",
+        )
+
+
+def probe_directory(directory: Path) -> None:
+    """Writes and locks a file in the directory and removes it.
+
+    Raises OSError, and StartRefusedError for one without locks.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".probe-", dir=directory)
+    try:
+        os.write(descriptor, b"flant5")
+        _try_lock(directory, descriptor)
+    finally:
+        os.close(descriptor)
+        os.unlink(name)
+
+
+def home_refused(directory: Path, error: OSError) -> StartRefusedError:
+    """Returns the refusal of HOME, or of a directory in it, that can't be written."""
+    if is_full(error):
+        return HomeFullError(directory, error)
+    return _refused(directory, error.strerror)
+
+
+def check_temporary_directory(configured: str | None) -> None:
+    """Checks TMPDIR, or the system's directory when it is unset. A full one is logged: it empties
+    by itself, or nothing here can empty it.
+
+    Raises StartRefusedError. Without this Python takes another directory without a word.
+    """
+    directory = Path(configured or tempfile.gettempprefix())
+    try:
+        directory = Path(configured) if configured else Path(tempfile.gettempdir())
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as probe:
+            probe.write(b"flant5")
+    except OSError as error:
+        name = f"TMPDIR {shown(directory)}" if configured else "the directory for temporary files"
+        found = f"{name} can't be written: {error.strerror or error}"
+        if is_full(error):
+            logger.error("temporary files: %s", found)
+            return
+        raise StartRefusedError(
+            f"{found} (this is user {os.geteuid()})",
+            expected="a directory for temporary files",
+            remedy="make it, or set TMPDIR to another one",
+        ) from error
+
+
+def shown(path: Path) -> str:
+    """Returns the path as it fits into one line."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
+def _try_lock(directory: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartRefusedError(
+            f"files in {shown(directory)} can't be locked: {error.strerror}",
+            expected="flock: without it two jobs could share a GPU",
+            remedy="mount NFS with vers=4.1 or newer, and never with nolock or local_lock",
+        ) from error
+
+
+def _check_part(directory: Path) -> None:
+    if directory.is_symlink() and not directory.exists():
+        reason = "the link in its place leads nowhere"
+    elif not directory.exists() or (
+        directory.is_dir() and os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+    ):
+        return
+    else:
+        reason = "Permission denied" if directory.is_dir() else "Not a directory"
+    raise _refused(directory, reason)
+
+
+def _refused(directory: Path, reason: str | None) -> StartRefusedError:
+    remedy = f"sudo chown -R {os.geteuid()}:{os.getegid()} {shown(directory)}"
+    if not os.path.exists(directory):  # pathlib's raises for a name that is too long
+        remedy = "make it, or mount what it is on"
+    return StartRefusedError(
+        f"HOME: {shown(directory)} can't be written: {reason} (this is user {os.geteuid()})",
+        expected=_EXPECTED,
+        remedy=f"{remedy}, or set FLANT5_HOME",
+    )
