@@ -24,6 +24,8 @@ from worker.jobs.models import ModelCatalog
 from worker.jobs.offers import IntegrationOffers
 from worker.jobs.quota import StorageQuota
 from worker.jobs.recovery import RecoveryDesk
+from worker.jobs.redis_address import RedisAddress
+from worker.jobs.service_identity import ServiceIdentity
 from worker.jobs.store import JobStore
 from worker.jobs.submissions import Submissions
 from worker.jobs.uploads import UploadLimits, UploadStore
@@ -55,6 +57,7 @@ class Services:
     integrations: IntegrationOffers
     recovery: RecoveryDesk
     store_loss: StoreLoss
+    identity: ServiceIdentity
     tail: Tail
     metrics: Metrics
 
@@ -62,8 +65,9 @@ class Services:
     def build(cls, settings: ApiSettings) -> Self:
         """Connects to nothing yet."""
         redis = open_redis(settings.redis_url)
+        address = RedisAddress.parse(settings.redis_url.get_secret_value())
         store = JobStore(redis, settings.rules)
-        recovery = RecoveryDesk(redis)
+        recovery = RecoveryDesk(store.scripts)
         store_loss = StoreLoss(LossLog(settings.home_directories.losses), recovery)
         programs = ProgramDesk()
         tail = Tail(settings.redis_url)
@@ -87,11 +91,12 @@ class Services:
             chats=ChatDesk(redis, settings),
             programs=programs,
             reports=ReportDesk(files, models, programs),
-            workers=WorkerRegistry(redis),
+            workers=WorkerRegistry(store.scripts),
             submissions=Submissions(redis),
-            integrations=IntegrationOffers(redis),
+            integrations=IntegrationOffers(store.scripts),
             recovery=recovery,
             store_loss=store_loss,
+            identity=ServiceIdentity(redis, settings.home_directories, address),
             tail=tail,
             metrics=Metrics(
                 redis, num_stream_clients=lambda: tail.num_clients, store_loss=store_loss

@@ -14,6 +14,7 @@ from worker.context import WorkerContext
 from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.queue import TASK, celery_app
+from worker.jobs.scripts import Scripts
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.presence import Presence, presence_step
 from worker.slots.gpu_memory import smallest_gpu
@@ -70,7 +71,9 @@ def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
         state = WorkerState(
             name=settings.worker_name, devices=devices, gpu_bytes=smallest_gpu(context.slots)
         )
-        presence = Presence(WorkerRegistry(redis), state, seconds=settings.presence_seconds)
+        presence = Presence(
+            WorkerRegistry(Scripts(redis, settings.rules)), state, seconds=settings.presence_seconds
+        )
         app.steps["consumer"].add(presence_step(presence.beat, seconds=presence.beat_seconds))
         try:
             app.worker_main(

@@ -50,7 +50,7 @@ def open_context(
         store=store,
         files=FileStore(home, settings.data_root),
         catalog=ModelCatalog(settings, store),
-        registry=WorkerRegistry(redis),
+        registry=WorkerRegistry(store.scripts),
         slots=slots_of(
             settings.slots, worker_name=settings.worker_name, environment=inherited_environment()
         ),

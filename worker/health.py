@@ -8,10 +8,12 @@ driver has to answer, and nothing may take memory from the job.
 import sys
 import time
 
+from redis import Redis
+
 from worker.health_probe import exit_code
 from worker.jobs import keys
 from worker.jobs.connection import open_redis, unavailable
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.workers import WorkerState, workers_here
 from worker.settings import WorkerSettings, inherited_environment
 from worker.slots.probe import probe, probe_argv_of
 from worker.slots.slot import slots_of
@@ -31,8 +33,7 @@ def worker_trouble(settings: WorkerSettings) -> str | None:
     # Asks the driver, unless the slots are no GPUs.
     slots = slots_of(settings.slots, worker_name=name, environment=inherited_environment())
     with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
-        registry = WorkerRegistry(redis)
-        state = _state(registry, name)
+        state = _state(redis, name)
         if state is None:
             return f"worker {name!r} has given no sign of life for {settings.presence_seconds:g} s"
         if state.job_id is not None:
@@ -45,15 +46,15 @@ def worker_trouble(settings: WorkerSettings) -> str | None:
                 if time.monotonic() > deadline:
                     return f"worker {name!r} is idle and takes no doorbell"
                 time.sleep(LOOK_SECONDS)
-                state = _state(registry, name)
+                state = _state(redis, name)
                 if state is None or state.job_id is not None:
                     return None
     argv = probe_argv_of(settings.probe_command)
     return probe(slots, argv=argv, timeout_seconds=settings.probe_seconds)
 
 
-def _state(registry: WorkerRegistry, name: str) -> WorkerState | None:
-    return next((worker for worker in registry.all() if worker.name == name), None)
+def _state(redis: Redis, name: str) -> WorkerState | None:
+    return next((worker for worker in workers_here(redis) if worker.name == name), None)
 
 
 def main() -> int:

@@ -44,10 +44,11 @@ async def is_alive() -> Health:
 
 @router.get("/readyz")
 def is_ready(services: Wired) -> Readiness:
-    """Redis answers too and takes writes, and files can be written to HOME, so that jobs can be
-    submitted; 503 when not."""
+    """Redis answers too, takes writes and is of this service, and files can be written to HOME, so
+    that jobs can be submitted; 503 when not."""
     with unavailable():
         services.redis.eval(_PROBE, 0)
     check_home(services.home)
+    services.identity.refuse_another()
     reason = services.store_loss.notice()
     return Readiness() if reason is None else Readiness(status="degraded", reason=reason)

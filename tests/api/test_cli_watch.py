@@ -13,6 +13,8 @@ from tests.api.cli_runs import FLANT5, flant5, line_of, started
 from tests.api.scenes import make_job, wait_until
 from tests.ports import free_port
 from worker.jobs.job import JobError
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, Failed, NewEvent, Succeeded, Update
 from worker.jobs.workers import WorkerRegistry, WorkerState
@@ -32,7 +34,7 @@ def test_watch_says_what_a_job_waits_for_and_how_a_paused_one_goes_on(
 ) -> None:
     job = make_job(store)
     store.accept(job.id)
-    registry = WorkerRegistry(redis)
+    registry = WorkerRegistry(Scripts(redis, Rules()))
     with started([*FLANT5, "watch", job.id], url=server_url) as watching:
 
         def next_line_with(text: str) -> str:

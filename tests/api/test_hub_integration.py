@@ -8,13 +8,15 @@ from redis import Redis
 
 from tests.api.test_integrations import create
 from worker.jobs.offers import ALL_OWNERS, IntegrationOffers
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 
 FIELD = "integrations.0.huggingface"
 
 
 @pytest.fixture(autouse=True)
 def offers(redis: Redis) -> IntegrationOffers:
-    offers = IntegrationOffers(redis)
+    offers = IntegrationOffers(Scripts(redis, Rules()))
     offers.offer({"huggingface": [ALL_OWNERS]}, namespaces={"huggingface": ["my-org", "lab"]})
     return offers
 

@@ -8,6 +8,8 @@ from openai import OpenAI
 from redis import Redis
 
 from worker.jobs.offers import ALL_OWNERS, IntegrationOffers
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 
 REQUEST: dict[str, Any] = {"model": "flant5-demo", "training_file": "chats.json"}
@@ -18,7 +20,7 @@ HUB = {"type": "huggingface", "huggingface": {"repository": "org/name"}}
 
 @pytest.fixture
 def offers(redis: Redis) -> IntegrationOffers:
-    offers = IntegrationOffers(redis)
+    offers = IntegrationOffers(Scripts(redis, Rules()))
     offers.offer({"wandb": [ALL_OWNERS], "mlflow": [ALL_OWNERS], "huggingface": [ALL_OWNERS]})
     return offers
 

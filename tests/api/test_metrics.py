@@ -17,6 +17,8 @@ from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
 from worker.jobs.deliveries import Deliveries, Subscription
 from worker.jobs.job import JobError, Progress
 from worker.jobs.life import Status
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.shipments import Shipments
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Succeeded, Update
@@ -66,7 +68,7 @@ def test_jobs_are_counted_in_each_status(client: TestClient, store: JobStore) ->
 def test_webhooks_are_counted_by_what_became_of_them(
     client: TestClient, store: JobStore, redis: Redis
 ) -> None:
-    deliveries = Deliveries(redis)
+    deliveries = Deliveries(Scripts(redis, Rules()))
     wants = Subscription("ci", "*", frozenset({Status.CANCELLED}), max_age_seconds=60)
     assert Scrape(client).series("flant5_webhooks_waiting") == []
     deliveries.subscribe([wants])
@@ -87,7 +89,7 @@ def test_webhooks_are_counted_by_what_became_of_them(
 def test_integrations_are_counted_by_what_became_of_them(
     client: TestClient, store: JobStore, redis: Redis
 ) -> None:
-    shipments = Shipments(redis)
+    shipments = Shipments(Scripts(redis, Rules()))
     claim_new_job(store, integrations=[{"type": "wandb", "wandb": {"project": "chats"}}])
     (taken,) = shipments.take(limit=1, lease_seconds=60)
     shipments.retry(taken, pause_seconds=60)
@@ -157,7 +159,7 @@ def test_a_scrape_costs_the_same_however_many_jobs_wait(
 
 
 def test_workers_are_idle_busy_or_sick(client: TestClient, store: JobStore) -> None:
-    registry = WorkerRegistry(store._redis)
+    registry = WorkerRegistry(Scripts(store._redis, Rules()))
     for name, devices in (("gpu-0", ("0",)), ("gpu-1", ("1", "2")), ("gpu-2", ("3",))):
         registry.appear(WorkerState(name=name, devices=devices), seconds=600)
     registry.set_health("gpu-1", "CUDA does not answer")

@@ -7,6 +7,8 @@ from tests.api.cli_runs import FLANT5, flant5, started
 from tests.api.scenes import wait_until
 from worker.jobs.life import Status
 from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 
 FOUND = {
     "num_found": 4,
@@ -40,7 +42,7 @@ def test_a_recovery_is_asked_for_once_and_its_state_can_be_read(
     assert (asked.status_code, asked.json()["status"]) == (202, "requested")
     assert isinstance(asked.json()["requested_at"], int)
     assert client.post("/recover").json() == asked.json()
-    finish(RecoveryDesk(redis), problems=(PROBLEM,))
+    finish(RecoveryDesk(Scripts(redis, Rules())), problems=(PROBLEM,))
     assert client.get("/recover").json() == {
         "object": "recovery",
         "status": "done",
@@ -59,7 +61,7 @@ def test_a_recovery_is_asked_for_once_and_its_state_can_be_read(
 
 
 def test_recover_waits_for_the_end_and_prints_what_was_found(server_url: str, redis: Redis) -> None:
-    desk = RecoveryDesk(redis)
+    desk = RecoveryDesk(Scripts(redis, Rules()))
     with started([*FLANT5, "recover"], url=server_url) as recovering:
         wait_until(lambda: is_requested(desk), what="the request")
         finish(desk)
@@ -77,7 +79,7 @@ def test_recover_waits_for_the_end_and_prints_what_was_found(server_url: str, re
 
 
 def test_recover_names_the_jobs_that_are_not_back_and_fails(server_url: str, redis: Redis) -> None:
-    desk = RecoveryDesk(redis)
+    desk = RecoveryDesk(Scripts(redis, Rules()))
     for options in ((), ("--json",)):
         with started([*FLANT5, "recover", *options], url=server_url) as recovering:
             wait_until(lambda: is_requested(desk), what="the request")

@@ -15,11 +15,13 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 
 from api.cli.child import Child, Program
 from api.cli.log_view import LogView
 from tests.api.cli_runs import FLANT5, environment, flant5
 from tests.api.scenes import CONVERSATIONS, wait_until
+from worker.jobs import keys
 
 
 @contextmanager
@@ -179,6 +181,24 @@ def test_up_says_why_it_cannot_start(tmp_path: Path) -> None:
         r"^flant5: (\w+) exited with code 2: the \1's settings are wrong", broken.err, re.M
     )
     assert processes_of(tmp_path / "home") == {}
+
+
+def test_up_refuses_in_one_line_what_every_process_would_refuse(
+    tmp_path: Path, redis: Redis, redis_url: SecretStr
+) -> None:
+    url = redis_url.get_secret_value()
+    redis.set(keys.SERVICE, "service-of-others")
+    found = {
+        url: f"belongs to service service-of-others, but {tmp_path / 'home'} has no service id",
+        url.removesuffix("/0") + "/4711": "has no database 4711",
+        "sentinel://:secret@h": "sentinel:// is not supported",
+    }
+    for each, expected in found.items():
+        run = flant5("up", "--home", tmp_path / "home", "--port", "0", redis_url=each)
+        assert (run.code, len(run.err.splitlines())) == (1, 1), run.err
+        assert expected in run.err
+        assert "secret" not in run.err
+    assert not (tmp_path / "home" / "logs").exists()
 
 
 @pytest.fixture

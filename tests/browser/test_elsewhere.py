@@ -10,6 +10,8 @@ from tests.browser.scenes import Scene
 from tests.security.server import Server
 from worker.jobs.connection import open_redis
 from worker.jobs.offers import ALL_OWNERS, IntegrationOffers
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +23,7 @@ def test_the_form_has_a_field_for_each_integration_that_is_set_up(
     expect(page.get_by_label("suffix", exact=True)).to_be_visible()
     expect(page.get_by_label("wandb_project")).to_have_count(0)
     with open_redis(server.redis.url) as redis:
-        offers = IntegrationOffers(redis)
+        offers = IntegrationOffers(Scripts(redis, Rules()))
         offers.offer({"wandb": [ALL_OWNERS], "mlflow": ["bob"]})
         try:
             page.reload()

@@ -13,6 +13,8 @@ from tests.worker.scenes import claimed_job
 from worker import health
 from worker.health import worker_trouble
 from worker.jobs import keys
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.health import keeper_trouble
@@ -27,7 +29,9 @@ def settings(redis_url: SecretStr, tmp_path: Path) -> WorkerSettings:
 
 @pytest.fixture
 def here(redis: Redis) -> None:
-    WorkerRegistry(redis).appear(WorkerState(name="w", devices=("cpu-0",)), seconds=60)
+    WorkerRegistry(Scripts(redis, Rules())).appear(
+        WorkerState(name="w", devices=("cpu-0",)), seconds=60
+    )
 
 
 @pytest.mark.usefixtures("here")

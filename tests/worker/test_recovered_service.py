@@ -11,6 +11,8 @@ from worker.jobs.job import model_id
 from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
 from worker.jobs.recovery import Recovery, RecoveryDesk
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.update import Succeeded
 
 
@@ -41,7 +43,7 @@ def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_fi
     (pid,) = workshop.pids(running.id)
 
     redis.flushall()
-    desk = RecoveryDesk(redis)
+    desk = RecoveryDesk(Scripts(redis, Rules()))
     desk.request()
 
     assert recovered(desk).num_found == 3
@@ -72,7 +74,7 @@ def test_a_keeper_that_is_killed_while_it_recovers_is_followed_by_the_next(
         workshop.run_directory(job.id).log.write_text("a line of the log\n" * 3000)
         jobs.append(job)
     redis.flushall()
-    desk = RecoveryDesk(redis)
+    desk = RecoveryDesk(Scripts(redis, Rules()))
     desk.request()
     keeper = start("keeper_with_checks.py", **short)
     wait_until(lambda: redis.zcard(keys.JOBS) >= 10, what="ten jobs are back")

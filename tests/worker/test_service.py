@@ -12,6 +12,8 @@ from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop
 from worker.jobs.life import Status
 from worker.jobs.queue import Doorbell
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.workers import WorkerRegistry
 from worker.processes.process_tree import descendants
 
@@ -145,7 +147,7 @@ def test_a_keeper_ends_when_it_is_told_to(workshop: Workshop, start: Start) -> N
 def test_a_worker_whose_loop_is_stuck_counts_as_gone(
     workshop: Workshop, redis: Redis, start: Start
 ) -> None:
-    registry = WorkerRegistry(redis)
+    registry = WorkerRegistry(Scripts(redis, Rules()))
     worker = start("worker_with_trains.py", FLANT5_PRESENCE_SECONDS="1")
     wait_until(registry.all)
     worker.send_signal(signal.SIGSTOP)

@@ -47,10 +47,11 @@ def main() -> int:
 
 async def _run(settings: IntegrationSettings, file: OperatorsFile[dict[str, Account]]) -> None:
     with open_redis(settings.redis_url) as redis:
+        store = JobStore(redis, settings.rules)
         desk = Desk(
-            store=JobStore(redis, settings.rules),
-            shipments=Shipments(redis),
-            offers=IntegrationOffers(redis),
+            store=store,
+            shipments=Shipments(store.scripts),
+            offers=IntegrationOffers(store.scripts),
             presence=KeeperPresence(redis, key_of=keys.shipper),
         )
         shipper = Shipper(settings, file, desk)

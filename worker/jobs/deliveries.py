@@ -17,7 +17,6 @@ from redis import Redis
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
 from worker.jobs.life import Status
-from worker.jobs.rules import Rules
 from worker.jobs.scripts import Argument, Scripts
 
 ALL_OWNERS = "*"
@@ -71,8 +70,8 @@ class WebhookCounts:
 class Deliveries:
     """Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._scripts = Scripts(redis, Rules())
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> dict[str, int]:
         """From now on these endpoints and no others are told of ends. What waited for others is

@@ -11,7 +11,6 @@ from worker.jobs import keys
 from worker.jobs.connection import unavailable
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.integrations import HubIntegration, HubRepository, Integration
-from worker.jobs.rules import Rules
 from worker.jobs.scripts import Argument, Scripts
 
 ALL_OWNERS = "*"
@@ -22,9 +21,9 @@ _NAMESPACES = ":namespaces"
 class IntegrationOffers:
     """Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._scripts = Scripts(redis, Rules())
+    def __init__(self, scripts: Scripts) -> None:
+        self._redis = scripts.redis
+        self._scripts = scripts
 
     def offer(
         self,
@@ -44,7 +43,7 @@ class IntegrationOffers:
 
     def types(self) -> tuple[str, ...]:
         """What jobs of some owner may name."""
-        return tuple(sorted(name for name in self._offered() if not name.endswith(_NAMESPACES)))
+        return offered_types(self._redis)
 
     def types_for(self, owner: str) -> tuple[str, ...]:
         """What jobs of this owner may name."""
@@ -70,9 +69,18 @@ class IntegrationOffers:
                 _refuse_namespace(each.huggingface, allowed, number=number)
 
     def _offered(self) -> dict[str, list[str]]:
-        with unavailable():
-            offered = cast(dict[str, str], self._redis.hgetall(keys.INTEGRATIONS))
-        return {name: json.loads(names) for name, names in offered.items()}
+        return _offered_in(self._redis)
+
+
+def offered_types(redis: Redis) -> tuple[str, ...]:
+    """What jobs of some owner may name. Raises StoreUnavailableError."""
+    return tuple(sorted(name for name in _offered_in(redis) if not name.endswith(_NAMESPACES)))
+
+
+def _offered_in(redis: Redis) -> dict[str, list[str]]:
+    with unavailable():
+        offered = cast(dict[str, str], redis.hgetall(keys.INTEGRATIONS))
+    return {name: json.loads(names) for name, names in offered.items()}
 
 
 def _types_for(owner: str, offered: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

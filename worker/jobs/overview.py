@@ -11,7 +11,7 @@ from worker.jobs.connection import unavailable
 from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.records import read_job
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.workers import WorkerState, workers_here
 
 _INDEXES = {
     Status.VALIDATING_FILES: keys.VALIDATING,
@@ -53,7 +53,7 @@ def look(redis: Redis) -> Overview:
         longest_wait_seconds=max((now - since / 1000 for _, since in oldest), default=0.0),
         num_checks={verdict: int(counts.get(verdict, 0)) for verdict in _VERDICTS},
         running=_running(redis, running_ids),
-        workers=WorkerRegistry(redis).all(),
+        workers=workers_here(redis),
     )
 
 

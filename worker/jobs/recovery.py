@@ -9,12 +9,10 @@ import time
 from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict
-from redis import Redis
 
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
 from worker.jobs.life import Status
-from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
 
 
@@ -62,9 +60,9 @@ class RecoveryDesk:
     """Where a recovery is asked for and looked up. Every method raises StoreUnavailableError when
     Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._scripts = Scripts(redis, Rules())
+    def __init__(self, scripts: Scripts) -> None:
+        self._redis = scripts.redis
+        self._scripts = scripts
 
     def request(self, *, cause: str | None = None) -> Recovery:
         """A new recovery, or the one that is under way."""

@@ -25,7 +25,7 @@ class Scripts:
     """
 
     def __init__(self, redis: Redis, rules: Rules) -> None:
-        self._redis = redis
+        self.redis = redis
         folder = resources.files("worker.jobs") / "lua"
         head = _head(rules) + (folder / "prelude.lua").read_text("utf-8")
         self._scripts: dict[str, Callable[..., Any]] = {}
@@ -44,7 +44,7 @@ class Scripts:
         """As `run`, and the step is on the server's disk before the answer comes: a power loss
         cannot take it back. Servers that cannot promise that (no AOF, Redis before 7.2) answer
         without it."""
-        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+        with unavailable(), self.redis.pipeline(transaction=False) as pipeline:
             self._scripts[name](args=args, client=pipeline)
             pipeline.waitaof(1, 0, _WAIT_FOR_DISK_MS)
             answer, waited = pipeline.execute(raise_on_error=False)

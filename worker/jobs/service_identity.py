@@ -89,6 +89,13 @@ class ServiceIdentity:
             self._redis.set(keys.SERVICE, own)
         return own, known
 
+    def refuse_another(self) -> None:
+        """Raises StoreUnavailableError while the store belongs to another service: one that took
+        it when it was empty. A store without an id gets it from the keeper."""
+        own, known = self.ids()
+        if known is not None and known != own:
+            raise StoreUnavailableError(str(self._foreign(f"this HOME to {own}", known)))
+
     def own_id(self) -> str | None:
         """The HOME's id; None when it has none."""
         return self._read()

@@ -12,7 +12,6 @@ from redis import Redis
 
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
-from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
 
 OUTCOMES = ("done", "failed", "given_up")
@@ -45,8 +44,8 @@ class ShipmentCounts:
 class Shipments:
     """Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._scripts = Scripts(redis, Rules())
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
 
     def take(self, *, limit: int, lease_seconds: float) -> tuple[Shipment, ...]:
         """What is due, longest first; nobody else gets it before the lease has ended."""

@@ -98,11 +98,11 @@ class JobStore:
         rules = rules or Rules()
         self._redis = redis
         self._rules = rules
-        self._scripts = Scripts(redis, rules)
-        self.leases = Leases(redis, self._scripts, rules)
-        self.gangs = Gangs(redis, self._scripts)
+        self.scripts = Scripts(redis, rules)
+        self.leases = Leases(redis, self.scripts, rules)
+        self.gangs = Gangs(redis, self.scripts)
         self.models = ModelIndex(redis)
-        self.ended = EndedJobs(redis, self._scripts)
+        self.ended = EndedJobs(redis, self.scripts)
 
     def create(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> Job:
         """The job that `submit` made, as it stands."""
@@ -114,7 +114,7 @@ class JobStore:
         Raises LimitReachedError when as many jobs of this owner wait as may.
         """
         new_id = _new_job_id()
-        job_id, *waiting = self._scripts.run_durably(
+        job_id, *waiting = self.scripts.run_durably(
             "create",
             new_id,
             model_id(new_id, spec),
@@ -174,7 +174,7 @@ class JobStore:
         return self._cancelled(job_id, "force", "given_up")
 
     def _cancelled(self, job_id: str, how: str, mark: str) -> Job:
-        before = self._scripts.run("cancel", job_id, how, mark)
+        before = self.scripts.run("cancel", job_id, how, mark)
         if before is None:
             raise NotFoundError(f"no job {job_id!r}")
         if Status(before).is_final:
@@ -196,7 +196,7 @@ class JobStore:
         return self._wished("resume", job_id, expected=expected)
 
     def _wished(self, script: str, job_id: str, *, expected: str) -> Job:
-        before, is_done = self._scripts.run(script, job_id)
+        before, is_done = self.scripts.run(script, job_id)
         if before is None:
             raise NotFoundError(f"no job {job_id!r}")
         job = self.get(job_id)
@@ -246,11 +246,11 @@ class JobStore:
 
     def accept(self, job_id: str) -> bool:
         """validating_files -> queued; False when the job is elsewhere by now."""
-        return bool(self._scripts.run("accept", job_id))
+        return bool(self.scripts.run("accept", job_id))
 
     def reject(self, job_id: str, error: JobError) -> bool:
         """validating_files -> failed; False when the job is elsewhere by now."""
-        return bool(self._scripts.run("reject", job_id, error.model_dump_json()))
+        return bool(self.scripts.run("reject", job_id, error.model_dump_json()))
 
 
 def _new_job_id() -> str:

@@ -11,7 +11,7 @@ from worker.jobs.connection import unavailable
 from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.rules import Rules
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.workers import WorkerState, workers_here
 
 _MAX_NAMED = 3
 
@@ -136,14 +136,13 @@ class WaitingRoom:
     def __init__(self, redis: Redis, rules: Rules) -> None:
         self._redis = redis
         self._rules = rules
-        self._registry = WorkerRegistry(redis)
 
     def explain(self, jobs: Iterable[Job]) -> dict[str, str]:
         """What each of the jobs that are queued waits for, by the job's id."""
         queued = [job for job in jobs if job.status is Status.QUEUED]
         if not queued:
             return {}
-        workers = self._registry.all()
+        workers = workers_here(self._redis)
         with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for job in queued:

@@ -7,7 +7,6 @@ from redis import Redis
 
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
-from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
 
 CPU_SLOT = "cpu-"
@@ -41,9 +40,9 @@ class WorkerState:
 class WorkerRegistry:
     """Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._scripts = Scripts(redis, Rules())
+    def __init__(self, scripts: Scripts) -> None:
+        self._redis = scripts.redis
+        self._scripts = scripts
 
     def appear(self, worker: WorkerState, *, seconds: float) -> None:
         """The worker is here, and counts as gone after so many seconds unless it says so again.
@@ -68,31 +67,36 @@ class WorkerRegistry:
 
     def all(self) -> tuple[WorkerState, ...]:
         """The workers that are here, by name."""
-        with unavailable():
-            names = cast(list[str], self._redis.zrange(keys.WORKERS, 0, -1))
-            running = cast(list[str], self._redis.zrange(keys.RUNNING, 0, -1))
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for job_id in running:
-                    pipeline.hget(keys.job(job_id), "worker")
-                    pipeline.zrange(keys.members(job_id), 0, -1)
-                for name in names:
-                    pipeline.hgetall(keys.worker(name))
-                answers = pipeline.execute()
-        num_held = 2 * len(running)
-        leaders, members = answers[:num_held:2], answers[1:num_held:2]
-        held = dict(zip(leaders, running, strict=True))
-        for job_id, others in zip(running, members, strict=True):
-            held |= dict.fromkeys(others, job_id)
-        found = zip(names, answers[num_held:], strict=True)
-        # The hash of a worker that is gone has expired; a sick one's may hold that alone.
-        return tuple(
-            WorkerState(
-                name=name,
-                devices=tuple(fields["devices"].split(",")),
-                sick=fields.get("sick"),
-                job_id=held.get(name),
-                gpu_bytes=int(fields["gpu_bytes"]) if fields.get("gpu_bytes") else None,
-            )
-            for name, fields in sorted(found, key=lambda item: item[0])
-            if "devices" in fields
+        return workers_here(self._redis)
+
+
+def workers_here(redis: Redis) -> tuple[WorkerState, ...]:
+    """The workers that are here, by name. Raises StoreUnavailableError."""
+    with unavailable():
+        names = cast(list[str], redis.zrange(keys.WORKERS, 0, -1))
+        running = cast(list[str], redis.zrange(keys.RUNNING, 0, -1))
+        with redis.pipeline(transaction=False) as pipeline:
+            for job_id in running:
+                pipeline.hget(keys.job(job_id), "worker")
+                pipeline.zrange(keys.members(job_id), 0, -1)
+            for name in names:
+                pipeline.hgetall(keys.worker(name))
+            answers = pipeline.execute()
+    num_held = 2 * len(running)
+    leaders, members = answers[:num_held:2], answers[1:num_held:2]
+    held = dict(zip(leaders, running, strict=True))
+    for job_id, others in zip(running, members, strict=True):
+        held |= dict.fromkeys(others, job_id)
+    found = zip(names, answers[num_held:], strict=True)
+    # The hash of a worker that is gone has expired; a sick one's may hold that alone.
+    return tuple(
+        WorkerState(
+            name=name,
+            devices=tuple(fields["devices"].split(",")),
+            sick=fields.get("sick"),
+            job_id=held.get(name),
+            gpu_bytes=int(fields["gpu_bytes"]) if fields.get("gpu_bytes") else None,
         )
+        for name, fields in sorted(found, key=lambda item: item[0])
+        if "devices" in fields
+    )

@@ -61,7 +61,7 @@ class Keeper:
         self._doorbell = Doorbell(settings.redis_url)
         files = FileStore(settings.home_directories, settings.data_root)
         self._validation = Validation(self._store, files, settings, argv=argv)
-        desk = RecoveryDesk(redis)
+        desk = RecoveryDesk(self._store.scripts)
         self._store_watch = StoreWatch(self._store, redis, desk, settings)
         self._recoverer = Recoverer(self._store, desk, settings)
         self._deletions = UnfinishedDeletions(self._store, redis, settings.home_directories)

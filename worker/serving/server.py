@@ -48,7 +48,7 @@ class ChatServer:
         self._argv = argv
         self._queue = ChatQueue(redis)
         self._servers = ChatServers(redis)
-        self._catalog = ModelCatalog(settings, JobStore(redis))
+        self._catalog = ModelCatalog(settings, JobStore(redis, settings.rules))
         self.name = new_server(settings.serve_name)
         self._program: AnswerProgram | None = None
         self._asked: dict[str, Ask] = {}

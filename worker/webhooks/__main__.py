@@ -12,6 +12,7 @@ from worker.jobs.connection import open_redis
 from worker.jobs.deliveries import Deliveries
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.http_client import NetworkSettingsError
+from worker.jobs.scripts import Scripts
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup import wait_for_start
 from worker.keeper.presence import KeeperPresence
@@ -47,7 +48,7 @@ def main() -> int:
 async def _send(settings: WebhookSettings, file: OperatorsFile[tuple[Endpoint, ...]]) -> None:
     with open_redis(settings.redis_url) as redis:
         presence = KeeperPresence(redis, key_of=keys.webhook_sender)
-        sender = Sender(settings, file, Deliveries(redis), presence)
+        sender = Sender(settings, file, Deliveries(Scripts(redis, settings.rules)), presence)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, sender.stop)

@@ -13,9 +13,9 @@ from worker.jobs.chat_servers import ChatServers
 from worker.jobs.connection import open_redis, unavailable
 from worker.jobs.deliveries import count_webhooks
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.offers import IntegrationOffers
+from worker.jobs.offers import offered_types
 from worker.jobs.shipments import count_shipments
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.workers import WorkerState, workers_here
 
 _START = "docker compose up -d --wait, or `flant5 up`"
 
@@ -56,7 +56,7 @@ def _asked(url: SecretStr, look: Callable[[Redis], Finding]) -> Finding:
 
 
 def _workers(redis: Redis) -> Finding:
-    workers = WorkerRegistry(redis).all()
+    workers = workers_here(redis)
     if not workers:
         return warning("no worker is here", expected="one at least", remedy=_START)
     found = "; ".join(map(_described, workers))
@@ -115,7 +115,7 @@ def _webhooks(redis: Redis, *, file: Path | None) -> Finding:
 
 
 def _integrations(redis: Redis, *, file: Path | None) -> Finding:
-    types, num_waiting = IntegrationOffers(redis).types(), count_shipments(redis).num_waiting
+    types, num_waiting = offered_types(redis), count_shipments(redis).num_waiting
     if file is None and not types and not num_waiting:
         return not_applicable("no integrations are set up (docs/integrations.md)")
     runs = f"; runs that wait to be told of: {num_waiting}" if num_waiting else ""

@@ -11,6 +11,8 @@ from api.keys import hash_of
 from tests.api.cli_runs import flant5
 from tests.api.doctor.programs import SMI, container, put, put_docker
 from tests.ports import free_port
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.presence import KeeperPresence
 
@@ -32,7 +34,9 @@ def host(tmp_path: Path, programs: Path, redis: Redis, redis_url: SecretStr) -> 
         Runtimes={"nvidia": {}},
     )
     put(programs, "nvidia-smi", SMI)
-    WorkerRegistry(redis).appear(WorkerState(name="gpu-1", devices=("GPU-1",)), seconds=600)
+    WorkerRegistry(Scripts(redis, Rules())).appear(
+        WorkerState(name="gpu-1", devices=("GPU-1",)), seconds=600
+    )
     KeeperPresence(redis).appear()
     keys = tmp_path / "keys"
     keys.write_text(f"alice:{hash_of('f5-key')}\n")

@@ -21,6 +21,8 @@ from worker.jobs.chat_servers import ChatServers, new_server
 from worker.jobs.deliveries import ALL_OWNERS, Deliveries, Subscription
 from worker.jobs.life import Status
 from worker.jobs.offers import IntegrationOffers
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.workers import WorkerRegistry, WorkerState
 from worker.keeper.presence import KeeperPresence
@@ -30,7 +32,7 @@ OTHER = WorkerState(name="cpu-box", devices=("cpu-0",))
 
 
 def test_workers_are_named_with_what_they_have(redis: Redis, redis_url: SecretStr) -> None:
-    registry = WorkerRegistry(redis)
+    registry = WorkerRegistry(Scripts(redis, Rules()))
     registry.appear(ONE, seconds=60)
     registry.appear(OTHER, seconds=60)
     finding = check_workers(redis_url)
@@ -41,7 +43,7 @@ def test_workers_are_named_with_what_they_have(redis: Redis, redis_url: SecretSt
 def test_a_sick_worker_is_a_warning_and_none_that_is_well_a_failure(
     redis: Redis, redis_url: SecretStr
 ) -> None:
-    registry = WorkerRegistry(redis)
+    registry = WorkerRegistry(Scripts(redis, Rules()))
     registry.appear(ONE, seconds=60)
     registry.set_health(ONE.name, "GPU-5d5b fell off the bus")
     assert check_workers(redis_url).state is State.FAILED
@@ -90,7 +92,7 @@ def test_endpoints_that_nobody_sends_to_are_a_warning(
     )
     assert "--profile webhooks" in finding.remedy
     subscription = Subscription("tickets", ALL_OWNERS, frozenset(Status), max_age_seconds=3600)
-    Deliveries(redis).subscribe([subscription])
+    Deliveries(Scripts(redis, Rules())).subscribe([subscription])
     store = JobStore(redis)
     store.cancel(queued_job(store).id)
     finding = check_webhooks(redis_url, file=None)
@@ -118,7 +120,7 @@ def test_integrations_that_nobody_tells_are_a_warning(
         f"integrations are set up ({tmp_path / 'integrations.toml'}), and nobody tells them",
     )
     assert "--profile integrations" in finding.remedy
-    offers = IntegrationOffers(redis)
+    offers = IntegrationOffers(Scripts(redis, Rules()))
     offers.offer({"mlflow": ["*"], "huggingface": ["*"]}, namespaces={"huggingface": ["team"]})
     told = [{"type": "mlflow", "mlflow": {"experiment": "chats"}}]
     claimed_job(JobStore(redis), integrations=told)

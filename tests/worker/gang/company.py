@@ -9,6 +9,8 @@ from tests.worker.scenes import LEASE_SECONDS, queued_job, wait_until
 from tests.worker.workshop import Workshop
 from worker.jobs.gang import Membership, Rendezvous, Seat
 from worker.jobs.job import Job
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.update import Claim
 from worker.jobs.workers import WorkerRegistry, WorkerState
 
@@ -26,7 +28,7 @@ class Company:
     registry: WorkerRegistry = field(init=False)
 
     def __post_init__(self) -> None:
-        self.registry = WorkerRegistry(self.redis)
+        self.registry = WorkerRegistry(Scripts(self.redis, Rules()))
         for name in ("gpu-0", "other"):
             self.registry.appear(WorkerState(name=name, devices=("cpu-0",)), seconds=60)
 

@@ -7,6 +7,8 @@ from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.scenes import claim_again, claimed_job, queued_job
 from worker.jobs import keys
 from worker.jobs.history import JobHistory
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.shipments import Shipment, Shipments, count_shipments
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled
@@ -20,7 +22,7 @@ INTEGRATIONS = [
 
 @pytest.fixture
 def shipments(redis: Redis) -> Shipments:
-    return Shipments(redis)
+    return Shipments(Scripts(redis, Rules()))
 
 
 def due(shipments: Shipments) -> dict[str, Shipment]:
@@ -102,7 +104,7 @@ def test_a_deleted_job_keeps_nothing_here(
 
 
 def test_a_recovery_tells_them_again(service: LosableStore) -> None:
-    shipments = Shipments(service.redis)
+    shipments = Shipments(Scripts(service.redis, Rules()))
     service.cancelled(service.queued(integrations=INTEGRATIONS[:1]))
     assert due(shipments).keys() == {"wandb"}
     service.lose_the_store()

@@ -20,6 +20,8 @@ from worker.jobs import keys
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
 from worker.jobs.offers import IntegrationOffers
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.shipments import Shipments, count_shipments
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Claim
@@ -108,7 +110,7 @@ def events(shipping: Shipping, claim: Claim) -> list[str]:
 def test_a_run_is_told_as_it_grows_and_to_its_end(shipping: Shipping, mlflow: FakeMlflow) -> None:
     process = shipping.start()
     wait(lambda: shipping.redis.exists(keys.INTEGRATIONS), of=shipping, what="the offer")
-    assert IntegrationOffers(shipping.redis).types_for("anybody") == ("mlflow",)
+    assert IntegrationOffers(Scripts(shipping.redis, Rules())).types_for("anybody") == ("mlflow",)
     claim = shipping.job()
     write(shipping.progress(claim), step(1), step(2))
     wait(lambda: mlflow.steps == [1], of=shipping, what="the first step")
@@ -205,7 +207,7 @@ def test_a_tracker_that_hangs_holds_up_no_stop(shipping: Shipping, mlflow: FakeM
     wait(lambda: mlflow.num_requests, of=shipping, what="a request")
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
-    (taken,) = Shipments(shipping.redis).take(limit=1, lease_seconds=60)
+    (taken,) = Shipments(Scripts(shipping.redis, Rules())).take(limit=1, lease_seconds=60)
     assert taken.job_id == claim.job.id, "due at once, for the next one"
 
 

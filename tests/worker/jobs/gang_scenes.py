@@ -5,6 +5,8 @@ from redis import Redis
 from flant5_train.failure import FailureCode
 from tests.worker.scenes import LEASE_SECONDS, spec
 from worker.jobs.gang import MemberEnd, Membership, Seat
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim
 from worker.jobs.workers import WorkerRegistry, WorkerState
@@ -13,7 +15,7 @@ FAILED = MemberEnd(kind="failed", code=FailureCode.KILLED, message="m", words=("
 
 
 def appear(redis: Redis, *names: str, num_slots: int = 1) -> WorkerRegistry:
-    registry = WorkerRegistry(redis)
+    registry = WorkerRegistry(Scripts(redis, Rules()))
     for name in names:
         devices = tuple(f"cpu-{name}-{number}" for number in range(num_slots))
         registry.appear(WorkerState(name=name, devices=devices), seconds=60)

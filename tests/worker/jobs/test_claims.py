@@ -8,6 +8,7 @@ from redis import Redis
 from tests.worker.scenes import LEASE_SECONDS, claimed_job, queued_job
 from worker.jobs import keys
 from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, Loss
 from worker.jobs.workers import WorkerRegistry, WorkerState
@@ -23,7 +24,7 @@ def claim(store: JobStore, *, worker: str = "gpu-0", num_slots: int = 8) -> str 
 
 
 def appear(redis: Redis, name: str, *, num_slots: int) -> WorkerRegistry:
-    registry = WorkerRegistry(redis)
+    registry = WorkerRegistry(Scripts(redis, Rules()))
     devices = tuple(f"cpu-{name}-{number}" for number in range(num_slots))
     registry.appear(WorkerState(name=name, devices=devices), seconds=60)
     return registry

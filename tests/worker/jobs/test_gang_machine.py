@@ -23,6 +23,7 @@ from worker.jobs import keys
 from worker.jobs.gang import MemberEnd, Membership, Seat
 from worker.jobs.life import Status
 from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.update import Beat, Claim, Loss, Succeeded
 from worker.jobs.workers import WorkerRegistry, WorkerState
@@ -65,7 +66,7 @@ class GangMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.redis.flushall()
         self.store = JobStore(self.redis, RULES)
-        self.registry = WorkerRegistry(self.redis)
+        self.registry = WorkerRegistry(Scripts(self.redis, Rules()))
         for name in WORKERS:
             self.registry.appear(WorkerState(name, (f"cpu-{name}",)), seconds=3600)
         self.jobs: dict[str, Gang] = {}

@@ -14,6 +14,7 @@ from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
 from worker.jobs.life import Status
 from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.update import Claim, Succeeded
 from worker.jobs.workers import WorkerRegistry
@@ -39,7 +40,7 @@ def test_the_last_worker_to_come_leads_and_the_seated_ones_are_members(
     event = JobHistory(redis, Home(Path("nowhere"))).events(job_id, limit=1).items[0]
     assert event.message == "Attempt 1 started on workers c, a, b"
     assert event.data["workers"] == ["c", "a", "b"]
-    states = WorkerRegistry(redis).all()
+    states = WorkerRegistry(Scripts(redis, Rules())).all()
     assert [state.job_id for state in states] == [job_id] * 3
 
 
@@ -102,7 +103,7 @@ def test_a_claim_of_a_gang_whose_answer_was_lost_is_given_again(
 ) -> None:
     appear(redis, "a", "b")
     job_id = gang_job(store)
-    script = store._scripts._scripts["claim"]
+    script = store.scripts._scripts["claim"]
 
     def raw(worker: str, token: str) -> list[object]:
         answer: list[object] = script(args=[worker, 1, 60_000, token, 0, 0, 2_000])

@@ -7,11 +7,13 @@ import pytest
 from redis import Redis
 
 from worker.jobs.recovery import Recovery, RecoveryDesk
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 
 
 @pytest.fixture
 def desk(redis: Redis) -> RecoveryDesk:
-    return RecoveryDesk(redis)
+    return RecoveryDesk(Scripts(redis, Rules()))
 
 
 def running(desk: RecoveryDesk) -> Recovery:

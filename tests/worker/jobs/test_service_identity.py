@@ -85,6 +85,9 @@ def test_a_store_that_another_service_took_meanwhile_stops_the_keeper(
     identity("b").confirm()
     with pytest.raises(StartRefusedError, match="belongs to service"):
         keeper.keep()
+    with pytest.raises(StoreUnavailableError, match="belongs to service"):
+        identity("a").refuse_another()
+    identity("b").refuse_another()
 
 
 def test_a_copy_is_refused_while_the_keeper_of_the_original_is_alive(

@@ -92,7 +92,7 @@ def test_a_claim_whose_answer_was_lost_is_given_again(redis: Redis, store: JobSt
     """The client sends a script again when its connection breaks: the first claim must not leave
     a job that runs nowhere."""
     job = queued_job(store)
-    claim = store._scripts._scripts["claim"]
+    claim = store.scripts._scripts["claim"]
     before, after = ("gpu-0", 8, 60_000), (0, 0, 0)
     answers = [claim(args=[*before, "token", *after]) for _ in range(2)]
     assert answers == [["claimed", job.id]] * 2

@@ -7,6 +7,7 @@ from tests.worker.scenes import spec
 from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.update import Loss
 from worker.jobs.waiting import WaitingRoom, waiting_for
@@ -136,7 +137,10 @@ def test_a_job_of_several_nodes_waits_until_enough_are_idle_at_the_same_time() -
 def test_a_list_of_jobs_is_explained_from_what_the_store_says(
     redis: Redis, store: JobStore
 ) -> None:
-    room, registry = WaitingRoom(redis, Rules(max_running=1)), WorkerRegistry(redis)
+    room, registry = (
+        WaitingRoom(redis, Rules(max_running=1)),
+        WorkerRegistry(Scripts(redis, Rules())),
+    )
     jobs = [store.create(spec(), owner="alice") for _ in range(2)]
     large = store.create(spec(hyperparameters={"num_gpus": 8}))
     for job in (*jobs, large):

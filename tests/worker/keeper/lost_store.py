@@ -10,6 +10,8 @@ from worker.jobs.job import Job
 from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
 from worker.jobs.recovery import Recovery, RecoveryDesk
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.keeper.recovery import Recoverer
 
 
@@ -21,7 +23,7 @@ class LosableStore:
         self.redis = redis
         self.store = workshop.store
         self.ledger = Ledger(workshop.settings.home_directories)
-        self.desk = RecoveryDesk(redis)
+        self.desk = RecoveryDesk(Scripts(redis, Rules()))
         self.recoverer = self.new_recoverer()
 
     def new_recoverer(self) -> Recoverer:

@@ -19,6 +19,8 @@ from worker.jobs.deliveries import (
 from worker.jobs.history import JobHistory
 from worker.jobs.job import JobError, model_id
 from worker.jobs.life import Status
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Failed, Loss, Succeeded
 
@@ -28,7 +30,7 @@ ERROR = JobError(code="bad_data", message="no")
 
 @pytest.fixture
 def deliveries(redis: Redis) -> Deliveries:
-    deliveries = Deliveries(redis)
+    deliveries = Deliveries(Scripts(redis, Rules()))
     deliveries.subscribe([wants()])
     return deliveries
 
@@ -203,7 +205,7 @@ def test_an_endpoint_that_takes_nothing_does_not_fill_the_store(
 def test_a_recovery_tells_what_ended_of_late_again_by_the_same_id_and_nothing_older(
     service: LosableStore,
 ) -> None:
-    deliveries = Deliveries(service.redis)
+    deliveries = Deliveries(Scripts(service.redis, Rules()))
     deliveries.subscribe([wants()])
     service.cancelled(service.queued())
     (before,) = due(deliveries)
