@@ -16,6 +16,8 @@ from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.process_log import configure_logging
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup import wait_for_start
+from worker.jobs.workers import WorkerState
+from worker.presence import refuse_twin
 from worker.processes.launch import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings, inherited_environment
 from worker.stop_flag import StopFlag
@@ -70,7 +72,12 @@ def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
         )
         return 1
     try:
+        state = WorkerState(name=name, devices=(), machine=context.machine)
+        refuse_twin(context.registry, state, seconds=settings.presence_seconds)
         run_worker(context, stop_flag)
+    except StartRefusedError as error:
+        print(f"the worker can't work: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     finally:
         os.close(lock)
     return 0

@@ -69,7 +69,10 @@ def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
     with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
         devices = tuple(slot.name for slot in context.slots)
         state = WorkerState(
-            name=settings.worker_name, devices=devices, gpu_bytes=smallest_gpu(context.slots)
+            name=settings.worker_name,
+            devices=devices,
+            machine=context.machine,
+            gpu_bytes=smallest_gpu(context.slots),
         )
         presence = Presence(
             WorkerRegistry(Scripts(redis, settings.rules)), state, seconds=settings.presence_seconds

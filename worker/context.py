@@ -35,6 +35,8 @@ class WorkerContext:
     doorbell: Doorbell
     is_stopping: Callable[[], bool]
     """Whether the worker was told to stop."""
+    machine: str
+    """The boot id of this host."""
 
 
 def open_context(
@@ -43,6 +45,7 @@ def open_context(
     """Nothing is connected yet: that happens at the first call. Raises ValueError for slots or a
     probe command that can't be."""
     home = settings.home_directories
+    machine = _machine()
     redis = open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     store = JobStore(redis, settings.rules)
     return WorkerContext(
@@ -54,12 +57,13 @@ def open_context(
         slots=slots_of(
             settings.slots, worker_name=settings.worker_name, environment=inherited_environment()
         ),
-        slot_locks=SlotLocks(home.slots / _machine(), worker_name=settings.worker_name),
+        slot_locks=SlotLocks(home.slots / machine, worker_name=settings.worker_name),
         probe_argv=probe_argv_of(settings.probe_command),
         oom_counter=OomCounter(),
         trainer_argv=trainer_argv,
         doorbell=Doorbell(settings.redis_url),
         is_stopping=is_stopping,
+        machine=machine,
     )
 
 

@@ -4,17 +4,20 @@ It is told by the loop that takes the doorbells, so that a worker that takes non
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
 
-from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.workers import WorkerRegistry, WorkerState
 
 logger = logging.getLogger(__name__)
 
 BEATS_PER_PRESENCE = 4
+_TWIN_MARGIN_SECONDS = 1.0
+_TWIN_LOOK_SECONDS = 0.25
 
 
 class Presence:
@@ -45,6 +48,35 @@ class Presence:
             self._registry.leave(self._state.name)
         except StoreUnavailableError as error:
             logger.warning("this worker can't say that it leaves: %s", error)
+
+
+def refuse_twin(registry: WorkerRegistry, state: WorkerState, *, seconds: float) -> None:
+    """Returns when no worker of this name shows itself on another host; one that was killed does
+    so for `seconds` at most. A lock in HOME finds one on the same host, and on others where the
+    file system has locks that hold between hosts.
+
+    Raises StartRefusedError. Two workers of one name would take each other's jobs.
+    """
+    deadline = time.monotonic() + seconds + _TWIN_MARGIN_SECONDS
+    while (twin := _twin(registry, state)) is not None:
+        if time.monotonic() > deadline:
+            raise StartRefusedError(
+                f"a worker named {state.name!r} is alive on another host ({', '.join(twin.devices)}"
+                f", {twin.job_id or 'idle'})",
+                expected="a name of its own for each worker",
+                remedy="give this one another FLANT5_WORKER_NAME (by default it is the host's "
+                "name)",
+            )
+        time.sleep(_TWIN_LOOK_SECONDS)
+
+
+def _twin(registry: WorkerRegistry, state: WorkerState) -> WorkerState | None:
+    try:
+        here = registry.all()
+    except StoreUnavailableError:
+        return None  # it can't be known; its jobs are fenced by their epoch all the same
+    same_name = (worker for worker in here if worker.name == state.name)
+    return next((each for each in same_name if each.machine not in ("", state.machine)), None)
 
 
 def presence_step(beat: Callable[[], None], *, seconds: float) -> type[bootsteps.StartStopStep]:

@@ -14,6 +14,7 @@
 | running                   | zset   | ids by the end of their lease, in ms                       |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
 | worker:{name}             | hash   | num_slots, devices, gpu_bytes (of the smallest, or ''),    |
+|                           |        | machine (the boot id of its host),                         |
 |                           |        | sick (why it takes no jobs), sits_at, sits_until (the job  |
 |                           |        | at which it waits for other workers)                       |
 | owner:{name}:jobs         | zset   | all ids of an owner's jobs by their number                 |

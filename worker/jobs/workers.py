@@ -24,6 +24,8 @@ class WorkerState:
     """Why it takes no jobs; None when it does."""
     job_id: str | None = None
     """The job it holds."""
+    machine: str = ""
+    """The boot of the host that it runs on; '' of one that does not tell."""
     gpu_bytes: int | None = None
     """Memory of its smallest GPU; None without a GPU, or where nvidia-smi does not tell."""
 
@@ -49,7 +51,14 @@ class WorkerRegistry:
         Its health stays as it is."""
         devices = ",".join(worker.devices)
         gpu_bytes = "" if worker.gpu_bytes is None else worker.gpu_bytes
-        args = (worker.name, worker.num_slots, devices, int(seconds * 1000), gpu_bytes)
+        args = (
+            worker.name,
+            worker.num_slots,
+            devices,
+            int(seconds * 1000),
+            gpu_bytes,
+            worker.machine,
+        )
         self._scripts.run("appear", *args)
 
     def set_health(self, name: str, sick: str | None) -> None:
@@ -95,6 +104,7 @@ def workers_here(redis: Redis) -> tuple[WorkerState, ...]:
             devices=tuple(fields["devices"].split(",")),
             sick=fields.get("sick"),
             job_id=held.get(name),
+            machine=fields.get("machine", ""),
             gpu_bytes=int(fields["gpu_bytes"]) if fields.get("gpu_bytes") else None,
         )
         for name, fields in sorted(found, key=lambda item: item[0])

@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
--- ARGV: worker, slots, their names, ms until it counts as gone, bytes of its smallest GPU or ''
+-- ARGV: worker, slots, their names, ms until it counts as gone, bytes of its smallest GPU or '', its
+-- machine
 local key = PREFIX .. 'worker:' .. ARGV[1]
-redis.call('HSET', key, 'num_slots', ARGV[2], 'devices', ARGV[3], 'gpu_bytes', ARGV[5])
+redis.call('HSET', key, 'num_slots', ARGV[2], 'devices', ARGV[3], 'gpu_bytes', ARGV[5],
+  'machine', ARGV[6])
 redis.call('PEXPIRE', key, ARGV[4])
 redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', now() - 3600000)
 redis.call('ZADD', WORKERS, now() + ARGV[4], ARGV[1])
