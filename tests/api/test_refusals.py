@@ -16,11 +16,14 @@ from flant5_train.forecast.format import Forecast, Question
 from tests.api.cli_runs import flant5
 from tests.api.plan_scenes import EXAMPLES, REQUEST, make_model, plan, planned
 from tests.api.test_files import upload
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 from worker.jobs.workers import WorkerRegistry, WorkerState
 
 
 def appear(redis: Redis, name: str, *devices: str) -> None:
-    WorkerRegistry(redis).appear(WorkerState(name=name, devices=devices), seconds=600)
+    registry = WorkerRegistry(Scripts(redis, Rules()))
+    registry.appear(WorkerState(name=name, devices=devices), seconds=600)
 
 
 def refused(client: TestClient, **fields: Any) -> tuple[str, str]:
