@@ -52,7 +52,8 @@ class ServiceIdentity:
         without one was emptied, or is new: it gets the HOME's.
 
         Raises StartRefusedError when they belong to different services, and StoreUnavailableError;
-        also when neither has an id and `may_write_home` is false.
+        also when neither has an id
+        and this process can't and need not write HOME (`may_write_home`).
         """
         service_id = self._matched(may_write_home=may_write_home)
         self._refuse_a_copy(service_id)
@@ -109,12 +110,7 @@ class ServiceIdentity:
         known = self._known()
         own = self._read_patiently() if known else self._read()
         if own is None and known is None:
-            if not may_write_home:
-                raise StoreUnavailableError(
-                    f"{self._home.root} has no service id yet; the API, a worker or the keeper "
-                    "writes it"
-                )
-            own = self._create()
+            own = self._named(may_write_home=may_write_home)
         if own is None:
             raise self._foreign(f"{self._home.root} has no service id", known)
         if known is None:
@@ -124,6 +120,21 @@ class ServiceIdentity:
         if known != own:
             raise self._foreign(f"{self._home.root} belongs to service {own}", known)
         return own
+
+    def _named(self, *, may_write_home: bool) -> str:
+        try:
+            return self._create()
+        except OSError as error:
+            found = f"{self._home.service} can't be written: {error.strerror}"
+            if not may_write_home:
+                raise StoreUnavailableError(
+                    f"{found}; the API, a worker or the keeper gives HOME its service id"
+                ) from error
+            raise StartRefusedError(
+                found,
+                expected="a HOME in which this user may write",
+                remedy="set FLANT5_HOME, or change the owner of the directory",
+            ) from error
 
     def _foreign(self, home: str, known: str | None) -> StartRefusedError:
         return StartRefusedError(
@@ -173,7 +184,7 @@ class ServiceIdentity:
     def _read(self) -> str | None:
         try:
             return (self._home.service / "id").read_text("ascii").strip() or None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _read_patiently(self) -> str | None:

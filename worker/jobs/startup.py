@@ -22,7 +22,8 @@ from worker.jobs.service_identity import ServiceIdentity
 from worker.jobs.settings import temporary_directory
 
 HomeUse = Literal["writes", "reads", "may lack"]
-"""What a process does with HOME: one that only reads it can't give it an id; one that may lack it
+"""What a process does with HOME: one that only reads it may leave it to
+others to give it an id; one that may lack it
 (a container without it) has nothing to compare."""
 
 _LOOK_SECONDS = 0.5
