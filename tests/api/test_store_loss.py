@@ -13,6 +13,8 @@ from api.settings import ApiSettings
 from worker.jobs.life import Status
 from worker.jobs.losses import Loss, LossLog
 from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 
 Lose = Callable[..., Loss]
 
@@ -33,12 +35,12 @@ def lose(settings: ApiSettings) -> Lose:
 
 
 def recovered(redis: Redis, loss: Loss, *problems: Problem) -> None:
-    known = RecoveryDesk(redis).state()
+    known = RecoveryDesk(Scripts(redis, Rules())).state()
     restored = tuple(RestoredJob(id=job, status=Status.QUEUED) for job in loss.jobs)
     done = Recovery(
         status="done", requested_at=loss.noticed_at, restored=restored, problems=problems
     )
-    assert RecoveryDesk(redis).replace(known, done)
+    assert RecoveryDesk(Scripts(redis, Rules())).replace(known, done)
 
 
 def ready(client: TestClient) -> dict[str, object]:

@@ -12,6 +12,8 @@ from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.home import Home
 from worker.jobs.losses import LossLog
 from worker.jobs.recovery import RecoveryDesk
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
 
 RECENT_SECONDS = 7 * 24 * 3600.0
 
@@ -27,7 +29,7 @@ def check_losses(url: SecretStr, home: Home) -> Finding:
     try:
         losses = log.read()
         with open_redis(url) as redis:
-            notice = StoreLoss(log, RecoveryDesk(redis)).notice()
+            notice = StoreLoss(log, RecoveryDesk(Scripts(redis, Rules()))).notice()
     except OSError as error:
         return not_applicable(f"{home.losses} can't be read: {error.strerror}")
     except (StoreUnavailableError, exceptions.ResponseError) as error:
