@@ -220,13 +220,13 @@ class JobStore:
 
     def note_wish(self, job_id: str) -> None:
         """The last wish of the job is carried out already, and counts as of now."""
-        self._scripts.run("note_wish", job_id)
+        self.scripts.run("note_wish", job_id)
 
     def mend(self, job_ids: Sequence[str], *, lease_seconds: float) -> tuple[tuple[str, str], ...]:
         """Adds index entries of the jobs that are missing and removes stale ones. An id with what
         was found, for each: `missing` for a job that is not here, `model` for one whose model is
         not in the index, else the entry."""
-        found = self._scripts.run("mend", int(lease_seconds * 1000), *job_ids)
+        found = self.scripts.run("mend", int(lease_seconds * 1000), *job_ids)
         return tuple((job_id, what) for job_id, what in found)
 
     def is_empty(self) -> bool:
