@@ -19,7 +19,7 @@ from worker.keeper.presence import KeeperPresence
 NAMES = [
     *("docker engine", "docker compose", "docker disk", "GPUs", "GPU driver", "container toolkit"),
     *("shared memory", "secrets", "containers", "settings", "host name", "home"),
-    *("temporary files", "port", "API keys", "redis", "service"),
+    *("temporary files", "port", "API keys", "redis", "data of redis", "service"),
     *("workers", "keeper", "serving process", "webhooks", "integrations"),
 ]
 
