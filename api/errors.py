@@ -23,6 +23,7 @@ from api.chat.errors import (
     TooLongError,
 )
 from api.schemas.errors import Error, ErrorResponse
+from api.unserved_paths import advice
 from api.validation import explain
 from worker.jobs.errors import (
     BusyError,
@@ -118,6 +119,9 @@ _SERVER = "server_error"
 
 INTERNAL = Kind(500, _SERVER, "internal_error")
 
+_NO_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+"""Raised by the framework; what a route does not find is a NotFoundError."""
+
 KINDS: dict[type[Exception], Kind] = {
     InvalidRequestError: Kind(400, _REQUEST, "invalid_value"),
     RequestValidationError: Kind(400, _REQUEST, "invalid_value"),
@@ -191,12 +195,23 @@ def _handle(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %s: %s", request.method, request.url.path, message)
     body_field = getattr(request.scope.get("route"), "body_field", None)
     model = body_field.field_info.annotation if body_field else None
+    if isinstance(error, HTTPException) and error.status_code in _NO_ROUTE:
+        error = _with_advice(error, request)
     is_model = isinstance(model, type) and issubclass(model, BaseModel)
     response = answer(error, body_model=model if is_model else None)
     if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         methods = allowed_methods(request.app, request.url.path)
         response.headers["allow"] = ", ".join(methods) or response.headers["allow"]
     return response
+
+
+def _with_advice(error: HTTPException, request: Request) -> HTTPException:
+    """Returns the error of a request that no route took with the path, and where to send it."""
+    path = request.url.path
+    reason = "no such path" if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
+    parts = [f"{request.method} {path}: {reason}", advice(path)]
+    message = "; ".join(part for part in parts if part)
+    return HTTPException(error.status_code, message, headers=dict(error.headers or {}))
 
 
 def _unreadable(cause: BaseException | None) -> str | None:

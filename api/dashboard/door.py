@@ -49,10 +49,19 @@ class DashboardRoute(Mount):
         super().__init__("", app=self.door, name="dashboard")
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if not _PATHS.fullmatch(scope.get("path", "")):
+        if not _PATHS.fullmatch(scope.get("path", "")) or _wants_data(scope):
             return Match.NONE, {}
         match, child = super().matches(scope)
         return match, {**child, "route": _Label()}
+
+
+def _wants_data(scope: Scope) -> bool:
+    """Whether an SDK with a base URL without /v1 sent the request: with 200 and a page it would go
+    on as if it had read an empty list."""
+    if scope["type"] != "http" or scope["path"].startswith("/_nicegui"):
+        return False
+    accept = Headers(scope=scope).get("accept", "")
+    return "application/json" in accept and "text/html" not in accept
 
 
 class _Label:

@@ -1,8 +1,6 @@
 """Fine-tuning jobs."""
 
 import re
-import time
-from collections.abc import Sequence
 from typing import Annotated
 
 from anyio import from_thread
@@ -11,18 +9,15 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from api import deletion, wishes
 from api.calling import Calling
 from api.chat.errors import ClientGoneError
-from api.hyperparameters import echo
+from api.job_view import Viewing
 from api.owned import own_job
 from api.parameters import MOST_ITEMS, After, IsRetry
 from api.schemas.create import CreateJob
 from api.schemas.deleted import JobDeleted
 from api.schemas.jobs import JobObject
 from api.schemas.pages import ListPage
-from api.services import Services, Wired
+from api.services import Wired
 from api.submission import Origin, submit
-from worker.jobs.job import Job
-from worker.jobs.life import Status
-from worker.jobs.result_file import result_file_id
 
 _METADATA = re.compile(r"metadata\[(?P<key>.+)\]", re.DOTALL)
 _METADATA_PARAMETER = {
@@ -54,6 +49,7 @@ def _is_heard(request: Request) -> None:
 @router.post("", dependencies=[Depends(_is_heard)])
 def create_job(
     services: Wired,
+    view: Viewing,
     calling: Calling,
     request: Request,
     body: CreateJob,
@@ -74,12 +70,13 @@ def create_job(
         is_retry=is_retry,
         arrived_at=request.state.arrived_at,
     )
-    return _shown(submit(body, origin=origin, services=services), services)
+    return view.one(submit(body, origin=origin, services=services))
 
 
 @router.get("", openapi_extra={"parameters": [_METADATA_PARAMETER]})
 def list_jobs(
     services: Wired,
+    view: Viewing,
     calling: Calling,
     request: Request,
     after: After = None,
@@ -92,13 +89,13 @@ def list_jobs(
     page = services.store.list(
         after=after, limit=limit, metadata=metadata, owner=calling.limited_to
     )
-    return ListPage[JobObject].of(_all_shown(page.items, services), has_more=page.has_more)
+    return ListPage[JobObject].of(view.all(page.items), has_more=page.has_more)
 
 
 @router.get("/{job_id}", dependencies=_OF_ONE_JOB)
-def retrieve_job(services: Wired, job_id: str) -> JobObject:
+def retrieve_job(services: Wired, view: Viewing, job_id: str) -> JobObject:
     """A job as it stands."""
-    return _shown(services.store.get(job_id), services)
+    return view.one(services.store.get(job_id))
 
 
 @router.delete("/{job_id}", dependencies=_OF_ONE_JOB)
@@ -116,6 +113,7 @@ def delete_job(services: Wired, calling: Calling, job_id: str, is_retry: IsRetry
 @router.post("/{job_id}/cancel", dependencies=_OF_ONE_JOB)
 def cancel_job(
     services: Wired,
+    view: Viewing,
     job_id: str,
     is_retry: IsRetry,
     save_checkpoint: Annotated[
@@ -128,49 +126,24 @@ def cancel_job(
     checkpoints stay, and a cancelled job can be resumed.
     """
     wish = wishes.CANCEL_WITH_CHECKPOINT if save_checkpoint else wishes.CANCEL
-    return _shown(wishes.fulfil(wish, job_id, is_retry=is_retry, services=services), services)
+    return view.one(wishes.fulfil(wish, job_id, is_retry=is_retry, services=services))
 
 
 @router.post("/{job_id}/pause", dependencies=_OF_ONE_JOB)
-def pause_job(services: Wired, job_id: str, is_retry: IsRetry) -> JobObject:
+def pause_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
     """Pause a job: one that waits at once, one that runs after a checkpoint.
 
     A paused job keeps its place in the queue, and no GPU.
     """
     job = wishes.fulfil(wishes.PAUSE, job_id, is_retry=is_retry, services=services)
-    return _shown(job, services)
+    return view.one(job)
 
 
 @router.post("/{job_id}/resume", dependencies=_OF_ONE_JOB)
-def resume_job(services: Wired, job_id: str, is_retry: IsRetry) -> JobObject:
+def resume_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
     """Let a paused, failed or cancelled job go on from its newest checkpoint.
 
     A pause that was not yet carried out is taken back.
     """
     job = wishes.fulfil(wishes.RESUME, job_id, is_retry=is_retry, services=services)
-    return _shown(job, services)
-
-
-def _shown(job: Job, services: Services) -> JobObject:
-    return _all_shown([job], services)[0]
-
-
-def _all_shown(jobs: Sequence[Job], services: Services) -> list[JobObject]:
-    reasons = services.waiting_room.explain(jobs)
-    return [
-        JobObject.of(
-            job,
-            output=services.home.run_directory(job.id).output,
-            hyperparameters=echo(job.hyperparameters),
-            waiting_for=reasons.get(job.id),
-            result_files=_result_files(job, services),
-            now=time.time(),
-        )
-        for job in jobs
-    ]
-
-
-def _result_files(job: Job, services: Services) -> tuple[str, ...]:
-    file_id = result_file_id(job)
-    has_file = job.status is Status.SUCCEEDED and services.files.find(file_id) is not None
-    return (file_id,) if has_file else ()
+    return view.one(job)

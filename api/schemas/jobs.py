@@ -98,7 +98,8 @@ class JobObject(Identified):
     phase: str | None
     """What a job that has not ended is doing: `waiting_for_gpu`, `preprocessing`,
     `loading_model`, `training`, `evaluating`, `saving`, or `stopping` when it is to be cancelled
-    or paused."""
+    or paused. `paused` for a paused job whose status was asked for as `queued`
+    (`X-Flant5-Paused-As`)."""
     waiting_for: str | None
     """What a queued job waits for, such as `a worker with 4 slots: none is there; ...`; null for
     every other job."""
