@@ -198,7 +198,9 @@ def _report() -> FileReportObject:
         field="messages[0].role",
         kind="unknown role",
         found="'bot'",
-        expected="one of system, human, user, gpt, assistant, chatgpt, bing, bard",
+        expected="one of system, developer, user, assistant (or human, gpt, chatgpt, bing, bard)",
+        count=1,
+        also_at=None,
     )
     lengths = LengthSummary(p50=58, p90=58, p99=58, max=58, histogram=(Bucket(up_to=64, pairs=1),))
     return FileReportObject(
@@ -206,6 +208,7 @@ def _report() -> FileReportObject:
         bytes=147,
         is_trainable=False,
         on_bad_record="fail",
+        on_missing_question="train",
         is_read_to_end=True,
         records=2,
         conversations=1,

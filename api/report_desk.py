@@ -21,7 +21,7 @@ from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.files import FileStore, StoredFile
 from worker.jobs.models import ModelCatalog
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same question would be answered differently."""
 _REPORTED = (0, 1)
 _MAX_KEPT = 20

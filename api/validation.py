@@ -1,6 +1,7 @@
 """Turns what pydantic says about a bad request into sentences for the person who sent it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from fastapi.exceptions import RequestValidationError
@@ -28,11 +29,25 @@ def explain(
     ... except ValidationError as error: explain(error)
     ('seed: input should be greater than or equal to 0, got -1', 'seed')
     """
-    faults = [_Fault(details, prefix=prefix, model=model) for details in error.errors()]
+    faults = [
+        *_one_of_each_message(_Fault(it, prefix=prefix, model=model) for it in error.errors())
+    ]
     sentences = [fault.sentence for fault in faults[:_MAX_FAULTS]]
     if len(faults) > _MAX_FAULTS:
         sentences.append(f"and {len(faults) - _MAX_FAULTS} more")
     return "; ".join(sentences), faults[0].field or None
+
+
+def _one_of_each_message(faults: Iterable["_Fault"]) -> Iterator["_Fault"]:
+    """Leaves out all faults of a chat message but the first, as the check of conversation files
+    does."""
+    seen: set[str] = set()
+    for fault in faults:
+        message = re.match(r"messages\.\d+(?=\.|$)", fault.field)
+        if message is None or message[0] not in seen:
+            yield fault
+        if message is not None:
+            seen.add(message[0])
 
 
 class _Fault:

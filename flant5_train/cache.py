@@ -23,7 +23,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from flant5_train.check import nothing_to_train_on
-from flant5_train.config import OnBadRecord
+from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.disk import writing
 from flant5_train.encoded_file import (
     MANIFEST,
@@ -39,7 +39,7 @@ from flant5_train.place import DataError
 from flant5_train.progress import FileEncoding
 from flant5_train.prompt import SYSTEM
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same file would be encoded differently."""
 SECONDS_BETWEEN_REPORTS = 2.0
 _CONTENT = "the encoded conversations"
@@ -58,6 +58,7 @@ class DataCache:
     encoder: TextEncoder
     on_bad_record: OnBadRecord
     report: Callable[[FileEncoding], object] = unheard
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
     def build(self, path: Path) -> EncodedFile:
         """Encode `path` unless that was done before. Raises DataError for an unusable file."""
@@ -82,7 +83,8 @@ class DataCache:
                 time.sleep(_POLL_SECONDS)
 
     def _directory_of(self, path: Path) -> Path:
-        settings = json.dumps([FORMAT, self.encoder.fingerprint, SYSTEM, self.on_bad_record])
+        reading = [self.on_bad_record, self.on_missing_question]
+        settings = json.dumps([FORMAT, self.encoder.fingerprint, SYSTEM, reading])
         try:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
@@ -92,7 +94,7 @@ class DataCache:
 
     def _encode(self, path: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)  # of a process that was killed
-        encode = BlockEncoder(self.encoder, self.on_bad_record)
+        encode = BlockEncoder(self.encoder, self.on_bad_record, self.on_missing_question)
         blocks = encode_file(path, encode, num_processes=num_processes_for(path))
         progress = _Progress(path, self.report)
         with EncodedFileWriter(target, token_type=encode.token_type) as writer:

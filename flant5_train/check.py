@@ -5,37 +5,44 @@ neither torch nor a tokenizer, so that a service can run it beside a busy GPU.
 """
 
 import argparse
-import json
 import sys
 from collections import Counter
 from pathlib import Path
 
-from flant5_train.config import OnBadRecord
+from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.conversations import ConversationFile
 from flant5_train.failure import Failure
+from flant5_train.file_report.format import CheckedFile, CheckedFiles
+from flant5_train.file_report.problems import ProblemList
 from flant5_train.place import DataError
 from flant5_train.prompt import write_script
 
 
-def check_file(path: Path, on_bad_record: OnBadRecord) -> dict[str, object]:
-    """Counts of what a file holds. Raises DataError when it can't be trained on."""
-    file = ConversationFile(path, on_bad_record)
+def check_file(
+    path: Path,
+    on_bad_record: OnBadRecord,
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN,
+) -> CheckedFile:
+    """Returns what a file holds. Raises DataError when it can't be trained on."""
+    warnings = ProblemList()
+    file = ConversationFile(path, on_bad_record, warnings.add)
     conversations = pairs = 0
     left_out: Counter[str] = Counter()
     for conversation in file:
-        script = write_script(conversation)
+        script = write_script(conversation, on_missing_question)
         conversations += 1
         pairs += sum(segment.is_answer for segment in script.segments)
         left_out += script.left_out
     left_out += file.left_out()
     if not pairs:
         raise nothing_to_train_on(path.name, conversations, left_out)
-    return {
-        "file": path.name,
-        "conversations": conversations,
-        "pairs": pairs,
-        "left_out": dict(left_out),
-    }
+    return CheckedFile(
+        file=path.name,
+        conversations=conversations,
+        pairs=pairs,
+        left_out=dict(left_out),
+        warnings=warnings.as_problems(),
+    )
 
 
 def nothing_to_train_on(name: str, conversations: int, left_out: Counter[str]) -> DataError:
@@ -51,14 +58,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flant5_train.check")
     parser.add_argument("file", nargs="+", type=Path)
     parser.add_argument("--on-bad-record", type=OnBadRecord, default=OnBadRecord.FAIL)
+    parser.add_argument(
+        "--on-missing-question", type=OnMissingQuestion, default=OnMissingQuestion.TRAIN
+    )
     arguments = parser.parse_args(argv)
+    how = arguments.on_bad_record, arguments.on_missing_question
     try:
-        reports = [check_file(path, arguments.on_bad_record) for path in arguments.file]
+        files = tuple(check_file(path, *how) for path in arguments.file)
     except DataError as error:
         failure = Failure(code=error.code, message=str(error))
         sys.stdout.write(failure.model_dump_json() + "\n")
         return 2
-    sys.stdout.write(json.dumps({"files": reports}) + "\n")
+    sys.stdout.write(CheckedFiles(files=files).model_dump_json() + "\n")
     return 0
 
 

@@ -35,6 +35,16 @@ class OnBadRecord(StrEnum):
     """Malformed records are left out and counted by reason."""
 
 
+class OnMissingQuestion(StrEnum):
+    """What becomes of an answer with no question before it: a conversation that begins with an
+    answer, or whose questions so far are blank."""
+
+    TRAIN = "train"
+    """It is trained on; its encoder input is the prompt's first sentence or the system text."""
+    SKIP = "skip"
+    """It is left out and counted. Later answers of the conversation still have it as context."""
+
+
 FinetuningType = Literal["full", "lora", "qlora"]
 """What a run trains: all weights, or additions to frozen ones."""
 
@@ -102,6 +112,10 @@ class Hyperparameters(BaseModel):
     on_bad_record: OnBadRecord = OnBadRecord.FAIL
     """`fail` stops at the first malformed record, `skip` leaves such records out and counts
     them."""
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
+    """`train` trains on answers that have no question before them, `skip` leaves them out and
+    counts them: in a conversation that begins with an answer, the input would be the prompt's
+    first sentence alone, the same for all."""
     validation_split: float = Field(0.0, ge=0, le=0.5)
     """Share of the conversations held back for evaluation when no validation file is given."""
     eval_steps: int = Field(100, ge=1, le=1_000_000)

@@ -5,7 +5,7 @@ Apart from the others, whose library imports take a second and 70 MB that readin
 
 from dataclasses import dataclass, field
 
-from flant5_train.config import OnBadRecord
+from flant5_train.config import OnBadRecord, OnMissingQuestion
 
 
 @dataclass
@@ -25,6 +25,10 @@ class DataArguments:
         default=OnBadRecord.FAIL,
         metadata={"help": "fail at the first malformed record, or skip and count such records."},
     )
+    on_missing_question: OnMissingQuestion = field(
+        default=OnMissingQuestion.TRAIN,
+        metadata={"help": "train on answers with no question before them, or skip and count them."},
+    )
     max_source_length: int | None = field(
         default=None, metadata={"help": "Encoder limit in tokens; default: model_max_length."}
     )
@@ -37,5 +41,6 @@ class DataArguments:
     )
 
     def __post_init__(self) -> None:
-        # The parser gives the name.
+        # The parser gives the names.
         self.on_bad_record = OnBadRecord(self.on_bad_record)
+        self.on_missing_question = OnMissingQuestion(self.on_missing_question)

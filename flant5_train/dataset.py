@@ -61,7 +61,7 @@ class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
         )
 
     def report(self) -> DataReport:
-        """What the data set holds; `left_out` is that of the whole file."""
+        """What the data set holds; `left_out` and `warnings` are those of the whole file."""
         whole = self._whole_lengths()
         return report_of(
             whole.source,
@@ -69,6 +69,7 @@ class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
             lengths=self._encoder.longest(self._lengths),
             num_conversations=len(np.unique(self._encoded.spans[self._rows, 4])),
             left_out=self._encoded.manifest.left_out,
+            warnings=self._encoded.manifest.warnings,
         )
 
     def _whole_lengths(self) -> PairLengths:
@@ -102,7 +103,11 @@ def make_supervised_data_module(
     encoder = encoder_for(tokenizer)
     assert data_args.cache_directory is not None, "parse_arguments fills it in"
     cache = DataCache(
-        Path(data_args.cache_directory), encoder, data_args.on_bad_record, report=report
+        Path(data_args.cache_directory),
+        encoder,
+        data_args.on_bad_record,
+        report=report,
+        on_missing_question=data_args.on_missing_question,
     )
     read = cache.build if builds else cache.wait
     lengths = Lengths(

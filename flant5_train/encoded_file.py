@@ -38,6 +38,7 @@ class Manifest:
     num_tokens: int
     token_type: str
     left_out: dict[str, int]
+    warnings: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class EncodedFileWriter:
         self._tokens = (directory / _TOKENS).open("wb")
         self._spans = (directory / _SPANS).open("wb")
         self._left_out: Counter[str] = Counter()
+        self._warnings: Counter[str] = Counter()
         self._num_pairs = self._num_tokens = 0
         self.num_conversations = 0
 
@@ -98,6 +100,7 @@ class EncodedFileWriter:
         self._spans.write(np.column_stack(rows).astype(np.int64).tobytes())
         self._tokens.write(batch.tokens.astype(self._token_type, copy=False).tobytes())
         self._left_out += batch.left_out
+        self._warnings += batch.warnings
         self._num_pairs += len(spans)
         self._num_tokens += len(batch.tokens)
         self.num_conversations += batch.num_conversations
@@ -111,6 +114,7 @@ class EncodedFileWriter:
             num_tokens=self._num_tokens,
             token_type=self._token_type,
             left_out=dict(self._left_out),
+            warnings=dict(self._warnings),
         )
 
 

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from flant5_train.config import OnBadRecord
-from flant5_train.conversations import Conversation, Conversations
+from flant5_train.config import OnBadRecord, OnMissingQuestion
+from flant5_train.conversations import Conversations
 from flant5_train.encoder import Ids, PairSpan, TextEncoder
+from flant5_train.place import Place, Problem
 from flant5_train.prompt import Script, write_script
 from flant5_train.records import RecordBlock
+from flant5_train.turns import Conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class EncodedBatch:
     """The number of pairs of each conversation."""
     left_out: Counter[str]
     """Turns and records that make no pair, by reason."""
+    warnings: Counter[str] = field(default_factory=Counter)
+    """Warnings of the records, by kind."""
 
     @property
     def num_conversations(self) -> int:
@@ -46,6 +50,7 @@ class BlockEncoder:
 
     encoder: TextEncoder
     on_bad_record: OnBadRecord
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
     @property
     def token_type(self) -> str:
@@ -54,19 +59,29 @@ class BlockEncoder:
 
     def __call__(self, block: RecordBlock) -> EncodedBlock:
         """Raises DataError for a malformed record under `OnBadRecord.FAIL`."""
-        conversations = Conversations(block.records, self.on_bad_record)
-        batch = encode_batch([*conversations], self.encoder)
+        warnings: Counter[str] = Counter()
+
+        def warn(warning: Problem, /, *, place: Place) -> None:
+            warnings[warning.reason] += 1
+
+        conversations = Conversations(block.records, self.on_bad_record, warn)
+        batch = encode_batch([*conversations], self.encoder, self.on_missing_question)
         batch = replace(
             batch,
             tokens=batch.tokens.astype(self.token_type),
             left_out=batch.left_out + conversations.left_out(),
+            warnings=warnings,
         )
         return EncodedBlock(batch, block.num_bytes_read)
 
 
-def encode_batch(conversations: Sequence[Conversation], encoder: TextEncoder) -> EncodedBatch:
+def encode_batch(
+    conversations: Sequence[Conversation],
+    encoder: TextEncoder,
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN,
+) -> EncodedBatch:
     """All segments go through the encoder in one call, which is what makes it fast."""
-    scripts = [write_script(conversation) for conversation in conversations]
+    scripts = [write_script(conversation, on_missing_question) for conversation in conversations]
     texts = [segment.text for script in scripts for segment in script.segments]
     encoded = encoder.encode(texts)
     lengths = [len(ids) for ids in encoded]

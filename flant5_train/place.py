@@ -28,13 +28,15 @@ class Problem:
     reason: str
     """Its kind, by which problems are counted."""
     found: str
-    expected: str
+    expected: str | None
+    """None where there is nothing to add."""
     field: str | None = None
     """Which field of the record: `messages[1].content`."""
 
     def __str__(self) -> str:
         field = "" if self.field is None else f"field '{self.field}': "
-        return f"{field}found {self.found}; expected {self.expected}"
+        expected = "" if self.expected is None else f"; expected {self.expected}"
+        return f"{field}found {self.found}{expected}"
 
 
 class DataError(TrainingError):

@@ -12,8 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flant5_train.conversations import Conversation, Role, Turn, parse_conversation
+from flant5_train.config import OnMissingQuestion
+from flant5_train.conversations import parse_conversation
 from flant5_train.place import Place
+from flant5_train.record_reader import ANSWER_WITHOUT_QUESTION
+from flant5_train.turns import Conversation, Role, Turn
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives"
@@ -60,7 +63,9 @@ def header_of(conversation: Conversation) -> str:
     return f"{first.text if first.role is Role.SYSTEM else SYSTEM}{HEADER_END}"
 
 
-def write_script(conversation: Conversation) -> Script:
+def write_script(
+    conversation: Conversation, on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
+) -> Script:
     """The conversation's segments, and what of it is left out.
 
     write_script([human "Hi", gpt "Hello!", human "Bye"])
@@ -70,9 +75,11 @@ def write_script(conversation: Conversation) -> Script:
     turns = [turn for turn in conversation.turns if turn.role is not Role.SYSTEM]
     segments = [Segment(header_of(conversation))]
     left_out: Counter[str] = Counter()
+    has_question = on_missing_question is OnMissingQuestion.TRAIN
     for index, turn in enumerate(turns):
+        has_question = has_question or (turn.role is Role.HUMAN and bool(turn.text.strip()))
         if turn.role is Role.GPT:
-            reason = _why_untrained(turn)
+            reason = _why_untrained(turn, has_question=has_question)
             left_out.update([reason] if reason else [])
             segments.append(Segment(f"{turn.text}{ANSWER_END}", is_answer=not reason))
         elif index + 1 < len(turns):
@@ -82,10 +89,12 @@ def write_script(conversation: Conversation) -> Script:
     return Script(tuple(segments), left_out)
 
 
-def _why_untrained(answer: Turn) -> str | None:
+def _why_untrained(answer: Turn, *, has_question: bool) -> str | None:
     if not answer.text.strip():
         return "empty answer"
-    return None if answer.is_trained else "answer of weight 0"
+    if not answer.is_trained:
+        return "answer of weight 0"
+    return None if has_question else ANSWER_WITHOUT_QUESTION
 
 
 def _add_speaker_and_signal(

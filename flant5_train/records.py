@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from flant5_train.file_kinds import HEAD_BYTES, kind_of_file
 from flant5_train.json_array import ArrayText
 from flant5_train.place import MAX_RECORD_BYTES, DataError, Place, not_json, not_utf8_line, too_long
 
 _CHUNK_BYTES = 1 << 20
-_OTHER_ENCODINGS = [
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-    (b"\x1f\x8b", "gzip-compressed data"),
-    (b"PK\x03\x04", "a zip archive"),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +82,10 @@ def read_blocks(path: Path) -> Iterator[RecordBlock]:
 
 def _first_character(file: BinaryIO, *, name: str) -> bytes:
     """The first byte that is not white space; the file is left after a byte order mark."""
-    head = file.read(4)
-    for mark, encoding in _OTHER_ENCODINGS:
-        if head.startswith(mark):
-            raise DataError(f"{name}: this is {encoding}; expected JSON text in UTF-8")
+    head = file.read(HEAD_BYTES)
+    if kind := kind_of_file(head):
+        expected = "JSON text in UTF-8: an array of conversations, or one in each line"
+        raise DataError(f"{name}: this is {kind.name}; expected {expected}; {kind.way_on}")
     start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     file.seek(start)
     while chunk := file.read(_CHUNK_BYTES):

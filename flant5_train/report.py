@@ -26,7 +26,8 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Counts of one data set; `left_out` says by reason what makes no pair."""
+    """Counts of one data set. `left_out` counts by reason what makes no pair; `warnings` counts by
+    kind what is seldom meant so, such as fields without effect."""
 
     conversations: int
     pairs: int
@@ -39,6 +40,7 @@ class DataReport:
     source_lengths: Percentiles
     target_lengths: Percentiles
     left_out: Mapping[str, int]
+    warnings: Mapping[str, int]
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -51,6 +53,7 @@ def report_of(
     lengths: Lengths,
     num_conversations: int,
     left_out: Mapping[str, int],
+    warnings: Mapping[str, int],
 ) -> DataReport:
     """The report of pairs with these lengths before cutting, each [N], N at least 1."""
     return DataReport(
@@ -63,4 +66,5 @@ def report_of(
         source_lengths=Percentiles.of(sources),
         target_lengths=Percentiles.of(targets),
         left_out=dict(left_out),
+        warnings=dict(warnings),
     )

@@ -139,7 +139,7 @@ def _with_demo_model(arguments: Arguments) -> Arguments:
         return arguments
     assert arguments.model.models_directory is not None, "parse_arguments fills it in"
     data_path = Path(arguments.data.data_path)
-    check_file(data_path, arguments.data.on_bad_record)
+    check_file(data_path, arguments.data.on_bad_record, arguments.data.on_missing_question)
     directory = Path(arguments.model.models_directory)
     built = demo_model(data_path, directory, builds=rank() == 0)
     return replace(arguments, model=replace(arguments.model, model_name_or_path=str(built)))

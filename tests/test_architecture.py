@@ -19,6 +19,7 @@ LIGHT = {
     "flant5_train.diagnosis",
     "flant5_train.file_report.format",
     "flant5_train.serving.messages",
+    "flant5_train.turns",
     "flant5_train.forecast.format",
     "flant5_train.model_files",
     "flant5_train.run_warnings",

@@ -52,6 +52,13 @@ def check(
     skip_bad_records: Annotated[
         bool, typer.Option("--skip-bad-records", help="As on_bad_record=skip leaves them out.")
     ] = False,
+    skip_missing_questions: Annotated[
+        bool,
+        typer.Option(
+            "--skip-missing-questions",
+            help="As on_missing_question=skip leaves out answers with no question before them.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check conversations row by row; a local file needs no server. Exit code 1 when no job takes
@@ -66,6 +73,7 @@ def check(
             "max_target_length": max_target_length,
             "tokenization": tokenization,
             "on_bad_record": "skip" if skip_bad_records else "fail",
+            "on_missing_question": "skip" if skip_missing_questions else "train",
         }
         given = {name: value for name, value in settings.items() if value is not None}
         report = _report(file, given)

@@ -80,18 +80,23 @@ def _show_problems(title: str, problems: Json) -> None:
         return
     typer.echo()
     rows = [
-        (
-            _number(each["record"]),
-            _number(each["line"]),
-            plain(each["field"] or ""),
-            plain(each["found"]),
-            plain(each["expected"] or ""),
-        )
+        (str(each["count"]), *_place(each), plain(each["found"]), plain(each["expected"] or ""))
         for each in problems["listed"]
     ]
-    print_table(("RECORD", "LINE", "FIELD", "FOUND", "EXPECTED"), rows)
-    if (rest := problems["num_problems"] - len(rows)) > 0:
+    print_table(("COUNT", "RECORD", "LINE", "FIELD", "ALSO AT", "FOUND", "EXPECTED"), rows)
+    num_listed = sum(each["count"] for each in problems["listed"])
+    if (rest := problems["num_problems"] - num_listed) > 0:
         typer.echo(f"and {rest} more {title}")
+
+
+def _place(problem: Json) -> tuple[str, str, str, str]:
+    """The first place, and the second one in short."""
+    record, line = _number(problem["record"]), _number(problem["line"])
+    also = problem["also_at"]
+    second = "" if also is None else f"record {also['record']}"
+    if also is not None and also["record"] == problem["record"]:
+        second = plain(also["field"] or "")
+    return record, line, plain(problem["field"] or ""), second
 
 
 def _number(number: int | None) -> str:

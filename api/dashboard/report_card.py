@@ -83,11 +83,9 @@ def _problems(icon: str, title: str, problems: Problems) -> None:
     if not problems.num_problems:
         return
     with ui.expansion(f"{title}: {problems.num_problems}", icon=icon).props("dense") as list_:
-        for problem in problems.listed[:_MAX_LISTED]:
-            places = (("record", problem.record), ("line", problem.line), ("", problem.field))
-            place = ", ".join(f"{name} {at}".strip() for name, at in places if at is not None)
-            expected = f"; expected {problem.expected}" if problem.expected else ""
-            ui.label(f"{place}: {problem.found}{expected}").classes("wrap mono")
-        if problems.num_problems > _MAX_LISTED:
-            ui.label(f"and {problems.num_problems - _MAX_LISTED} more").classes("quiet")
+        shown = problems.listed[:_MAX_LISTED]
+        for problem in shown:
+            ui.label(str(problem)).classes("wrap mono")
+        if (rest := problems.num_problems - sum(problem.count for problem in shown)) > 0:
+            ui.label(f"and {rest} more").classes("quiet")
     list_.set_value(icon == "error")

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from flant5_train.serving.messages import AskedTurn, Question
+from flant5_train.turns import text_of
 
 _MAX_STOPS = 4
 _MAX_SHOWN = 60
@@ -42,17 +43,8 @@ def _only(*neutral: JsonValue) -> AfterValidator:
 
 
 def _text_of(content: Any) -> Any:
-    """Parts of text as one text."""
-    if not isinstance(content, list):
-        return content
-    for number, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text" or not isinstance(part.get("text"), str) or len(part) != 2:
-            raise ValueError(
-                f"found a part {number} that is no text; expected a string, or parts like "
-                '{"type": "text", "text": "..."}'
-            )
-    return "".join(part["text"] for part in content)
+    """Parts of text as one text; pydantic refuses what is neither."""
+    return text_of(content) if isinstance(content, list) else content
 
 
 def _whole(text: str) -> str:
@@ -66,19 +58,21 @@ def _whole(text: str) -> str:
 
 
 def _in_order(messages: tuple["ChatMessage", ...]) -> tuple["ChatMessage", ...]:
-    before = None
+    """Neighbours of one role pass: the serving process joins them (`flant5_train.turns.joined`)."""
+    if not messages:
+        # Not by `min_length`: pydantic counts the valid ones, and adds an error to each bad one.
+        raise ValueError("found no message; expected at least one, the user's last")
+    is_begun = False
     for number, message in enumerate(messages):
-        role = _ROLES[message.role]
-        if role == "system" and number > 0:
-            raise ValueError(f"messages[{number}] has the role {message.role!r}; expected it first")
-        if role == before:
+        is_system = _ROLES[message.role] == "system"
+        if is_system and is_begun:
             raise ValueError(
-                f"messages[{number}] is the second of the role {message.role!r} in a row; expected "
-                "user and assistant to alternate"
+                f"messages[{number}] has the role {message.role!r}; expected it before the others"
             )
-        before = role
-    if before != "user":
-        raise ValueError(f"the last message has the role {before!r}; expected 'user'")
+        is_begun = is_begun or not is_system
+    last = messages[-1].role
+    if last != "user":
+        raise ValueError(f"the last message has the role {last!r}; expected 'user'")
     return messages
 
 
@@ -111,7 +105,7 @@ class ChatMessage(_Sent):
     sentence."""
     content: Content
     """A text, or parts like `{"type": "text", "text": "..."}`."""
-    name: Unsupported = None
+    name: Ignored = None
     refusal: Unsupported = None
     audio: Unsupported = None
     function_call: Unsupported = None
@@ -132,8 +126,13 @@ class CreateChatCompletion(_Sent):
 
     model: Text
     """A fine-tuned model, a checkpoint, or a base model of this service."""
-    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1), AfterValidator(_in_order)]
-    """A system message first if at all, then user and assistant alternate; the user comes last."""
+    messages: Annotated[
+        tuple[ChatMessage, ...],
+        AfterValidator(_in_order),
+        Field(json_schema_extra={"minItems": 1}),
+    ]
+    """System messages first if at all, then user and assistant in turn; the user comes last.
+    Messages of one role in a row are joined by an empty line, as in conversation files."""
     stream: bool | None = None
     """Server-sent events as the answer is generated, token by token."""
     stream_options: StreamOptions | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flant5_train.config import Hyperparameters, OnBadRecord
+from flant5_train.config import Hyperparameters, OnBadRecord, OnMissingQuestion
 from flant5_train.file_report.format import FileReport
 
 _DEFAULTS = Hyperparameters()
@@ -29,6 +29,9 @@ class ReportQuery(BaseModel):
     """How text becomes tokens, as the hyperparameter of that name."""
     on_bad_record: OnBadRecord = _DEFAULTS.on_bad_record
     """Whether a malformed record makes the file unusable (`fail`) or is left out (`skip`)."""
+    on_missing_question: OnMissingQuestion = _DEFAULTS.on_missing_question
+    """Whether answers with no question before them make pairs (`train`) or are left out
+    (`skip`)."""
     wait_seconds: float = Field(10.0, ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)
     """Time to wait for a report that is not there yet; it goes on being made afterwards."""
 

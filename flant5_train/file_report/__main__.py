@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from flant5_train.config import Hyperparameters, OnBadRecord
+from flant5_train.config import Hyperparameters, OnBadRecord, OnMissingQuestion
 from flant5_train.failure import Failure
 from flant5_train.file_report.examination import Question, examine
 from flant5_train.file_report.tokens import Tokenization
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         model=arguments.model,
         tokenization=arguments.tokenization,
         on_bad_record=arguments.on_bad_record,
+        on_missing_question=arguments.on_missing_question,
     )
     try:
         report = examine(arguments.file, question)
@@ -50,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-source-length", type=int)
     parser.add_argument("--max-target-length", type=int)
     parser.add_argument("--on-bad-record", type=OnBadRecord, default=OnBadRecord.FAIL)
+    parser.add_argument(
+        "--on-missing-question", type=OnMissingQuestion, default=OnMissingQuestion.TRAIN
+    )
     return parser
 
 

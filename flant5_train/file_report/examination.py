@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flant5_train.config import OnBadRecord
-from flant5_train.conversations import Conversation, sound_conversation, turns_field
-from flant5_train.file_report.faults import problems_of_record, warnings_of
+from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.file_report.format import Cut, FileReport, Problems, Tokens
 from flant5_train.file_report.lengths import LengthCounts
 from flant5_train.file_report.problems import ProblemList
@@ -15,7 +13,9 @@ from flant5_train.file_report.repeats import RepeatFinder
 from flant5_train.file_report.tokens import TokenCounter, Tokenization, counter_for
 from flant5_train.place import DataError
 from flant5_train.prompt import Script, write_script
+from flant5_train.record_reader import read_record
 from flant5_train.records import RawRecord, read_blocks
+from flant5_train.turns import Conversation
 
 _OTHER_LIMITS = (512, 1024, 2048, 4096)
 
@@ -29,6 +29,7 @@ class Question:
     model: str | None = None
     tokenization: Tokenization = "lossless"
     on_bad_record: OnBadRecord = OnBadRecord.FAIL
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
 
 KeepLengths = Callable[[Sequence[int], Sequence[int]], object]
@@ -58,8 +59,7 @@ def examine_with(
     """As `examine`; `counter` is that of the question's model and tokenization."""
     num_bytes = _size_of(path)
     with RepeatFinder() as repeats:
-        beyond = num_beyond_limit(question.tokenization)
-        examination = _Examination(counter, repeats, keep_lengths, num_beyond_limit=beyond)
+        examination = _Examination(question, counter, repeats, keep_lengths)
         is_read_to_end = examination.read(path)
         problems = examination.problems.as_problems()
         is_clean = not problems.num_problems or question.on_bad_record is OnBadRecord.SKIP
@@ -68,12 +68,13 @@ def examine_with(
             bytes=num_bytes,
             is_trainable=is_read_to_end and is_clean and examination.num_pairs > 0,
             on_bad_record=question.on_bad_record.value,
+            on_missing_question=question.on_missing_question.value,
             is_read_to_end=is_read_to_end,
             records=examination.num_records,
             conversations=examination.num_conversations,
             pairs=examination.num_pairs,
             left_out=dict(examination.left_out),
-            tokens=examination.tokens(question, counter),
+            tokens=examination.tokens(),
             cut=examination.cut(question.max_source_length, question.max_target_length),
             other_limits=tuple(examination.cut(limit, limit) for limit in _OTHER_LIMITS),
             source_lengths=examination.sources.summary(),
@@ -96,15 +97,15 @@ class _Examination:
 
     def __init__(
         self,
+        question: Question,
         counter: TokenCounter,
         repeats: RepeatFinder,
         keep_lengths: KeepLengths,
-        *,
-        num_beyond_limit: int,
     ) -> None:
+        self._question = question
         self._counter = counter
         self._keep_lengths = keep_lengths
-        self._num_beyond_limit = num_beyond_limit
+        self._num_beyond_limit = num_beyond_limit(question.tokenization)
         self._repeats = repeats
         self._warnings = ProblemList()
         self.problems = ProblemList()
@@ -122,7 +123,8 @@ class _Examination:
         try:
             for block in read_blocks(path):
                 understood = [self._understood(record) for record in block.records]
-                self._count([write_script(each) for each in understood if each is not None])
+                how = self._question.on_missing_question
+                self._count([write_script(each, how) for each in understood if each is not None])
         except DataError as error:
             if not path.is_file():
                 raise
@@ -130,7 +132,8 @@ class _Examination:
             return False
         return True
 
-    def tokens(self, question: Question, counter: TokenCounter) -> Tokens:
+    def tokens(self) -> Tokens:
+        question, counter = self._question, self._counter
         cut = self.cut(question.max_source_length, question.max_target_length)
         return Tokens(
             counted=counter.counted,
@@ -156,18 +159,20 @@ class _Examination:
     def _understood(self, record: RawRecord) -> Conversation | None:
         """The conversation of a record, or None when it has a problem."""
         self.num_records += 1
-        has_problem = False
-        for problem in problems_of_record(record):
-            has_problem = True
-            self.problems.add(problem, place=record.place)
-        if has_problem:
+        if record.error is not None:
+            assert record.error.problem is not None, "each error of a record has its parts"
+            self.problems.add(record.error.problem, place=record.place)
             return None
-        conversation = sound_conversation(record.value)
+        reading = read_record(record.value)
+        for problem in reading.problems:
+            self.problems.add(problem, place=record.place)
+        if reading.conversation is None:
+            return None
         self.num_conversations += 1
-        self._repeats.add(conversation, place=record.place)
-        for warning in warnings_of(conversation, turns_field(record.value)):
+        self._repeats.add(reading.conversation, place=record.place)
+        for warning in reading.warnings:
             self._warnings.add(warning, place=record.place)
-        return conversation
+        return reading.conversation
 
     def _count(self, scripts: Sequence[Script]) -> None:
         """All segments go to the counter in one call, which is what makes it fast."""

@@ -15,8 +15,8 @@ MAX_LISTED = 100
 _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class ReportedProblem(BaseModel):
-    """One fault with its place; `record` and `line` count from 1."""
+class ReportedPlace(BaseModel):
+    """A place in a file; `record` and `line` count from 1."""
 
     model_config = _CLOSED
 
@@ -26,16 +26,39 @@ class ReportedProblem(BaseModel):
     """The line on which the record begins."""
     field: str | None
     """The field of the record, such as `messages[1].content`."""
+
+    def __str__(self) -> str:
+        place = "the file" if self.record is None else f"record {self.record}"
+        place += "" if self.line is None else f" (line {self.line})"
+        return place if self.field is None else f"{place}, {self.field}"
+
+
+class ReportedProblem(ReportedPlace):
+    """Equal faults as one, with the place of the first."""
+
     kind: str
     """The class of fault, as `by_kind` counts it."""
     found: str
     """What stands there, shortened."""
     expected: str | None
     """What could stand there; null where there is nothing to add."""
+    count: int
+    """Faults that differ from this one in their place alone, this one among them."""
+    also_at: ReportedPlace | None
+    """The place of the second of them."""
+
+    def __str__(self) -> str:
+        """As in "record 2 (line 2), messages[0].role: found 'bot'; expected one of ..."."""
+        place = super().__str__()
+        if self.also_at is not None:
+            rest = f" and {self.count - 2} more places" if self.count > 2 else ""
+            place += f" and {self.also_at}{rest}"
+        expected = "" if self.expected is None else f"; expected {self.expected}"
+        return f"{place}: found {self.found}{expected}"
 
 
 class Problems(BaseModel):
-    """Faults of one severity: all counted, the first ones listed."""
+    """Faults of one severity: all counted, the first ones listed, equal ones as one."""
 
     model_config = _CLOSED
 
@@ -46,7 +69,7 @@ class Problems(BaseModel):
     by_kind: dict[str, int]
     """How many of each kind."""
     listed: tuple[ReportedProblem, ...]
-    """The first 100, in the order of the file."""
+    """The first 100 that differ, in the order of the file."""
 
 
 class Cut(BaseModel):
@@ -155,6 +178,8 @@ class FileReport(BaseModel):
     """Whether a job with the same `on_bad_record` takes the file."""
     on_bad_record: Literal["fail", "skip"]
     """What was asked for."""
+    on_missing_question: Literal["train", "skip"]
+    """What was asked for."""
     is_read_to_end: bool
     """False when a fault keeps the rest from being read: an array that is cut off, say."""
     records: int
@@ -180,4 +205,29 @@ class FileReport(BaseModel):
     problems: Problems
     """What makes a record unusable."""
     warnings: Problems
-    """What is left out of a usable record, and is seldom meant so."""
+    """What of a usable record is left out, joined or without effect, and is seldom meant so."""
+
+
+class CheckedFile(BaseModel):
+    """What the check before a job finds in a file that the job takes."""
+
+    model_config = _CLOSED
+
+    file: str
+    """Its name on the disk."""
+    conversations: int
+    """Records without a problem."""
+    pairs: int
+    """Questions with an answer to learn."""
+    left_out: dict[str, int]
+    """Turns and records that make no pair, by reason."""
+    warnings: Problems
+    """As in a report."""
+
+
+class CheckedFiles(BaseModel):
+    """What `python -m flant5_train.check` prints when it takes all its files."""
+
+    model_config = _CLOSED
+
+    files: tuple[CheckedFile, ...]

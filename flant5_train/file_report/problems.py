@@ -1,9 +1,35 @@
-"""Faults of a file while it is read: all counted, the first ones kept."""
+"""Faults of a file while it is read: all counted, the first ones that differ kept."""
 
+import re
 from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from flant5_train.file_report.format import MAX_LISTED, Problems, ReportedProblem
+from flant5_train.file_report.format import (
+    MAX_LISTED,
+    Problems,
+    ReportedPlace,
+    ReportedProblem,
+)
 from flant5_train.place import DataError, Place, Problem
+
+_NUMBERS = re.compile(r"\[\d+\]")
+
+
+class _Key(NamedTuple):
+    """What equal faults have in common; the numbers of turns are none of it."""
+
+    kind: str
+    field: str | None
+    found: str
+    expected: str | None
+
+
+@dataclass(slots=True)
+class _Group:
+    first: ReportedPlace
+    count: int = 0
+    second: ReportedPlace | None = None
 
 
 class ProblemList:
@@ -11,7 +37,7 @@ class ProblemList:
 
     def __init__(self) -> None:
         self._by_kind: Counter[str] = Counter()
-        self._listed: list[ReportedProblem] = []
+        self._groups: dict[_Key, _Group] = {}
         self._num_records = 0
         self._last_record: int | None = None
 
@@ -23,16 +49,9 @@ class ProblemList:
         if place.record != self._last_record:
             self._num_records += 1
             self._last_record = place.record
-        self._keep(
-            ReportedProblem(
-                record=place.record,
-                line=place.line,
-                field=problem.field,
-                kind=problem.reason,
-                found=problem.found,
-                expected=problem.expected,
-            )
-        )
+        field = None if problem.field is None else _NUMBERS.sub("[]", problem.field)
+        key = _Key(problem.reason, field, problem.found, problem.expected)
+        self._keep(key, ReportedPlace(record=place.record, line=place.line, field=problem.field))
 
     def add_end(self, error: DataError) -> None:
         """What keeps the rest of the file from being read."""
@@ -41,14 +60,12 @@ class ProblemList:
         if place is not None:
             found = found.removeprefix(f"{place}: ").removeprefix(f"{place.file}: ")
         self._keep(
-            ReportedProblem(
+            _Key(error.reason, None, found, None),
+            ReportedPlace(
                 record=None if place is None else place.record,
                 line=None if place is None else place.line,
                 field=None,
-                kind=error.reason,
-                found=found,
-                expected=None,
-            )
+            ),
         )
 
     def as_problems(self) -> Problems:
@@ -56,10 +73,26 @@ class ProblemList:
             num_problems=len(self),
             num_records=self._num_records,
             by_kind=dict(self._by_kind.most_common()),
-            listed=tuple(self._listed),
+            listed=tuple(
+                ReportedProblem(
+                    **group.first.model_dump(),
+                    kind=key.kind,
+                    found=key.found,
+                    expected=key.expected,
+                    count=group.count,
+                    also_at=group.second,
+                )
+                for key, group in self._groups.items()
+            ),
         )
 
-    def _keep(self, problem: ReportedProblem) -> None:
-        self._by_kind[problem.kind] += 1
-        if len(self._listed) < MAX_LISTED:
-            self._listed.append(problem)
+    def _keep(self, key: _Key, place: ReportedPlace) -> None:
+        self._by_kind[key.kind] += 1
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) == MAX_LISTED:
+                return
+            group = self._groups[key] = _Group(place)
+        elif group.second is None:
+            group.second = place
+        group.count += 1

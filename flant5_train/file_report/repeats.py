@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from flant5_train.conversations import Conversation
 from flant5_train.file_report.format import MAX_LISTED, Repeat, Repeats
 from flant5_train.place import Place
+from flant5_train.turns import Conversation
 
 _NUM_FILES = 64
 _IN_MEMORY_BYTES = 1 << 17

@@ -83,7 +83,11 @@ class _Data:
 def _data_of(question: Question, counter: TokenCounter) -> _Data:
     settings = question.hyperparameters
     surveyor = Surveyor(
-        counter, settings.tokenization, settings.on_bad_record, question.cache_directory
+        counter,
+        settings.tokenization,
+        settings.on_bad_record,
+        question.cache_directory,
+        settings.on_missing_question,
     )
     training = surveyor.survey(question.training_file)
     everything = all_pairs(training, settings)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from flant5_train.batches.lengths import PairLengths
 from flant5_train.config import Hyperparameters
 from flant5_train.file_report.examination import num_beyond_limit
-from flant5_train.file_report.format import ReportedProblem
 from flant5_train.forecast.format import MAX_TOLD, PairsForecast
 from flant5_train.forecast.survey import Survey
 from flant5_train.validation_split import split_by_conversation
@@ -66,7 +65,7 @@ class Pairs:
             repeats=report.repeats.num_repeats,
             left_out=report.left_out,
             num_problems=report.problems.num_problems,
-            problems=tuple(map(_sentence, report.problems.listed[:MAX_TOLD])),
+            problems=tuple(map(str, report.problems.listed[:MAX_TOLD])),
         )
 
     @property
@@ -89,12 +88,3 @@ def split_pairs(
     split = split_by_conversation(survey.conversation, share=share, seed=seed)
     limits = Limits.of(hyperparameters)
     return Pairs(survey, split.train, limits), Pairs(survey, split.validation, limits)
-
-
-def _sentence(problem: ReportedProblem) -> str:
-    """As in "record 2 (line 2), messages[0].role: found 'bot'; expected one of ..."."""
-    place = "the file" if problem.record is None else f"record {problem.record}"
-    place += "" if problem.line is None else f" (line {problem.line})"
-    place += "" if problem.field is None else f", {problem.field}"
-    expected = "" if problem.expected is None else f"; expected {problem.expected}"
-    return f"{place}: found {problem.found}{expected}"

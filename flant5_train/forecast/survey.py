@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flant5_train.batches.lengths import PairLengths
-from flant5_train.config import OnBadRecord
+from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.file_report.examination import Question, examine_with
 from flant5_train.file_report.format import FileReport
 from flant5_train.file_report.tokens import TokenCounter, Tokenization
 from flant5_train.place import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same file would be surveyed differently."""
 _REPORT, _PAIRS, _MANIFEST = "report.json", "pairs.bin", "manifest.json"
 _TYPE = "i"
@@ -55,6 +55,7 @@ class Surveyor:
     tokenization: Tokenization
     on_bad_record: OnBadRecord
     cache_directory: Path
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
     def survey(self, path: Path) -> Survey:
         """The survey that is kept, or a new one. Raises DataError when the file can't be opened."""
@@ -68,6 +69,7 @@ class Surveyor:
             max_target_length=1,
             tokenization=self.tokenization,
             on_bad_record=self.on_bad_record,
+            on_missing_question=self.on_missing_question,
         )
         report = examine_with(self.counter, path, question, keep_lengths=rows.add)
         _keep(report, rows.values, kept)
@@ -80,7 +82,8 @@ class Surveyor:
         except OSError as error:
             raise DataError(f"{path.name}: can't be read: {error.strerror}") from error
         file = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        reading = [self.tokenization, self.on_bad_record, self.counter.fingerprint]
+        how = [self.on_bad_record, self.on_missing_question]
+        reading = [self.tokenization, how, self.counter.fingerprint]
         return hashlib.sha256(json.dumps([FORMAT, file, reading]).encode()).hexdigest()[:32]
 
 

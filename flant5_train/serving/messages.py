@@ -36,7 +36,7 @@ class Question(_Said):
 
     model: str
     turns: tuple[AskedTurn, ...] = Field(min_length=1)
-    """A system turn first if at all; then user and assistant alternate, the user last."""
+    """System turns first if at all, the user last; neighbours of one role are joined."""
     max_new_tokens: int | None = Field(None, ge=1)
     """None: as many as the model's own configuration says."""
     temperature: float = Field(0.0, ge=0)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flant5_train.conversations import Conversation, Role, Turn, parse_conversation
+from flant5_train.conversations import parse_conversation
 from flant5_train.encoder import Ids, Lengths, TextEncoder
 from flant5_train.encoding import encode_batch
 from flant5_train.place import Place
 from flant5_train.prompt import write_script
 from flant5_train.serving.messages import AskedTurn
+from flant5_train.turns import Conversation, Role, Turn
 
 _SOME_ANSWER = Turn(Role.GPT, "-")
 """Stands where the answer will be: a question is what comes before one."""

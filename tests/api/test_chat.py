@@ -18,6 +18,7 @@ from redis import Redis
 from api.app import create_app
 from api.settings import ApiSettings
 from flant5_train.serving.messages import RefusalKind
+from flant5_train.serving.question import conversation_of
 from tests.api.chat_scenes import Answering, Server, echo, never, refusing
 from tests.api.scenes import wait_until
 from worker.jobs import keys
@@ -131,6 +132,29 @@ def test_the_serving_process_is_asked_what_the_caller_asked(
     assert (first.seed, first.stop) == (-1, ("END",))
     assert (second.max_new_tokens, second.temperature, second.top_p) == (None, 0, 1)
     assert (second.seed, second.stop) == (None, ("a", "b"))
+
+
+def test_messages_of_one_role_in_a_row_and_names_are_taken(
+    patient: OpenAI, model: str, redis_url: SecretStr
+) -> None:
+    messages: Any = [
+        {"role": "system", "content": "Be brief.", "name": "operator"},
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": "Hi", "name": "Ada"},
+        {"role": "user", "content": "Is anybody there?"},
+        {"role": "assistant", "content": "Yes.", "name": "bot"},
+        {"role": "assistant", "content": "Hi."},
+        {"role": "user", "content": "Good."},
+    ]
+    with serving(redis_url) as server:
+        patient.chat.completions.create(model=model, messages=messages)
+    (chat,) = server.chats
+    assert [(turn.role, turn.text) for turn in conversation_of(chat.question.turns).turns] == [
+        ("system", "Be brief.\n\nBe kind."),
+        ("human", "Hi\n\nIs anybody there?"),
+        ("gpt", "Yes.\n\nHi."),
+        ("human", "Good."),
+    ]
 
 
 def test_a_model_that_is_not_there_is_refused_before_anybody_is_asked(patient: OpenAI) -> None:

@@ -60,7 +60,6 @@ def test_what_can_not_be_honoured_is_refused_by_its_name(
         ([{"role": "user"}], "messages.0.content: missing"),
         ([{"role": "alien", "content": "x"}], "messages.0.role: input should be 'system'"),
         ([{"role": "tool", "content": "x"}], "messages.0.role"),
-        ([*HI, *HI], "messages[1] is the second of the role 'user' in a row"),
         ([{"role": "assistant", "content": "x"}], "the last message has the role 'assistant'"),
         ([{"role": "system", "content": "x"}], "the last message has the role 'system'"),
         ([*HI, {"role": "system", "content": "x"}], "messages[1] has the role 'system'"),
@@ -69,7 +68,7 @@ def test_what_can_not_be_honoured_is_refused_by_its_name(
             "messages.0.content: found a part 0 that is no text",
         ),
         ([{"role": "user", "content": None}], "messages.0.content"),
-        ([{"role": "user", "content": "x", "name": "me"}], "messages.0.name: found 'me'"),
+        ([*HI, {"role": "developer", "content": "x"}, *HI], "messages[1] has the role 'developer'"),
         ([{"role": "user", "content": "x", "tool_calls": [1]}], "messages.0.tool_calls"),
     ],
 )
@@ -80,6 +79,26 @@ def test_messages_that_make_no_conversation_are_refused_with_the_place(
     assert answer.status_code == 400, answer.text
     assert message in answer.json()["error"]["message"]
     assert answer.json()["error"]["param"].startswith("messages")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "alien", "content": "x"},
+        {"role": "user"},
+        {"role": "user", "content": 5},
+        {"role": "user", "content": [{"type": "image_url"}]},
+        {"role": "user", "content": "x", "tool_calls": [1]},
+        {"role": "alien", "content": 5, "tool_calls": [1], "mood": 1},
+        5,
+    ],
+)
+def test_one_bad_message_is_one_error(client: TestClient, model: str, message: object) -> None:
+    body = {"model": model, "messages": [*HI, message]}
+    error = client.post("/chat/completions", json=body).json()["error"]
+    assert error["param"].startswith("messages.1")
+    assert "; messages" not in error["message"]
+    assert "at least 1 item" not in error["message"]
 
 
 @pytest.mark.parametrize("field", ["model", "stop", "messages"])

@@ -5,6 +5,7 @@ import pytest
 
 from flant5_train.check import main
 from flant5_train.failure import Failure, FailureCode
+from flant5_train.file_report.format import CheckedFiles
 from tests.flant5_train.conftest import EXAMPLES
 
 
@@ -40,3 +41,17 @@ def test_with_nothing_left_after_skipping_the_reasons_are_told(
     message = Failure.model_validate_json(capsys.readouterr().out).message
     assert "1 x record: no turns" in message
     assert "1 x record: not an object" in message
+
+
+def test_a_check_has_the_warnings_of_a_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "talks.jsonl"
+    path.write_text('{"messages": [{"role": "assistant", "content": "Hi"}], "mood": 1}\n' * 3)
+    assert main([str(path)]) == 0
+    (checked,) = CheckedFiles.model_validate_json(capsys.readouterr().out).files
+    assert checked.warnings.by_kind == {"unknown field": 3, "answer without a question": 3}
+    assert [each.count for each in checked.warnings.listed] == [3, 3]
+    assert main([str(path), "--on-missing-question", "skip"]) == 2
+    message = Failure.model_validate_json(capsys.readouterr().out).message
+    assert "3 x answer without a question" in message

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from flant5_train import json_array
 from flant5_train.config import OnBadRecord
-from flant5_train.conversations import Conversation, ConversationFile, Role, Turn
+from flant5_train.conversations import ConversationFile
 from flant5_train.place import DataError
+from flant5_train.turns import Conversation, Role, Turn
 
 TALK = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes."}]}
 HI_YES = Conversation((Turn(Role.HUMAN, "Hi"), Turn(Role.GPT, "Yes.")))
@@ -83,7 +84,7 @@ MALFORMED = {
     "no role": (
         lambda talk: talk["conversations"][0].pop("from"),
         None,
-        "field 'conversations[0].from': found nothing; expected one of system, human",
+        "field 'conversations[0].from': found nothing, beside the fields 'value'; expected one of",
     ),
     "no text": (
         set_turn(1, value=None),
@@ -93,17 +94,17 @@ MALFORMED = {
     "text in parts": (
         set_turn(1, value=["Yes."]),
         None,
-        "field 'conversations[1].value': found a list; expected a string",
+        "field 'conversations[1].value': found a part 0 that is no text; expected a string, or",
     ),
     "a broken character": (
         set_turn(0, value="\ud83d"),
         None,
         "field 'conversations[0].value': found half of a surrogate pair",
     ),
-    "the same speaker twice": (
-        set_turn(1, **{"from": "human"}),
+    "the same speaker twice with two weights": (
+        lambda talk: talk["conversations"].append({"from": "gpt", "value": "No.", "weight": 0}),
         None,
-        "field 'conversations[1]': found two 'human' turns in a row; expected human and gpt to",
+        "field 'conversations[2]': found a second 'gpt' turn in a row, of another weight",
     ),
     "a late system turn": (
         set_turn(1, **{"from": "system"}),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.memory import measure
 from flant5_train.check import main as check
-from flant5_train.config import OnBadRecord
+from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.data_arguments import DataArguments
 from flant5_train.dataset import make_supervised_data_module
 from flant5_train.file_report import repeats
@@ -139,7 +139,8 @@ def test_every_problem_of_a_file_is_listed_with_its_place(tmp_path: Path) -> Non
         {"role": "alien", "content": 5},
         "x",
         {"role": "assistant", "content": "a", "weight": 7},
-        {"role": "assistant", "content": "b"},
+        {"role": "system", "content": "b"},
+        {"role": "assistant", "content": None, "tool_calls": [1], "function_call": {"name": "f"}},
     ]
     path = written(
         tmp_path / "talks.jsonl",
@@ -150,23 +151,24 @@ def test_every_problem_of_a_file_is_listed_with_its_place(tmp_path: Path) -> Non
     assert (report.records, report.conversations, report.is_read_to_end) == (6, 2, True)
     assert [(each.record, each.line, each.field, each.kind) for each in report.problems.listed] == [
         (2, 2, "messages[0].role", "unknown role"),
-        (2, 2, "messages[0].content", "text not a string"),
         (2, 2, "messages[1]", "not a turn"),
         (2, 2, "messages[2].weight", "unknown weight"),
-        (2, 2, "messages[3]", "turns do not alternate"),
+        (2, 2, "messages[4].tool_calls", "tool call"),
         (3, 4, None, "not valid JSON"),
         (5, 6, "messages", "no turns"),
         (6, 7, None, "not an object"),
     ]
-    assert report.problems.listed[1] == ReportedProblem(
+    assert report.problems.listed[2] == ReportedProblem(
         record=2,
         line=2,
-        field="messages[0].content",
-        kind="text not a string",
-        found="a number",
-        expected="a string",
+        field="messages[2].weight",
+        kind="unknown weight",
+        found="7",
+        expected="0 (context only) or 1 (trained on); others can't be used",
+        count=1,
+        also_at=None,
     )
-    assert (report.problems.num_problems, report.problems.num_records) == (8, 4)
+    assert (report.problems.num_problems, report.problems.num_records) == (7, 4)
     assert report_on(path, on_bad_record=OnBadRecord.SKIP).is_trainable
 
 
@@ -179,16 +181,65 @@ def test_what_makes_no_pair_is_a_warning_with_its_place(tmp_path: Path) -> None:
     assert [(each.record, each.field, each.kind) for each in report.warnings.listed] == [
         (1, "conversations[1]", "empty answer"),
         (2, "messages[2]", "human turn without an answer"),
-        (3, "messages", "no turns but a system turn"),
+        (3, "messages[0]", "no turns but a system turn"),
     ]
     assert report.left_out == {"empty answer": 1, "human turn without an answer": 1}
 
 
-def test_all_problems_are_counted_and_a_hundred_are_listed(tmp_path: Path) -> None:
-    report = report_on(written(tmp_path / "a.jsonl", lines(*[5] * 250, TALK, *[TALK] * 150)))
+def test_warnings_name_the_field_and_count_in_the_words_of_the_file(tmp_path: Path) -> None:
+    greeting = {"conversations": [{"from": "gpt", "value": "Welcome!"}, *TALK["conversations"]]}
+    twice = {"messages": [CHAT["messages"][0], *CHAT["messages"]], "mood": "good"}
+    thoughts = json.loads(json.dumps(CHAT))
+    thoughts["messages"][1]["thinking"] = "Hm."
+    records = [greeting, greeting, greeting, twice, twice, thoughts]
+    path = written(tmp_path / "a.jsonl", lines(*records))
+    report = report_on(path)
+    assert [str(each) for each in report.warnings.listed] == [
+        "record 1 (line 1), conversations[0] and record 2 (line 2), conversations[0] and 1 more"
+        " places: found no question before the answer; expected a question, or"
+        " on_missing_question=skip to leave such answers out",
+        "record 4 (line 4), mood and record 5 (line 5), mood: found an unknown field, without"
+        " effect",
+        "record 4 (line 4), messages[1] and record 5 (line 5), messages[1]: found a second 'user'"
+        " turn in a row, joined to the one before",
+        "record 6 (line 6), messages[1].thinking: found a field without effect: used by other"
+        " kinds of models; only the text is trained on",
+    ]
+    assert report.warnings.by_kind["answer without a question"] == 3
+    assert (report.pairs, report.left_out) == (9, {})
+    skipping = report_on(path, on_missing_question=OnMissingQuestion.SKIP)
+    assert (skipping.pairs, skipping.left_out) == (6, {"answer without a question": 3})
+
+
+def test_equal_problems_are_one_with_their_count_and_two_places(tmp_path: Path) -> None:
+    odd = {"messages": [{"role": "user", "content": "Hi"}, {"role": "bot", "content": "Yo"}] * 2}
+    report = report_on(written(tmp_path / "a.jsonl", lines(TALK, *[odd] * 55, 5)))
+    first, last = report.problems.listed
+    assert (first.record, first.field, first.count) == (2, "messages[1].role", 110)
+    assert str(first.also_at) == "record 2 (line 2), messages[3].role"
+    assert str(first).startswith(
+        "record 2 (line 2), messages[1].role and record 2 (line 2), messages[3].role and 108 more"
+        " places: found 'bot'; expected one of system, developer, user, assistant"
+    )
+    assert (str(last), last.count, last.also_at) == (
+        "record 57 (line 57): found a number; expected an object with 'conversations' or"
+        " 'messages'",
+        1,
+        None,
+    )
+    assert report.problems.by_kind == {"unknown role": 110, "not an object": 1}
+    assert (report.problems.num_problems, report.problems.num_records) == (111, 56)
+
+
+def test_all_problems_are_counted_and_a_hundred_that_differ_are_listed(tmp_path: Path) -> None:
+    different = [{"messages": [{"role": f"r{n}", "content": ""}]} for n in range(125)]
+    path = written(tmp_path / "a.jsonl", lines(*different, *different, TALK, *[TALK] * 150))
+    report = report_on(path)
     assert report.problems.num_problems == 250
-    assert report.problems.by_kind == {"not an object": 250}
-    assert [each.record for each in report.problems.listed] == [*range(1, 101)]
+    assert report.problems.by_kind == {"unknown role": 250}
+    assert [(each.record, each.count) for each in report.problems.listed] == [
+        (number, 2) for number in range(1, 101)
+    ]
     assert report.repeats.num_repeats == 150
     assert [each.record for each in report.repeats.listed] == [*range(252, 352)]
 
@@ -204,6 +255,8 @@ def test_what_keeps_the_rest_from_being_read_is_the_last_problem(tmp_path: Path)
         kind="unusable file",
         found="the file ends inside this record: it was cut off",
         expected=None,
+        count=1,
+        also_at=None,
     )
 
 

@@ -2,9 +2,10 @@ import copy
 
 import pytest
 
-from flant5_train.conversations import Conversation, Role, Turn
+from flant5_train.config import OnMissingQuestion
 from flant5_train.place import DataError
 from flant5_train.prompt import SYSTEM, Pair, _add_speaker_and_signal, _form_qa, write_script
+from flant5_train.turns import Conversation, Role, Turn
 
 TALK = [
     {"from": "human", "value": "Hi"},
@@ -37,6 +38,19 @@ def test_a_system_turn_stands_in_for_the_default_sentence() -> None:
 
 def test_a_conversation_may_begin_with_an_answer() -> None:
     assert _form_qa([TALK[1:2]]) == [Pair(f"{SYSTEM}\n\n", "Hello!\n")]
+
+
+def test_an_answer_without_a_question_can_be_left_out_and_stays_context() -> None:
+    blank, first = Turn(Role.HUMAN, " \n"), Turn(Role.GPT, "Hello!")
+    for begin in ((first,), (Turn(Role.SYSTEM, "Be brief."), first), (blank, first)):
+        conversation = Conversation((*begin, Turn(Role.HUMAN, "Bye"), Turn(Role.GPT, "See you")))
+        texts = [segment.text for segment in write_script(conversation).segments]
+        script = write_script(conversation, OnMissingQuestion.SKIP)
+        assert [segment.text for segment in script.segments] == texts
+        learned = [segment.text for segment in script.segments if segment.is_answer]
+        assert learned == ["See you\n"]
+        assert script.left_out == {"answer without a question": 1}
+        assert sum(segment.is_answer for segment in write_script(conversation).segments) == 2
 
 
 def test_what_makes_no_pair_is_counted_by_reason() -> None:

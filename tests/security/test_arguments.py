@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from api.report_process import report_argv
 from api.schemas.reports import ReportQuery
 from api.settings import ApiSettings
-from flant5_train.config import OnBadRecord
+from flant5_train.config import Hyperparameters
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.files import FileStore
 from worker.jobs.models import ModelCatalog
@@ -61,9 +61,10 @@ def test_a_file_that_looks_like_an_option_is_a_path_behind_the_data_root(
         files.resolve(text)
     if "/" not in text:
         (root / text).write_text("[]")
-        argv = check_argv(files.resolve(text), OnBadRecord.FAIL)
+        argv = check_argv(files.resolve(text), Hyperparameters())
         place = str(root.resolve() / text)
-        assert argv[1:] == ["-m", "flant5_train.check", place, "--on-bad-record", "fail"]
+        options = ["--on-bad-record", "fail", "--on-missing-question", "train"]
+        assert argv[1:] == ["-m", "flant5_train.check", place, *options]
 
 
 @pytest.mark.parametrize("text", OPTIONS)

@@ -133,7 +133,12 @@ def _(record: FileEncoding) -> str:
 
 @_message.register
 def _(record: DataRead) -> str:
-    return f"The {record.split} conversations are encoded"
+    encoded = f"The {record.split} conversations are encoded"
+    warnings = record.report.get("warnings")
+    if not isinstance(warnings, dict) or not warnings:
+        return encoded
+    counted = ", ".join(f"{count} x {kind}" for kind, count in warnings.items())
+    return f"{encoded}; warnings: {counted}"
 
 
 @_message.register

@@ -1,13 +1,13 @@
 """Between our models and what Redis holds: job hashes, stream entries, updates."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.jobs.events import Checkpoint, Event, LogLine
 from worker.jobs.job import Job
 from worker.jobs.redaction import redacted, redacted_values
-from worker.jobs.update import Offsets, Update
+from worker.jobs.update import NewEvent, Offsets, Update
 
 Fields = Mapping[str, str]
 
@@ -87,16 +87,6 @@ def encode_update(update: Update) -> str:
         "trained_tokens": None if tokens is None else str(tokens),
         "chosen": None if update.chosen is None else update.chosen.model_dump_json(),
     }
-    events = [
-        {
-            "level": event.level,
-            "type": event.type,
-            "message": redacted(event.message),
-            "data": json.dumps(redacted_values(event.data or {})),
-            **_at(event.at),
-        }
-        for event in update.events
-    ]
     log_lines = [
         {
             "stream": line.stream,
@@ -117,7 +107,7 @@ def encode_update(update: Update) -> str:
     ]
     document: dict[str, Any] = {
         "fields": {name: value for name, value in fields.items() if value is not None},
-        "events": events,
+        "events": [*map(_event, update.events)],
         "log_lines": log_lines,
         "checkpoints": checkpoints,
     }
@@ -127,6 +117,21 @@ def encode_update(update: Update) -> str:
             "end": _offsets(update.move.end),
         }
     return json.dumps(document)
+
+
+def encode_events(events: Sequence[NewEvent]) -> str:
+    """Returns events as scripts append them."""
+    return json.dumps([*map(_event, events)])
+
+
+def _event(event: NewEvent) -> dict[str, Any]:
+    return {
+        "level": event.level,
+        "type": event.type,
+        "message": redacted(event.message),
+        "data": json.dumps(redacted_values(event.data or {})),
+        **_at(event.at),
+    }
 
 
 def _at(seconds: float | None) -> dict[str, int]:

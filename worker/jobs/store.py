@@ -85,11 +85,12 @@ from worker.jobs.leases import Leases
 from worker.jobs.life import Status
 from worker.jobs.listing import list_jobs
 from worker.jobs.model_index import ModelIndex
-from worker.jobs.records import read_job
+from worker.jobs.records import encode_events, read_job
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
 from worker.jobs.spec import JobSpec
 from worker.jobs.standing import Standing, read_standings
+from worker.jobs.update import NewEvent
 
 
 class JobStore:
@@ -245,9 +246,10 @@ class JobStore:
             ids = cast(tuple[str, ...], self._redis.zrange(keys.VALIDATING, 0, limit - 1))
         return tuple(self.get(job_id) for job_id in ids)
 
-    def accept(self, job_id: str) -> bool:
-        """validating_files -> queued; False when the job is elsewhere by now."""
-        return bool(self.scripts.run("accept", job_id))
+    def accept(self, job_id: str, warnings: Sequence[NewEvent] = ()) -> bool:
+        """validating_files -> queued, after the warnings about its files; False when the job is
+        elsewhere by now."""
+        return bool(self.scripts.run("accept", job_id, encode_events(warnings)))
 
     def reject(self, job_id: str, error: JobError) -> bool:
         """validating_files -> failed; False when the job is elsewhere by now."""

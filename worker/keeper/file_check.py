@@ -1,8 +1,9 @@
 """The check of one file in a process of its own, so that a bad file can't harm the keeper.
 
-    python -m flant5_train.check FILE --on-bad-record fail|skip
+    python -m flant5_train.check FILE --on-bad-record fail|skip --on-missing-question train|skip
 
-exit code 0: the file is good; 2: it is not, and standard output is the Failure as JSON.
+exit code 0: the file is good, and standard output is CheckedFiles as JSON
+(`flant5_train.file_report.format`); 2: it is not, and standard output is the Failure as JSON.
 """
 
 import os
@@ -10,16 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from flant5_train.config import OnBadRecord
+from flant5_train.config import Hyperparameters
 from flant5_train.failure import Failure, FailureCode
+from flant5_train.file_report.format import CheckedFile, CheckedFiles
 from worker.jobs.job import JobError
+from worker.jobs.update import NewEvent
 from worker.processes.environment_policy import allowed_environment
 from worker.processes.process_tree import end_with
 from worker.settings import inherited_environment
@@ -28,16 +31,20 @@ BAD_FILE = 2
 
 _NUM_TAIL_CHARACTERS = 1000
 
-CheckArgv = Callable[[Path, OnBadRecord], list[str]]
+_MAX_WARNINGS = 10
+"""Warnings of one file that become events, after equal ones have become one."""
+
+CheckArgv = Callable[[Path, Hyperparameters], list[str]]
 
 
-def check_argv(path: Path, on_bad_record: OnBadRecord) -> list[str]:
+def check_argv(path: Path, settings: Hyperparameters) -> list[str]:
     """The command that checks a file."""
     return [
         sys.executable,
         *("-m", "flant5_train.check"),
         str(path),
-        *("--on-bad-record", on_bad_record.value),
+        *("--on-bad-record", settings.on_bad_record.value),
+        *("--on-missing-question", settings.on_missing_question.value),
     ]
 
 
@@ -102,6 +109,15 @@ class FileCheck:
             param=self._param,
         )
 
+    def warnings(self) -> tuple[NewEvent, ...]:
+        """Returns the warnings about a good file as events. Empty for a check that printed no
+        report, such as a stand-in."""
+        try:
+            files = CheckedFiles.model_validate_json(self._read_all()).files
+        except ValidationError:
+            return ()
+        return tuple(event for file in files for event in _warning_events(self._file, file))
+
     def close(self) -> None:
         """Ends the check if it still runs."""
         self._process.kill()
@@ -124,3 +140,20 @@ class FileCheck:
     def _last_words(self) -> str:
         self._stderr.seek(0)
         return self._stderr.read().decode("utf-8", "replace").strip()[-_NUM_TAIL_CHARACTERS:]
+
+
+def _warning_events(named: NamedFile, checked: CheckedFile) -> Iterator[NewEvent]:
+    warnings = checked.warnings
+    for problem in warnings.listed[:_MAX_WARNINGS]:
+        yield NewEvent(
+            message=f"{named.name}: {problem.kind} ({problem.count}): {problem}",
+            level="warn",
+            data={"param": named.param, **problem.model_dump(mode="json")},
+        )
+    told = sum(problem.count for problem in warnings.listed[:_MAX_WARNINGS])
+    if rest := warnings.num_problems - told:
+        yield NewEvent(
+            message=f"{named.name}: {rest} more warnings; the report on the file lists them",
+            level="warn",
+            data={"param": named.param, "by_kind": dict(warnings.by_kind)},
+        )

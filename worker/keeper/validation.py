@@ -9,6 +9,7 @@ from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.files import FileStore
 from worker.jobs.job import Job, JobError
 from worker.jobs.store import JobStore
+from worker.jobs.update import NewEvent
 from worker.keeper.file_check import CheckArgv, FileCheck, NamedFile
 from worker.settings import WorkerSettings
 
@@ -21,6 +22,8 @@ class _Running:
     check: FileCheck
     remaining: tuple[NamedFile, ...]
     """The files that are checked after this one."""
+    warnings: tuple[NewEvent, ...]
+    """Those about the files before it."""
 
 
 class Validation:
@@ -77,7 +80,7 @@ class Validation:
                 code = FailureCode.BAD_DATA.value
                 self._reject(job, JobError(code=code, message=str(error), param=param))
                 return
-        self._check(job, tuple(files))
+        self._check(job, tuple(files), warnings=())
 
     def _name(self, reference: str) -> str:
         """An uploaded file's own name; any other file is known by its path."""
@@ -86,26 +89,29 @@ class Validation:
         except NotFoundError:
             return reference
 
-    def _check(self, job: Job, files: tuple[NamedFile, ...]) -> None:
+    def _check(
+        self, job: Job, files: tuple[NamedFile, ...], *, warnings: tuple[NewEvent, ...]
+    ) -> None:
         first, *remaining = files
         check = FileCheck(
-            self._argv(first.path, job.spec.hyperparameters.on_bad_record),
+            self._argv(first.path, job.spec.hyperparameters),
             first,
             max_seconds=self._settings.check_seconds,
         )
-        self._running[job.id] = _Running(job=job, check=check, remaining=tuple(remaining))
+        self._running[job.id] = _Running(job, check, tuple(remaining), warnings)
 
     def _end(self, running: _Running) -> None:
         error = running.check.error()
+        warnings = running.warnings if error else (*running.warnings, *running.check.warnings())
         if error is not None:
             self._reject(running.job, error)
         elif not running.remaining:
-            self._store.accept(running.job.id)
+            self._store.accept(running.job.id, warnings)
             logger.info("job %s accepted", running.job.id)
         # After the store, so that a check whose end could not be told is looked at again.
         self._forget(running.job.id)
         if error is None and running.remaining:
-            self._check(running.job, running.remaining)
+            self._check(running.job, running.remaining, warnings=warnings)
 
     def _reject(self, job: Job, error: JobError) -> None:
         self._store.reject(job.id, error)

@@ -80,6 +80,16 @@ def test_a_message_that_does_not_fit_is_refused_with_its_length(
 
 
 def test_turns_that_make_no_conversation_are_refused() -> None:
-    turns = asked([TALK[1], TALK[1]])
-    with pytest.raises(DataError, match=r"messages\[1\].*two 'human' turns in a row"):
+    turns = asked([TALK[1], TALK[0]])
+    with pytest.raises(DataError, match=r"messages\[1\].*found a system turn"):
         conversation_of(turns)
+
+
+def test_two_turns_in_a_row_are_asked_as_they_were_trained_on() -> None:
+    twice = [TALK[0], TALK[0], TALK[1], TALK[1], TALK[2], TALK[2], TALK[3]]
+    (trained,) = conversations_of([twice])
+    assert conversation_of(asked(twice)) == trained
+    assert [turn.text for turn in trained.turns[:2]] == [
+        "Be brief.\n\nBe brief.",
+        "Write code.\n\nWrite code.",
+    ]

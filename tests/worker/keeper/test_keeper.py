@@ -58,6 +58,39 @@ def validated(workshop: Workshop, keeper: Keeper, job: Job) -> Job:
     return workshop.store.get(job.id)
 
 
+def test_warnings_of_the_real_check_become_events_of_the_job(
+    workshop: Workshop, redis: Redis
+) -> None:
+    answer = '{"role": "assistant", "content": "Hi"}'
+    for name, mood in (("training.jsonl", ', "mood": 1'), ("validation.jsonl", "")):
+        record = f'{{"messages": [{answer}]{mood}}}\n'
+        workshop.data.with_name(name).write_text(record * 3)
+    job = workshop.store.create(
+        spec(training_file="training.jsonl", validation_file="validation.jsonl")
+    )
+    keeper = Keeper(workshop.settings, redis)
+    try:
+        assert validated(workshop, keeper, job).status is Status.QUEUED
+    finally:
+        keeper.close()
+    events = workshop.history.events(job.id).items
+    warnings = [event for event in reversed(events) if event.level == "warn"]
+    assert [event.message.partition(": found")[0] for event in warnings] == [
+        "training.jsonl: unknown field (3): record 1 (line 1), mood and record 2 (line 2), mood"
+        " and 1 more places",
+        "training.jsonl: answer without a question (3): record 1 (line 1), messages[0] and record 2"
+        " (line 2), messages[0] and 1 more places",
+        "validation.jsonl: answer without a question (3): record 1 (line 1), messages[0] and"
+        " record 2 (line 2), messages[0] and 1 more places",
+    ]
+    assert [event.data["param"] for event in warnings] == [
+        "training_file",
+        "training_file",
+        "validation_file",
+    ]
+    assert warnings[0].data["count"] == 3
+
+
 def test_a_job_with_good_files_is_queued_and_its_doorbell_rung(
     workshop: Workshop, keeper: Keeper, redis: Redis
 ) -> None:

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from flant5_train.config import OnBadRecord
+from flant5_train.config import Hyperparameters
 from worker.keeper.__main__ import main
 
 
-def argv(path: Path, on_bad_record: OnBadRecord) -> list[str]:
+def argv(path: Path, settings: Hyperparameters) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("checks.py")), str(path)]
 
 
