@@ -8,8 +8,8 @@ from tests.api.scenes import CONVERSATIONS
 NO_SERVER = "http://127.0.0.1:1/v1"
 BAD = (
     '{"messages": [{"role": "alien\\u001b[2J", "content": 5}]}\n'
-    '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]}\n'
-    '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]}\n'
+    '{"messages": [{"role": "assistant", "content": "Yes."}]}\n'
+    '{"messages": [{"role": "assistant", "content": "Yes."}]}\n'
     '{"messages": [{"role": "user", "content": "Hi"}]}\n'
 )
 
@@ -31,13 +31,18 @@ def test_a_bad_file_is_shown_row_by_row_and_ends_with_1(tmp_path: Path) -> None:
     assert run.code == 1
     rows = [line.split() for line in run.out.splitlines()]
     assert ["can", "be", "trained", "on", "no"] in rows
-    assert ["1", "1", "messages[0].content", "a", "number", "a", "string"] in rows
+    assert any(row[:4] == ["1", "1", "1", "messages[0].role"] for row in rows)
+    assert "2      2       2     messages[0]  record 3  no question before" in run.out
     assert ["3", "3", "2"] in rows
     assert "human turn without an answer" in run.out
     assert "\x1b" not in run.out
     skipped = flant5("data", "check", path, "--skip-bad-records", "--json", url=NO_SERVER)
     assert (skipped.code, skipped.document["is_trainable"]) == (0, True)
-    assert skipped.document["problems"]["num_problems"] == 2
+    assert skipped.document["problems"]["num_problems"] == 1
+    options = ("--skip-bad-records", "--skip-missing-questions", "--json")
+    without = flant5("data", "check", path, *options, url=NO_SERVER)
+    assert (without.code, without.document["pairs"]) == (1, 0)
+    assert without.document["left_out"]["answer without a question"] == 2
 
 
 def test_a_mistake_is_one_readable_line(tmp_path: Path) -> None:

@@ -63,7 +63,10 @@ def test_a_report_names_every_problem_with_its_place(client: TestClient) -> None
             "field": "conversations[1].from",
             "kind": "unknown role",
             "found": "'alien'",
-            "expected": "one of system, human, user, gpt, assistant, chatgpt, bing, bard",
+            "expected": "one of system, human, gpt (or user, assistant, developer, chatgpt, bing,"
+            " bard)",
+            "count": 1,
+            "also_at": None,
         },
         {
             "record": 2,
@@ -72,6 +75,8 @@ def test_a_report_names_every_problem_with_its_place(client: TestClient) -> None
             "kind": "not an object",
             "found": "a number",
             "expected": "an object with 'conversations' or 'messages'",
+            "count": 1,
+            "also_at": None,
         },
     ]
     assert report(client, file_id, on_bad_record="skip")["on_bad_record"] == "skip"

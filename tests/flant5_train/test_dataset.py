@@ -35,6 +35,29 @@ def test_an_encoded_file_is_found_again(cache: DataCache, monkeypatch: pytest.Mo
     assert first.tokens.dtype == "uint16"
 
 
+def test_weights_system_texts_and_missing_questions_decide_what_is_learned(
+    lossless: LosslessTokenizer, tmp_path: Path
+) -> None:
+    answers = [{"from": "gpt", "value": "Welcome!"}, {"from": "human", "value": "Hi"}]
+    answers += [{"from": "gpt", "value": "No.", "weight": 0}, {"from": "human", "value": "Well?"}]  # type: ignore[dict-item]
+    talk = {"conversations": [*answers, {"from": "gpt", "value": "Yes."}], "system": "Be brief."}
+    path = tmp_path / "talks.json"
+    path.write_text(json.dumps([talk]))
+    whole = "Be brief.\n\nWelcome!\n### Human: Hi\n### Assistant: No.\n### Human: Well?\n"
+    for how, expected in (("train", ["Welcome!\n", "Yes.\n"]), ("skip", ["Yes.\n"])):
+        data = arguments(tmp_path, data_path=str(path), on_missing_question=how)
+        pairs = make_supervised_data_module(lossless, data)["train_dataset"]
+        assert [lossless.decode(pair["labels"], skip_special_tokens=True) for pair in pairs] == (
+            expected
+        )
+        last = lossless.decode(pairs[len(pairs) - 1]["input_ids"], skip_special_tokens=True)
+        assert last == f"{whole}### Assistant: "
+        report = pairs.report()
+        assert report.warnings == {"answer without a question": 1}
+        left_out = {"answer without a question": 1} if how == "skip" else {}
+        assert report.left_out == {"answer of weight 0": 1, **left_out}
+
+
 def test_another_content_is_encoded_anew(cache: DataCache, tmp_path: Path) -> None:
     path = tmp_path / "talks.json"
     talks = json.loads(EXAMPLES.read_text(encoding="utf-8"))

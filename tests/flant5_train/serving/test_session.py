@@ -34,7 +34,10 @@ from flant5_train.serving.shelf import Shelf, shelf_on
 
 
 def ask(ask_id: str, *texts: str, model: str = "m", max_new_tokens: int | None = 4) -> Ask:
-    turns = tuple(AskedTurn(role="user", content=text) for text in texts or ("Hi",))
+    turns = tuple(
+        AskedTurn(role="system" if text == "!late system" else "user", content=text)
+        for text in texts or ("Hi",)
+    )
     return Ask(
         id=ask_id, question=Question(model=model, turns=turns, max_new_tokens=max_new_tokens)
     )
@@ -197,7 +200,7 @@ def test_a_question_that_was_cancelled_is_not_answered(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("refused", "kind", "param", "message"),
     [
-        (ask("1", "Hi", "Hi"), "invalid", "messages", "two 'human' turns in a row"),
+        (ask("1", "Hi", "!late system"), "invalid", "messages", "found a system turn"),
         (ask("1", "word " * 500), "too_long", "messages", "the model reads 256"),
         (ask("1", max_new_tokens=9), "invalid", "max_completion_tokens", "may have 8 tokens"),
     ],

@@ -3,6 +3,7 @@ import pytest
 from flant5_train.progress import (
     AutoChosen,
     BestChosen,
+    DataRead,
     Record,
     SampleAnswer,
     SampleAnswers,
@@ -26,6 +27,14 @@ ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
             StoppedEarly(step=90, patience=3, best_step=60, best_eval_loss=1.234),
             "Stopped early at step 90: the validation loss has not improved for 3 evaluations;"
             " its best was 1.23 at step 60",
+        ),
+        (
+            DataRead(split="train", report={"pairs": 3, "warnings": {"unknown field": 2, "x": 1}}),
+            "The train conversations are encoded; warnings: 2 x unknown field, 1 x x",
+        ),
+        (
+            DataRead(split="validation", report={"pairs": 3, "warnings": {}}),
+            "The validation conversations are encoded",
         ),
         (
             BestChosen(step=60, eval_loss=1.234),
