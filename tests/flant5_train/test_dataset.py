@@ -47,9 +47,8 @@ def test_weights_system_texts_and_missing_questions_decide_what_is_learned(
     for how, expected in (("train", ["Welcome!\n", "Yes.\n"]), ("skip", ["Yes.\n"])):
         data = arguments(tmp_path, data_path=str(path), on_missing_question=how)
         pairs = make_supervised_data_module(lossless, data)["train_dataset"]
-        assert [lossless.decode(pair["labels"], skip_special_tokens=True) for pair in pairs] == (
-            expected
-        )
+        labels = [pairs[row]["labels"] for row in range(len(pairs))]
+        assert [lossless.decode(ids, skip_special_tokens=True) for ids in labels] == expected
         last = lossless.decode(pairs[len(pairs) - 1]["input_ids"], skip_special_tokens=True)
         assert last == f"{whole}### Assistant: "
         report = pairs.report()
