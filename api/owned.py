@@ -32,7 +32,8 @@ async def own_job(
     try:
         yield
     except NotFoundError as error:
-        if await run_in_threadpool(_is_lost, services, calling, job_id):
+        is_about_job = str(error) == f"no job {job_id!r}"
+        if await run_in_threadpool(_is_lost, services, calling, job_id, is_about_job):
             raise JobNotRestoredError(
                 f"job {job_id} is on disk but not in the store, which was lost or emptied; "
                 "`flant5 recover` brings it back"
@@ -58,8 +59,12 @@ def _refuse_foreign(services: Services, caller: Caller, job_id: str) -> None:
         raise NotFoundError(f"no job {job_id!r}")
 
 
-def _is_lost(services: Services, caller: Caller, job_id: str) -> bool:
-    if not _JOB_ID.fullmatch(job_id) or not services.store.unknown([job_id]):
+def _is_lost(services: Services, caller: Caller, job_id: str, was_unknown: bool) -> bool:
+    """`was_unknown` says that the route did not find the job: the keeper may have restored it since
+    then, and a 404 would say that it never was."""
+    if not _JOB_ID.fullmatch(job_id):
+        return False
+    if not was_unknown and not services.store.unknown([job_id]):
         return False
     if services.store.ended.is_forgotten(job_id) or Tombstones(services.home).has(job_id):
         return False  # it is deleted; its files may take a moment

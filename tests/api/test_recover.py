@@ -1,14 +1,21 @@
 """A recovery over REST and `flant5 recover`; the test plays the keeper."""
 
+import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
+from api.settings import ApiSettings
 from tests.api.cli_runs import FLANT5, flant5, started
 from tests.api.scenes import wait_until
+from tests.worker.scenes import spec
+from worker.jobs.errors import NotFoundError
+from worker.jobs.job import Job
+from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
 from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
+from worker.jobs.store import JobStore
 
 FOUND = {
     "num_found": 4,
@@ -93,3 +100,17 @@ def test_recover_without_a_worker_says_who_would_do_it(server_url: str) -> None:
     run = flant5("recover", "--patience", "1", url=server_url)
     assert (run.code, run.out) == (1, "")
     assert "done by the keeper; is it running?" in run.err
+
+
+def test_a_job_that_is_restored_while_it_is_asked_for_was_never_unknown(
+    client: TestClient, store: JobStore, settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(spec())
+    Ledger(settings.home_directories).write(job)
+
+    def not_yet(self: JobStore, job_id: str) -> Job:
+        raise NotFoundError(f"no job {job_id!r}")
+
+    monkeypatch.setattr(JobStore, "get", not_yet)
+    answer = client.get(f"/fine_tuning/jobs/{job.id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "job_not_restored")
