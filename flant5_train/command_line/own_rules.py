@@ -36,6 +36,7 @@ DATA: Rules = {
     "validation_file": honoured("conversations to evaluate on"),
     "validation_split": result("share held back for evaluation; refused beside validation_file"),
     "on_bad_record": result("fail at a malformed record, or skip and count"),
+    "on_missing_question": result("train on answers without a question, or skip and count"),
     "max_source_length": result("encoder limit in tokens"),
     "max_target_length": result("decoder limit in tokens"),
     "cache_directory": honoured("where encoded files are kept"),

@@ -23,6 +23,7 @@ ANOTHER = {
     "lora_target_modules": "q",
     "validation_split": "0.25",
     "on_bad_record": "skip",
+    "on_missing_question": "skip",
     "max_source_length": "40",
     "max_target_length": "40",
     "per_device_train_batch_size": "3",
