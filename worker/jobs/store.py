@@ -12,6 +12,7 @@
 |                           |        | number when none was rung)                                 |
 | waiting_since             | zset   | the same ids by when they entered the queue, in ms         |
 | running                   | zset   | ids by the end of their lease, in ms                       |
+| paused                    | zset   | ids of paused jobs, by number                              |
 | workers                   | zset   | names of workers by the time they count as gone, in ms     |
 | worker:{name}             | hash   | num_slots, devices, gpu_bytes (of the smallest, or ''),    |
 |                           |        | machine (the boot id of its host),                         |

@@ -329,6 +329,7 @@ class StoreMachine(RuleBasedStateMachine):
             (keys.BELLS, model.status is Status.QUEUED),
             (keys.WAITING_SINCE, model.status is Status.QUEUED),
             (keys.RUNNING, model.status is Status.RUNNING),
+            (keys.PAUSED, model.status is Status.PAUSED),
         ):
             assert (self.redis.zscore(key, job_id) is not None) is is_listed
         for key, is_counted in (

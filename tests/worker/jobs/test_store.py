@@ -1,6 +1,7 @@
 import json
 import re
 import time
+from typing import cast
 
 import pytest
 from redis import Redis
@@ -13,6 +14,8 @@ from worker.jobs.job import JobError
 from worker.jobs.life import Status
 from worker.jobs.store import JobStore
 from worker.jobs.update import Cancelled, Failed, Succeeded
+
+HASH_READS = ("cmdstat_hget", "cmdstat_hmget", "cmdstat_hgetall")
 
 
 def test_a_new_job_keeps_its_whole_spec(store: JobStore) -> None:
@@ -209,3 +212,27 @@ def test_nothing_is_kept_outside_our_prefix(store: JobStore, redis: Redis) -> No
     assert json.loads(redis.hget(keys.job(store.models.all()["ft:x"]), "metadata") or "") == {
         "a": "b"
     }
+
+
+def test_who_needs_a_file_is_found_without_reading_ended_jobs(
+    store: JobStore, redis: Redis
+) -> None:
+    paused = store.create(spec(training_file="file-7"))
+    store.pause(paused.id)
+    for _ in range(50):
+        store.cancel(store.create(spec()).id)
+    redis.config_resetstat()
+    assert store.ended.users_of_file("file-7") == (paused.id,)
+    stats = cast(dict[str, dict[str, int]], redis.info("commandstats"))
+    assert sum(stats[name]["calls"] for name in stats if name in HASH_READS) <= 3
+
+
+def test_paused_jobs_of_an_older_store_are_found_and_indexed(store: JobStore, redis: Redis) -> None:
+    paused = [store.create(spec(validation_file="file-7")).id for _ in range(2)]
+    for job_id in paused:
+        store.pause(job_id)
+    redis.delete(keys.PAUSED)
+    assert store.ended.users_of_file("file-7") == tuple(paused)
+    assert redis.zrange(keys.PAUSED, 0, -1) == paused
+    redis.zrem(keys.PAUSED, paused[0])
+    assert (paused[0], f"its entry in {keys.PAUSED}") in store.mend(paused, lease_seconds=1)

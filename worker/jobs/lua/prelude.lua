@@ -6,6 +6,7 @@ local INDEX = {
   validating_files = PREFIX .. 'validating',
   queued = PREFIX .. 'queued',
   running = PREFIX .. 'running',
+  paused = PREFIX .. 'paused',
 }
 local BELLS = PREFIX .. 'bells'
 local WAITING_SINCE = PREFIX .. 'waiting_since'
@@ -150,7 +151,7 @@ local function move(id, to, step)
   redis.call('HDEL', key, 'phase')
   if from == 'running' then leave_worker(key) end
   if INDEX[to] then enter_index(id, to, step.score) end
-  local is_end = not INDEX[to] and to ~= 'paused'
+  local is_end = not INDEX[to]
   if is_end then
     redis.call('HSET', key, 'finished_at', step.at or now())
     redis.call('HDEL', key, 'pause_requested')
@@ -285,26 +286,40 @@ local function fitting(group, num_wanted, except)
   return names
 end
 
--- Ids of the jobs that have not ended. Paused ones are on no list of their own.
-local function unfinished_jobs()
-  local ids = {}
-  for _, index in pairs(INDEX) do
-    for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do ids[#ids + 1] = id end
+-- Paused jobs of a store that is older than their index enter it. Reads every job once; again only
+-- where `counts` has more of them than there are.
+local function index_paused()
+  local num_paused = tonumber(redis.call('HGET', COUNTS, 'paused') or 0)
+  if num_paused <= redis.call('ZCARD', INDEX.paused) then return end
+  for _, id in ipairs(redis.call('ZRANGE', PREFIX .. 'jobs', 0, -1)) do
+    if status_of(id) == 'paused' then enter_index(id, 'paused') end
   end
-  if tonumber(redis.call('HGET', COUNTS, 'paused') or 0) > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', PREFIX .. 'jobs', 0, -1)) do
-      if status_of(id) == 'paused' then ids[#ids + 1] = id end
+end
+
+-- Pairs of id and spec: the jobs that have not ended and name this anywhere. Costs one HGET and one
+-- search for each job that has not ended; only specs that match are decoded.
+local function unfinished_naming(name)
+  index_paused()
+  -- JSON writes these otherwise than they are.
+  local is_escaped = string.find(name, '[%c"\\]')
+  local specs = {}
+  for _, index in pairs(INDEX) do
+    for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+      local spec = redis.call('HGET', job_key(id), 'spec')
+      if is_escaped or string.find(spec, name, 1, true) then
+        specs[#specs + 1] = { id, cjson.decode(spec) }
+      end
     end
   end
-  return ids
+  return specs
 end
 
 -- Ids of the jobs that have not ended and start from a model: from the model itself, from its
 -- checkpoint at `step`, or with ANY_STEP from any of these. At most 20.
 local function jobs_starting_from(model, step)
   local users = {}
-  for _, id in ipairs(unfinished_jobs()) do
-    local base = cjson.decode(redis.call('HGET', job_key(id), 'spec')).model
+  for _, job in ipairs(unfinished_naming(model)) do
+    local id, base = job[1], job[2].model
     local used, at = string.match(base, '^(.-):ckpt%-step%-(%d+)$')
     if (used or base) == model and (step == ANY_STEP or tonumber(at) == step) then
       users[#users + 1] = id
