@@ -7,7 +7,8 @@
 
 A copy of a HOME has the same id. While a keeper is alive, the copy lacks the keeper's newest file:
 that tells two directories apart wherever they are mounted, without comparing paths, inodes or
-clocks of hosts.
+clocks of hosts. A file may also be missing in the original, after a power cut. Its keeper is dead
+then, so the name in Redis stays the same until it ends.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from redis import Redis
 
 from worker.jobs import keys
 from worker.jobs.connection import unavailable
+from worker.jobs.durable import sync_directory
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.home import Home
 from worker.jobs.redis_address import RedisAddress
@@ -65,8 +67,13 @@ class ServiceIdentity:
         try:
             own, known = self._read(), self._known()
             if own is None or own != known:
-                self._matched(may_write_home=True)
-                logger.warning("service: wrote the id again, the store had lost it (id=%s)", own)
+                service_id = self._matched(may_write_home=True)
+                lacking = [side for side, id_ in (("HOME", own), ("the store", known)) if not id_]
+                logger.warning(
+                    "service: gave the id again (id=%s, lacked by: %s)",
+                    service_id,
+                    " and ".join(lacking),
+                )
             if time.monotonic() >= self._beat_at:
                 self._beat()
                 self._beat_at = time.monotonic() + PULSE_SECONDS
@@ -146,18 +153,35 @@ class ServiceIdentity:
         )
 
     def _refuse_a_copy(self, service_id: str) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while (name := self._pulse()) is not None and not self._pulse_file(name).exists():
-            if time.monotonic() > deadline:
-                raise StartRefusedError(
-                    f"{self._home.root} is a copy of the directory of service {service_id}, whose "
-                    f"keeper is alive elsewhere on {self._store.removesuffix(',')}",
-                    expected="one directory for one service",
-                    remedy="set FLANT5_HOME to the original, or give the copy a database of its "
-                    "own in FLANT5_REDIS_URL; a copy that replaces the original starts "
-                    f"{_PULSE_ENDS_SECONDS} s after the last keeper of the original has ended",
-                )
+        """Waits while a name without a file stays the same: its keeper is dead, and the name ends.
+        Another name without a file comes from a keeper that is alive in another directory."""
+        first = name = self._pulse()
+        began_at = seen_at = time.monotonic()
+        is_logged = False
+        while name is not None and not self._pulse_file(name).exists():
+            now = time.monotonic()
+            is_late = now - seen_at >= _PATIENCE_SECONDS
+            if is_late and name != first:
+                raise self._copied(service_id)
+            if now - began_at > _PULSE_ENDS_SECONDS and name == first:
+                return
+            if is_late and not is_logged:
+                is_logged = True
+                file = self._pulse_file(name)
+                logger.warning("service: waits for the last keeper to end (missing: %s)", file)
             time.sleep(_LOOK_SECONDS)
+            if (known := self._pulse()) != name:
+                name, seen_at = known, time.monotonic()
+
+    def _copied(self, service_id: str) -> StartRefusedError:
+        return StartRefusedError(
+            f"{self._home.root} is a copy of the directory of service {service_id}, whose "
+            f"keeper is alive elsewhere on {self._store.removesuffix(',')}",
+            expected="one directory for one service",
+            remedy="set FLANT5_HOME to the original, or give the copy a database of its "
+            "own in FLANT5_REDIS_URL; a copy that replaces the original starts "
+            f"{_PULSE_ENDS_SECONDS} s after the last keeper of the original has ended",
+        )
 
     def _known(self) -> str | None:
         with unavailable():
@@ -171,15 +195,29 @@ class ServiceIdentity:
         return self._home.service / "pulse" / name
 
     def _beat(self) -> None:
-        """The file first: whoever reads the name in Redis finds it."""
+        """The file first, on disk: whoever reads the name in Redis finds it."""
         name = f"{time.time_ns()}-{secrets.token_hex(8)}"
         file = self._pulse_file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.parent.is_dir():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            sync_directory(self._home.service)
         file.touch()
+        sync_directory(file.parent)
         with unavailable():
             self._redis.set(keys.PULSE, name, ex=_PULSE_ENDS_SECONDS)
-        for old in sorted(os.listdir(file.parent))[:-_NUM_KEPT]:
-            self._pulse_file(old).unlink(missing_ok=True)
+        self._remove_old_files(file)
+
+    def _remove_old_files(self, newest: Path) -> None:
+        """Leaves `newest` and the last ones before it. A clock that was set back leaves files from
+        a time to come: these go first, or every new file would be the oldest."""
+        changed_at: dict[Path, float] = {}
+        for file in newest.parent.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another keeper removed it
+                changed_at[file] = file.stat().st_mtime
+        latest = changed_at.pop(newest, time.time()) + _PULSE_ENDS_SECONDS
+        by_age = sorted((at <= latest, at, file) for file, at in changed_at.items())
+        for _, _, file in by_age[: max(0, len(by_age) + 1 - _NUM_KEPT)]:
+            file.unlink(missing_ok=True)
 
     def _read(self) -> str | None:
         try:

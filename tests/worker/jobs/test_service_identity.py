@@ -1,8 +1,13 @@
 """A HOME and a Redis database belong to one service, whoever starts first."""
 
+import logging
 import multiprocessing
+import os
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,16 +95,37 @@ def test_a_store_that_another_service_took_meanwhile_stops_the_keeper(
     identity("b").refuse_another()
 
 
+@contextmanager
+def _alive(keeper: ServiceIdentity, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A keeper that has shown itself once, and does so again and again."""
+    monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
+    keeper.keep()
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.05):
+            keeper.keep()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_a_copy_is_refused_while_the_keeper_of_the_original_is_alive(
-    identity: Identity, redis: Redis, tmp_path: Path
+    identity: Identity, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeper = identity("a")
     keeper.confirm()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     identity("b").confirm()  # nobody is alive: it may have been moved
-    keeper.keep()
-    with pytest.raises(StartRefusedError, match="is a copy of the directory of service"):
-        identity("b").confirm()
+    with _alive(keeper, monkeypatch):
+        with pytest.raises(StartRefusedError, match="is a copy of the directory of service"):
+            identity("b").confirm()
+        identity("a").confirm()
     # The same directory by another path is no copy.
     (tmp_path / "elsewhere").symlink_to(tmp_path / "a")
     identity("elsewhere").confirm()
@@ -132,6 +158,99 @@ def test_a_store_that_lost_its_last_seconds_is_still_of_its_home(
     keeper.keep()
     redis.set(keys.PULSE, str(snapshot))
     identity("a").confirm()
+
+
+def _pulse_files(home: Path) -> set[str]:
+    return set(os.listdir(home / "service" / "pulse"))
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_was_set_does_not_cost_a_keeper_its_newest_file(
+    identity: Identity,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    hours: int,
+) -> None:
+    monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
+    keeper = identity("a")
+    keeper.confirm()
+    before = time.time() + hours * 3600
+    directory = tmp_path / "a" / "service" / "pulse"
+    directory.mkdir()
+    for number in range(100):
+        file = directory / f"{int((before - 10 * number) * 1e9)}-{number:016x}"
+        file.touch()
+        os.utime(file, (before - 10 * number,) * 2)
+    names = []
+    for _ in range(110):
+        keeper.keep()
+        names.append(redis.get(keys.PULSE))
+        assert names[-1] in _pulse_files(tmp_path / "a")
+    identity("a").confirm()
+    assert _pulse_files(tmp_path / "a") == set(names[-100:])
+
+
+def test_a_home_that_lost_its_newest_file_waits_for_the_end_of_the_dead_keepers_pulse(
+    identity: Identity, redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a power cut: the file was not on disk yet."""
+    keeper = identity("a")
+    first = keeper.confirm()
+    keeper.keep()
+    (tmp_path / "a" / "service" / "pulse" / str(redis.get(keys.PULSE))).unlink()
+    redis.pexpire(keys.PULSE, 600)
+    assert identity("a").confirm() == first
+    assert redis.get(keys.PULSE) is None
+    assert "waits for the last keeper to end" in caplog.text
+
+
+def test_a_pulse_without_an_end_is_no_living_keeper(
+    identity: Identity, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_identity, "_PULSE_ENDS_SECONDS", 0)
+    first = identity("a").confirm()
+    redis.set(keys.PULSE, "gone")
+    assert identity("a").confirm() == first
+
+
+def test_the_name_of_a_pulse_is_durable_before_redis_has_it(
+    identity: Identity, redis: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    synced: list[tuple[Path, object, int]] = []
+
+    def sync(path: Path) -> None:
+        synced.append((path, redis.get(keys.PULSE), len(os.listdir(path))))
+
+    monkeypatch.setattr(service_identity, "sync_directory", sync)
+    keeper = identity("a")
+    keeper.confirm()
+    keeper.keep()
+    service = tmp_path / "a" / "service"
+    assert synced == [(service, None, 2), (service / "pulse", None, 1)]
+
+
+@pytest.mark.parametrize(
+    ("is_home_without", "lacking"), [(False, "the store"), (True, "HOME and the store")]
+)
+def test_an_id_that_was_given_again_is_logged_with_who_lacked_it(
+    identity: Identity,
+    redis: Redis,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    is_home_without: bool,
+    lacking: str,
+) -> None:
+    keeper = identity("a")
+    keeper.confirm()
+    redis.flushall()
+    if is_home_without:
+        (tmp_path / "a" / "service" / "id").unlink()
+    with caplog.at_level(logging.WARNING):
+        keeper.keep()
+    own, known = keeper.ids()
+    assert own == known
+    assert f"(id={own}, lacked by: {lacking})" in caplog.text
 
 
 def test_adoption_is_deliberate_and_waits_for_the_former_service_to_end(
