@@ -13,7 +13,7 @@ from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.conversations import ConversationFile
 from flant5_train.failure import Failure
 from flant5_train.file_report.format import CheckedFile, CheckedFiles
-from flant5_train.file_report.problems import ProblemList
+from flant5_train.file_report.problems import warnings_under
 from flant5_train.place import DataError
 from flant5_train.prompt import write_script
 
@@ -24,7 +24,7 @@ def check_file(
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN,
 ) -> CheckedFile:
     """Returns what a file holds. Raises DataError when it can't be trained on."""
-    warnings = ProblemList()
+    warnings = warnings_under(on_missing_question)
     file = ConversationFile(path, on_bad_record, warnings.add)
     conversations = pairs = 0
     left_out: Counter[str] = Counter()

@@ -1,5 +1,6 @@
 """Recognises files that are no JSON by their first bytes, and names the way to JSON lines."""
 
+import codecs
 import csv
 import re
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ _WORKBOOK = (b"[Content_Types].xml", b"xl/", b"_rels/")
 
 def kind_of_file(head: bytes) -> FileKind | None:
     """Returns the kind of a file by its first `HEAD_BYTES` bytes; None for what may be JSON."""
+    if _begins_as_json(head.removeprefix(codecs.BOM_UTF8)):
+        return None  # a text may hold "ustar" at the byte where a tar archive has it
     if head.startswith(b"PK\x03\x04"):
         return _SPREADSHEET if head[30:].startswith(_WORKBOOK) else _ZIP
     if head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
@@ -66,13 +69,17 @@ def kind_of_file(head: bytes) -> FileKind | None:
     return found or _kind_of_text(head)
 
 
+def _begins_as_json(text: bytes) -> bool:
+    return text.lstrip()[:1] in (b"[", b"{")
+
+
 def _kind_of_text(head: bytes) -> FileKind | None:
-    text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").lstrip()
+    text = head.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace").lstrip()
     if re.match(r"<(!doctype|html|\?xml)\b", text, re.IGNORECASE):
         return FileKind("an HTML or XML page", "check where the file was downloaded from")
-    lines = text.splitlines()
-    if not lines or text[0] in "[{":
-        return None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines or (len(lines) > 1 and _begins_as_json(lines[1].encode())):
+        return None  # JSON lines behind a line of another kind are left to the reader
     for separator, name, read in (
         ("\t", "a TSV file", "read_csv('data.tsv', sep='\\t')"),
         (",", "a CSV file", "read_csv('data.csv')"),
@@ -84,8 +91,8 @@ def _kind_of_text(head: bytes) -> FileKind | None:
 
 
 def _is_header(line: str, separator: str) -> bool:
-    """Whether a line holds two or more different names of columns. A first name may be empty, as
-    that of an index is."""
+    """Returns True for a line of two or more different names of columns. A first name may be empty,
+    as that of an index is."""
     names = next(csv.reader([line], delimiter=separator, strict=False))
     are_names = all(re.fullmatch(r"[\w .:/#()-]{1,64}", name.strip()) for name in names[1:])
     return len(names) > 1 and are_names and len({*names}) == len(names)

@@ -33,10 +33,10 @@ class Effect(StrEnum):
     """It only annotates."""
 
 
-def says_something(value: object) -> bool:
+def has_content(value: object) -> bool:
     """Returns False for the values that count as an absent field: null, and what is empty.
 
-    >>> [says_something(value) for value in (None, "", [], "[]", {}, 0, False, "x")]
+    >>> [has_content(value) for value in (None, "", [], "[]", {}, 0, False, "x")]
     [False, False, False, False, False, True, True, True]
     """
     return value is not None and value not in ("", "[]", "{}", [], {})
@@ -47,7 +47,7 @@ def _is_boolean(value: object) -> bool:
 
 
 def _masks_other_than_questions(value: object) -> bool:
-    return says_something(value) and str(value).lower() not in ("user", "human", "system")
+    return has_content(value) and str(value).lower() not in ("user", "human", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class FieldRule:
     names: tuple[str, ...]
     effect: Effect
     meaning: str
-    """What the field means, or why it is refused; a sentence's part after "found"."""
+    """The meaning of the field, or the reason of its refusal, as errors put it after "found"."""
     expected: str = ""
     """The way on."""
     kind: str = ""
     """The kind of problem or warning, as reports count it."""
-    applies: Callable[[object], bool] = says_something
-    """Whether a value of the field says anything; other values count as an absent field."""
+    applies: Callable[[object], bool] = has_content
+    """Returns True for values that fall under this rule; by default all but null and empty ones."""
 
 
 SYSTEM_FIELDS = ("system", "system_prompt", "system_message")
@@ -175,7 +175,7 @@ TABLE: tuple[FieldRule, ...] = (
         " chat_template_kwargs loss_scale",
         "used by other kinds of training",
         kind=WITHOUT_EFFECT,
-        applies=lambda value: says_something(value) and not _is_boolean(value),
+        applies=lambda value: has_content(value) and not _is_boolean(value),
     ),
     _row(
         "record",
@@ -296,15 +296,15 @@ OTHER_FORMS: tuple[tuple[frozenset[str], str], ...] = (
 def rule_of(level: Level, name: str, value: object) -> FieldRule | None:
     """Returns the rule that a field with this value falls under; None when the field is unknown.
 
-    A known field whose value says nothing falls under a silent rule.
+    A known field whose value is null or empty falls under a silent rule.
     """
     rules = _RULES.get((level, name))
     if rules is None:
-        return _NOTHING if not says_something(value) else None
+        return _NOTHING if not has_content(value) else None
     return next((rule for rule in rules if rule.applies(value)), _NOTHING)
 
 
-_NOTHING = FieldRule("record", (), Effect.SILENT, "a field that says nothing")
+_NOTHING = FieldRule("record", (), Effect.SILENT, "a field without content")
 
 
 def other_form_of(fields: frozenset[str]) -> str | None:

@@ -16,8 +16,8 @@ from flant5_train.record_fields import (
     SYSTEM_FIELDS,
     WEIGHT,
     Effect,
+    has_content,
     other_form_of,
-    says_something,
 )
 from flant5_train.turn_reader import (
     Findings,
@@ -44,7 +44,7 @@ class RecordReading:
     problems: tuple[Problem, ...] = ()
     """Everything that makes it unusable, one of each turn, in the order of its fields."""
     warnings: tuple[Problem, ...] = ()
-    """What is left out, joined or without effect in a usable record."""
+    """Turns and fields of a usable record that are left out, joined or without effect."""
 
 
 def read_record(record: object) -> RecordReading:
@@ -65,7 +65,8 @@ def read_record(record: object) -> RecordReading:
         for index, turn in enumerate(objects)
     ]
     turns = [each for each in placed if each is not None]
-    findings.problems += _problems_of_order(turns)
+    if len(turns) == len(placed):  # without a refused turn, its neighbours would seem to be a row
+        findings.problems += _problems_of_order(turns)
     if len(record) > 1:
         turns = _with_fields(turns, record, form, findings)
     if findings.problems:
@@ -82,7 +83,7 @@ def _refused(problem: Problem) -> RecordReading:
 def _form_of(record: Mapping[str, object]) -> str | None:
     """The field with the turns; one that is null or empty only when there is no other."""
     given = [form for form in FORMS if record.get(form) is not None]
-    filled = [form for form in given if says_something(record[form])]
+    filled = [form for form in given if has_content(record[form])]
     return next(iter((*filled, *given)), None)
 
 
@@ -111,7 +112,7 @@ def _problems_of_order(turns: Sequence[PlacedTurn]) -> Iterator[Problem]:
 def _with_fields(
     turns: list[PlacedTurn], record: Mapping[str, object], form: str, findings: Findings
 ) -> list[PlacedTurn]:
-    """The turns with what the other fields of the record say; adds to `findings`."""
+    """Returns the turns as the other fields of the record change them; adds to `findings`."""
     others = {name: value for name, value in record.items() if name not in FORMS}
     findings.problems += _two_forms(record, form)
     is_refused: set[tuple[str, ...]] = set()
@@ -127,7 +128,7 @@ def _with_fields(
 
 def _two_forms(record: Mapping[str, object], form: str) -> Iterator[Problem]:
     (other,) = (each for each in FORMS if each != form)
-    if not says_something(record.get(other)):
+    if not has_content(record.get(other)):
         return
     mine, its = (read_record({name: record[name]}) for name in (form, other))
     if its.conversation != mine.conversation or its.conversation is None:
@@ -152,7 +153,7 @@ def _with_system(
 ) -> list[PlacedTurn]:
     texts: dict[str, str] = {}
     for name in SYSTEM_FIELDS:
-        if says_something(value := record.get(name)):
+        if has_content(value := record.get(name)):
             texts[name] = _system_text(value, name, findings)
     texts = {name: text for name, text in texts.items() if text.strip()}
     if not texts:

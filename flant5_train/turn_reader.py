@@ -22,10 +22,11 @@ from flant5_train.record_fields import (
     Effect,
     FieldRule,
     Level,
+    has_content,
     meant_by,
     rule_of,
 )
-from flant5_train.turns import ROLES, ContentError, Role, Turn, text_of
+from flant5_train.turns import ROLES, ContentError, Role, Turn, shown, text_of
 
 _ROLE_KEYS = ("from", "role")
 _TEXT_KEYS = ("value", "content")
@@ -38,6 +39,7 @@ _TOOL_ROLES = {
     *("tool", "function", "function_call", "observation", "ipython"),
     *("tool_call", "tool_calls", "tool_response", "tool_result", "tool_output"),
 }
+_EMPTY: tuple[object, ...] = ("", [], {})
 _OTHER_KEY = {"from": "value", "value": "from", "role": "content", "content": "role"}
 
 
@@ -82,7 +84,7 @@ def fields_of(
     honoured or silent have none."""
     for name, value in fields.items():
         rule = rule_of(level, name, value)
-        place = f"{at}.{name[:60]}" if at else name[:60]
+        place = f"{at}.{shown(name)}" if at else shown(name)
         if rule is None:
             meant = meant_by(level, name)
             hint = f"; did you mean '{meant}'?" if meant else ""
@@ -94,8 +96,9 @@ def fields_of(
 
 
 def flag_of(value: object, *, at: str) -> bool | Problem | None:
-    """Returns what a weight says: trained or not, None for null; a Problem for any other value."""
-    if value is None:
+    """Returns True for a weight of 1, False for 0, None for null and empty values, and a Problem
+    for any other value."""
+    if not has_content(value):
         return None
     if isinstance(value, bool | int | float) and value in (0, 1):
         return bool(value)
@@ -120,7 +123,7 @@ def kind_of(value: object) -> str:
 
 def names_of(record: Mapping[str, object]) -> str:
     """Returns the names of the first fields, quoted."""
-    names = [f"'{str(name)[:40]}'" for name in list(record)[:8]]
+    names = [f"'{shown(str(name))}'" for name in list(record)[:8]]
     return ", ".join(names) + (", ..." if len(record) > 8 else "") if names else "(none)"
 
 
@@ -146,16 +149,24 @@ def _read(turn: object, *, at: str, form: str, warnings: list[Problem]) -> Place
 
 
 def _key_of(turn: Mapping[str, object], keys: tuple[str, str], *, at: str, form: str) -> str:
-    """The key that holds the role or the text; the likeliest one when it is missing."""
+    """Returns the key that holds the role or the text; the likeliest one when it is missing."""
     given = [key for key in keys if turn.get(key) is not None]
-    if len(given) == 2 and turn[keys[0]] != turn[keys[1]]:
+    filled = [key for key in given if turn[key] not in _EMPTY]
+    if len(filled) == 2 and _meaning(turn, keys[0]) != _meaning(turn, keys[1]):
         found = f"'{keys[0]}' and '{keys[1]}', which differ"
         raise _RefusedError(Problem("two fields of one meaning", found, "one of them", at))
     if given:
-        return given[0]
+        return (filled or given)[0]
     present = [key for key in keys if key in turn]
     beside = [_OTHER_KEY[key] for key in _OTHER_KEY if key in turn and _OTHER_KEY[key] in keys]
     return next(iter((*present, *beside)), keys[0 if form == "conversations" else 1])
+
+
+def _meaning(turn: Mapping[str, object], key: str) -> object:
+    """Returns the value of a key, or the role that it names: "human" and "user" are one."""
+    value = turn[key]
+    is_name = key in _ROLE_KEYS and isinstance(value, str)
+    return ROLES.get(value.lower(), value) if is_name else value  # type: ignore[attr-defined]
 
 
 def _role_of(turn: Mapping[str, object], key: str, *, at: str) -> Role:
@@ -167,7 +178,7 @@ def _role_of(turn: Mapping[str, object], key: str, *, at: str) -> Role:
     if isinstance(name, str) and name.lower() in _TOOL_ROLES:
         found = f"'{name}': a tool call or its result, which can't be trained on"
         raise _RefusedError(Problem(TOOLS, found, WITHOUT_TOOLS, place))
-    found = f"'{name[:40]}'" if isinstance(name, str) else kind_of(name)
+    found = f"'{shown(name)}'" if isinstance(name, str) else kind_of(name)
     if name is None and turn:
         found = f"nothing, beside the fields {names_of(turn)}"
     raise _RefusedError(Problem("unknown role", found, _ROLE_WORDS[key], place))
@@ -194,19 +205,19 @@ def _text_of(turn: Mapping[str, object], key: str, *, at: str) -> str:
 def _is_trained(
     turn: Mapping[str, object], role: Role, *, at: str, warnings: list[Problem]
 ) -> bool:
-    said: dict[str, bool] = {}
+    flags: dict[str, bool] = {}
     for name in (*TRAINED_FLAGS, *MASKED_FLAGS):
         flag = flag_of(turn.get(name), at=f"{at}.{name}")
         if isinstance(flag, Problem):
             raise _RefusedError(flag)
         if flag is not None:
-            said[name] = flag is not (name in MASKED_FLAGS)
-    if len({*said.values()}) == 2:
-        found = f"{' and '.join(map(repr, said))}, which contradict each other"
+            flags[name] = flag is not (name in MASKED_FLAGS)
+    if len({*flags.values()}) == 2:
+        found = f"{' and '.join(map(repr, flags))}, which contradict each other"
         raise _RefusedError(Problem(WEIGHT, found, "one of them", at))
     if role is Role.GPT:
-        return all(said.values())
-    for name, is_trained in said.items():
+        return all(flags.values())
+    for name, is_trained in flags.items():
         if is_trained:
             found = "a field without effect: only answers are trained on"
             warnings.append(Problem(WITHOUT_EFFECT, found, None, f"{at}.{name}"))

@@ -11,6 +11,7 @@ from itertools import groupby
 
 JOINT = "\n\n"
 """Between the texts of equal neighbours, as mistral-common joins them."""
+_MAX_SHOWN = 60
 _PARTS = 'a string, or parts like {"type": "text", "text": "..."}'
 
 
@@ -53,6 +54,14 @@ class Conversation:
     turns: tuple[Turn, ...]
 
 
+def shown(name: str) -> str:
+    """Returns a name of a file or a request as an error can hold it: encodable, 60 characters.
+
+    shown("\\ud83d") -> "\\\\ud83d": half of a surrogate pair, which no report can be written with.
+    """
+    return name.encode("utf-8", "backslashreplace").decode()[:_MAX_SHOWN]
+
+
 class ContentError(ValueError):
     """Content that is no text."""
 
@@ -82,8 +91,8 @@ def _text_of_part(part: object, number: int) -> str:
         if given.keys() == {"type", "text"} and given["type"] == "text" and isinstance(text, str):
             return text
     kind = part.get("type") if isinstance(part, dict) else None
-    shown = f" of the type '{kind[:40]}'" if isinstance(kind, str) and kind != "text" else ""
-    raise ContentError(f"a part {number} that is no text{shown}")
+    of_type = f" of the type '{shown(kind)}'" if isinstance(kind, str) and kind != "text" else ""
+    raise ContentError(f"a part {number} that is no text{of_type}")
 
 
 def joined(turns: Sequence[Turn]) -> Iterator[Turn]:

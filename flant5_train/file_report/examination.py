@@ -8,7 +8,7 @@ from pathlib import Path
 from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.file_report.format import Cut, FileReport, Problems, Tokens
 from flant5_train.file_report.lengths import LengthCounts
-from flant5_train.file_report.problems import ProblemList
+from flant5_train.file_report.problems import ProblemList, warnings_under
 from flant5_train.file_report.repeats import RepeatFinder
 from flant5_train.file_report.tokens import TokenCounter, Tokenization, counter_for
 from flant5_train.place import DataError
@@ -107,7 +107,7 @@ class _Examination:
         self._keep_lengths = keep_lengths
         self._num_beyond_limit = num_beyond_limit(question.tokenization)
         self._repeats = repeats
-        self._warnings = ProblemList()
+        self._warnings = warnings_under(question.on_missing_question)
         self.problems = ProblemList()
         self.sources = LengthCounts()
         self.targets = LengthCounts()

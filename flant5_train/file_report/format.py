@@ -39,9 +39,9 @@ class ReportedProblem(ReportedPlace):
     kind: str
     """The class of fault, as `by_kind` counts it."""
     found: str
-    """What stands there, shortened."""
+    """The value at that place, shortened."""
     expected: str | None
-    """What could stand there; null where there is nothing to add."""
+    """A value that could stand there; null where there is nothing to add."""
     count: int
     """Faults that differ from this one in their place alone, this one among them."""
     also_at: ReportedPlace | None
@@ -73,7 +73,7 @@ class Problems(BaseModel):
 
 
 class Cut(BaseModel):
-    """What limits on length would cut."""
+    """The effect of limits on length."""
 
     model_config = _CLOSED
 
@@ -128,11 +128,11 @@ class Tokens(BaseModel):
     """`estimated` from the characters: usually within a tenth for the whole file, less good for
     scripts that T5 does not know."""
     model: str | None
-    """Whose vocabulary was asked for."""
+    """The model whose vocabulary was asked for."""
     tokenization: Literal["lossless", "fastchat"]
-    """How text becomes tokens."""
+    """The way in which text becomes tokens."""
     note: str | None
-    """Why they are estimated although a model was named."""
+    """The reason for an estimate although a model was named."""
     source_tokens: int
     """Tokens that the encoder reads in one epoch, after cutting."""
     target_tokens: int
@@ -166,7 +166,7 @@ class Repeats(BaseModel):
 
 
 class FileReport(BaseModel):
-    """What a file holds, and what a job would make of it."""
+    """The contents of a file, and the use that a job would make of it."""
 
     model_config = _CLOSED
 
@@ -175,11 +175,11 @@ class FileReport(BaseModel):
     bytes: int
     """Its size."""
     is_trainable: bool
-    """Whether a job with the same `on_bad_record` takes the file."""
+    """True when a job with the same `on_bad_record` takes the file."""
     on_bad_record: Literal["fail", "skip"]
-    """What was asked for."""
+    """The value that was asked for."""
     on_missing_question: Literal["train", "skip"]
-    """What was asked for."""
+    """The value that was asked for."""
     is_read_to_end: bool
     """False when a fault keeps the rest from being read: an array that is cut off, say."""
     records: int
@@ -193,7 +193,7 @@ class FileReport(BaseModel):
     tokens: Tokens
     """Of all pairs, after cutting."""
     cut: Cut
-    """What the given limits cut."""
+    """The effect of the given limits."""
     other_limits: tuple[Cut, ...]
     """The same for other limits, one for both sides."""
     source_lengths: LengthSummary | None
@@ -203,13 +203,13 @@ class FileReport(BaseModel):
     repeats: Repeats
     """Conversations that are word for word an earlier one."""
     problems: Problems
-    """What makes a record unusable."""
+    """Faults that make a record unusable."""
     warnings: Problems
-    """What of a usable record is left out, joined or without effect, and is seldom meant so."""
+    """Parts of usable records that are left out, joined or without effect, seldom on purpose."""
 
 
 class CheckedFile(BaseModel):
-    """What the check before a job finds in a file that the job takes."""
+    """The contents of a file that a job takes, as the check before the job finds them."""
 
     model_config = _CLOSED
 
@@ -226,7 +226,7 @@ class CheckedFile(BaseModel):
 
 
 class CheckedFiles(BaseModel):
-    """What `python -m flant5_train.check` prints when it takes all its files."""
+    """The output of `python -m flant5_train.check` when it takes all its files."""
 
     model_config = _CLOSED
 

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from flant5_train.config import OnMissingQuestion
 from flant5_train.file_report.format import (
     MAX_LISTED,
     Problems,
@@ -12,12 +13,13 @@ from flant5_train.file_report.format import (
     ReportedProblem,
 )
 from flant5_train.place import DataError, Place, Problem
+from flant5_train.record_reader import ANSWER_WITHOUT_QUESTION
 
 _NUMBERS = re.compile(r"\[\d+\]")
 
 
 class _Key(NamedTuple):
-    """What equal faults have in common; the numbers of turns are none of it."""
+    """The parts in which equal faults agree; the numbers of turns are not among them."""
 
     kind: str
     field: str | None
@@ -32,10 +34,18 @@ class _Group:
     second: ReportedPlace | None = None
 
 
-class ProblemList:
-    """Grows with the kinds of faults only."""
+def warnings_under(on_missing_question: OnMissingQuestion) -> "ProblemList":
+    """Returns an empty list for warnings. Answers without a question are no warning where they are
+    left out: the count of what is left out has them."""
+    is_skipped = on_missing_question is OnMissingQuestion.SKIP
+    return ProblemList(without=frozenset([ANSWER_WITHOUT_QUESTION] if is_skipped else []))
 
-    def __init__(self) -> None:
+
+class ProblemList:
+    """Grows with the kinds of faults only. Problems of the kinds in `without` are not added."""
+
+    def __init__(self, *, without: frozenset[str] = frozenset()) -> None:
+        self._without = without
         self._by_kind: Counter[str] = Counter()
         self._groups: dict[_Key, _Group] = {}
         self._num_records = 0
@@ -45,7 +55,9 @@ class ProblemList:
         return self._by_kind.total()
 
     def add(self, problem: Problem, *, place: Place) -> None:
-        """Those of one record have to follow each other."""
+        """Adds a problem. Those of one record have to follow each other."""
+        if problem.reason in self._without:
+            return
         if place.record != self._last_record:
             self._num_records += 1
             self._last_record = place.record
@@ -54,7 +66,7 @@ class ProblemList:
         self._keep(key, ReportedPlace(record=place.record, line=place.line, field=problem.field))
 
     def add_end(self, error: DataError) -> None:
-        """What keeps the rest of the file from being read."""
+        """Adds the error that keeps the rest of the file from being read."""
         place = error.place
         found = str(error)
         if place is not None:

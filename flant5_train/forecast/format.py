@@ -20,19 +20,19 @@ class Question(BaseModel):
     model_config = _CLOSED
 
     model: str
-    """What the trainer would load: a hub name, a directory, or `flant5-demo`."""
+    """The model that the trainer would load: a hub name, a directory, or `flant5-demo`."""
     training_file: Path
     validation_file: Path | None = None
     models_directory: Path
-    """Where demo models are kept."""
+    """The directory in which demo models are kept."""
     cache_directory: Path
-    """Where it is kept what was found out about files."""
+    """The directory in which results about files are kept."""
     seed: Seed = 42
     hyperparameters: Hyperparameters
     gpu_bytes: int | None = None
     """Memory of one GPU; null when that is not known."""
     is_on_cpu: bool = False
-    """Whether all workers that are here compute on processors."""
+    """True when all workers that are here compute on processors."""
 
 
 class PairsForecast(BaseModel):
@@ -41,7 +41,7 @@ class PairsForecast(BaseModel):
     model_config = _CLOSED
 
     is_trainable: bool
-    """Whether a job takes the file they are from."""
+    """True when a job takes the file they are from."""
     conversations: int
     """Those that have pairs."""
     pairs: int

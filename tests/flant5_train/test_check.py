@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flant5_train.check import main
 from flant5_train.failure import Failure, FailureCode
+from flant5_train.file_report.__main__ import main as report
 from flant5_train.file_report.format import CheckedFiles
 from tests.flant5_train.conftest import EXAMPLES
 
@@ -55,3 +57,42 @@ def test_a_check_has_the_warnings_of_a_report(
     assert main([str(path), "--on-missing-question", "skip"]) == 2
     message = Failure.model_validate_json(capsys.readouterr().out).message
     assert "3 x answer without a question" in message
+
+
+def test_answers_that_are_left_out_on_request_are_counted_without_a_warning(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    turns = [{"from": "gpt", "value": "Hi"}, *TURNS]
+    path = tmp_path / "talks.jsonl"
+    path.write_text(json.dumps({"conversations": turns}) + "\n")
+    assert main([str(path), "--on-missing-question", "skip"]) == 0
+    (checked,) = CheckedFiles.model_validate_json(capsys.readouterr().out).files
+    assert checked.left_out == {"answer without a question": 1}
+    assert (checked.warnings.num_problems, checked.warnings.num_records) == (0, 0)
+
+
+BROKEN = "\ud83d"
+"""Half of a surrogate pair: JSON can escape it, and UTF-8 can't encode it."""
+TURNS = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes."}]
+BROKEN_NAMES: dict[str, dict[str, Any]] = {
+    "a field of a record": {"conversations": TURNS, BROKEN: 1},
+    "a field of a turn": {"conversations": [TURNS[0], {**TURNS[1], BROKEN: 1}]},
+    "a role": {"conversations": [{"from": BROKEN, "value": "Hi"}]},
+    "a field beside no role": {"conversations": [{BROKEN: "Hi"}]},
+    "a field beside no text": {"conversations": [{"from": "human", BROKEN: "Hi"}]},
+    "a field of a record without turns": {BROKEN: []},
+    "the type of a part": {"conversations": [{"from": "gpt", "value": [{"type": BROKEN}]}]},
+    "the type of a part of the system text": {"system": [{"type": BROKEN}], "conversations": TURNS},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_NAMES)
+def test_a_name_with_half_a_character_is_reported_by_its_escape(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "talks.jsonl"
+    path.write_text(json.dumps(BROKEN_NAMES[name]) + "\n")
+    is_good = "conversations" in BROKEN_NAMES[name] and name.startswith("a field of a")
+    for program, code in ((main, 0 if is_good else 2), (report, 0 if is_good else 1)):
+        assert program([str(path)]) == code
+        assert "\\\\ud83d" in capsys.readouterr().out

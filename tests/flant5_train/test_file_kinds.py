@@ -63,3 +63,23 @@ def test_a_file_of_another_kind_is_named_with_the_way_on(
 )
 def test_json_and_text_of_no_kind_are_left_to_the_reader(content: bytes) -> None:
     assert kind_of_file(content) is None
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" \n", b"\xef\xbb\xbf\r\n\t"])
+@pytest.mark.parametrize("bracket", [b"{", b"["])
+def test_json_that_holds_the_mark_of_a_tar_archive_is_json(before: bytes, bracket: bytes) -> None:
+    assert kind_of_file((before + bracket + b'"').ljust(257, b"x") + b"ustar") is None
+
+
+@pytest.mark.parametrize(
+    "first", [b"# exported, 2024", b"id,text", b"a\tb", b"a;b", b"\xef\xbb\xbf# a, b\n", b"a,b\n "]
+)
+def test_json_lines_behind_a_line_with_separators_are_no_table(
+    tmp_path: Path, first: bytes
+) -> None:
+    path = tmp_path / "talks.jsonl"
+    path.write_bytes(first + b"\n" + LINE)
+    checked = check_file(path, OnBadRecord.SKIP)
+    assert (checked.pairs, checked.left_out) == (1, {"record: not valid JSON": 1})
+    with pytest.raises(DataError, match=r"record 1 \(line 1\): not valid JSON"):
+        check_file(path, OnBadRecord.FAIL)

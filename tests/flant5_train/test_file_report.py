@@ -209,6 +209,7 @@ def test_warnings_name_the_field_and_count_in_the_words_of_the_file(tmp_path: Pa
     assert (report.pairs, report.left_out) == (9, {})
     skipping = report_on(path, on_missing_question=OnMissingQuestion.SKIP)
     assert (skipping.pairs, skipping.left_out) == (6, {"answer without a question": 3})
+    assert "answer without a question" not in skipping.warnings.by_kind
 
 
 def test_equal_problems_are_one_with_their_count_and_two_places(tmp_path: Path) -> None:

@@ -91,7 +91,17 @@ def test_an_answer_of_weight_0_stays_in_the_history_and_is_no_target(form: str, 
     for off, on in ((0, 1), (False, True), (0.0, 1.0)):
         assert learned(read_record(with_turn_field(form, 1, **{name: off}))) == BOTH[1:]
         assert learned(read_record(with_turn_field(form, 1, **{name: on}))) == BOTH
-    assert learned(read_record(with_turn_field(form, 1, **{name: None}))) == BOTH
+
+
+@pytest.mark.parametrize("nothing", NEUTRAL)
+@pytest.mark.parametrize("name", sorted({*TRAINED_FLAGS, *MASKED_FLAGS, *RECORD_WEIGHTS}))
+def test_an_empty_weight_counts_as_absent(name: str, nothing: object) -> None:
+    records = [with_turn_field("chat", turn, **{name: nothing}) for turn in (0, 1)]
+    if name in RECORD_WEIGHTS:
+        records.append(talk("chat", **{name: nothing}))
+    for record in records:
+        reading = read_record(record)
+        assert (learned(reading), reading.warnings) == (BOTH, ())
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -101,7 +111,7 @@ def test_a_masked_answer_is_no_target(form: str, name: str) -> None:
     assert learned(read_record(with_turn_field(form, 1, **{name: False}))) == BOTH
 
 
-@pytest.mark.parametrize("value", [0.5, 2, -1, "0", "true", [1], {}, float("nan")])
+@pytest.mark.parametrize("value", [0.5, 2, -1, "0", "true", [1], {"a": 0}, float("nan")])
 @pytest.mark.parametrize("name", sorted({*TRAINED_FLAGS, *MASKED_FLAGS, *RECORD_WEIGHTS}))
 def test_a_weight_of_another_number_is_refused(name: str, value: object) -> None:
     of_turn = with_turn_field("chat", 1, **{name: value})
@@ -252,6 +262,29 @@ def test_spellings_that_differ_within_a_turn_are_refused() -> None:
     assert str(problem) == (
         "field 'messages[1]': found 'value' and 'content', which differ; expected one of them"
     )
+
+
+@pytest.mark.parametrize("other", ["gpt", "GPT", "assistant", "bard", None, "", [], {}])
+def test_spellings_of_one_role_within_a_turn_agree(other: object) -> None:
+    assert learned(read_record(with_turn_field("chat", 1, **{"from": other}))) == BOTH
+    (problem,) = read_record(with_turn_field("chat", 1, **{"from": "human"})).problems
+    assert problem.reason == "two fields of one meaning"
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+def test_an_empty_text_beside_the_other_spelling_counts_as_absent(nothing: object) -> None:
+    assert learned(read_record(with_turn_field("chat", 1, value=nothing))) == BOTH
+    assert learned(read_record(with_turn_field("ShareGPT", 1, content=nothing))) == BOTH
+
+
+@pytest.mark.parametrize(
+    "bad", [{"role": "bot", "content": "x"}, {"role": "user", "content": 5}, 7, {"role": "tool"}]
+)
+def test_a_malformed_turn_makes_no_problem_of_its_neighbours(bad: object) -> None:
+    record = with_turn_field("chat", 1, weight=0)
+    record["messages"][2] = bad
+    (problem,) = read_record(record).problems
+    assert str(problem.field).startswith("messages[2]")
 
 
 OTHER_FORMS = {
