@@ -46,6 +46,13 @@ _UNAVAILABLE = (
 )
 
 
+_TRANSIENT = frozenset({"BUSY", "LOADING", "MISCONF", "NOREPLICAS"})
+"""First words of errors that pass: a script that takes long, a start, a disk that can't be written,
+replicas that are away."""
+_IN_A_PIPELINE = "of pipeline caused error: "
+"""Before such an error redis-py (8.1) names the command."""
+
+
 class _OnceMore(Retry):
     """Tries a lost connection once more; a server that is still loading its data says so for as
     long as that takes, and each answer may come late."""
@@ -110,7 +117,11 @@ def unavailable() -> Iterator[None]:
     except _UNAVAILABLE as error:
         raise StoreUnavailableError(f"Redis is not available: {error}") from error
     except exceptions.ResponseError as error:
-        # MISCONF: the server cannot write to its disk and refuses all writes until it can.
-        if str(error).startswith("MISCONF"):
-            raise StoreUnavailableError(f"Redis refuses to write: {error}") from error
+        if is_transient(error):
+            raise StoreUnavailableError(f"Redis is not available: {error}") from error
         raise
+
+
+def is_transient(error: exceptions.ResponseError) -> bool:
+    """Returns True for an answer by which a server refuses what it will do later."""
+    return str(error).rpartition(_IN_A_PIPELINE)[2].partition(" ")[0] in _TRANSIENT

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from redis import Redis, exceptions
 
 from worker.jobs import keys
-from worker.jobs.connection import open_redis
+from worker.jobs.connection import is_transient, open_redis
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.redis_address import TLS, RedisAddress
 
@@ -122,14 +122,29 @@ def _refusals(info: dict[str, Any], place: str) -> Iterator[StartRefusedError]:
 
 def losses_of(info: dict[str, Any]) -> dict[str, str]:
     """By what the server may lose acknowledged jobs -> the setting that mends it. A server whose
-    INFO lacks a field (some managed ones) is not judged by it."""
+    INFO lacks a field (some managed ones) is not judged by it.
+
+    Without a maxmemory nothing is evicted. A volatile policy evicts only keys that expire: see
+    `evicts_expiring`."""
     found = {}
     if info.get("aof_enabled") == 0:
         found["no append-only file"] = "appendonly yes"
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
+    policy = _eviction_policy(info)
+    if policy != "noeviction" and not policy.startswith("volatile-"):
         found[f"it evicts keys ({policy})"] = "maxmemory-policy noeviction"
     return found
+
+
+def evicts_expiring(info: dict[str, Any]) -> bool:
+    """Returns True for a server that evicts keys with a time to live, and no others. No job has
+    one: idempotency keys, workers' entries and chats do."""
+    return _eviction_policy(info).startswith("volatile-")
+
+
+def _eviction_policy(info: dict[str, Any]) -> str:
+    return (
+        "noeviction" if info.get("maxmemory") == 0 else info.get("maxmemory_policy", "noeviction")
+    )
 
 
 def _refuse_losses(info: dict[str, Any], place: str) -> None:
@@ -154,8 +169,8 @@ def _try_scripts(redis: Redis, address: RedisAddress) -> None:
     except exceptions.NoPermissionError as error:
         raise _not_permitted(address, ["EVAL", "EVALSHA"]) from error
     except exceptions.ResponseError as error:
-        if str(error).startswith("MISCONF"):
-            return  # its disk, which may be mended under us
+        if is_transient(error):
+            raise _described(error, address) from error
         raise StartRefusedError(
             f"{address.place} runs no scripts of ours: {error}",
             expected=f"EVAL and EVALSHA with the flags of Redis 7: {_STEPS}",
@@ -218,6 +233,8 @@ def _user(address: RedisAddress) -> str:
 def _described(error: exceptions.RedisError, address: RedisAddress) -> Exception:
     """The error of a connection, or of a command that any user of a server may run."""
     place, message = address.place, str(error)
+    if isinstance(error, exceptions.ResponseError) and is_transient(error):
+        return StoreUnavailableError(f"Redis is not available: {place}: {message}")
     if isinstance(error, exceptions.AuthenticationError) or "AUTH" in message:
         return StartRefusedError(
             f"{place} refuses us: {message}",

@@ -98,9 +98,10 @@ class SharedSettings(BaseSettings):
     """File with the password of that server, for those who keep it out of the environment; it is
     put into `redis_url`."""
     allow_lossy_redis: bool = False
-    """Whether to start with a server that evicts keys (a maxmemory-policy other than noeviction) or
-    keeps no append-only file. Both lose acknowledged jobs. The keeper then brings back from the
-    disk what it finds missing, and reports it. False refuses such a server."""
+    """Whether to start with a server that evicts jobs (a maxmemory, and a maxmemory-policy other
+    than noeviction and volatile-*) or keeps no append-only file. Both lose acknowledged jobs. The
+    keeper then brings back from the disk what it finds missing, and reports it. False refuses such
+    a server."""
     data_root: Path | None = None
     """Directory of host data sets that a job may name by relative path; unset means none."""
     models_root: Path | None = None

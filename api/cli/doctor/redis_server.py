@@ -9,7 +9,7 @@ from worker.jobs.connection import open_redis, unavailable
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.home import Home
 from worker.jobs.redis_address import RedisAddress
-from worker.jobs.server_check import ServerFacts, check_server, losses_of
+from worker.jobs.server_check import ServerFacts, check_server, evicts_expiring, losses_of
 from worker.jobs.service_identity import ServiceIdentity
 
 NEARLY_FULL = 0.9
@@ -70,6 +70,14 @@ def _judged(facts: ServerFacts, address: RedisAddress) -> Finding:
             f"{found}: {', '.join(wrong)}",
             expected=_SAFE,
             remedy=f"{commands}; and the same in its configuration file",
+        )
+    if evicts_expiring(info):
+        return warning(
+            f"{found}: with its memory full it evicts idempotency keys, workers' entries and chats "
+            f"({info['maxmemory_policy']}): a create that is sent again may make a second job",
+            expected="maxmemory-policy noeviction",
+            remedy="redis-cli CONFIG SET maxmemory-policy noeviction; and the same in its "
+            "configuration file",
         )
     if not address.password and not address.is_local:
         return warning(

@@ -45,6 +45,7 @@ def test_a_server_that_is_set_up_well_is_fine(server: EmbeddedRedis) -> None:
 def test_what_could_lose_jobs_is_told_with_the_command_that_mends_it(
     server: EmbeddedRedis, admin: Redis
 ) -> None:
+    admin.config_set("maxmemory", 2**30)
     admin.config_set("maxmemory-policy", "allkeys-lru")
     admin.config_set("appendonly", "no")
     for may_lose_data, state in ((False, State.FAILED), (True, State.WARNING)):
@@ -54,6 +55,17 @@ def test_what_could_lose_jobs_is_told_with_the_command_that_mends_it(
     assert "no append-only file, it evicts keys (allkeys-lru)" in finding.found
     assert "CONFIG SET appendonly yes" in finding.remedy
     assert "CONFIG SET maxmemory-policy noeviction" in finding.remedy
+
+
+def test_a_server_that_evicts_keys_that_expire_is_told_what_goes(
+    server: EmbeddedRedis, admin: Redis
+) -> None:
+    admin.config_set("maxmemory-policy", "volatile-lru")
+    assert seen(server.url).state is State.OK
+    admin.config_set("maxmemory", 2**30)
+    finding = seen(server.url)
+    assert finding.state is State.WARNING
+    assert "evicts idempotency keys, workers' entries and chats (volatile-lru)" in finding.found
 
 
 def test_a_wrong_password_has_failed_and_is_not_shown(server: EmbeddedRedis) -> None:

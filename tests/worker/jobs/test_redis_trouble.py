@@ -1,20 +1,24 @@
 """What callers see when the server is gone, full, or was restarted. Each test has its own."""
 
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from redis import Redis, exceptions
 
 from api.cli.embedded_redis import EmbeddedRedis
-from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job, spec
-from worker.jobs.connection import open_redis
+from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job, spec, wait_until
+from worker.jobs.connection import is_transient, open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.history import JobHistory
 from worker.jobs.home import Home
 from worker.jobs.life import Status
 from worker.jobs.queue import Doorbell, num_doorbells
+from worker.jobs.server_check import check_server
 from worker.jobs.store import JobStore
 from worker.jobs.update import Beat, NewLogLine, Succeeded, Update
 
@@ -110,3 +114,70 @@ def test_a_doorbell_without_a_server_is_not_rung_and_is_no_error(
     with open_redis(server.url) as redis:
         assert num_doorbells(redis) == 1
     doorbell.close()
+
+
+@contextmanager
+def short_of_replicas(server: EmbeddedRedis) -> Iterator[None]:
+    with open_redis(server.url) as admin:
+        admin.config_set("min-replicas-to-write", 1)
+        yield
+        admin.config_set("min-replicas-to-write", 0)
+
+
+@contextmanager
+def busy(server: EmbeddedRedis) -> Iterator[None]:
+    """A script runs, and is killed at the end."""
+    with open_redis(server.url) as admin:
+        admin.config_set("busy-reply-threshold", 1)
+        with connected(admin) as loop:
+            loop.sendall(b"AUTH s3cret\r\nEVAL 'while true do end' 0\r\n")
+            wait_until(lambda: is_busy(admin))
+            yield
+            admin.script_kill()
+            wait_until(lambda: not is_busy(admin))
+
+
+def connected(admin: Redis) -> socket.socket:
+    place = admin.connection_pool.connection_kwargs
+    if "path" not in place:
+        return socket.create_connection((place["host"], place["port"]))
+    unix = socket.socket(socket.AF_UNIX)
+    unix.connect(str(place["path"]))
+    return unix
+
+
+def is_busy(admin: Redis) -> bool:
+    try:
+        return not admin.ping()
+    except exceptions.ResponseError as error:
+        return str(error).startswith("BUSY")
+
+
+@pytest.mark.parametrize(("trouble", "word"), [(short_of_replicas, "NOREPLICAS"), (busy, "BUSY")])
+def test_what_a_server_refuses_only_for_now_is_unavailable_and_waited_for(
+    server: EmbeddedRedis,
+    trouble: Callable[[EmbeddedRedis], AbstractContextManager[None]],
+    word: str,
+) -> None:
+    with open_redis(server.url) as redis:
+        store = JobStore(redis)
+        job = store.create(spec())
+        with trouble(server):
+            for step in (
+                lambda: store.cancel(job.id),
+                lambda: store.create(spec()),
+                lambda: check_server(server.url),
+            ):
+                with pytest.raises(StoreUnavailableError, match=f"{word} "):
+                    step()
+        assert store.get(job.id) == job
+        check_server(server.url)
+
+
+def test_refusals_that_pass_are_told_from_those_that_stay() -> None:
+    in_a_pipeline = "Command # 2 (SET a b) of pipeline caused error: "
+    for before in ("", in_a_pipeline):
+        for passing in ("MISCONF Redis is configured to", "LOADING Redis is", "NOREPLICAS Not"):
+            assert is_transient(exceptions.ResponseError(before + passing))
+        for staying in ("BUSYGROUP Consumer Group name", "WRONGTYPE Operation", "unknown command"):
+            assert not is_transient(exceptions.ResponseError(before + staying))

@@ -37,7 +37,7 @@ def watched(server: EmbeddedRedis, tmp_path: Path) -> Iterator[WatchedStore]:
     ("name", "value", "found"),
     [
         ("maxmemory-policy", "allkeys-lru", "it evicts keys (allkeys-lru)"),
-        ("maxmemory-policy", "volatile-ttl", "it evicts keys (volatile-ttl)"),
+        ("maxmemory-policy", "allkeys-random", "it evicts keys (allkeys-random)"),
         ("appendonly", "no", "no append-only file"),
     ],
 )
@@ -46,6 +46,7 @@ def test_a_server_that_may_lose_jobs_is_refused_unless_that_is_allowed(
 ) -> None:
     home = open_workshop(server.url, tmp_path).settings.home_directories
     check_start(server.url, home, use="writes")
+    _set(server.url, "maxmemory", str(2**30))
     _set(server.url, name, value)
     with pytest.raises(StartRefusedError) as error:
         check_start(server.url, home, use="writes")
@@ -53,6 +54,19 @@ def test_a_server_that_may_lose_jobs_is_refused_unless_that_is_allowed(
     assert f"CONFIG SET {name} " in str(error.value)
     assert "FLANT5_ALLOW_LOSSY_REDIS" in str(error.value)
     check_start(server.url, home, use="writes", may_lose_data=True)
+
+
+def test_a_server_that_evicts_no_job_is_not_refused(server: EmbeddedRedis, tmp_path: Path) -> None:
+    home = open_workshop(server.url, tmp_path).settings.home_directories
+    for maxmemory, policy in (
+        ("0", "allkeys-lru"),
+        ("0", "volatile-lru"),
+        (str(2**30), "volatile-ttl"),
+        (str(2**30), "volatile-lru"),
+    ):
+        _set(server.url, "maxmemory", maxmemory)
+        _set(server.url, "maxmemory-policy", policy)
+        check_start(server.url, home, use="writes")
 
 
 def test_evicted_jobs_are_reported_and_come_back_when_there_is_room(
