@@ -22,23 +22,27 @@ _STEPS = "each step of a job is a script"
 COMMANDS = (
     "SET {0}:string 1 EX 60|GET {0}:string|MGET {0}:string|INCR {0}:string|EXISTS {0}:string|"
     "EXPIRE {0}:string 60|PEXPIRE {0}:string 60000|"
-    "HSET {0}:hash a 1|HSETNX {0}:hash a 1|HINCRBY {0}:hash a 1|HGET {0}:hash a|HMGET {0}:hash a|"
+    "HSET {0}:hash a 1|EXPIRE {0}:hash 60|"
+    "HSETNX {0}:hash a 1|HINCRBY {0}:hash a 1|HGET {0}:hash a|HMGET {0}:hash a|"
     "HGETALL {0}:hash|HEXISTS {0}:hash a|HKEYS {0}:hash|HVALS {0}:hash|HLEN {0}:hash|"
     "HDEL {0}:hash a|"
-    "SADD {0}:set a|SISMEMBER {0}:set a|SMEMBERS {0}:set|SCARD {0}:set|SREM {0}:set a|"
-    "ZADD {0}:zset 1 a|ZCARD {0}:zset|ZCOUNT {0}:zset 0 1|ZRANGE {0}:zset 0 1|"
+    "SADD {0}:set a|EXPIRE {0}:set 60|"
+    "SISMEMBER {0}:set a|SMEMBERS {0}:set|SCARD {0}:set|SREM {0}:set a|"
+    "ZADD {0}:zset 1 a|EXPIRE {0}:zset 60|ZCARD {0}:zset|ZCOUNT {0}:zset 0 1|ZRANGE {0}:zset 0 1|"
     "ZRANGEBYSCORE {0}:zset 0 1|ZREVRANGEBYSCORE {0}:zset 1 0|ZREVRANGE {0}:zset 0 1|"
     "ZSCORE {0}:zset a|ZMSCORE {0}:zset a|ZRANK {0}:zset a|ZREM {0}:zset a|"
     "ZREMRANGEBYSCORE {0}:zset 0 1|"
-    "XADD {0}:stream * a 1|XRANGE {0}:stream - +|XREVRANGE {0}:stream + -|XLEN {0}:stream|"
+    "XADD {0}:stream * a 1|EXPIRE {0}:stream 60|"
+    "XRANGE {0}:stream - +|XREVRANGE {0}:stream + -|XLEN {0}:stream|"
     "XREAD COUNT 1 STREAMS {0}:stream 0|XDEL {0}:stream 0-1|"
-    "RPUSH {0}:list a b c d e|LPUSH {0}:list a|LLEN {0}:list|LINDEX {0}:list 0|LPOS {0}:list a|"
+    "RPUSH {0}:list a b c d e|EXPIRE {0}:list 60|"
+    "LPUSH {0}:list a|LLEN {0}:list|LINDEX {0}:list 0|LPOS {0}:list a|"
     "LREM {0}:list 1 a|LPOP {0}:list|RPOP {0}:list|BLPOP {0}:list 1|BRPOP {0}:list 1|"
     "DEL {0}:string {0}:hash {0}:set {0}:zset {0}:stream {0}:list|"
     "TIME|SCAN 0 COUNT 1|WAITAOF 0 0 0"
 )
 """Each command that the service uses beside scripts and transactions, as it is tried at the start
-on keys of its own."""
+on keys of its own. They expire where DEL is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,8 @@ def _refusals(info: dict[str, Any], place: str) -> Iterator[StartRefusedError]:
             expected="the primary",
             remedy=f"set FLANT5_REDIS_URL to {primary}, or promote this one (REPLICAOF NO ONE)",
         )
-    if _version(info) < MIN_VERSION:
+    version = _version(info)
+    if version and version < MIN_VERSION:
         yield StartRefusedError(
             f"{_name(info, place)} is too old",
             expected=f"{'.'.join(map(str, MIN_VERSION))} or newer, which knows the flags of our "
@@ -292,7 +297,8 @@ def _command_in(message: str) -> str:
 
 
 def _version(info: dict[str, Any]) -> tuple[int, ...]:
-    """Valkey too says here which Redis it is like."""
+    """Returns the version of Redis that a server is like, also a Valkey; () for an INFO without
+    one."""
     numbers = str(info.get("redis_version", "")).split(".")[:2]
     return tuple(int(number) for number in numbers if number.isdecimal())
 

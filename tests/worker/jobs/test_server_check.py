@@ -17,7 +17,7 @@ from worker.jobs import keys
 from worker.jobs.connection import open_async_redis, open_redis
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.queue import TASK, Doorbell, celery_app
-from worker.jobs.server_check import COMMANDS, check_server
+from worker.jobs.server_check import COMMANDS, _refusals, check_server
 
 LUA = Path(__file__).parents[3] / "worker" / "jobs" / "lua"
 PASSWORD = "p@ss/w#rd:%"
@@ -208,6 +208,10 @@ def test_a_server_before_7_0_is_refused_with_both_versions(tmp_path: Path) -> No
     assert re.search(r"Redis 6\.2\.\d+ at 127\.0\.0\.1:\d+ is too old; expected 7\.0", message)
 
 
+def test_a_server_whose_info_lacks_its_version_is_not_called_too_old() -> None:
+    assert list(_refusals({"redis_mode": "standalone"}, "managed:6379")) == []
+
+
 @pytest.fixture
 def user(socket: Path, port: int) -> Callable[..., str]:
     """Makes a user with these rules of an ACL; gives the URL of the server for that user."""
@@ -235,6 +239,17 @@ def test_a_narrow_acl_is_refused_with_what_it_lacks(user: Callable[..., str]) ->
         message = refused(user(*rules))
         assert expected in message, (rules, message)
         assert "'us'" in message
+
+
+def test_a_user_who_may_not_delete_leaves_no_key_for_good(
+    user: Callable[..., str], socket: Path
+) -> None:
+    with Redis(unix_socket_path=str(socket), password=PASSWORD) as admin:
+        admin.flushall()
+        assert "may not run DEL" in refused(user("~flant5:*", "+@all", "-del"))
+        left = list(admin.scan_iter(f"{keys.PREFIX}probe:*"))
+        assert left
+        assert all(0 < admin.ttl(key) <= 60 for key in left)
 
 
 def test_all_that_is_asked_for_is_enough_for_the_service(user: Callable[..., str]) -> None:
