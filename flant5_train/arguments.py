@@ -93,8 +93,8 @@ class TrainingArguments(transformers.TrainingArguments):
         default="same",
         metadata={
             "help": "The checkpoint in a used output_dir that a run goes on from: same (that of an"
-            " equal run), unrecorded (also one of an older version, which has no record), changed"
-            " (any)."
+            " equal run), unrecorded (also one of another version: without a record, or with"
+            " another encoding or batch plan), changed (other settings)."
         },
     )
     eval_strategy: str | None = field(  # type: ignore[assignment]

@@ -26,6 +26,7 @@ from flant5_train.check import nothing_to_train_on
 from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.disk import writing
 from flant5_train.encoded_file import (
+    LAYOUT_VERSION,
     MANIFEST,
     EncodedFile,
     EncodedFileWriter,
@@ -39,8 +40,9 @@ from flant5_train.place import DataError
 from flant5_train.progress import FileEncoding
 from flant5_train.prompt import SYSTEM
 
-FORMAT = 3
-"""Raised whenever the same file would be encoded differently."""
+ENCODING_VERSION = 3
+"""Raised whenever the same file would give other pairs or ids. It is part of a run's identity:
+another layout of the same ids is `LAYOUT_VERSION`'s."""
 SECONDS_BETWEEN_REPORTS = 2.0
 _CONTENT = "the encoded conversations"
 _POLL_SECONDS = 0.1
@@ -84,7 +86,8 @@ class DataCache:
 
     def _directory_of(self, path: Path) -> Path:
         reading = [self.on_bad_record, self.on_missing_question]
-        settings = json.dumps([FORMAT, self.encoder.fingerprint, SYSTEM, reading])
+        versions = ENCODING_VERSION, LAYOUT_VERSION
+        settings = json.dumps([*versions, self.encoder.fingerprint, SYSTEM, reading])
         try:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()

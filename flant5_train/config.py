@@ -271,7 +271,8 @@ class RunConfig(BaseModel):
     """Seed of the data order, the dropout and the validation split."""
     hyperparameters: Hyperparameters = Hyperparameters()
     accept_checkpoint: AcceptCheckpoint = "unrecorded"
-    """A job has a run directory of its own: a checkpoint without a record is an older version's."""
+    """A job has a run directory of its own: a checkpoint without a record, or whose encoding or
+    batch plan alone differ, is another version's."""
 
     @property
     def output_dir(self) -> Path:

@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from flant5_train.encoder import Ids
 from flant5_train.encoding import EncodedBatch
 
+LAYOUT_VERSION = 1
+"""Raised whenever the files or the manifest change their form: old ones are then encoded anew, and
+runs that used them go on."""
 MANIFEST = "manifest.json"
 _TOKENS = "tokens.bin"
 _SPANS = "spans.bin"

@@ -16,7 +16,7 @@ from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
 from flant5_train.batches.planning import planned_batches, record_of
 from flant5_train.callbacks import Report, discard
 from flant5_train.check import check_file
-from flant5_train.checkpoints import remove_incomplete_checkpoints
+from flant5_train.checkpoints import newest_complete_checkpoint, remove_incomplete_checkpoints
 from flant5_train.config import DEMO_MODEL
 from flant5_train.dataset import DataModule, make_supervised_data_module
 from flant5_train.demo_model import demo_model
@@ -50,7 +50,7 @@ from flant5_train.resume.record import RUN_RECORD, Finished, RunRecord, as_lines
 from flant5_train.resume.start import Present, Start, start_of
 from flant5_train.run_callbacks import callbacks_of
 from flant5_train.run_settings import setting_warnings, settle
-from flant5_train.selection.choice import Selection
+from flant5_train.selection.choice import Selection, evaluation_interval
 from flant5_train.seq2seq import FlanT5
 from flant5_train.sign_of_life import SignOfLife
 from flant5_train.stopping import StopRequested, StopSignal
@@ -63,8 +63,7 @@ _KEEP_ALL = 1_000_000
 
 
 def train(argv: Sequence[str] | None = None) -> None:
-    """Train as the command line says, and go on from the newest complete checkpoint if there is
-    one.
+    """Trains by the command line's arguments, and goes on from the newest complete checkpoint.
 
     Ends with the final model in `output_dir` or, when SIGTERM came, with a checkpoint there. Raises
     TrainingError for what the caller can mend.
@@ -109,7 +108,7 @@ class _RunFiles:
 def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
     try:
         report(PhaseChange(phase="preprocessing"))
-        _report_warnings(arguments, report)
+        _report_warnings(arguments, _warnings_to(arguments.training, report))
         told = Told.of(arguments)
         arguments = _with_demo_model(arguments)
         trainer, start = _build_trainer(arguments, told, report, stop)
@@ -168,11 +167,12 @@ def _build_trainer(
     report(record_of(batches.plan))
     report(PhaseChange(phase="loading_model"))
     model, trainer_class = load_for_training(arguments, tokenizer)
+    warnings_to = _warnings_to(training, report)
     for warning in setting_warnings(arguments, data, batches.plan):
-        report(warning)
+        warnings_to(warning)
     if (chosen := settle(arguments, plan=batches.plan, config=model.config)) is not None:
         report(chosen)
-    _warn(rows_begun_anew(name, tokenizer), report, param="tokenization")
+    _warn(rows_begun_anew(name, tokenizer), warnings_to, param="tokenization")
     record = record_of_run(
         arguments, told, tokenizer=tokenizer, batch_plan=batches.plan.fingerprint
     )
@@ -228,8 +228,9 @@ def _report_complete(trainer: ConversationTrainer, finished: Finished, report: R
 
 
 def _report_changes(start: Start, report: Report) -> None:
-    if rank() == 0:
-        for line in as_lines(start.record.changes):
+    """Reports the change that this start makes; earlier ones are in the record already."""
+    if rank() == 0 and start.change is not None:
+        for line in as_lines((start.change,)):
             logger.warning("resume: %s", line)
             report(WarningIssued(param="output_dir", message=line))
 
@@ -245,6 +246,13 @@ def _set_limits(model: FlanT5, arguments: Arguments) -> None:
     # T5's positions have no end; converters to other runtimes read a context length from here, and
     # take 512 where it is missing.
     model.config.n_positions = max(source, target)
+
+
+def _warnings_to(training: TrainingArguments, report: Report) -> Report:
+    """Returns the report for warnings: a run that goes on from a checkpoint has issued them."""
+    assert training.output_dir is not None, "__post_init__ requires it"
+    is_resumed = newest_complete_checkpoint(Path(training.output_dir)) is not None
+    return discard if is_resumed else report
 
 
 def _report_warnings(arguments: Arguments, report: Report) -> None:
@@ -278,8 +286,7 @@ def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArgume
     # Chosen by `Selection`, which is read before.
     training.load_best_model_at_end = False
     if evaluates and training.eval_strategy == IntervalStrategy.NO:
-        training.eval_strategy = IntervalStrategy.STEPS
-        training.eval_steps = training.eval_steps or training.save_steps
+        training.eval_strategy, training.eval_steps = evaluation_interval(training)
     return training
 
 
@@ -318,7 +325,8 @@ def _train_and_export(
 
 
 def _remove_labels(output_dir: Path) -> None:
-    """What another run says of the model that it left there must not stand beside new weights."""
+    """Removes the card and the record of an earlier model: they must not stand beside new
+    weights."""
     for name in (RUN_RECORD, README):
         (output_dir / name).unlink(missing_ok=True)
 

@@ -13,8 +13,9 @@ OWN_TRAINING: Rules = {
     "sharding": result("fsdp spreads weights, gradients and optimizer over the processes"),
     "accept_checkpoint": honoured(
         "which checkpoint of a used output_dir a run goes on from: `same` (its record equals this"
-        " run), `unrecorded` (also one that an older flant5 wrote without a record), `changed`"
-        " (any: the result is then that of neither setting alone)"
+        " run), `unrecorded` (also one of another version of flant5: without a record, or with"
+        " another encoding or batch plan), `changed` (other settings: the result is then that of"
+        " neither setting alone)"
     ),
 }
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.hub import cached_file
 
 from flant5_train.arguments import Arguments
-from flant5_train.cache import FORMAT
+from flant5_train.cache import ENCODING_VERSION
 from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
 from flant5_train.command_line.own_rules import DATA, MODEL, OWN_TRAINING
 from flant5_train.command_line.rules import Rules
@@ -19,7 +20,8 @@ from flant5_train.encoder import encoder_for
 from flant5_train.model_card.card import flant5_version
 from flant5_train.model_card.told import Told
 from flant5_train.prompt import SYSTEM
-from flant5_train.resume.record import BATCH_PLAN, RunRecord
+from flant5_train.resume.record import BATCH_PLAN, ENCODING, RunRecord
+from flant5_train.selection.choice import evaluation_interval
 from flant5_train.tokenizer import AnyTokenizer
 
 _GROUPS: tuple[tuple[str, Rules], ...] = (
@@ -48,9 +50,9 @@ def record_of_run(
         "validation_data": told.validation_data,
         "base_model": told.base_model,
     }
-    encoding = [FORMAT, encoder_for(tokenizer).fingerprint, SYSTEM]
+    encoding = [ENCODING_VERSION, encoder_for(tokenizer).fingerprint, SYSTEM]
     derived: dict[str, JsonValue] = {
-        "encoding": hashlib.sha256(json.dumps(encoding).encode()).hexdigest()[:16],
+        ENCODING: hashlib.sha256(json.dumps(encoding).encode()).hexdigest()[:16],
         "num_processes": arguments.training.world_size,
         BATCH_PLAN: batch_plan,
     }
@@ -118,6 +120,12 @@ def _values(arguments: Arguments) -> Iterator[tuple[str, JsonValue]]:
     yield "max_target_length", data.max_target_length or limit
     if training.max_steps > 0:
         yield "num_train_epochs", None
+    if training.load_best_model_at_end or training.early_stopping_patience:
+        # The evaluations then choose the final weights.
+        strategy, steps = evaluation_interval(training)
+        yield "eval_strategy", _json(strategy)
+        yield "eval_steps", None if strategy == IntervalStrategy.EPOCH else steps
+        yield "eval_delay", training.eval_delay
 
 
 _OWN_NAMES: Mapping[str, str] = {"torch_compile": "compiles_blocks"}

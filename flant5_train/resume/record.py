@@ -1,4 +1,4 @@
-"""`flant5_run.json`: what a run was, kept in each of its checkpoints and beside its final model.
+"""`flant5_run.json`: a run's identity, kept in each of its checkpoints and beside its final model.
 
     {"format": 1, "flant5": "0.9.0",
      "identity": {"training_data": "5b0c...", "learning_rate": 0.0001, "num_processes": 2, ...},
@@ -10,6 +10,7 @@ The identity holds what another model would come of, if it were different. Files
 it by a digest of their content, so that they may be moved; their names are labels for people.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,12 @@ from flant5_train.failure import FailureCode, TrainingError
 RUN_RECORD = "flant5_run.json"
 BATCH_PLAN = "batch_plan"
 """Follows from the other values, but for the version of the program that plans."""
+ENCODING = "encoding"
+OF_VERSION = frozenset({ENCODING, BATCH_PLAN})
+"""Values that another version of the program may give the same arguments."""
+EVALUATION_TIMES = frozenset({"eval_strategy", "eval_steps", "eval_delay"})
+"""Recorded for runs whose final weights an evaluation chooses. Such a run can't equal one that has
+no use for them, which another argument shows, and older versions did not record them."""
 
 
 class _Frozen(BaseModel):
@@ -28,7 +35,7 @@ class _Frozen(BaseModel):
 
 
 class Difference(_Frozen):
-    """One value that is not what it was."""
+    """One value that has changed."""
 
     name: str
     before: JsonValue
@@ -67,16 +74,21 @@ class RunRecord(_Frozen):
     def differences_to(
         self, now: "RunRecord", *, defaults: Mapping[str, JsonValue]
     ) -> tuple[Difference, ...]:
-        """What is not as it was. A value that this record's version did not know was its default;
-        the batch plan alone differs when another version of the program planned it."""
+        """Returns the values that changed. A value that this record's version did not know was its
+        default. The batch plan alone differs when another version of the program planned it."""
         names = [*now.identity, *(name for name in self.identity if name not in now.identity)]
         found = tuple(
             Difference(name=name, before=self._shown(name, before), now=now._shown(name, value))
             for name in names
-            if (before := self.identity.get(name, defaults.get(name)))
+            if self._can_compare(name, now)
+            and (before := self.identity.get(name, defaults.get(name)))
             != (value := now.identity.get(name, defaults.get(name)))
         )
         return tuple(each for each in found if each.name != BATCH_PLAN) or found
+
+    def _can_compare(self, name: str, now: "RunRecord") -> bool:
+        is_in_both = name in self.identity and name in now.identity
+        return is_in_both or name not in EVALUATION_TIMES
 
     def _shown(self, name: str, value: JsonValue) -> JsonValue:
         """`talks.json (5b0c1f2a9d3e)` for a digest, whose file may have kept its name."""
@@ -84,8 +96,17 @@ class RunRecord(_Frozen):
         return f"{label} ({str(value)[:12]})" if label and value is not None else value
 
     def write(self, directory: Path) -> None:
-        text = self.model_dump_json(indent=1) + "\n"
-        (directory / RUN_RECORD).write_text(text, encoding="utf-8")
+        """Writes the file whole or not at all: a half-written one would end each later start."""
+        path = directory / RUN_RECORD
+        draft = path.with_name(f"{RUN_RECORD}.draft")
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(self.model_dump_json(indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def read_record(directory: Path) -> RunRecord | None:
@@ -108,7 +129,13 @@ def read_record(directory: Path) -> RunRecord | None:
 
 
 def as_lines(changes: tuple[Change, ...]) -> Iterator[str]:
-    """One sentence for each change, for people."""
+    """Yields one sentence for each change, for people."""
     for change in changes:
         what = ", ".join(map(str, change.differences))
-        yield f"From step {change.step} on the run went on with other values: {what}."
+        if {each.name for each in change.differences} <= OF_VERSION:
+            yield (
+                f"From step {change.step} on another version of flant5 ran the same settings:"
+                f" {what}. Pairs of the epoch that was begun may be trained on twice or not at all."
+            )
+        else:
+            yield f"From step {change.step} on the run went on with other values: {what}."

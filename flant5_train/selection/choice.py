@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers.trainer_utils import IntervalStrategy
+
 from flant5_train.arguments import TrainingArguments
 from flant5_train.selection.early_stopping import EarlyStopping
 from flant5_train.selection.evaluations import best_checkpoint, eval_losses
@@ -27,3 +29,12 @@ class Selection:
     def best(self, output_dir: Path, log_history: Iterable[Mapping[str, Any]]) -> Path | None:
         """The checkpoint that is to be kept; None when none is, or none was evaluated."""
         return best_checkpoint(output_dir, eval_losses(log_history)) if self.keeps_best else None
+
+
+def evaluation_interval(training: TrainingArguments) -> tuple[str, float | None]:
+    """Returns the strategy of a run with validation pairs, and the steps between two evaluations.
+    By default it evaluates every `eval_steps`, and without these every `save_steps`."""
+    if training.eval_strategy == IntervalStrategy.NO:
+        return IntervalStrategy.STEPS, training.eval_steps or training.save_steps
+    assert training.eval_strategy is not None, "__post_init__ fills it in"
+    return training.eval_strategy, training.eval_steps

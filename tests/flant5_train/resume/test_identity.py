@@ -120,6 +120,45 @@ def test_a_value_that_the_result_does_not_depend_on_is_the_same_run(
     assert not differences(record(tiny_model, data), record(tiny_model, data, *flags))
 
 
+def test_a_new_layout_of_encoded_files_is_the_same_run_and_a_new_encoding_is_not(
+    tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = record(tiny_model, data)
+    monkeypatch.setattr("flant5_train.cache.LAYOUT_VERSION", 1000)
+    assert not differences(before, record(tiny_model, data))
+    monkeypatch.setattr("flant5_train.resume.identity.ENCODING_VERSION", 1000)
+    assert set(differences(before, record(tiny_model, data))) == {"encoding"}
+
+
+@pytest.mark.parametrize(
+    "choice", [("--early_stopping_patience", "2"), ("--load_best_model_at_end", "True")]
+)
+@pytest.mark.parametrize(
+    ("flags", "same", "other"),
+    [
+        (("--eval_steps", "3"), ("--eval_strategy", "steps", "--eval_steps", "3"), "4"),
+        (("--save_steps", "3"), ("--save_steps", "5", "--eval_steps", "3"), "4"),
+        (("--eval_strategy", "epoch"), ("--eval_strategy", "epoch", "--eval_steps", "9"), None),
+        (("--eval_delay", "3"), ("--eval_delay", "3.0"), None),
+    ],
+)
+def test_the_times_of_evaluations_that_choose_the_weights_belong_to_the_run(
+    tiny_model: Path,
+    data: Path,
+    choice: tuple[str, ...],
+    flags: tuple[str, ...],
+    same: tuple[str, ...],
+    other: str | None,
+) -> None:
+    before = record(tiny_model, data, *choice, *flags)
+    assert not differences(before, record(tiny_model, data, *choice, *same))
+    changed = ("--eval_steps", other) if other else ()
+    name = "eval_steps" if other else flags[0].removeprefix("--")
+    assert name in differences(before, record(tiny_model, data, *choice, *changed))
+    older = {name: value for name, value in before.identity.items() if "eval_" not in name}
+    assert not differences(before.model_copy(update={"identity": older}), before)
+
+
 def test_files_and_models_are_known_by_their_content(
     tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -155,6 +194,22 @@ def test_a_record_is_read_as_it_was_written(tiny_model: Path, data: Path, tmp_pa
     read = read_record(tmp_path)
     assert read is not None
     assert not differences(read, written)
+
+
+def test_a_record_that_can_not_be_written_whole_leaves_the_one_before_it(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = record(tiny_model, data)
+    written.write(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        written.model_copy(update={"flant5": "another"}).write(tmp_path)
+    assert read_record(tmp_path) == written
+    assert [path.name for path in tmp_path.glob("flant5_run*")] == ["flant5_run.json"]
 
 
 def test_an_argument_that_a_version_did_not_know_had_its_default(

@@ -1,12 +1,13 @@
 """A start in a used output_dir goes on with the same run, or says by name what differs."""
 
+import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
-from flant5_train.progress import ModelSaved, TrainingStarted, WarningIssued
+from flant5_train.progress import ModelSaved, Record, TrainingStarted, WarningIssued
 from flant5_train.resume.record import RUN_RECORD, read_record
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import Run, run, some_examples
@@ -131,6 +132,102 @@ def test_a_checkpoint_without_a_record_is_gone_on_with_where_that_is_accepted(
     assert again.weights() == finished.weights()
 
 
+def of_another_version(directory: Path, *names: str) -> None:
+    """Gives the record other values for `names`, as an older version would have."""
+    path = directory / RUN_RECORD
+    found = json.loads(path.read_text())
+    found["identity"] |= dict.fromkeys(names, "older")
+    path.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("names", [("encoding",), ("batch_plan",), ("encoding", "batch_plan")])
+def test_a_job_survives_an_upgrade_that_encodes_or_plans_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    used: Path,
+    finished: Run,
+    names: tuple[str, ...],
+) -> None:
+    of_another_version(interrupted(used) / "checkpoint-4", *names)
+    refused = run_here(monkeypatch, used, **settings)
+    assert f"holds checkpoint-4 of another run: {names[0]} was 'older'" in refused.log
+    job = settings | {"accept_checkpoint": "unrecorded"}
+    changed = run_here(monkeypatch, used, **job | {"weight_decay": 0.5})
+    assert "weight_decay was 0.0 and is 0.5" in changed.log
+    again = run_here(monkeypatch, used, **job)
+    assert again.exit_code == 0, again.log
+    assert again.weights() == finished.weights()
+    (line,) = [each.message for each in again.records() if is_about_output_dir(each)]
+    assert line.startswith("From step 4 on another version of flant5 ran the same settings: ")
+    assert f"{names[0]} was 'older' and is" in line
+
+
+def is_about_output_dir(record: Record) -> TypeGuard[WarningIssued]:
+    return isinstance(record, WarningIssued) and record.param == "output_dir"
+
+
+def test_a_model_that_an_older_version_finished_is_complete_after_an_upgrade(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], used: Path
+) -> None:
+    for directory in (used, *used.glob("checkpoint-*")):
+        of_another_version(directory, "encoding", "batch_plan")
+    before = (used / "model.safetensors").stat().st_mtime_ns
+    job = settings | {"accept_checkpoint": "unrecorded"}
+    assert run_here(monkeypatch, used, **job).exit_code == 0
+    for path in used.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    again = run_here(monkeypatch, used, **job)
+    assert again.exit_code == 0, again.log
+    assert (used / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("accepts", ["same", "unrecorded", "changed"])
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_no_setting_trains_over_a_finished_model_without_checkpoints(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    used: Path,
+    *,
+    accepts: str,
+    is_recorded: bool,
+) -> None:
+    for path in used.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    if not is_recorded:
+        (used / RUN_RECORD).unlink()
+    weights = (used / "model.safetensors").read_bytes()
+    other = settings | {"learning_rate": 5e-3, "accept_checkpoint": accepts}
+    again = run_here(monkeypatch, used, **other)
+    assert again.exit_code == 1
+    assert "there is no checkpoint to go on from; expected another output_dir" in again.log
+    assert "as model_name_or_path to start from that model" in again.log
+    assert (used / "model.safetensors").read_bytes() == weights
+
+
+def test_a_damaged_record_of_the_final_model_is_written_again_from_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    used: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (used / RUN_RECORD).write_text("")
+    again = run_here(monkeypatch, used, **settings)
+    assert again.exit_code == 0, again.log
+    assert "the final model is written again, its record is damaged" in caplog.text
+    record = read_record(used)
+    assert record is not None
+    assert record.finished is not None
+
+
+def test_only_the_first_start_issues_the_warnings_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], used: Path, finished: Run
+) -> None:
+    first = [each for each in finished.records() if isinstance(each, WarningIssued)]
+    assert first
+    again = run_here(monkeypatch, interrupted(used), **settings)
+    assert [each for each in again.records() if isinstance(each, WarningIssued)] == first
+
+
 def test_changes_are_gone_on_with_where_that_is_accepted_and_recorded(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], used: Path
 ) -> None:
@@ -147,7 +244,11 @@ def test_changes_are_gone_on_with_where_that_is_accepted_and_recorded(
     assert record is not None
     assert [change.step for change in record.changes] == [4]
     assert record.finished is not None
-    assert run_here(monkeypatch, used, **changed).exit_code == 0, "the same run from now on"
+    for path in (used / "model.safetensors", used / RUN_RECORD):
+        path.unlink()
+    last = run_here(monkeypatch, used, **changed)
+    assert last.exit_code == 0, "the same run from now on"
+    assert len([each for each in last.records() if is_about_output_dir(each)]) == 1
 
 
 @pytest.mark.parametrize(
