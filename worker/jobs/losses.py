@@ -70,8 +70,10 @@ class LossLog:
     def append(self, loss: Loss) -> None:
         """Returns when it is on disk. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(loss.model_dump_json() + "\n")
+        with self._path.open("a+b") as file:
+            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+                file.write(b"\n")  # after a line that a full disk has cut
+            file.write(f"{loss.model_dump_json()}\n".encode())
             file.flush()
             os.fsync(file.fileno())
 

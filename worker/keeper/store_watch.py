@@ -6,6 +6,8 @@ Each round, at a bounded cost:
     a portion of all jobs in turn -> jobs that are gone, index entries that are missing or stale
     what was found -> log, losses.jsonl (API, dashboard, doctor, metrics), a recovery
 
+What was found is kept until it is reported, whatever fails in between.
+
 A store that knows nearly none of the jobs on disk is empty, or the wrong one: jobs are brought back
 into it only when somebody asks (`flant5 recover`).
 """
@@ -16,6 +18,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from redis import Redis
 
@@ -23,7 +26,7 @@ from worker.jobs.errors import NotFoundError
 from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.losses import MAX_NAMED, Loss, LossLog
 from worker.jobs.mark import Mark, MarkFile, StoreMark
-from worker.jobs.recovery import RecoveryDesk
+from worker.jobs.recovery import Recovery, RecoveryDesk
 from worker.jobs.store import JobStore
 from worker.keeper.comparison import Compared, Difference, Differences, Unreadable
 from worker.keeper.disk_jobs import DiskJobs
@@ -63,9 +66,19 @@ class StoreWatch:
         self._to_mend: deque[str] = deque()
         self._behind: dict[str, Difference] = {}
         """Jobs found behind the disk and not yet brought up to it."""
+        self._asked: set[str] = set()
+        """Those of them for which a recovery was asked for, and that were not seen to be back."""
+        self._why = ""
+        """The reason for the comparison of all jobs, while it is under way."""
+        self._signs_of_loss: dict[str, str] = {}
+        self._num_evicted = 0
         self._found: dict[str, Difference] = {}
         self._mended: list[str] = []
         """What was found and not yet reported."""
+        self._noticed_at = 0.0
+        """Instant of the last of it."""
+        self._logged = ""
+        """The report that is in the log, but not yet on disk."""
         self._is_whole_loss = False
         self._steady_since = self._reported_at = self._asked_at = -math.inf
 
@@ -112,53 +125,73 @@ class StoreWatch:
         if not self._is_ours(StoreMark(self._redis).read()):
             self._signs = None
             return
-        signs = read_signs(self._redis)
-        went_back, reasons = self._compare_with_last(signs)
-        if went_back or reasons:
-            self._to_compare = deque(self._disk.newest_first())
-        found = self._compare_some()
-        mended = self._mend_some(found)
-        self._keep_mark()
-        cause = "; ".join(went_back or reasons) or "jobs on disk were compared with it in turn"
-        self._found |= found
-        self._mended += mended
-        if (went_back or self._found or self._mended) and not self._is_too_soon(self._reported_at):
-            self._report(cause)
+        try:
+            self._compare_with_last(read_signs(self._redis))
+            self._compare_some()
+            self._mend_some()
+        except (OSError, ValueError) as error:
+            logger.error("the store can't be compared with the disk: %s", error)
+        cause = self._cause()
+        self._report(cause)
         self._ask_for_recovery(cause)
+        if not (self._to_compare or self._found):
+            self._why = ""
+        self._keep_mark()
 
-    def _compare_with_last(self, signs: ServerSigns) -> tuple[list[str], list[str]]:
-        """Signs of a loss, and reasons to look for one."""
-        last, self._signs = self._signs, signs
-        went_back, reasons = [], []
+    def _cause(self) -> str:
+        signs = "; ".join(self._signs_of_loss.values())
+        return signs or self._why or "jobs on disk were compared with it in turn"
+
+    def _compare_with_last(self, signs: ServerSigns) -> None:
+        """Has all jobs compared when there is a reason to."""
+        last, num_evicted = self._signs, self._num_evicted
+        found, reason = {}, ""
         if last is None:
-            reasons.append("the keeper began its watch")
+            reason = "the keeper began its watch"
         elif signs.identity != last.identity:
-            reasons.append("the server was restarted or replaced")
+            reason = "the server was restarted or replaced"
             self._steady_since = time.monotonic()
         elif signs.num_evicted > last.num_evicted:
-            number = signs.num_evicted - last.num_evicted
-            went_back.append(f"the server evicted {number} keys to stay within its maxmemory")
-        if signs.mark.number < self._mark.number:
-            went_back.append(
+            num_evicted += signs.num_evicted - last.num_evicted
+            found["evicted"] = f"the server evicted {num_evicted} keys to stay within its maxmemory"
+        num_lost = self._mark.number - signs.mark.number
+        if num_lost > 0:
+            found["count"] = (
                 f"its count of changes went back from {self._mark.number} to {signs.mark.number}"
             )
-            StoreMark(self._redis).count_on(self._mark.number - signs.mark.number)
-        return went_back, reasons
+        if found or reason:
+            self._to_compare = deque(self._disk.newest_first())
+            self._why = "; ".join(found.values()) or reason
+        self._signs, self._num_evicted = signs, num_evicted
+        if found:
+            self._signs_of_loss |= found
+            self._noticed_at = time.time()
+        if num_lost > 0:
+            # Last: from then on the store no longer shows that it went back.
+            StoreMark(self._redis).count_on(num_lost)
 
-    def _compare_some(self) -> dict[str, Difference]:
-        """What was not known to be behind; within a slice of time, all when they are few."""
-        found: dict[str, Difference] = {}
-        again = tuple(self._behind)[:_BATCH]
+    def _compare_some(self) -> None:
+        """Within a slice of time, all when they are few."""
         deadline = time.monotonic() + SLICE_SECONDS
+        again = tuple(self._behind)[:_BATCH]
+        still = self._behind_among(again)
         for job_id in again:
             del self._behind[job_id]
-        self._behind |= self._behind_among(again)
+        self._behind |= still
+        self._asked -= {*again} - still.keys()
         while self._to_compare and time.monotonic() < deadline:
-            batch = [self._to_compare.popleft() for _ in range(min(_BATCH, len(self._to_compare)))]
-            found |= self._behind_among(batch)
-        new = {job_id: each for job_id, each in found.items() if job_id not in self._behind}
-        self._behind |= found
-        return new
+            batch = tuple(islice(self._to_compare, _BATCH))
+            self._note(self._behind_among(batch))
+            for _ in batch:
+                self._to_compare.popleft()
+
+    def _note(self, behind: dict[str, Difference]) -> None:
+        """Those that were not known to be behind are to be reported."""
+        new = {job_id: each for job_id, each in behind.items() if job_id not in self._behind}
+        self._behind |= behind
+        if new:
+            self._found |= new
+            self._noticed_at = time.time()
 
     def _behind_among(self, job_ids: Iterable[str]) -> dict[str, Difference]:
         behind = {}
@@ -169,27 +202,29 @@ class StoreWatch:
                 behind[job_id] = Difference.MISSING
         return behind
 
-    def _mend_some(self, found: dict[str, Difference]) -> list[str]:
-        """Adds missing jobs to `found`. Index entries that were mended, for people."""
-        known = self._disk.ids()
-        self._to_mend = self._to_mend or deque(sorted(known))
-        number = min(MAX_MENDED, len(self._to_mend))
-        batch = [self._to_mend.popleft() for _ in range(number)]
-        mended = []
-        missing = []
-        for job_id, what in self._store.mend(batch, lease_seconds=self._settings.lease_seconds):
-            if what == "missing":
-                missing.append(job_id)
-            elif what != "model":
-                mended.append(f"{job_id}: {what}")
-            elif self._bring_model_back(job_id):
-                mended.append(f"{job_id}: its model")
+    def _mend_some(self) -> None:
+        """Of the jobs in turn: notes missing ones, and index entries that it mended."""
+        self._to_mend = self._to_mend or deque(sorted(self._disk.ids()))
+        batch = tuple(islice(self._to_mend, MAX_MENDED))
+        seen = self._store.mend(batch, lease_seconds=self._settings.lease_seconds)
+        # These first: a second try does not find them again.
+        for job_id, what in seen:
+            if what not in ("missing", "model"):
+                self._note_mended(f"{job_id}: {what}")
+        for job_id, what in seen:
+            if what == "model" and self._bring_model_back(job_id):
+                self._note_mended(f"{job_id}: its model")
+        missing = [job_id for job_id, what in seen if what == "missing"]
         behind = self._behind_among(missing)
+        self._note(behind)
         for job_id in set(missing) - behind.keys():
             self._disk.drop(job_id)
-        found |= {job_id: each for job_id, each in behind.items() if job_id not in self._behind}
-        self._behind |= behind
-        return mended
+        for _ in batch:
+            self._to_mend.popleft()
+
+    def _note_mended(self, entry: str) -> None:
+        self._mended.append(entry)
+        self._noticed_at = time.time()
 
     def _bring_model_back(self, job_id: str) -> bool:
         """False for a model that the caller deleted."""
@@ -210,11 +245,14 @@ class StoreWatch:
         return is_evicting and time.monotonic() - last_at < PAUSE_SECONDS
 
     def _report(self, cause: str) -> None:
+        """What was found since the last report, if anything. A disk that fails is logged, and the
+        report is made by a later round."""
         found, mended = self._found, self._mended
-        self._found, self._mended, self._reported_at = {}, [], time.monotonic()
+        if not (self._signs_of_loss or found or mended) or self._is_too_soon(self._reported_at):
+            return
         num_missing = sum(each is Difference.MISSING for each in found.values())
         loss = Loss(
-            noticed_at=time.time(),
+            noticed_at=self._noticed_at,
             cause=cause,
             num_missing=num_missing,
             num_older=len(found) - num_missing,
@@ -222,8 +260,21 @@ class StoreWatch:
             jobs=tuple(found)[:MAX_NAMED],
         )
         named = ", ".join([*loss.jobs, *mended[:MAX_NAMED]])
-        logger.critical("%s%s", loss.account, f" ({named})" if named else "")
+        try:
+            self._keep(loss, f"{loss.account} ({named})" if named else loss.account)
+        except OSError as error:
+            logger.error("the loss can't be written to disk yet: %s", error)
+            return
+        self._found, self._mended, self._reported_at = {}, [], time.monotonic()
+        self._signs_of_loss, self._num_evicted = {}, 0
+
+    def _keep(self, loss: Loss, account: str) -> None:
+        """In the log, once, and on disk. Raises OSError."""
+        if account != self._logged:
+            logger.critical("%s", account)
+            self._logged = account
         self._losses.append(loss)
+        self._logged = ""
 
     def _ask_for_recovery(self, cause: str) -> None:
         """Unless one is under way, or could not bring back what is behind."""
@@ -232,10 +283,22 @@ class StoreWatch:
         last = self._desk.state()
         if last is not None and last.status != "done":
             return
-        hopeless = {each.id for each in last.problems} if last is not None else set()
-        if self._behind.keys() - hopeless:
+        if self._behind.keys() - self._hopeless(last):
             self._desk.request(cause=cause)
-            self._asked_at = time.monotonic()
+            self._asked, self._asked_at = set(self._behind), time.monotonic()
+
+    def _hopeless(self, last: Recovery | None) -> set[str]:
+        """Jobs that the last recovery did not bring back, or not as far as the disk. Without the
+        latter, a job with a file that can't be read would be asked for in each round."""
+        if last is None:
+            return set()
+        back = {each.id for each in last.restored}
+        back -= {
+            job_id
+            for job_id in self._asked
+            if self._behind.get(job_id) not in (None, Difference.MISSING)
+        }
+        return {each.id for each in last.problems} - back
 
     def _is_ours(self, mark: Mark) -> bool:
         """False for a store that has lost all, or is not the one of this HOME."""
@@ -250,26 +313,21 @@ class StoreWatch:
             self._take_as_ours(mark, is_recovered=is_recovered)
             return True
         if not self._is_whole_loss and recovery is None:
-            self._is_whole_loss = True
             self._report_whole(num_unknown)
+            self._is_whole_loss = True
         return False
 
     def _take_as_ours(self, mark: Mark, *, is_recovered: bool) -> None:
         store_mark = StoreMark(self._redis)
+        if is_recovered:
+            # That loss was reported. Before the name, by which the store counts as ours.
+            store_mark.count_on(max(0, self._mark.number - mark.number))
         store = store_mark.name(self._mark.store or mark.store or None)
         self._mark = self._mark.model_copy(update={"store": store})
-        if is_recovered:
-            # That loss was reported.
-            store_mark.count_on(max(0, self._mark.number - mark.number))
         self._is_whole_loss = False
 
     def _report_whole(self, num_unknown: int) -> None:
         home = self._settings.home_directories
-        logger.critical(
-            "THE STORE IS EMPTY, but there are jobs on disk under %s: Redis has lost its data. "
-            "Run `flant5 recover` to bring the jobs back.",
-            home.jobs,
-        )
         loss = Loss(
             noticed_at=time.time(),
             cause="the store knows nearly none of the jobs on disk; `flant5 recover` brings them "
@@ -277,7 +335,11 @@ class StoreWatch:
             is_whole=True,
             num_missing=num_unknown,
         )
-        self._losses.append(loss)
+        self._keep(
+            loss,
+            f"THE STORE IS EMPTY, but there are jobs on disk under {home.jobs}: Redis has lost its "
+            "data. Run `flant5 recover` to bring the jobs back.",
+        )
 
     def _keep_mark(self) -> None:
         """On disk, when it has changed."""
