@@ -65,9 +65,11 @@ class StoreLoss:
 
 def _outcome(recovery: Recovery | None, noticed_at: float) -> tuple[str, bool]:
     """What has become of the jobs since then, and whether that is over."""
-    if recovery is None or recovery.requested_at < noticed_at - 1:
+    is_done = recovery is not None and recovery.status == "done"
+    # A loss that is found in several rounds is noticed last after its recovery was asked for.
+    if recovery is None or (is_done and (recovery.finished_at or 0.0) < noticed_at):
         return "they are not back yet (`flant5 recover` brings them back)", False
-    if recovery.status != "done":
+    if not is_done:
         return f"{len(recovery.restored)} are back so far", False
     if recovery.problems:
         return (

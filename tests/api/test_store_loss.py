@@ -38,7 +38,11 @@ def recovered(redis: Redis, loss: Loss, *problems: Problem) -> None:
     known = RecoveryDesk(Scripts(redis, Rules())).state()
     restored = tuple(RestoredJob(id=job, status=Status.QUEUED) for job in loss.jobs)
     done = Recovery(
-        status="done", requested_at=loss.noticed_at, restored=restored, problems=problems
+        status="done",
+        requested_at=loss.noticed_at,
+        finished_at=loss.noticed_at + 1,
+        restored=restored,
+        problems=problems,
     )
     assert RecoveryDesk(Scripts(redis, Rules())).replace(known, done)
 
@@ -64,6 +68,22 @@ def test_a_loss_degrades_readiness_for_a_while_or_until_all_jobs_are_back(
     recovered(redis, lose())
     assert ready(client)["status"] == "degraded"
     assert "all are back" in str(ready(client)["reason"])
+
+
+def test_a_loss_that_was_found_in_several_rounds_is_over_when_its_recovery_ends_after_the_last(
+    client: TestClient, redis: Redis, lose: Lose
+) -> None:
+    loss = lose(seconds_ago=3600)
+    desk = RecoveryDesk(Scripts(redis, Rules()))
+    first = Recovery(status="requested", requested_at=loss.noticed_at - 60)
+    assert desk.replace(None, first)
+    assert "0 are back so far" in str(ready(client)["reason"])
+    early = first.model_copy(update={"status": "done", "finished_at": loss.noticed_at - 30})
+    assert desk.replace(first, early)
+    assert "not back yet" in str(ready(client)["reason"])
+    late = early.model_copy(update={"finished_at": loss.noticed_at + 30})
+    assert desk.replace(early, late)
+    assert ready(client) == {"status": "ok", "reason": None}
 
 
 def test_a_loss_without_jobs_is_shown_for_a_while(client: TestClient, lose: Lose) -> None:
