@@ -51,9 +51,14 @@ def delete_file(file_id: str, *, caller: Caller, services: Services) -> int:
     StorageFailedError."""
     with _reported(f"file {file_id}", caller=caller, services=services):
         services.files.get(file_id, owner=caller.limited_to)
-        if users := services.store.ended.users_of_file(file_id):
-            raise InUseError(f"file {file_id}", users)
-        return services.files.delete(file_id)
+
+        def refuse_in_use() -> None:
+            if users := services.store.ended.users_of_file(file_id):
+                raise InUseError(f"file {file_id}", users)
+
+        refuse_in_use()
+        # Once more: a create may have found the file meanwhile. Those that come now don't.
+        return services.files.delete(file_id, confirm=refuse_in_use)
 
 
 def _step_of(checkpoint: str, *, job_id: str, services: Services) -> int:

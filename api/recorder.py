@@ -3,7 +3,7 @@
 import logging
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from api.errors import StorageFailedError
@@ -51,9 +51,10 @@ class Recorder:
                 ) from error
             return job
 
-    def record_new(self, job_id: str) -> Job | None:
+    def record_new(self, job_id: str, *, confirm: Callable[[], None]) -> Job | None:
         """The job of a submission, on disk; None when an earlier try of the submission could not
-        record it and gave it up. A job that can't be recorded now is given up: it is cancelled."""
+        record it and gave it up. A job that can't be recorded now is given up: it is cancelled.
+        So is one that `confirm` raises InvalidRequestError for, which goes on to the caller."""
         with self._alone_with(job_id):
             job = self._store.get(job_id)
             try:
@@ -62,18 +63,22 @@ class Recorder:
                     return job
                 if job.is_given_up:
                     return None
+                confirm()
                 self._ledger.write(job)
+            except InvalidRequestError as error:
+                self._give_up(job_id, reason=str(error))
+                raise
             except OSError as error:
-                outcome = self._give_up(job_id)
+                outcome = self._give_up(job_id, reason=f"it can't be recorded: {error}")
                 raise disk_error(
                     error,
                     f"the job could not be written to disk ({error.strerror}); {outcome}",
                 ) from error
             return job
 
-    def _give_up(self, job_id: str) -> str:
+    def _give_up(self, job_id: str, *, reason: str) -> str:
         """What became of the job."""
-        _log.error("job %s can't be recorded; it is cancelled", job_id)
+        _log.error("job %s is cancelled before it was acknowledged: %s", job_id, reason)
         try:
             self._store.give_up(job_id)
         except StoreUnavailableError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -59,9 +60,11 @@ def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
 
 def _recorded(spec: JobSpec, *, origin: Origin, services: Services) -> Job:
     key = _submission_key(spec, origin, services)
+    # A file may have been deleted before the job was there to keep it.
+    confirm = partial(check_references, spec, caller=origin.caller, services=services)
     while True:
         made = services.store.submit(spec, owner=origin.caller.owner, submission_key=key)
-        if job := services.recorder.record_new(made):
+        if job := services.recorder.record_new(made, confirm=confirm):
             return job
         # An earlier try gave its job up, because it could not be recorded. All tries that come
         # after it get to the same next job, because the next key follows from that one.

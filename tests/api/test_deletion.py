@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -14,7 +15,11 @@ from redis import Redis
 from api.settings import ApiSettings
 from tests.api.ended_jobs import MODEL, EndedJob, add_files, ended_job
 from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
+from worker.jobs.deletion import Deletions
+from worker.jobs.files import FileStore
 from worker.jobs.job import Job, JobError
+from worker.jobs.ledger import Ledger
+from worker.jobs.life import Status
 from worker.jobs.lock import take_lock
 from worker.jobs.removal import num_bytes_of
 from worker.jobs.store import JobStore
@@ -241,6 +246,62 @@ def test_a_file_that_a_job_still_needs_is_not_deleted(client: TestClient, store:
         assert job.id in error["message"]
         store.cancel(job.id)
     assert client.delete(f"/files/{file_id}").status_code == 200
+
+
+@pytest.mark.parametrize("thing", ["file", "job", "model", "checkpoint"])
+def test_a_create_that_meets_a_deletion_of_what_it_names_is_refused(
+    client: TestClient,
+    store: JobStore,
+    done: EndedJob,
+    thing: str,
+    settings: ApiSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = {"file": ("talks.json", CONVERSATIONS)}
+    file_id = client.post("/files", files=files, data={"purpose": "fine-tune"}).json()["id"]
+    home = settings.home_directories
+    deletions, submit = Deletions(store, home), JobStore.submit
+    delete: Callable[[], object] = {
+        "file": lambda: FileStore(home, None).delete(file_id),
+        "job": lambda: deletions.delete_job(done.job.id),
+        "model": lambda: deletions.delete_model(done.job.id),
+        "checkpoint": lambda: store.ended.claim_checkpoint(done.job, 4),
+    }[thing]
+    model = {"file": "flant5-demo", "checkpoint": f"{done.model}:ckpt-step-4"}
+
+    def late(*args: Any, **kwargs: Any) -> str:
+        delete()
+        return submit(*args, **kwargs)
+
+    monkeypatch.setattr(JobStore, "submit", late)
+    monkeypatch.setattr("api.submission.refuse_model", lambda *_: None)  # those of `done` are empty
+    request = {"model": model.get(thing, done.model), "training_file": file_id}
+    answer = client.post("/fine_tuning/jobs", json=request)
+    error = answer.json()["error"]
+    param = "training_file" if thing == "file" else "model"
+    assert (answer.status_code, error["param"]) == (400, param)
+    assert f"{param}: no f" in error["message"]
+    made = [job for job in store.list(after=None, limit=9).items if job.id != done.job.id]
+    assert [job.status for job in made] == ([Status.CANCELLED] if thing == "file" else [])
+    assert all(job.id not in Ledger(home).job_ids() for job in made)
+
+
+def test_a_file_that_a_job_comes_to_need_while_it_is_deleted_stays(
+    client: TestClient, store: JobStore, settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"file": ("talks.json", CONVERSATIONS)}
+    file_id = client.post("/files", files=files, data={"purpose": "fine-tune"}).json()["id"]
+    delete = FileStore.delete
+
+    def late(*args: Any, **kwargs: Any) -> int:
+        make_job(store, training_file=file_id)
+        return delete(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "delete", late)
+        answer = client.delete(f"/files/{file_id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "in_use")
+    assert client.get(f"/files/{file_id}/content").content == CONVERSATIONS
 
 
 def test_a_process_of_the_last_attempt_that_lives_makes_a_delete_come_again(

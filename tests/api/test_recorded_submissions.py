@@ -2,7 +2,7 @@
 submission, sent again, makes another."""
 
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -102,7 +102,7 @@ def test_a_retry_gets_a_job_that_its_caller_cancelled(client: TestClient) -> Non
 def test_a_retry_records_a_job_whose_first_try_ended_before_it_could(
     client: TestClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, next_ids: list[str]
 ) -> None:
-    def killed(self: Recorder, job_id: str) -> Job:
+    def killed(self: Recorder, job_id: str, **_: object) -> Job:
         raise RuntimeError("killed here")
 
     with monkeypatch.context() as patch:
@@ -118,10 +118,10 @@ def test_a_job_that_is_cancelled_before_it_is_on_disk_stays_cancelled(
 ) -> None:
     record_new = Recorder.record_new
 
-    def late(self: Recorder, job_id: str) -> Job | None:
+    def late(self: Recorder, job_id: str, *, confirm: Callable[[], None]) -> Job | None:
         with suppress(InvalidRequestError):
             store.cancel(store.list(after=None, limit=9).items[-1].id)  # somebody saw the first
-        return record_new(self, job_id)
+        return record_new(self, job_id, confirm=confirm)
 
     monkeypatch.setattr(Recorder, "record_new", late)
     job = create(client).json()

@@ -32,6 +32,8 @@ MAX_FILENAME_LENGTH = 255
 FILE_IDS = AgedId("file-")
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _DELETED = "deleted.json"
+_WITHHELD = "withheld.json"
+"""The name of meta.json while a deletion asks whether a job needs the file."""
 """What `meta.json` is called while a deleted file is removed."""
 
 _log = logging.getLogger(__name__)
@@ -177,17 +179,25 @@ class FileStore:
         """Where the content lies; NotFoundError when there is no file of that id."""
         return self._root / self.get(file_id).id / "content"
 
-    def delete(self, file_id: str) -> int:
-        """Remove a file, and return the number of bytes that this has freed. Raises NotFoundError
-        when there is none of that id, OSError when the disk refuses."""
+    def delete(self, file_id: str, *, confirm: Callable[[], None] = lambda: None) -> int:
+        """Remove a file, and return the number of bytes that this has freed. `confirm` is called
+        when nobody finds the file any more: it is there again when that raises.
+
+        Raises NotFoundError when there is none of that id, OSError when the disk refuses."""
         directory = self._root / self.get(file_id).id
         num_bytes = num_bytes_of(directory)
         try:
-            # From here on the file does not exist, whatever happens to the rest.
-            (directory / "meta.json").rename(directory / _DELETED)
-            sync_directory(directory)
+            (directory / "meta.json").rename(directory / _WITHHELD)
         except FileNotFoundError as error:
             raise _no_file(file_id) from error  # somebody else has deleted it just now
+        try:
+            confirm()
+        except BaseException:
+            (directory / _WITHHELD).rename(directory / "meta.json")
+            raise
+        # From here on the file does not exist, whatever happens to the rest.
+        (directory / _WITHHELD).rename(directory / _DELETED)
+        sync_directory(directory)
         remove(directory)
         return num_bytes
 

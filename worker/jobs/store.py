@@ -85,7 +85,7 @@ from worker.jobs.known import SUBMISSION_SECONDS
 from worker.jobs.leases import Leases
 from worker.jobs.life import Status
 from worker.jobs.listing import list_jobs
-from worker.jobs.model_index import ModelIndex
+from worker.jobs.model_index import ModelIndex, no_fine_tuned
 from worker.jobs.records import encode_events, read_job
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
@@ -114,10 +114,11 @@ class JobStore:
     def submit(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> str:
         """The id of the new job, or of the one that an earlier call with this submission key made.
 
-        Raises LimitReachedError when as many jobs of this owner wait as may.
+        Raises LimitReachedError when as many jobs of this owner wait as may, and
+        InvalidRequestError for a job's model, or a checkpoint of it, that was deleted.
         """
         new_id = _new_job_id()
-        job_id, *waiting = self.scripts.run_durably(
+        job_id, *reason = self.scripts.run_durably(
             "create",
             new_id,
             model_id(new_id, spec),
@@ -131,9 +132,11 @@ class JobStore:
             spec.priority,
             spec.hyperparameters.num_nodes,
         )
+        if reason == ["model"]:
+            raise InvalidRequestError(f"model: {no_fine_tuned(spec.model)}", param="model")
         if job_id is None:
             raise LimitReachedError(
-                f"{waiting[0]} jobs of yours are waiting, as many as may; send this one when one "
+                f"{reason[0]} jobs of yours are waiting, as many as may; send this one when one "
                 "of them has started or was cancelled"
             )
         return str(job_id)

@@ -1,6 +1,7 @@
 #!lua
 -- ARGV: id, model id, spec, submission key or '', seconds to remember it, metadata, owner,
--- most jobs of an owner that may wait or 0, slots, priority, nodes -> {id of the job} | {false, waiting}
+-- most jobs of an owner that may wait or 0, slots, priority, nodes -> {id of the job} |
+-- {false, waiting} | {false, 'model'}: a job's model or checkpoint that was deleted
 local id, key, owner = ARGV[1], job_key(ARGV[1]), ARGV[7]
 if redis.call('EXISTS', key) == 1 then return { id } end
 if ARGV[4] ~= '' then
@@ -8,8 +9,20 @@ if ARGV[4] ~= '' then
   -- A job that was cleaned up since then is no answer.
   if first and redis.call('EXISTS', job_key(first)) == 1 then return { first } end
 end
+
+-- A deletion may have come after the model was looked for.
+local function is_deleted_base(base)
+  if string.sub(base, 1, 3) ~= 'ft:' then return false end
+  local model, step = string.match(base, CHECKPOINT)
+  if not model then return redis.call('HEXISTS', PREFIX .. 'models', base) == 0 end
+  local maker = redis.call('HGET', PREFIX .. 'names', model)
+  local checkpoint = (maker or '') .. '/checkpoint-' .. string.format('%.0f', step)
+  return not maker or redis.call('SISMEMBER', PREFIX .. 'forgotten', checkpoint) == 1
+end
+
 local num_waiting = redis.call('SCARD', PREFIX .. 'owner:' .. owner .. ':waiting')
 if tonumber(ARGV[8]) > 0 and num_waiting >= tonumber(ARGV[8]) then return { false, num_waiting } end
+if is_deleted_base(cjson.decode(ARGV[3]).model) then return { false, 'model' } end
 if ARGV[4] ~= '' then
   redis.call('SET', ARGV[4], id, 'EX', ARGV[5])
   redis.call('HSET', key, 'submission_key', ARGV[4])

@@ -20,6 +20,7 @@ local MAX_RETRY_MS, MAX_FAILURES = 60000, 2
 local IS_WAITING = { validating_files = true, queued = true, paused = true }
 local IS_FINAL = { succeeded = true, failed = true, cancelled = true }
 local ANY_STEP = {}
+local CHECKPOINT = '^(.-):ckpt%-step%-(%d+)$'
 
 local function job_key(id) return PREFIX .. 'job:' .. id end
 
@@ -320,7 +321,7 @@ local function jobs_starting_from(model, step)
   local users = {}
   for _, job in ipairs(unfinished_naming(model)) do
     local id, base = job[1], job[2].model
-    local used, at = string.match(base, '^(.-):ckpt%-step%-(%d+)$')
+    local used, at = string.match(base, CHECKPOINT)
     if (used or base) == model and (step == ANY_STEP or tonumber(at) == step) then
       users[#users + 1] = id
     end
