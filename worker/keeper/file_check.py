@@ -110,12 +110,12 @@ class FileCheck:
         )
 
     def warnings(self) -> tuple[NewEvent, ...]:
-        """Returns the warnings about a good file as events. Empty for a check that printed no
-        report, such as a stand-in."""
+        """Returns the warnings about a good file as events, or the one that the check printed no
+        report."""
         try:
             files = CheckedFiles.model_validate_json(self._read_all()).files
         except ValidationError:
-            return ()
+            return (self._no_report(),)
         return tuple(event for file in files for event in _warning_events(self._file, file))
 
     def close(self) -> None:
@@ -125,6 +125,15 @@ class FileCheck:
         os.close(self.end)
         self._stdout.close()
         self._stderr.close()
+
+    def _no_report(self) -> NewEvent:
+        return NewEvent(
+            message=f"{self._file.name}: the check of {self._param} printed no report, so that no"
+            " warnings are known; expected a report as JSON: install the trainer and the keeper in"
+            " one version",
+            level="warn",
+            data={"param": self._param},
+        )
 
     def _with_its_name(self, message: str) -> str:
         """On our disk every uploaded file is called `content`."""

@@ -144,6 +144,20 @@ def test_an_uploaded_file_is_called_by_its_own_name(workshop: Workshop, keeper: 
     assert job.error.message == "math.json: record 3: no value"
 
 
+@pytest.mark.parametrize("printed", ["", "{}", '{"files": [{"mood": 1}]}', "\\ud83d"])
+def test_a_check_without_a_report_is_a_warning_of_the_job(
+    workshop: Workshop, keeper: Keeper, printed: str
+) -> None:
+    job = validated(workshop, keeper, new_job(workshop, training_file={"stdout": printed}))
+    assert job.status is Status.QUEUED
+    events = workshop.history.events(job.id).items
+    (warning,) = [event for event in events if event.level == "warn"]
+    assert "training_file.json: the check of training_file printed no report" in warning.message
+    assert warning.data["param"] == "training_file"
+    good = validated(workshop, keeper, new_job(workshop, training_file={}))
+    assert [each.level for each in workshop.history.events(good.id).items].count("warn") == 0
+
+
 @pytest.mark.parametrize("exit_code", [1, 2, 137])
 def test_a_check_that_breaks_fails_the_job_with_its_last_words(
     workshop: Workshop, keeper: Keeper, exit_code: int

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 script = json.loads(Path(sys.argv[1]).read_text() or "{}")
-print(script.get("stdout", "{}"))
+print(script.get("stdout", '{"files": []}'))
 print(script.get("stderr", ""), file=sys.stderr)
 while script.get("hangs"):
     signal.pause()
