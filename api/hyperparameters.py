@@ -30,6 +30,8 @@ def hyperparameters_of(request: CreateJob) -> Hyperparameters:
         values["learning_rate"] = rate
     if requested.batch_size is not None:
         values |= _shape_of_batch(requested, given=given, place=place)
+    if requested.lr_scheduler_type == "constant":
+        values.setdefault("warmup_ratio", 0.0)  # its default is for the other schedules
     try:
         return Hyperparameters(**values)
     except ValidationError as error:

@@ -223,13 +223,14 @@ def idle_without_validation(settings: object) -> tuple[str, str] | None:
 
 
 def setting_without_effect(settings: Hyperparameters) -> tuple[str, str] | None:
-    """The first of `settings` that silently does nothing beside another one, and a sentence that
-    says so; None when there is no such."""
+    """Returns the first of `settings` that silently does nothing beside another one, and a sentence
+    that names both; None when there is no such.
+
+    A `warmup_ratio` that was given counts even with the value of the default.
+    """
     default = {name: field.default for name, field in Hyperparameters.model_fields.items()}
-    if settings.lr_scheduler_type == "constant" and settings.warmup_ratio not in (
-        0,
-        default["warmup_ratio"],
-    ):
+    has_warmup = "warmup_ratio" in settings.model_fields_set and settings.warmup_ratio > 0
+    if settings.lr_scheduler_type == "constant" and has_warmup:
         return "warmup_ratio", (
             f"warmup_ratio is {settings.warmup_ratio}, but lr_scheduler_type is constant, which has"
             " no warm-up; expected lr_scheduler_type constant_with_warmup, or no warm-up"

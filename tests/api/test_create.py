@@ -53,6 +53,7 @@ def refusal(client: TestClient, body: Any) -> tuple[str, str]:
             {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2},
         ),
         ({"batch_size": 13}, {"per_device_train_batch_size": 1, "batch_size": 13}),
+        ({"lr_scheduler_type": "constant"}, {"warmup_ratio": 0.0}),
         ({"learning_rate": "auto", "bf16": True}, {"learning_rate": None, "bf16": True}),
     ],
 )

@@ -59,6 +59,7 @@ SETTINGS: list[tuple[dict[str, Any], str, str]] = [
     ({"early_stopping_patience": 2}, "early_stopping_patience", "nothing to evaluate on"),
     ({"eval_generation_samples": 2}, "eval_generation_samples", "nothing to evaluate on"),
     ({"lr_scheduler_type": "constant", "warmup_ratio": 0.1}, "warmup_ratio", "has no warm-up"),
+    ({"lr_scheduler_type": "constant", "warmup_ratio": 0.03}, "warmup_ratio", "has no warm-up"),
     ({"optim": "adafactor", "adam_beta1": 0.5}, "adam_beta1", "which has no use for it"),
     ({"early_stopping_threshold": 0.5}, "early_stopping_threshold", "never stops early"),
     ({"max_steps": 0}, "", "max_steps is 0"),

@@ -91,6 +91,7 @@ def test_a_hyperparameter_of_lora_is_refused_where_it_would_mean_nothing() -> No
     ("settings", "name"),
     [
         ({"lr_scheduler_type": "constant", "warmup_ratio": 0.1}, "warmup_ratio"),
+        ({"lr_scheduler_type": "constant", "warmup_ratio": 0.03}, "warmup_ratio"),
         ({"optim": "adafactor", "adam_beta1": 0.8}, "adam_beta1"),
         ({"optim": "adafactor", "adam_beta2": 0.8}, "adam_beta2"),
         ({"early_stopping_threshold": 0.1}, "early_stopping_threshold"),
