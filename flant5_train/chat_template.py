@@ -7,20 +7,24 @@ text that `prompt.write_script` makes of the same conversation; a test compares 
 import json
 
 from flant5_train.prompt import ANSWER_END, ASSISTANT, HEADER_END, HUMAN, SYSTEM, TURN_END
+from flant5_train.turns import JOINT, ROLES, Role
 
-_JOINT = "\n\n"
-"""Between the texts of equal neighbours."""
+
+def _names_of(role: Role) -> list[str]:
+    return [name for name, each in ROLES.items() if each is role]
+
+
 _NAMES = {
-    "system_roles": ["system", "developer"],
-    "user_roles": ["user", "human"],
-    "assistant_roles": ["assistant", "gpt"],
+    "system_roles": _names_of(Role.SYSTEM),
+    "user_roles": _names_of(Role.HUMAN),
+    "assistant_roles": _names_of(Role.GPT),
     "system": SYSTEM,
     "header_end": HEADER_END,
     "human": HUMAN,
     "turn_end": TURN_END,
     "assistant": ASSISTANT,
     "answer_end": ANSWER_END,
-    "joint": _JOINT,
+    "joint": JOINT,
 }
 
 # One statement a line, each without the white space around it: no engine adds a character.
@@ -35,31 +39,32 @@ _PROGRAM = """\
 {%- endif -%}
 {%- endmacro -%}
 {%- set ns = namespace(before='', role='', text='', new_role='', new_text='') -%}
-{%- if messages[0]['role'] not in system_roles -%}
+{%- if messages[0]['role'] | lower not in system_roles -%}
 {{- system + header_end -}}
 {%- endif -%}
 {%- for message in messages -%}
-{%- if message['role'] in system_roles -%}
+{%- if message['role'] | lower in system_roles -%}
 {%- set ns.new_role = 'system' -%}
-{%- elif message['role'] in user_roles -%}
+{%- elif message['role'] | lower in user_roles -%}
 {%- set ns.new_role = 'user' -%}
-{%- elif message['role'] in assistant_roles -%}
+{%- elif message['role'] | lower in assistant_roles -%}
 {%- set ns.new_role = 'assistant' -%}
 {%- else -%}
 {{- raise_exception('a message has an unknown role; expected system, user or assistant') -}}
 {%- endif -%}
-{%- if message['content'] is string -%}
-{%- set ns.new_text = message['content'] -%}
-{%- elif message['content'] -%}
+{%- set content = message['content'] -%}
+{%- if content is string -%}
+{%- set ns.new_text = content -%}
+{%- elif content is undefined or content is not iterable or content is mapping -%}
+{{- raise_exception('a message has no content; expected a string or text parts') -}}
+{%- else -%}
 {%- set ns.new_text = '' -%}
-{%- for part in message['content'] -%}
+{%- for part in content -%}
 {%- if part['type'] != 'text' -%}
 {{- raise_exception('a message has content that is not text; expected a string or text parts') -}}
 {%- endif -%}
 {%- set ns.new_text = ns.new_text + part['text'] -%}
 {%- endfor -%}
-{%- else -%}
-{{- raise_exception('a message has no content; expected a string or text parts') -}}
 {%- endif -%}
 {%- if ns.new_role != ns.role -%}
 {%- if ns.new_role == 'system' and not loop.first -%}

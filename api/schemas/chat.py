@@ -16,16 +16,10 @@ from pydantic import (
 )
 
 from flant5_train.serving.messages import AskedTurn, Question
-from flant5_train.turns import text_of
+from flant5_train.turns import ROLES, Role, text_of
 
 _MAX_STOPS = 4
 _MAX_SHOWN = 60
-_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-}
 
 
 def _only(*neutral: JsonValue) -> AfterValidator:
@@ -64,7 +58,7 @@ def _in_order(messages: tuple["ChatMessage", ...]) -> tuple["ChatMessage", ...]:
         raise ValueError("found no message; expected at least one, the user's last")
     is_begun = False
     for number, message in enumerate(messages):
-        is_system = _ROLES[message.role] == "system"
+        is_system = ROLES[message.role] is Role.SYSTEM
         if is_system and is_begun:
             raise ValueError(
                 f"messages[{number}] has the role {message.role!r}; expected it before the others"
@@ -205,6 +199,4 @@ class CreateChatCompletion(_Sent):
 
 
 def _turns(messages: Sequence[ChatMessage]) -> tuple[AskedTurn, ...]:
-    return tuple(
-        AskedTurn(role=_ROLES[message.role], content=message.content) for message in messages
-    )
+    return tuple(AskedTurn(role=message.role, content=message.content) for message in messages)

@@ -27,7 +27,7 @@ class _Said(BaseModel):
 class AskedTurn(_Said):
     """What one speaker said."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant"]
     content: str
 
 

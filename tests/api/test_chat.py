@@ -102,6 +102,7 @@ def test_the_serving_process_is_asked_what_the_caller_asked(
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         {"role": "assistant", "content": "c", "refusal": None},
         {"role": "user", "content": ""},
+        {"role": "user", "content": []},
     ]
     with serving(redis_url) as server:
         patient.chat.completions.create(
@@ -123,9 +124,10 @@ def test_the_serving_process_is_asked_what_the_caller_asked(
         patient.chat.completions.create(model=model, messages=HI, stop=["a", "b"])
     first, second = (chat.question for chat in server.chats)
     assert [(turn.role, turn.content) for turn in first.turns] == [
-        ("system", "Be brief."),
+        ("developer", "Be brief."),
         ("user", "ab"),
         ("assistant", "c"),
+        ("user", ""),
         ("user", ""),
     ]
     assert (first.max_new_tokens, first.temperature, first.top_p) == (5, 0.5, 0.9)

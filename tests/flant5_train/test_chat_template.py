@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from flant5_train.prompt import write_script
+from flant5_train.record_reader import read_record
 from flant5_train.tokenizer import LosslessTokenizer
+from flant5_train.turns import ROLES, Role
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives"
@@ -51,6 +54,40 @@ def test_the_template_of_an_exported_tokenizer_renders_the_trained_prompt(
 ) -> None:
     text = exported.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert text == expected
+
+
+@pytest.mark.parametrize("name", [*ROLES, *(name.title() for name in ROLES), "ASSISTANT"])
+def test_the_template_takes_every_name_of_a_role_that_files_take(
+    exported: PreTrainedTokenizerBase, name: str
+) -> None:
+    role = ROLES[name.lower()]
+    message = {"role": name, "content": "Hi"}
+    talk = {Role.SYSTEM: [message, USER], Role.HUMAN: [message], Role.GPT: [USER, message, USER]}
+    as_trained = read_record({"messages": [*talk[role], ASSISTANT]}).conversation
+    assert as_trained is not None
+    expected = "".join(segment.text for segment in write_script(as_trained).segments[:-1])
+    text = exported.apply_chat_template(talk[role], tokenize=False, add_generation_prompt=True)
+    assert text == expected
+
+
+def test_an_empty_list_of_parts_is_an_empty_text(exported: PreTrainedTokenizerBase) -> None:
+    texts: list[str] = []
+    contents: tuple[object, ...] = ([], "")
+    for content in contents:
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}, ASSISTANT]
+        conversation = read_record({"messages": messages}).conversation
+        assert conversation is not None
+        texts.append("".join(segment.text for segment in write_script(conversation).segments))
+        texts.append(str(exported.apply_chat_template(messages, tokenize=False)))
+    assert texts == [f"{SYSTEM}\n\n### Human: \n### Assistant: Hello!\n"] * 4
+
+
+@pytest.mark.parametrize("message", [{}, {"content": None}, {"content": 5}, {"content": {}}])
+def test_the_template_refuses_what_is_no_content(
+    exported: PreTrainedTokenizerBase, message: dict[str, Any]
+) -> None:
+    with pytest.raises(Exception, match="a message has no content"):
+        exported.apply_chat_template([{"role": "user", **message}], tokenize=False)
 
 
 def test_an_answer_ends_with_the_newline_that_the_decoder_learns(
