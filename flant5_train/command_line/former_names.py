@@ -1,7 +1,8 @@
 """Arguments under the names that FastChat and older versions of transformers have for them.
 
 A renamed one is read under its new name, one whose value asks for what happens anyway is left out,
-and both are logged. Any other is refused with what to use instead.
+and both are logged. Any other is refused with what to use instead. So are two names of one argument
+with different values: only one of them could take effect.
 """
 
 import difflib
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 _NONE = ("none", "null", "")
 _OFF = ("false", "0", "no", *_NONE)
+_SWITCHED_OFF = ("false", "0", "no", "")
+_SWITCHED_ON = ("true", "1", "yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class FormerName:
     value: str | None = None
     """The value that the new name gets when the old one is on."""
     note: str = ""
-    """What to use instead, or why there is nothing to do."""
+    """The argument to use instead, or the reason why there is nothing to do."""
 
 
 def _renamed(new: str) -> FormerName:
@@ -36,7 +39,7 @@ def _renamed(new: str) -> FormerName:
 
 
 def _switch(new: str, value: str) -> FormerName:
-    return FormerName(new=new, value=value, harmless=_OFF)
+    return FormerName(new=new, value=value, harmless=_SWITCHED_OFF)
 
 
 def _gone(note: str, *harmless: str) -> FormerName:
@@ -119,7 +122,7 @@ FORMER_NAMES: Mapping[str, FormerName] = {
 
 def flags_of_today(argv: Iterable[str], *, known: Iterable[str], logs: bool) -> list[str]:
     """The command line with today's names. Raises ValueError for an argument that is not known."""
-    names = [*known]
+    names, spellings = [*known], _Spellings()
     found: list[str] = []
     for name, values in _flags(argv):
         if name is None:
@@ -127,6 +130,7 @@ def flags_of_today(argv: Iterable[str], *, known: Iterable[str], logs: bool) -> 
             continue
         given = " ".join(values) if values else "true"
         for new, value in _today({name: given}, names, logs=logs):
+            spellings.add(new, name, value)
             is_kept = new == name
             found += [f"--{new}", *(values if is_kept else [str(value)])]
     return found
@@ -136,7 +140,33 @@ def fields_of_today(
     fields: Mapping[str, object], *, known: Iterable[str], logs: bool
 ) -> dict[str, object]:
     """As `flags_of_today`, for the fields of a JSON file."""
-    return dict(_today(fields, [*known], logs=logs))
+    names, spellings = [*known], _Spellings()
+    found: dict[str, object] = {}
+    for name, given in fields.items():
+        for new, value in _today({name: given}, names, logs=logs):
+            spellings.add(new, name, value)
+            found[new] = value
+    return found
+
+
+class _Spellings:
+    """The names by which each argument was given so far."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[str, str]] = {}
+
+    def add(self, new: str, name: str, value: object) -> None:
+        """Raises ValueError for another name of an argument with another value. The same name may
+        come twice on a command line, where the last value counts."""
+        text = str(value)
+        before, its_text = self._given.setdefault(new, (name, text))
+        if before != name and _comparable(its_text) != _comparable(text):
+            first, second = (
+                f"{each} ({new}={value})" if each != new else f"{each}={value}"
+                for each, value in ((before, its_text), (name, text))
+            )
+            raise ValueError(f"{first} and {second} contradict each other; expected one of them")
+        self._given[new] = name, text
 
 
 def _flags(argv: Iterable[str]) -> Iterator[tuple[str | None, list[str]]]:
@@ -168,7 +198,7 @@ def _today(
                 raise ValueError(_unknown(name, known))
             yield name, value
             continue
-        is_harmless = "*" in former.harmless or str(value or "").lower() in former.harmless
+        is_harmless = "*" in former.harmless or _lower(value) in former.harmless
         text = "(set)" if name.endswith("token") else str(value)
         if is_harmless:
             said = former.note or f"{former.new} is the argument's name"
@@ -184,10 +214,24 @@ def _today(
 
 def _new_value(former: FormerName, name: str, value: object) -> object:
     if former.value is not None:
+        if _lower(value) not in _SWITCHED_ON:
+            raise ValueError(f"{name} is {value!r}; expected true or false")
         return True if former.value == "True" else former.value
     if name == "preprocessed_path":
         return str(Path(str(value)).absolute().parent)
     return value
+
+
+def _lower(value: object) -> str:
+    """Returns the text of a value; a field of JSON that is null or an empty list has none."""
+    return "" if value is None or value == [] else str(value).lower()
+
+
+def _comparable(text: str) -> str:
+    """Returns the text of a value, alike for all ways to write true or false."""
+    if text.lower() in _SWITCHED_ON:
+        return "true"
+    return "false" if text.lower() in _SWITCHED_OFF else text
 
 
 def _is_switch_off(name: str, known: list[str]) -> bool:

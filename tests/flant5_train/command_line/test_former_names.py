@@ -89,11 +89,97 @@ def test_what_is_gone_is_refused_with_what_to_use_instead(name: str) -> None:
 def test_fields_of_a_run_are_read_by_the_same_names(
     tmp_path: Path, name: str, value: object, found: tuple[str, Any] | None
 ) -> None:
-    run = {"data_path": "a", "output_dir": "b", name: value}
-    (tmp_path / "run.json").write_text(json.dumps(run))
-    arguments = parse_arguments([str(tmp_path / "run.json")])
+    arguments = read(tmp_path, {name: value})
     if found is not None:
         assert getattr(arguments.training, found[0]) == found[1]
+
+
+def read(tmp_path: Path, fields: dict[str, object]) -> Arguments:
+    run = {"data_path": "a", "output_dir": "b", **fields}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    return parse_arguments([str(tmp_path / "run.json")])
+
+
+CONTRADICTIONS: list[dict[str, object]] = [
+    {"eval_strategy": "epoch", "evaluation_strategy": "no"},
+    {"evaluation_strategy": "no", "evaluate_during_training": "True"},
+    {"q_lora": "True", "finetuning_type": "full"},
+    {"group_by_length": "True", "batching": "padded"},
+    {"adafactor": "True", "optim": "adamw_torch"},
+    {"no_cuda": "True", "use_cpu": "False"},
+    {"per_gpu_train_batch_size": "3", "per_device_train_batch_size": "4"},
+    {"lora_r": "3", "lora_rank": "4"},
+    {"train_file": "c", "data_path": "C"},
+    {"preprocessed_path": "c/x.json", "cache_directory": "d"},
+]
+
+
+@pytest.mark.parametrize("fields", CONTRADICTIONS, ids=" ".join)
+def test_two_names_of_one_argument_with_different_values_are_refused(
+    tmp_path: Path, fields: dict[str, object]
+) -> None:
+    for given in (fields, dict(reversed(fields.items()))):
+        with pytest.raises(ValueError, match="contradict each other") as caught:
+            read(tmp_path, given)
+        assert all(name in str(caught.value) for name in given)
+        flags = [text for name, value in given.items() for text in (f"--{name}", str(value))]
+        with pytest.raises(ValueError, match="contradict each other"):
+            parse_arguments(["--output_dir", "y", *flags])
+
+
+def test_a_contradiction_shows_both_names_and_values(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="contradict") as caught:
+        read(tmp_path, {"eval_strategy": "epoch", "evaluation_strategy": "no"})
+    assert str(caught.value) == (
+        "eval_strategy=epoch and evaluation_strategy (eval_strategy=no) contradict each other;"
+        " expected one of them"
+    )
+
+
+def test_two_names_of_one_argument_may_agree_and_a_later_flag_counts(tmp_path: Path) -> None:
+    both = {"q_lora": True, "finetuning_type": "qlora", "no_cuda": True, "use_cpu": "1"}
+    assert read(tmp_path, both).model.finetuning_type == "qlora"
+    assert parsed("--q_lora", "True", "--finetuning_type", "qlora").model.finetuning_type == "qlora"
+    assert parsed("--seed", "1", "--seed", "2").training.seed == 2
+
+
+SWITCHES = [name for name, each in FORMER_NAMES.items() if each.value is not None]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", ["maybe", "2", "on", "none"])
+def test_a_former_switch_is_true_or_false(tmp_path: Path, name: str, value: str) -> None:
+    message = f"{name} is '{value}'; expected true or false"
+    with pytest.raises(ValueError, match=message):
+        parsed(f"--{name}", value)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, {name: value})
+
+
+@pytest.mark.parametrize("value", [True, 1, "true", "Yes", "1"])
+def test_a_former_switch_may_be_on_in_json(tmp_path: Path, value: object) -> None:
+    assert read(tmp_path, {"group_by_length": value}).training.batching == "bucketed"
+
+
+@pytest.mark.parametrize("value", [False, 0, None, "false", "No", "0"])
+def test_a_former_switch_may_be_off_in_json(tmp_path: Path, value: object) -> None:
+    assert read(tmp_path, {"group_by_length": value}).training.batching == "packed"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("save_safetensors", False), ("save_safetensors", 0), ("max_train_samples", 0)],
+)
+def test_a_value_of_json_that_is_false_or_zero_is_no_missing_one(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    with pytest.raises(ValueError, match=f"{name} is '{value}', which this trainer does not have"):
+        read(tmp_path, {name: value})
+
+
+@pytest.mark.parametrize("value", [True, 1, None, "true"])
+def test_safetensors_may_be_asked_for_in_json(tmp_path: Path, value: object) -> None:
+    read(tmp_path, {"save_safetensors": value})
 
 
 @pytest.mark.parametrize(
