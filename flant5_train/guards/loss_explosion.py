@@ -19,7 +19,8 @@ The second rule holds whatever came before, for training and evaluation losses, 
 - Losses far above that cover ten steps are an explosion, unless they have fallen by a tenth
   meanwhile. A model that begins there and never gets worse may fall as slowly as a warm-up makes
   it. They are two logs at least, because one may hold a single bad step; the last log of a run is
-  enough by itself.
+  enough by itself. In a shorter run they cover all steps but the first, whose loss is the base
+  model's own, and two at least.
 """
 
 import math
@@ -91,7 +92,7 @@ class WorseThanGuessing:
     def add(self, loss: float, *, step: int) -> None:
         """The mean loss of the steps since the last one, up to `step`."""
         self._first = loss if self._first == math.inf else self._first
-        if self._has_fallen or loss <= self.limit:
+        if self._has_fallen() or loss <= self.limit:
             self._losses = []
         if not self._losses:
             self._began_step = self._step
@@ -100,14 +101,14 @@ class WorseThanGuessing:
         self._step = step
 
     def has_exploded(self, *, is_last: bool) -> bool:
-        """Whether the run is to be ended; `is_last`: no more losses will come."""
+        """Returns True when the run is to be ended; `is_last`: no more losses will come."""
         is_enough = len(self._losses) >= (1 if is_last else 2)
-        return is_enough and self.num_steps >= PATIENCE and not self._has_fallen
+        patience = max(2, min(PATIENCE, self._step - 1)) if is_last else PATIENCE
+        return is_enough and self.num_steps >= patience and not self._has_fallen(patience)
 
-    @property
-    def _has_fallen(self) -> bool:
-        """Over the losses in a row, once they cover enough steps to be judged."""
-        if len(self._losses) < 2 or self.num_steps < PATIENCE:
+    def _has_fallen(self, num_steps: int = PATIENCE) -> bool:
+        """Compares the first losses in a row with the last, once they cover `num_steps`."""
+        if len(self._losses) < 2 or self.num_steps < num_steps:
             return False
         num = min(_FIRST_LOGS, len(self._losses) // 2)
         first, last = self._losses[:num], self._losses[-num:]

@@ -104,6 +104,33 @@ def test_losses_far_above_guessing_for_ten_steps_are_an_explosion_however_they_a
         assert found == len(before) + PATIENCE
 
 
+@pytest.mark.parametrize("num_steps", range(2, PATIENCE))
+def test_a_short_run_explodes_when_all_losses_but_the_base_models_are_far_above_guessing(
+    num_steps: int,
+) -> None:
+    for first in (2.5, 775.0) if num_steps > 2 else (775.0,):
+        curve = [first] + [775.0] * (num_steps - 1)
+        for logging_steps in (1, 2, 1000):
+            found = is_worse_than_guessing_at(curve, logging_steps=logging_steps)
+            assert found == num_steps, (first, logging_steps)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [775.0],
+        [2.5, 775.0],
+        [2.5, 2.5] + [775.0] * 6,
+        [775.0] * 7 + [2.5],
+        [60.0, 50.0],
+        [60.0 * 0.9**step for step in range(8)],
+    ],
+    ids=["one step", "one bad step", "good first two", "good last", "falls at once", "falls"],
+)
+def test_a_short_run_with_a_good_or_a_falling_loss_passes(curve: list[float]) -> None:
+    assert is_worse_than_guessing_at(curve) is None
+
+
 def test_an_exploded_loss_that_wanders_down_is_still_an_explosion() -> None:
     curve = [8.8] + [775.0 * 0.99**step for step in range(100)]
     assert is_worse_than_guessing_at(curve) == 1 + PATIENCE
@@ -117,9 +144,15 @@ def test_a_loss_that_has_left_for_good_is_an_explosion(level: float) -> None:
     assert len(FALLING) + PATIENCE <= found <= len(FALLING) + PATIENCE + WINDOW
 
 
-@pytest.mark.parametrize("logging_steps", [1, 10, 100])
+@pytest.mark.parametrize(
+    ("max_steps", "logging_steps"), [(60, 1), (60, 10), (60, 100), (8, 1), (8, 100)]
+)
 def test_a_run_whose_loss_explodes_in_its_first_steps_fails_whatever_is_logged(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logging_steps: int
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    max_steps: int,
+    logging_steps: int,
 ) -> None:
     finished = run_here(
         monkeypatch,
@@ -129,7 +162,7 @@ def test_a_run_whose_loss_explodes_in_its_first_steps_fails_whatever_is_logged(
         learning_rate=20,
         lr_scheduler_type="constant",
         max_grad_norm=0,
-        max_steps=60,
+        max_steps=max_steps,
         logging_steps=logging_steps,
     )
     failure = finished.failure()
