@@ -11,6 +11,10 @@ from worker.jobs.errors import InUseError, NotFoundError
 
 _MAX_STEP_DIGITS = 12
 
+_IS_FINISHED = "what was begun is finished as soon as the disk lets it: mend that, or send it again"
+_STAYS = "unless its directory is gone by now, it stays: mend that, and send it again"
+"""A checkpoint has no tombstone by which somebody else could go on (`worker.jobs.deletion`)."""
+
 
 def delete_job(job_id: str, *, caller: Caller, is_retry: bool, services: Services) -> int:
     """An ended job with all that it has left. A retry whose first try has deleted it, and only its
@@ -33,7 +37,8 @@ def delete_job(job_id: str, *, caller: Caller, is_retry: bool, services: Service
 def delete_model(model: str, *, caller: Caller, is_retry: bool, services: Services) -> int:
     """The final model of a job, or one of its checkpoints by the id that it has as a model. Raises
     as `delete_job` does, and InvalidRequestError for a model that no job has made."""
-    with _reported(f"model {model}", caller=caller, services=services):
+    rest = _STAYS if ":ckpt-step-" in model else _IS_FINISHED
+    with _reported(f"model {model}", caller=caller, services=services, rest=rest):
         return services.models.delete(model, owner=caller.limited_to, is_retry=is_retry)
 
 
@@ -42,7 +47,8 @@ def delete_checkpoint(
 ) -> tuple[int, int]:
     """A checkpoint by its step or its id: its step, and the bytes. Raises as `delete_job` does."""
     step = _step_of(checkpoint, job_id=job_id, services=services)
-    with _reported(f"checkpoint {checkpoint} of {job_id}", caller=caller, services=services):
+    thing = f"checkpoint {checkpoint} of {job_id}"
+    with _reported(thing, caller=caller, services=services, rest=_STAYS):
         return step, services.deletions.delete_checkpoint(job_id, step)
 
 
@@ -71,16 +77,15 @@ def _step_of(checkpoint: str, *, job_id: str, services: Services) -> int:
 
 
 @contextmanager
-def _reported(thing: str, *, caller: Caller, services: Services) -> Iterator[None]:
+def _reported(
+    thing: str, *, caller: Caller, services: Services, rest: str = _IS_FINISHED
+) -> Iterator[None]:
     try:
         yield
     except InUseError as error:
         raise InUseError(error.thing, _seen(error.users, caller, services)) from error
     except OSError as error:
-        message = (
-            f"{thing} is not deleted as a whole: {error.strerror or error}; what was begun is "
-            "finished as soon as the disk lets it: mend that, or send it again"
-        )
+        message = f"{thing} is not deleted as a whole: {error.strerror or error}; {rest}"
         raise disk_error(error, message) from error
 
 

@@ -340,6 +340,48 @@ def test_files_that_cant_be_removed_are_no_success(
     assert store.ended.forgotten() == ()
 
 
+@pytest.mark.parametrize("damage", ["", "{}", '{"id": "ftjob-other"}', "no JSON"])
+def test_a_damaged_record_of_the_job_keeps_nothing_from_being_deleted(
+    client: TestClient,
+    store: JobStore,
+    done: EndedJob,
+    damage: str,
+    settings: ApiSettings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record = done.files.run_directory.job_record
+    record.write_text(damage)
+    assert client.delete(f"/models/{done.model}").status_code == 200
+    assert not done.files.model
+    assert store.ended.forgotten() == ()
+    assert str(record) in caplog.text
+    assert client.get(jobs_url(done.job)).json()["fine_tuned_model"] is None
+    # A deletion that was killed before it had a tombstone.
+    store.ended.delete(store.get(done.job.id))
+    Deletions(store, settings.home_directories).finish(done.job.id)
+    assert store.ended.forgotten() == ()
+    assert not done.files.run_directory.path.exists()
+
+
+def test_a_checkpoint_that_cant_be_moved_stays_and_is_not_promised_to_go(
+    client: TestClient, settings: ApiSettings, done: EndedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for url in (jobs_url(done.job) + "/checkpoints/4", f"/models/{done.model}:ckpt-step-4"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "rename", refuses)
+            answer = client.delete(url)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (503, "storage_failed")
+        assert "is not deleted as a whole: Permission denied; unless" in error["message"]
+        assert "send it again" in error["message"]
+        assert done.files.checkpoint(4).is_dir()
+        assert client.delete(url).status_code == 200
+        add_files(done.job, settings.home_directories)
+
+
 def test_the_sdk_deletes_a_model_without_any_change(sdk: OpenAI, done: EndedJob) -> None:
     deleted = sdk.models.delete(done.model)
     assert (deleted.id, deleted.deleted, deleted.object) == (done.model, True, "model")

@@ -13,6 +13,7 @@ renamed before the store's list forgets it.
 """
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from worker.jobs.tombstones import Kind, Tombstone, Tombstones
 
 LOCK_SECONDS = 5.0
 """Time that the processes of a job which has just ended get to be gone."""
+
+_log = logging.getLogger(__name__)
 
 
 class Deletions:
@@ -177,8 +180,10 @@ class Deletions:
         """The tombstone of a deletion that was broken off before it had one."""
         try:
             record = self._ledger.read(job_id)
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError) as error:
             # Never acknowledged; or the disk was full, and the files went before the tombstone.
+            if not isinstance(error, FileNotFoundError):
+                _log.error("deletion: goes on without a record of the job: %s", error)
             return Tombstone(job_id=job_id, kind=kind, owner="", model="", freed_bytes=0)
         files = JobFiles(self._home, job_id, result_file_id(record))
         freed = files.num_bytes if kind == "job" else num_bytes_of(*files.model)

@@ -9,6 +9,7 @@ Example:
      "submission_key": "flant5:submission:..."}
 """
 
+import logging
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -25,6 +26,9 @@ Epoch = Annotated[int, Field(ge=-1, lt=2**53)]
 """-1: before the first. The bound is where the numbers of the store's scripts end."""
 Instant = Annotated[float, Field(ge=0, lt=1e11)]
 """Unix seconds; milliseconds are refused."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Wish(StrEnum):
@@ -91,11 +95,14 @@ class Ledger:
         self._write(JobRecord.of(job, is_model_deleted=is_model_deleted))
 
     def forget_model(self, job_id: str) -> None:
-        """The job is restored without the model that it made. Raises as `read` does."""
+        """The job is restored without the model that it made. Raises OSError."""
         try:
             self._write(self.read(job_id).model_copy(update={"is_model_deleted": True}))
         except FileNotFoundError:
             return  # a job without a record is not restored at all
+        except ValueError as error:
+            # Nor is one with a damaged record.
+            _log.error("ledger: the deletion of a model is not recorded: %s", error)
 
     def forget(self, job_id: str) -> None:
         """The job is deleted with what it left: nothing restores it."""
