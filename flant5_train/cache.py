@@ -75,8 +75,8 @@ class DataCache:
         return open_encoded(target)
 
     def wait(self, path: Path) -> EncodedFile:
-        """What another process builds. Waits without a limit: when that process fails, torchrun
-        ends this one too."""
+        """Returns the file that another process builds. Waits without a limit: when the other one
+        fails, torchrun ends this one too."""
         target = self._directory_of(path)
         while True:
             try:

@@ -22,7 +22,8 @@ EOS = "</s>"
 PAD = "<pad>"
 UNKNOWN = "<unk>"
 _STRETCH = f"<|{WORD_START}[^{WORD_START}<]*|[^{WORD_START}<]+"
-"""What is cut into pieces for itself: a "<", a word with the space before it, or the rest.
+"""A stretch of text that is cut into pieces by itself: a "<", a word with the space before it, or
+the rest.
 
 Unigram would take "</s>" or "<0x0A>" in a text for the piece of that name: it never sees them,
 because "<" is cut off. Cuts at spaces change nothing and keep the search short. One `isolated`

@@ -21,7 +21,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 adapter = "."  # where this file is
 base = AutoModelForSeq2SeqLM.from_pretrained({base!r}, dtype="float32")
-base.config.tie_word_embeddings = False  # transformers 5 says True for every T5
+base.config.tie_word_embeddings = False  # transformers 5 sets True for every T5
 base.resize_token_embeddings({rows}, mean_resizing=False)
 model = PeftModel.from_pretrained(base, adapter).eval()
 tokenizer = AutoTokenizer.from_pretrained(adapter + "/{tokenizer}")

@@ -170,7 +170,7 @@ PROCESSES: Rules = {
     "fsdp_config": refused("sharding fsdp shards each T5 block; there is nothing to configure"),
     "deepspeed": refused("DeepSpeed is no part of this installation; use sharding fsdp"),
     "parallelism_config": refused("processes share the data; use sharding fsdp for large models"),
-    "local_rank": honoured("what torchrun says in any case; another number is refused"),
+    "local_rank": honoured("always the number that torchrun sets; another number is refused"),
 }
 
 HUGGING_FACE: Rules = {

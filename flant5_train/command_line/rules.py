@@ -1,4 +1,4 @@
-"""The form of a rule: what the trainer does with one argument.
+"""The form of a rule: the effect of one argument, or its refusal.
 
 `docs/trainer-arguments.md` shows all rules; a test compares them with the fields of the argument
 classes, so that a new version of transformers can't add one that nobody looked at.
@@ -18,8 +18,7 @@ class Rule:
     values: tuple[str, ...] = ()
     """Values that are taken beside the default, as they are written; none named: any."""
     changes_result: bool = False
-    """Whether another value gives another model, so that a checkpoint is not to be resumed with
-    it."""
+    """True when another value gives another model, so that it must not resume a checkpoint."""
     is_secret: bool = False
 
 

@@ -1,4 +1,4 @@
-"""What a run was told, as its model card shows it."""
+"""The settings of a run, as its model card shows them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ _NAMED_OTHERWISE = {
 }
 """Hyperparameters that the trainer's arguments keep under another name."""
 _CONTENTS = ("output", "content")
-"""What the service calls the result of a job and the content of an uploaded file; the directory
-around it has the name."""
+"""Names that the service gives the result of each job and the content of each uploaded file; the
+directory around it has the distinct name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class Told:
 
     base_model: str
     is_on_hub: bool
-    """Whether `base_model` is a name that the hub may know."""
+    """True when `base_model` is a name that the hub may know."""
     training_data: str
     validation_data: str | None
     seed: int
     hyperparameters: Mapping[str, object]
     progress_file: Path
-    """Where the run's records are."""
+    """The file with the run's records."""
     changes: tuple[Change, ...] = ()
-    """Where the run was deliberately gone on with by other values than it began with."""
+    """Checkpoints from which the run went on with other values than before."""
 
     @classmethod
     def of(cls, arguments: Arguments) -> "Told":
@@ -62,7 +62,7 @@ class Told:
 
 
 def _name_of(path: Path) -> str:
-    """What a model or a file is called, without where on this machine it lies.
+    """Returns the name of a model or a file, without its place on this machine.
 
     >>> _name_of(Path("/srv/models/flan-t5-xl")), _name_of(Path("/srv/jobs/ftjob-a/output"))
     ('flan-t5-xl', 'ftjob-a')

@@ -1,1 +1,1 @@
-"""What evaluations decide: which checkpoint is the best, and when to stop early."""
+"""Decisions by evaluations: the best checkpoint, and an early stop."""

@@ -1,4 +1,4 @@
-"""What a run was told about its evaluations, and what that means for its checkpoints."""
+"""The settings of a run that evaluations decide by, and the checkpoint that they choose."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""When a run ends before its last step because it has stopped getting better."""
+"""The rule that ends a run before its last step because it has stopped getting better."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class EarlyStopping:
     threshold: float = 0.0
 
     def is_due(self, log_history: Iterable[Mapping[str, Any]]) -> bool:
-        """Whether the run is over after these logs."""
+        """Returns True when the run is over after these logs."""
         if self.patience == 0:
             return False
         losses = eval_losses(log_history).values()

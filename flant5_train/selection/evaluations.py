@@ -36,8 +36,8 @@ def best_checkpoint(output_dir: Path, losses: Mapping[int, float]) -> Path | Non
 
 
 def num_evaluations_without_gain(losses: Iterable[float], *, threshold: float) -> int:
-    """How many of the last losses in a row are not below the best one before them by more than
-    `threshold`. The first one is a gain.
+    """Returns how many of the last losses in a row are not below the best one before them by more
+    than `threshold`. The first one is a gain.
 
     [3.0, 2.0, 1.95, 2.1] with a threshold of 0.1 -> 2
     """

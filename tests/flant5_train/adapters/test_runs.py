@@ -71,7 +71,7 @@ def test_base_and_adapter_under_plain_peft_are_the_merged_model(
 ) -> None:
     load_model(base, load_tokenizer(base)).save_pretrained(tmp_path)
     plain = AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
-    # transformers 5 says True for every T5, and peft would leave the output layer's rows out.
+    # transformers 5 sets True for every T5, and peft would leave the output layer's rows out.
     plain.config.tie_word_embeddings = False
     adapted: Any = PeftModel.from_pretrained(plain, str(finished.output_dir / "adapter"))
     untrained = logits(load_model(base, load_tokenizer(base)))
