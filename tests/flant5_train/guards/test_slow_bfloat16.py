@@ -86,8 +86,9 @@ def test_a_run_in_slow_bfloat16_goes_on_with_a_warning(
             bf16=bf16,
         )
     assert finished.exit_code == 0, finished.log
-    found = [each for each in finished.records() if isinstance(each, WarningIssued)]
-    assert [each.param for each in found] == ["bf16"] * num_warnings
+    issued = [each for each in finished.records() if isinstance(each, WarningIssued)]
+    found = [each for each in issued if each.param == "bf16"]
+    assert len(found) == num_warnings
     assert all("5 to 19 times" in each.message for each in found)
     logged = [line for line in caplog.messages if line.startswith("bf16 is true")]
     assert len(logged) == num_warnings
