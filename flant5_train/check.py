@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.conversations import ConversationFile
-from flant5_train.failure import Failure
+from flant5_train.failure import Failure, encodable
 from flant5_train.file_report.format import CheckedFile, CheckedFiles
 from flant5_train.file_report.problems import warnings_under
 from flant5_train.place import DataError
@@ -37,7 +37,7 @@ def check_file(
     if not pairs:
         raise nothing_to_train_on(path.name, conversations, left_out)
     return CheckedFile(
-        file=path.name,
+        file=encodable(path.name),
         conversations=conversations,
         pairs=pairs,
         left_out=dict(left_out),

@@ -11,13 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 ROOM_BYTES = 65_536
 """Space kept on the disk for `error.json`."""
 _MAX_TRACEBACK_CHARACTERS = ROOM_BYTES // 4
+
+
+def encodable(text: str) -> str:
+    """Returns a text with its halves of surrogate pairs as escapes, so that UTF-8 can encode it.
+
+    They come from escapes in JSON files and from file names that are not UTF-8.
+
+    >>> encodable("a\\ud83d")
+    'a\\\\ud83d'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class FailureCode(StrEnum):
@@ -52,10 +63,10 @@ class Failure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: FailureCode
-    message: str
+    message: Annotated[str, AfterValidator(encodable)]
     param: str | None = None
     rank: int = 0
-    traceback: str = ""
+    traceback: Annotated[str, AfterValidator(encodable)] = ""
 
     @classmethod
     def of(cls, error: BaseException, *, code: FailureCode, rank: int) -> Self:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+from flant5_train.failure import encodable
+
 JOINT = "\n\n"
 """Between the texts of equal neighbours, as mistral-common joins them."""
 _MAX_SHOWN = 60
@@ -55,11 +57,8 @@ class Conversation:
 
 
 def shown(name: str) -> str:
-    """Returns a name of a file or a request as an error can hold it: encodable, 60 characters.
-
-    shown("\\ud83d") -> "\\\\ud83d": half of a surrogate pair, which no report can be written with.
-    """
-    return name.encode("utf-8", "backslashreplace").decode()[:_MAX_SHOWN]
+    """Returns a name out of a file or a request as errors show it: encodable, 60 characters."""
+    return encodable(name)[:_MAX_SHOWN]
 
 
 class ContentError(ValueError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flant5_train.config import OnBadRecord, OnMissingQuestion
+from flant5_train.failure import encodable
 from flant5_train.file_report.format import Cut, FileReport, Problems, Tokens
 from flant5_train.file_report.lengths import LengthCounts
 from flant5_train.file_report.problems import ProblemList, warnings_under
@@ -22,7 +23,7 @@ _OTHER_LIMITS = (512, 1024, 2048, 4096)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be found out about a file: as a job with these settings would see it."""
+    """The settings of a report: it looks at the file as a job with them would."""
 
     max_source_length: int
     max_target_length: int
@@ -33,8 +34,8 @@ class Question:
 
 
 KeepLengths = Callable[[Sequence[int], Sequence[int]], object]
-"""Told of each sound conversation, in the order of the file: the tokens of its questions and of its
-answers, before cutting."""
+"""Called with each sound conversation, in the order of the file: the tokens of its questions and of
+its answers, before cutting."""
 
 
 def forget(sources: Sequence[int], targets: Sequence[int], /) -> None:
@@ -64,7 +65,7 @@ def examine_with(
         problems = examination.problems.as_problems()
         is_clean = not problems.num_problems or question.on_bad_record is OnBadRecord.SKIP
         return FileReport(
-            file=path.name,
+            file=encodable(path.name),
             bytes=num_bytes,
             is_trainable=is_read_to_end and is_clean and examination.num_pairs > 0,
             on_bad_record=question.on_bad_record.value,
@@ -93,7 +94,7 @@ def _size_of(path: Path) -> int:
 
 
 class _Examination:
-    """What has been seen of a file so far."""
+    """The state of a report while its file is read."""
 
     def __init__(
         self,
@@ -119,7 +120,7 @@ class _Examination:
         return self._warnings.as_problems()
 
     def read(self, path: Path) -> bool:
-        """Whether the file was read to its end. Raises DataError when it can't be opened."""
+        """Returns True at the end of the file. Raises DataError when it can't be opened."""
         try:
             for block in read_blocks(path):
                 understood = [self._understood(record) for record in block.records]

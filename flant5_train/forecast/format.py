@@ -15,7 +15,7 @@ _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Question(BaseModel):
-    """A job as its trainer would be told it. Paths are absolute."""
+    """A job as its trainer would receive it. Paths are absolute."""
 
     model_config = _CLOSED
 
@@ -73,7 +73,7 @@ class PairsForecast(BaseModel):
 
 
 class DataForecast(BaseModel):
-    """What there is to train and to evaluate on."""
+    """The data that a job trains and evaluates on."""
 
     model_config = _CLOSED
 
@@ -81,9 +81,9 @@ class DataForecast(BaseModel):
     """`exact`: lengths are those that the run will have. `estimated`: from the characters, and so
     is all that follows from them: steps, fill, time."""
     note: str | None
-    """Why they are estimated."""
+    """The reason for an estimate."""
     training: PairsForecast
-    """What is trained on."""
+    """The pairs that are trained on."""
     validation: PairsForecast | None
     """Null when nothing is evaluated."""
 
@@ -138,7 +138,7 @@ class ModelForecast(BaseModel):
     model_config = _CLOSED
 
     sizes_from: str
-    """Where the sizes are from, in words."""
+    """The source of the sizes, in words."""
     num_weights: int
     """With the rows of the run's tokens."""
     num_trained: int
@@ -163,13 +163,13 @@ class MemoryForecast(BaseModel):
     optimizer_bytes: int
     """The optimizer's state."""
     activations_bytes: int
-    """What the largest micro-batch keeps for its backward pass."""
+    """Memory that the largest micro-batch keeps for its backward pass."""
     working_bytes: int
-    """What single operations need beside that."""
+    """Memory that single operations need beside that."""
     gpu_bytes: int | None
-    """What one GPU has; null when no worker says and none was stated."""
+    """Memory of one GPU; null when no worker reports one and none was stated."""
     fits: bool | None
-    """Whether all of it is less than the GPU has; null when that is not known."""
+    """True when all of it is less than the GPU has; null when that is not known."""
     suggestions: tuple[str, ...]
     """Settings by which it would fit, each alone; empty when it fits, or when nothing helps."""
 
@@ -188,7 +188,7 @@ class DiskForecast(BaseModel):
     peak_bytes: int
     """All of them and the final model: the most that the job takes."""
     kept_bytes: int
-    """What stays when it is done."""
+    """Bytes that stay when it is done."""
 
 
 class ChosenForecast(BaseModel):
@@ -205,17 +205,17 @@ class ChosenForecast(BaseModel):
 
 
 class Forecast(BaseModel):
-    """What a job would be."""
+    """The forecast of a job: its data, batches, memory and disk."""
 
     model_config = _CLOSED
 
     data: DataForecast
     obstacle: str | None
-    """Why the job would fail on its data; `batches` is null then."""
+    """The reason for which the job would fail on its data; `batches` is null then."""
     batches: BatchesForecast | None
     model: ModelForecast | None
     model_note: str | None
-    """Why the sizes of the model are not known; memory and disk are null then."""
+    """The reason for which the sizes of the model are not known; memory and disk are null then."""
     memory: MemoryForecast | None
     disk: DiskForecast | None
     chosen: ChosenForecast | None

@@ -71,6 +71,18 @@ def test_answers_that_are_left_out_on_request_are_counted_without_a_warning(
     assert (checked.warnings.num_problems, checked.warnings.num_records) == (0, 0)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_whose_name_is_not_utf8_is_checked_by_its_escaped_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, is_there: bool
+) -> None:
+    path = tmp_path / "\udcff.jsonl"
+    if is_there:
+        path.write_text(json.dumps({"conversations": TURNS}) + "\n")
+    for program in (main, report):
+        assert program([str(path)]) == (0 if is_there else 2)
+        assert "\\\\udcff.jsonl" in capsys.readouterr().out
+
+
 BROKEN = "\ud83d"
 """Half of a surrogate pair: JSON can escape it, and UTF-8 can't encode it."""
 TURNS = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes."}]
