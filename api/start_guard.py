@@ -21,12 +21,12 @@ class StartGuard:
 
     def check(self) -> None:
         """Raises StartRefusedError. A Redis that does not answer yet is no reason to end."""
-        check_directories(self._settings.home_directories, use="writes")
+        check_directories(self._settings.home_directories, use="api")
         try:
             check_start(
                 self._settings.redis_url,
                 self._settings.home_directories,
-                use="writes",
+                use="api",
                 may_lose_data=self._settings.allow_lossy_redis,
             )
         except StoreUnavailableError as error:
@@ -44,7 +44,7 @@ class StartGuard:
             wait_for_start(
                 self._settings.redis_url,
                 self._settings.home_directories,
-                use="writes",
+                use="api",
                 may_lose_data=self._settings.allow_lossy_redis,
             )
         except StartRefusedError as error:

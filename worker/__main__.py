@@ -44,11 +44,11 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
         return 2
     _report_unset_variables(settings)
     try:
-        prepare_home(settings.home_directories)  # a full disk takes no attempt
+        prepare_home(settings.home_directories, writer="worker")  # a full disk takes no attempt
         wait_for_start(
             settings.redis_url,
             settings.home_directories,
-            use="writes",
+            use="worker",
             may_lose_data=settings.allow_lossy_redis,
         )
     except StartRefusedError as error:

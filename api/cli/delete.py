@@ -1,4 +1,8 @@
-"""`flant5 delete`: jobs, models, checkpoints and files, with their bytes on the server's disk."""
+"""`flant5 delete`: jobs, models, checkpoints and files.
+
+Asks first, with the bytes on the server's disk: not those of a model or checkpoint that is named by
+its `ft:` id, which the API gives only in the answer to the deletion.
+"""
 
 import sys
 from typing import Annotated

@@ -11,6 +11,7 @@ from api.app import create_app
 from api.cli.embedded_redis import EmbeddedRedis
 from api.settings import ApiSettings
 from tests.api.scenes import make_job
+from worker.jobs import keys
 from worker.jobs.store import JobStore
 
 
@@ -75,12 +76,26 @@ def test_a_job_can_be_read_again_after_redis_was_away(
             assert response.json()["error"]["code"] == "store_unavailable"
             assert response.headers["x-should-retry"] == "true"
             assert int(response.headers["retry-after"]) > 0
-            assert client.get("/readyz").status_code == 503
+            ready = client.get("/readyz")
+            assert ready.status_code == 503
+            assert ready.json()["error"]["message"].startswith("Redis is not available, or takes")
             assert client.get("/healthz").status_code == 200
 
             server.start()
             assert client.get("/readyz").status_code == 200
             assert client.get(f"/v1/fine_tuning/jobs/{job.id}").json()["id"] == job.id
+
+
+def test_readiness_names_no_service_address_or_path(
+    app: FastAPI, client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    services = app.state.services
+    services.redis.set(keys.SERVICE, "service-of-another")
+    ready = client.get("http://testserver/readyz")
+    assert ready.status_code == 503
+    message = ready.json()["error"]["message"]
+    assert message == "HOME and Redis belong to two services; the log of the API has the details"
+    assert "service-of-another" in caplog.text
 
 
 def test_a_server_that_never_found_redis_answers_too(

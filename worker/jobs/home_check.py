@@ -9,7 +9,9 @@ import fcntl
 import logging
 import os
 import tempfile
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.home import Home
@@ -34,8 +36,12 @@ class HomeFullError(StartRefusedError):
         )
 
 
-def prepare_home(home: Home, *, may_be_full: bool = False) -> None:
-    """Makes HOME and checks it.
+HomeWriter = Literal["api", "worker", "keeper", "writes"]
+"""The process that writes to HOME: `writes` stands for all of them, as in `flant5 up`."""
+
+
+def prepare_home(home: Home, *, writer: HomeWriter = "writes", may_be_full: bool = False) -> None:
+    """Makes HOME and checks what this process writes to.
 
     With `may_be_full` a full disk is logged instead: for a process that can free it.
     Raises StartRefusedError, of a full disk HomeFullError.
@@ -48,36 +54,35 @@ def prepare_home(home: Home, *, may_be_full: bool = False) -> None:
     except OSError as error:
         raise home_refused(home.root, error) from error
     try:
-        check_home(home)
+        check_home(home, writer=writer)
     except HomeFullError as error:
         if not may_be_full:
             raise
         logger.error("home: %s", error)
 
 
-def check_home(home: Home) -> None:
+def check_home(home: Home, *, writer: HomeWriter = "writes") -> None:
     """Writes and locks a file in HOME and removes it. Raises as `prepare_home` does, also for a
     HOME that is gone."""
     try:
         probe_directory(home.root)
     except OSError as error:
         raise home_refused(home.root, error) from error
-    check_parts(home)
+    check_parts(home, writer=writer)
 
 
-def check_parts(home: Home) -> None:
-    """Raises StartRefusedError for a directory in HOME that this user may not write: a process of
-    another user left it."""
-    shared = (
-        home.files,
-        home.uploads,
-        home.incoming,
-        home.jobs,
-        home.models,
-        home.cache,
-        home.workers,
-    )
-    for directory in (*shared, home.slots, home.audit):
+def check_parts(home: Home, *, writer: HomeWriter = "writes") -> None:
+    """Raises StartRefusedError for a directory in HOME that this user may not write, and `writer`
+    writes to: a process of another user left it. HOME/models may be read only: just the trainer
+    writes there, when it builds the demo model.
+    """
+    parts = {
+        "api": (home.files, home.uploads, home.incoming, home.jobs, home.deleted, home.audit),
+        "worker": (home.files, home.jobs, home.cache, home.workers, home.slots),
+        "keeper": (home.files, home.uploads, home.jobs, home.deleted, home.workers),
+    }
+    every = chain.from_iterable(parts.values())
+    for directory in parts.get(writer, dict.fromkeys(every)):
         _check_part(directory)
 
 
@@ -118,17 +123,14 @@ def check_path(path: Path) -> None:
 
 
 def probe_directory(directory: Path) -> None:
-    """Writes and locks a file in the directory and removes it.
+    """Writes and locks a file in the directory that has no name, where the file system knows such
+    files, so that also a process that is killed leaves none.
 
-    Raises OSError, and StartRefusedError for one without locks.
+    Raises OSError, and StartRefusedError for a directory without locks.
     """
-    descriptor, name = tempfile.mkstemp(prefix=".probe-", dir=directory)
-    try:
-        os.write(descriptor, b"flant5")
-        _try_lock(directory, descriptor)
-    finally:
-        os.close(descriptor)
-        os.unlink(name)
+    with tempfile.TemporaryFile(prefix=".probe-", dir=directory, buffering=0) as probe:
+        probe.write(b"flant5")
+        _try_lock(directory, probe.fileno())
 
 
 def home_refused(directory: Path, error: OSError) -> StartRefusedError:

@@ -11,6 +11,7 @@ from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.home import Home
 from worker.jobs.home_check import (
+    HomeWriter,
     check_readable_home,
     check_temporary_directory,
     home_refused,
@@ -21,8 +22,8 @@ from worker.jobs.server_check import check_server
 from worker.jobs.service_identity import ServiceIdentity
 from worker.jobs.settings import temporary_directory
 
-HomeUse = Literal["writes", "reads", "may lack"]
-"""What a process does with HOME: one that only reads it may leave it to
+HomeUse = HomeWriter | Literal["reads", "may lack"]
+"""What a process does with HOME: those that write are named; one that only reads it may leave it to
 others to give it an id; one that may lack it
 (a container without it) has nothing to compare."""
 
@@ -35,10 +36,10 @@ logger = logging.getLogger(__name__)
 def check_directories(home: Home, *, use: HomeUse) -> None:
     """Raises StartRefusedError for a HOME or a TMPDIR that can't be used. A full disk is logged:
     whoever deletes files by the API or by the keeper frees it."""
-    if use == "writes":
-        prepare_home(home, may_be_full=True)
-    elif use == "reads":
+    if use == "reads":
         check_readable_home(home)
+    elif use != "may lack":
+        prepare_home(home, writer=use, may_be_full=True)
     if use != "may lack":
         check_temporary_directory(temporary_directory())
 
@@ -54,7 +55,7 @@ def check_start(
         identity = ServiceIdentity(redis, home, address)
         try:
             if use != "may lack" or identity.own_id() is not None:
-                identity.confirm(may_write_home=use == "writes")
+                identity.confirm(may_write_home=use not in ("reads", "may lack"))
         except OSError as error:
             raise home_refused(home.root, error) from error
 

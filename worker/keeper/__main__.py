@@ -24,7 +24,7 @@ def main(argv: CheckArgv = check_argv) -> int:
         wait_for_start(
             settings.redis_url,
             settings.home_directories,
-            use="writes",
+            use="keeper",
             may_lose_data=settings.allow_lossy_redis,
         )
         run_keeper(settings, argv=argv)

@@ -5,7 +5,9 @@ import fcntl
 import logging
 import os
 import subprocess
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -16,6 +18,7 @@ from worker.jobs.home import Home
 from worker.jobs.home_check import (
     MAX_HOME_BYTES,
     HomeFullError,
+    HomeWriter,
     check_readable_home,
     check_temporary_directory,
     prepare_home,
@@ -115,6 +118,48 @@ def test_a_home_of_another_user_is_refused_and_so_is_a_part_of_it(tmp_path: Path
     finally:
         os.seteuid(0)
     assert f"{ours}/audit can't be written: Not a directory" in refusal(ours)
+
+
+def test_each_process_needs_only_the_directories_that_it_writes_to(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    for directory in (tmp_path, *tmp_path.parents[:-2]):
+        directory.chmod(0o755)
+    writers: dict[str, set[HomeWriter]] = {
+        "files": {"api", "worker", "keeper", "writes"},
+        "uploads": {"api", "keeper", "writes"},
+        "incoming": {"api", "writes"},
+        "jobs": {"api", "worker", "keeper", "writes"},
+        "deleted": {"api", "keeper", "writes"},
+        "audit": {"api", "writes"},
+        "cache": {"worker", "writes"},
+        "slots": {"worker", "writes"},
+        "workers": {"worker", "keeper", "writes"},
+        "models": set(),
+    }
+    for part in writers:
+        (tmp_path / part / part).mkdir(parents=True)
+        os.chown(tmp_path / part, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        for part, writing in writers.items():
+            for writer in get_args(HomeWriter):
+                expected: AbstractContextManager[object] = nullcontext()
+                if writer in writing:
+                    expected = pytest.raises(StartRefusedError, match=f"{part}/{part} can't be")
+                with expected:
+                    prepare_home(Home(tmp_path / part), writer=writer)
+    finally:
+        os.seteuid(0)
+
+
+def test_the_probe_has_no_name_that_a_killed_process_could_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(fcntl, "flock", lambda *_: seen.append(os.listdir(tmp_path)))
+    prepare_home(Home(tmp_path))
+    assert seen == [[]]
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
