@@ -50,7 +50,7 @@ def test_a_create_on_a_full_disk_is_refused_and_its_job_cancelled(
     assert f"job {next_ids[0]} was cancelled again" in error["message"]
     assert response.headers["x-should-retry"] == "false"
     assert store.get(next_ids[0]).status is Status.CANCELLED
-    assert ledger.job_ids() == ()
+    assert tuple(ledger.job_ids()) == ()
 
 
 @pytest.mark.usefixtures("broken_jobs_directory")
@@ -80,7 +80,7 @@ def test_a_retry_of_what_was_given_up_makes_one_new_job(
     assert {job["status"] for job in made} == {"validating_files"}
     (new_id,) = {job["id"] for job in made}
     assert new_id not in (next_ids[0], next_ids[2])
-    assert ledger.job_ids() == (new_id,)
+    assert tuple(ledger.job_ids()) == (new_id,)
 
 
 def test_a_retry_of_an_acknowledged_job_gets_it_on_a_full_disk_too(
@@ -108,7 +108,7 @@ def test_a_retry_records_a_job_whose_first_try_ended_before_it_could(
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "record_new", killed)
         assert create(client, **KEY).status_code == 500
-    assert ledger.job_ids() == ()
+    assert tuple(ledger.job_ids()) == ()
     assert create(client, **KEY).json()["id"] == next_ids[0]
     assert ledger.read(next_ids[0]).wish is Wish.GO_ON
 

@@ -10,6 +10,7 @@ Example:
 """
 
 import logging
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -108,9 +109,10 @@ class Ledger:
         """The job is deleted with what it left: nothing restores it."""
         self._home.run_directory(job_id).job_record.unlink(missing_ok=True)
 
-    def job_ids(self) -> tuple[str, ...]:
-        """The jobs that have a record, in no order."""
-        return tuple(path.parent.name for path in self._home.jobs.glob("*/job.json"))
+    def job_ids(self) -> Iterator[str]:
+        """The jobs that have a record, in no order; each directory is looked at when its turn
+        comes."""
+        return (path.parent.name for path in self._home.jobs.glob("*/job.json"))
 
     def is_empty(self) -> bool:
         return not any(self._home.jobs.glob("*/job.json"))

@@ -2,9 +2,14 @@
 
 import os
 import time
+from collections import deque
+from collections.abc import Iterable
 
 from worker.jobs.home import Home
 
+SLICE_SECONDS = 0.25
+"""Time that one call looks at run directories: on a network file system, a hundred thousand of them
+take a minute."""
 _RELIST_SECONDS = 60.0
 """Time after which the directory is listed though it seems unchanged: a shared file system may
 show an old time of it."""
@@ -16,21 +21,30 @@ class DiskJobs:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._ids: set[str] = set()
-        self._without_record: set[str] = set()
+        self._without_record: deque[str] = deque()
         self._changed_at = -1
         self._listed_at = 0.0
 
     def ids(self) -> frozenset[str]:
-        """Raises OSError when the directory can't be read."""
+        """New directories are looked at for a slice of time, in turn; later calls return the jobs
+        in the others. Raises OSError when the directory can't be read."""
         self._look_for_new()
-        begun = {each for each in self._without_record if self._has_record(each)}
-        self._ids |= begun
-        self._without_record -= begun
+        deadline = time.monotonic() + SLICE_SECONDS
+        for _ in range(len(self._without_record)):
+            job_id = self._without_record.popleft()
+            if self._has_record(job_id):
+                self._ids.add(job_id)
+            else:
+                self._without_record.append(job_id)
+            if time.monotonic() > deadline:
+                break
         return frozenset(self._ids)
 
-    def newest_first(self) -> tuple[str, ...]:
-        """By the last change in the run directory: what a store loses first is what came last."""
-        return tuple(sorted(self.ids(), key=self._last_change, reverse=True))
+    def newest_first(self) -> "NewestFirst":
+        """All of them, also those that `ids` has not looked at yet. Raises OSError when the
+        directory can't be read."""
+        self._look_for_new()
+        return NewestFirst(self._home, [*self._ids, *self._without_record])
 
     def drop(self, job_id: str) -> None:
         """The job's record is gone."""
@@ -40,18 +54,39 @@ class DiskJobs:
         try:
             changed_at = self._home.jobs.stat().st_mtime_ns
         except FileNotFoundError:
-            self._ids, self._without_record = set(), set()
+            self._ids, self._without_record = set(), deque()
             return
         is_due = time.monotonic() - self._listed_at > _RELIST_SECONDS
         if changed_at == self._changed_at and not is_due:
             return
         found = set(os.listdir(self._home.jobs))
         self._ids &= found
-        self._without_record = found - self._ids
+        unknown = found - self._ids
+        in_turn = [each for each in self._without_record if each in unknown]
+        self._without_record = deque([*in_turn, *unknown.difference(in_turn)])
         self._changed_at, self._listed_at = changed_at, time.monotonic()
 
     def _has_record(self, job_id: str) -> bool:
         return self._home.run_directory(job_id).job_record.exists()
+
+
+class NewestFirst:
+    """Orders jobs by the last change in the run directory, in slices: what a store loses first is
+    what came last."""
+
+    def __init__(self, home: Home, job_ids: Iterable[str]) -> None:
+        self._home = home
+        self._left = deque(job_ids)
+        self._dated: list[tuple[float, str]] = []
+
+    def step(self) -> tuple[str, ...] | None:
+        """All jobs once they are in order; None before."""
+        deadline = time.monotonic() + SLICE_SECONDS
+        while self._left:
+            self._dated.append((self._last_change(self._left[0]), self._left.popleft()))
+            if time.monotonic() > deadline and self._left:
+                return None
+        return tuple(job_id for _, job_id in sorted(self._dated, reverse=True))
 
     def _last_change(self, job_id: str) -> float:
         try:

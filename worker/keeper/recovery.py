@@ -10,7 +10,9 @@ import os
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from redis.exceptions import ResponseError
 
@@ -40,7 +42,10 @@ class _Run:
     lock: int
     recovery: Recovery
     """As it stands in the store."""
-    to_look_at: deque[str]
+    to_list: Iterator[str]
+    to_look_at: deque[str] = field(default_factory=deque)
+    num_found: int | None = None
+    """None until all are listed."""
     numbers: dict[str, int] = field(default_factory=dict)
     """The jobs to restore, with their numbers."""
     older: dict[str, Standing] = field(default_factory=dict)
@@ -56,6 +61,7 @@ class _Run:
 
     def report(self, **changes: object) -> Recovery:
         found = {
+            "num_found": self.num_found or len(self.to_look_at),
             "num_known": self.num_known,
             "restored": tuple(self.restored),
             "problems": tuple(self.problems),
@@ -108,15 +114,13 @@ class Recoverer:
         except OSError:
             logger.exception("recovery: can't begin")
             return None
-        job_ids = self._ledger.job_ids()
         self._run = _Run(
             lock=lock,
             recovery=recovery,
-            to_look_at=deque(sorted(job_ids)),
+            to_list=self._ledger.job_ids(),
             restored=list(recovery.restored),  # by a keeper that was killed
         )
-        logger.info("recovery: %d jobs on disk", len(job_ids))
-        self._save(self._run, self._run.report(status="running", num_found=len(job_ids)))
+        self._save(self._run, self._run.report(status="running"))
         return self._run
 
     def _save(self, run: _Run, report: Recovery) -> None:
@@ -131,7 +135,9 @@ class Recoverer:
 
     def _go_on(self, run: _Run) -> bool:
         """One portion; False when nothing is left to do."""
-        if run.to_look_at:
+        if run.num_found is None:
+            self._list_some(run)
+        elif run.to_look_at:
             self._look_at_some(run)
         elif not run.to_restore:
             return False
@@ -140,6 +146,14 @@ class Recoverer:
         else:
             self._restore_on(run, run.to_restore[0], run.current)
         return True
+
+    def _list_some(self, run: _Run) -> None:
+        batch = tuple(islice(run.to_list, _BATCH))
+        run.to_look_at.extend(batch)
+        if not batch:
+            run.to_look_at = deque(sorted(run.to_look_at))
+            run.num_found = len(run.to_look_at)
+            logger.info("recovery: %d jobs on disk", run.num_found)
 
     def _look_at_some(self, run: _Run) -> None:
         batch = tuple(run.to_look_at)[:_BATCH]

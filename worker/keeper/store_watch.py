@@ -29,7 +29,7 @@ from worker.jobs.mark import Mark, MarkFile, StoreMark
 from worker.jobs.recovery import Recovery, RecoveryDesk
 from worker.jobs.store import JobStore
 from worker.keeper.comparison import Compared, Difference, Differences, Unreadable
-from worker.keeper.disk_jobs import DiskJobs
+from worker.keeper.disk_jobs import DiskJobs, NewestFirst
 from worker.keeper.server_signs import ServerSigns, read_signs
 from worker.settings import WorkerSettings
 
@@ -62,6 +62,9 @@ class StoreWatch:
         self._lock: int | None = None
         self._signs: ServerSigns | None = None
         self._mark = self._mark_on_disk = Mark()
+        self._ordering: NewestFirst | None = None
+        """All jobs, which are compared once they are in order."""
+        self._is_due_again = False
         self._to_compare: deque[str] = deque()
         self._to_mend: deque[str] = deque()
         self._behind: dict[str, Difference] = {}
@@ -123,10 +126,11 @@ class StoreWatch:
 
     def _look(self) -> None:
         if not self._is_ours(StoreMark(self._redis).read()):
-            self._signs = None
+            self._signs = self._ordering = None
             return
         try:
             self._compare_with_last(read_signs(self._redis))
+            self._order_some()
             self._compare_some()
             self._mend_some()
         except (OSError, ValueError) as error:
@@ -134,7 +138,7 @@ class StoreWatch:
         cause = self._cause()
         self._report(cause)
         self._ask_for_recovery(cause)
-        if not (self._to_compare or self._found):
+        if not (self._ordering or self._to_compare or self._found):
             self._why = ""
         self._keep_mark()
 
@@ -160,7 +164,9 @@ class StoreWatch:
                 f"its count of changes went back from {self._mark.number} to {signs.mark.number}"
             )
         if found or reason:
-            self._to_compare = deque(self._disk.newest_first())
+            # One that is under way goes on: where keys are evicted all the time none would end.
+            self._is_due_again = self._ordering is not None
+            self._ordering = self._ordering or self._disk.newest_first()
             self._why = "; ".join(found.values()) or reason
         self._signs, self._num_evicted = signs, num_evicted
         if found:
@@ -169,6 +175,15 @@ class StoreWatch:
         if num_lost > 0:
             # Last: from then on the store no longer shows that it went back.
             StoreMark(self._redis).count_on(num_lost)
+
+    def _order_some(self) -> None:
+        if self._ordering is None:
+            if not self._is_due_again:
+                return
+            self._ordering, self._is_due_again = self._disk.newest_first(), False
+        ordered = self._ordering.step()
+        if ordered is not None:
+            self._ordering, self._to_compare = None, deque(ordered)
 
     def _compare_some(self) -> None:
         """Within a slice of time, all when they are few."""
