@@ -10,11 +10,26 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from api.cli.main import app
 from tests.api.cli_runs import flant5
 
-LOCAL = {"up", "doctor", "data check", "keys create", "keys list", "keys revoke", "keys rotate"}
+LOCAL = {
+    "up",
+    "adopt",
+    "doctor",
+    "data check",
+    "keys create",
+    "keys list",
+    "keys revoke",
+    "keys rotate",
+}
 """Commands that need no server."""
-FILLED_IN = {"job_id": "ftjob-none", "data": "file-none", "destination": "out", "model": "none"}
+FILLED_IN = {
+    "job_id": "ftjob-none",
+    "data": "file-none",
+    "destination": "out",
+    "model": "none",
+    "references": "ftjob-none",
+}
 """An argument that each command takes, by its name."""
-OPTIONS = {"chat": ("--message", "Hi")}
+OPTIONS = {"chat": ("--message", "Hi"), "delete": ("--yes",)}
 """What a command asks for beside --json."""
 
 

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import OpenAI
+from starlette.routing import Match
 
 from api.app import create_app
 from api.settings import ApiSettings
@@ -61,10 +62,21 @@ def test_an_sdk_whose_base_url_lacks_v1_is_told_so_by_every_call(
             assert "the client's base URL lacks it" in str(caught.value)
 
 
-def test_a_browser_still_gets_pages_at_the_same_addresses(client: TestClient) -> None:
-    for accept in ("text/html,application/xhtml+xml", "*/*"):
-        url = "http://testserver/login"
-        assert client.get(url, headers={"accept": accept}).status_code == 200
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("text/html,application/xhtml+xml,*/*;q=0.8", Match.FULL),
+        ("*/*", Match.FULL),
+        ("application/json", Match.NONE),
+    ],
+)
+def test_a_browser_still_gets_pages_at_the_same_addresses(
+    app: FastAPI, accept: str, expected: Match
+) -> None:
+    headers = [(b"accept", accept.encode())]
+    for path in ("/files", "/models", "/chat"):
+        scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+        assert app.state.dashboard.matches(scope)[0] is expected
 
 
 def test_a_paused_job_is_shown_as_queued_to_a_caller_that_asks_for_it(

@@ -78,8 +78,8 @@ class Server:
             str(path.relative_to(self.directory)): path.stat().st_size if path.is_file() else 0
             for path in found
             # Locks are of an upload that was there before: whoever wanted to change it took one.
-            # The audit log has to grow.
-            if path.name not in ("lock", "audit") and path.parent.name != "audit"
+            # The audit log has to grow, and bodies wait in `incoming`, in files without a name.
+            if path.name not in ("lock", "audit", "incoming") and path.parent.name != "audit"
         }
         return State(files=files, keys=keys)
 

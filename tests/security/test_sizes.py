@@ -46,7 +46,7 @@ def test_a_file_that_comes_in_chunks_is_cut_where_it_gets_too_large(
     response = client.post("/files", content=pieces, headers=dict(headers))
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "too_large"
-    assert files_under(settings.home) <= {"audit"}
+    assert files_under(settings.home) <= {"audit", "incoming"}
 
 
 def test_a_file_just_over_the_limit_leaves_nothing(
@@ -56,7 +56,7 @@ def test_a_file_just_over_the_limit_leaves_nothing(
     response = client.post("/files", files=files, data={"purpose": "fine-tune"})
     assert response.status_code == 400
     assert f"larger than {MEGABYTE} bytes" in response.json()["error"]["message"]
-    assert files_under(settings.home) <= {"audit", "files"}
+    assert files_under(settings.home) <= {"audit", "files", "incoming"}
 
 
 def test_an_upload_takes_no_more_than_it_announced(client: TestClient) -> None:
