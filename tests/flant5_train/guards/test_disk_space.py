@@ -18,7 +18,13 @@ from tests.small_disk import fill, small_disk
 
 
 def bytes_of(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+    """Returns the size of all files below `directory`, those of checkpoints in it left out."""
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return sum(
+        path.stat().st_size
+        for path in found
+        if not path.relative_to(directory).parts[0].startswith("checkpoint-")
+    )
 
 
 @pytest.fixture
