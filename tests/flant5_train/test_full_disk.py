@@ -117,7 +117,7 @@ def test_a_final_model_that_finds_no_room_is_written_by_the_next_run(
 
 
 @pytest.mark.parametrize(
-    ("room", "what"), [(8192, "progress.jsonl"), (12_288, "the curves for TensorBoard")]
+    ("room", "what"), [(8192, "progress.jsonl"), (16384, "the curves for TensorBoard")]
 )
 def test_a_report_that_finds_no_room_ends_the_run(
     uninterrupted: Uninterrupted, disk: Path, room: int, what: str

@@ -21,17 +21,19 @@ def trainer(tiny_model: Path, output_dir: Path, *, optim: str) -> ShardingTraine
     model: Any = load_model(tiny_model, tokenizer)
     model.accepts_loss_kwargs = False
     pair = {"input_ids": torch.arange(3, 19), "labels": torch.arange(30, 38)}
+    arguments = TrainingArguments(
+        output_dir=str(output_dir),
+        optim=optim,
+        learning_rate=1e-3,
+        max_steps=6,
+        save_steps=3,
+        report_to=[],
+    )
+    # Set by the run itself, and refused from a command line.
+    arguments.train_sampling_strategy = "sequential"
     return ShardingTrainer(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(output_dir),
-            optim=optim,
-            learning_rate=1e-3,
-            max_steps=6,
-            save_steps=3,
-            train_sampling_strategy="sequential",
-            report_to=[],
-        ),
+        args=arguments,
         train_dataset=[pair] * 48,
         data_collator=DataCollatorForSupervisedDataset(tokenizer),
     )

@@ -37,11 +37,12 @@ def test_a_run_that_is_resumed_behind_the_end_of_its_schedule_goes_on(
         "model_name_or_path": tiny_model,
         "data_path": some_examples(tmp_path / "talks.json", 20),
         "lr_scheduler_type": "linear",
+        "accept_checkpoint": "changed",
     }
     for max_steps in (3, 6):
         finished = run_here(monkeypatch, tmp_path / "out", max_steps=max_steps, **settings)
         assert finished.exit_code == 0, finished.log
     rates = [step.learning_rate for step in finished.steps()]
     assert len(rates) == 6
-    assert rates[3] == 0, "what the checkpoint says; the new schedule comes after it"
-    assert all(rates[4:])
+    assert rates[3] == pytest.approx(1e-3 / 2), "by the new schedule, at step 3 of 6"
+    assert all(rates[3:5])
