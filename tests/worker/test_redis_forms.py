@@ -45,7 +45,8 @@ def running(workshop: Workshop, *programs: str) -> Iterator[None]:
 def socket(tmp_path: Path) -> Iterator[Path]:
     """A server whose only user is the one of docs/deploy.md."""
     rules = "user flant5 on >pw ~flant5:* +@all -@dangerous +info"
-    with server(tmp_path / "server", rules, "user admin on nopass ~* +@all") as path:
+    admin_rules = "user admin on nopass ~* +@all"
+    with server(tmp_path / "server", rules, admin_rules, "appendonly yes") as path:
         with Redis(unix_socket_path=str(path), username="admin", password="-") as admin:
             admin.acl_setuser("default", enabled=False)
         yield path
