@@ -76,7 +76,7 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint docker/*.Dockerfile
-	$(BIN)/shellcheck docker/*.sh docker/redis/*.sh .ci/run
+	$(BIN)/shellcheck docker/*.sh docker/redis/*.sh findings/*.sh .ci/run
 
 check: lint test  ## Everything that has to pass before a commit
 
