@@ -27,6 +27,9 @@ async def own_job(
     """Raises NotFoundError for a job that the caller may not see. When the store does not know the
     job and its record is on disk, so that the store was lost, raises JobNotRestoredError in place
     of the route's NotFoundError."""
+    if not _JOB_ID.fullmatch(job_id):
+        # No id of ours: it must not become part of a path.
+        raise NotFoundError(f"no job {job_id!r}")
     if not calling.sees_all:
         await run_in_threadpool(_refuse_foreign, services, calling, job_id)
     try:

@@ -108,6 +108,7 @@ def test_a_resumed_run_draws_each_step_once(
     process.send_signal(end)
     process.wait(timeout=60)
     reached = max(r.step for r in read_records(progress) if isinstance(r, StepTrained))
+    settings["accept_checkpoint"] = "changed"  # the number of steps
     finished = run(tmp_path, max_steps=reached + 2, **settings)
     assert finished.exit_code == 0, finished.log
     begun = [r.step for r in finished.records() if isinstance(r, TrainingStarted)]

@@ -162,8 +162,8 @@ def test_a_model_that_can_not_be_loaded_is_named(service: Service, talks: Path) 
 
 def test_a_model_that_went_away_is_named(service: Service, talks: Path) -> None:
     gone = service.home / "models" / "gone"
-    gone.mkdir(parents=True)
-    (gone / "config.json").write_text("{}")
+    demo = next((service.home / "models").glob("flant5-demo*"))
+    shutil.copytree(demo, gone)  # whole: a create refuses one that could not be loaded
     job_id = submit_on(service, "gone", service.upload(talks))
     shutil.rmtree(gone)
     code, message = error_of(service.ended(job_id))

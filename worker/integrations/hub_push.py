@@ -20,8 +20,8 @@ ANSWER_SECONDS = 300.0
 
 _SUFFIXES = frozenset({".json", ".safetensors", ".model", ".jinja", ".txt", ".md", ".png"})
 """What a model is made of. Checkpoints are folders; optimizers and arguments are pickles."""
-_KEPT_HERE = frozenset({"trainer_state.json"})
-"""It names paths of this service; the model card has what it tells."""
+_KEPT_HERE = frozenset({"trainer_state.json", "flant5_run.json"})
+"""They are for a run that goes on in this service; the model card has what they hold."""
 _OF_A_MODEL = re.compile(
     r".*\.safetensors(\.index\.json)?|(pytorch|tf|flax)_model.*|adapter_config\.json"
     r"|flant5_adapter\.json|spiece\.model|tokenizer.*\.json|special_tokens_map\.json"
