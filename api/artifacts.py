@@ -37,7 +37,7 @@ def list_artifacts(output: Path, directory: Path) -> tuple[Artifact, ...]:
 
 
 def _is_removed(path: Path, root: Path) -> bool:
-    """Whether it belongs to what is being deleted just now."""
+    """Returns True for a path that is being deleted just now."""
     return path.relative_to(root).as_posix().startswith(REMOVED)
 
 

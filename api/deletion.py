@@ -90,7 +90,7 @@ def _reported(
 
 
 def _seen(job_ids: tuple[str, ...], caller: Caller, services: Services) -> tuple[str, ...]:
-    """Those of the jobs that exist for the caller."""
+    """Returns the jobs that exist for the caller."""
     found = []
     for job_id in job_ids:
         try:

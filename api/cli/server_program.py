@@ -123,7 +123,7 @@ def _of_wheel() -> Path | None:
 
 
 def _fault_of(release: Release | None, data: Data | None) -> str | None:
-    """Why this server can't be used; None when it can."""
+    """Returns the reason this server can't be used, or None when it can."""
     if release is None:
         return "its --version names no Redis or Valkey"
     if release.version < MIN_VERSION:

@@ -23,7 +23,7 @@ class PageDeletion:
 
     thing: str
     goes: str
-    """What goes with it, and what stays."""
+    """The things that go with it, and those that stay, in a sentence."""
     measure: Callable[[], int]
     """The bytes that it has on disk."""
     delete: Callable[[], int]
@@ -31,7 +31,7 @@ class PageDeletion:
 
 
 async def delete_if_sure(wanted: PageDeletion) -> bool:
-    """Whether it was deleted: the answer was yes, and nothing stood against it."""
+    """Returns True when the deletion was confirmed and carried out."""
     num_bytes = await tried(wanted.measure, done="")
     if num_bytes is None:
         return False

@@ -56,8 +56,8 @@ class DashboardRoute(Mount):
 
 
 def _wants_data(scope: Scope) -> bool:
-    """Whether an SDK with a base URL without /v1 sent the request: with 200 and a page it would go
-    on as if it had read an empty list."""
+    """Returns True for a request of an SDK whose base URL lacks /v1. With 200 and a page it would
+    go on as if it had read an empty list."""
     if scope["type"] != "http" or scope["path"].startswith("/_nicegui"):
         return False
     accept = Headers(scope=scope).get("accept", "")
