@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from tests.worker.jobs.test_state_machine import NUM_EXAMPLES
+from tests.worker.jobs.test_state_machine import MAX_ROUNDS, NUM_EXAMPLES
 from tests.worker.scenes import spec
 from worker.jobs import keys
 from worker.jobs.gang import MemberEnd, Membership, Seat
@@ -220,6 +220,12 @@ class GangMachine(RuleBasedStateMachine):
             if holds:
                 job.leave(Status.QUEUED)
 
+    @precondition(lambda self: any(not self.holds(claim) for claim in self.claims))
+    @rule(pick=PICKS)
+    def a_former_leader_beats(self, pick: int) -> None:
+        former = [claim for claim in self.claims if not self.holds(claim)]
+        self.check_beat(former[pick % len(former)])
+
     @rule(name=NAMES)
     def worker_is_restarted(self, name: str) -> None:
         held = {i for i, job in self.jobs.items() if name == job.leader or name in job.members}
@@ -258,28 +264,27 @@ class GangMachine(RuleBasedStateMachine):
 
 def test_gangs_behave_like_their_model(redis: Redis) -> None:
     GangMachine.redis = redis
-    run_state_machine_as_test(
-        GangMachine,
-        settings=settings(
-            max_examples=NUM_EXAMPLES,
-            derandomize=True,  # so that what it must come to is the same each time
-            stateful_step_count=50,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    found = ("member with 0", "seated with 0", *(f"claimed with {num}" for num in (0, 1, 3)))
+    beats = (Beat.GO_ON, Beat.MEMBER_STOPS, Beat.MEMBER_OVER, Beat.LOST)
+    wanted = {*found, *(beat.name for beat in beats)}
+    # The first round is the same each time but for the clock; some answers are rare.
+    for number in range(MAX_ROUNDS):
+        run_state_machine_as_test(
+            GangMachine,
+            settings=settings(
+                max_examples=NUM_EXAMPLES,
+                derandomize=number == 0,
+                stateful_step_count=50,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        if wanted <= set(GangMachine.seen):
+            break
     print(GangMachine.seen)
-    for what in (
-        "member with 0",
-        "seated with 0",
-        "claimed with 0",
-        "claimed with 1",
-        "claimed with 3",
-    ):
-        assert GangMachine.seen[what], f"too few: {what}"
-    for beat in (Beat.GO_ON, Beat.MEMBER_STOPS, Beat.MEMBER_OVER, Beat.LOST):
-        assert GangMachine.seen[beat.name], f"too few: {beat.name}"
+    missing = wanted - set(GangMachine.seen)
+    assert not missing, f"not answered in {MAX_ROUNDS} rounds"
 
 
 def _mostly_of_now(items: list[Item], pick: int, is_of_now: Callable[[Item], bool]) -> Item:
