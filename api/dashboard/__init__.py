@@ -1,4 +1,4 @@
-"""The dashboard at `/`: pages that show what the routes under `/v1` answer, from the same services.
+"""The dashboard at `/`: web pages on the same services as the routes under `/v1`.
 
-`door` lets browsers in and loads the rest with the first of them; `site` puts the pages together.
+`door` authenticates browsers and loads the pages on first use. `site` assembles the pages.
 """

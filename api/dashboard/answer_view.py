@@ -1,4 +1,4 @@
-"""One answer on a page: its text as it comes, and what there is to say about it."""
+"""Shows one model answer on the chat page: streamed text, status note and error."""
 
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,11 +10,11 @@ from api.dashboard.talk import Said
 from api.dashboard.words import number
 from flant5_train.serving.messages import Delta, Finished, Started
 
-_BUG = "Something went wrong in the server, whose log says what."
+_BUG = "Internal server error. See the server log for details."
 
 
 class AnswerView:
-    """All that is said stays text; nothing in it is rendered."""
+    """Shows answers as plain text. Markup in them is never rendered."""
 
     def __init__(self, title: str) -> None:
         self.said = Said()
@@ -29,16 +29,15 @@ class AnswerView:
         self._show(self.said, is_coming=True)
 
     def end(self, said: Said) -> None:
-        """Nothing more comes."""
+        """Shows the final answer."""
         self._show(said, is_coming=False)
 
     def stop(self) -> None:
-        """The visitor wants no more of it."""
+        """Marks the answer as stopped by the user."""
         self.end(replace(self.said, note="stopped"))
 
     async def follow(self, pieces: Pieces) -> None:
-        """Shows the answer as it comes, or why there is none. When it is cancelled, so is the
-        answer."""
+        """Shows the answer as it streams in, or an error. Cancelling this cancels the request."""
         try:
             async with aclosing(pieces):
                 await self._follow(pieces)
@@ -52,7 +51,7 @@ class AnswerView:
         left_out = ""
         async for piece in pieces:
             if isinstance(piece, Started) and piece.truncated_tokens:
-                left_out = f" · its oldest {number(piece.truncated_tokens)} tokens were left out"
+                left_out = f" · the oldest {number(piece.truncated_tokens)} tokens were dropped"
             elif isinstance(piece, Delta):
                 self._show(replace(self.said, text=self.said.text + piece.text), is_coming=True)
             elif isinstance(piece, Finished):
@@ -70,6 +69,6 @@ class AnswerView:
 
 
 def _length(finished: Finished) -> str:
-    cut = ", then it was cut" if finished.reason == "length" else ""
+    cut = " (length limit reached)" if finished.reason == "length" else ""
     unit = "token" if finished.completion_tokens == 1 else "tokens"
     return f"{number(finished.completion_tokens)} {unit}{cut}"

@@ -1,4 +1,4 @@
-"""Asks a model for a page: by the functions that stand behind `POST /v1/chat/completions`."""
+"""Sends chat requests from pages, by the same functions as `POST /v1/chat/completions`."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -32,11 +32,11 @@ NO_ANSWER = (
     ChatTimeoutError,
     ChatFailedError,
 )
-"""What may come in place of an answer, in words for the visitor."""
+"""Errors that end an answer. Their messages are shown to the visitor."""
 
 
 async def answer(visitor: Visitor, request: Mapping[str, Any]) -> Pieces:
-    """The pieces of the answer; whoever stops reading cancels it. Raises each of NO_ANSWER."""
+    """Yields the pieces of the answer. Closing the generator cancels it. Raises NO_ANSWER."""
     body = _body(request)
     await run_in_threadpool(_admit, visitor, body.model)
     async with aclosing(visitor.services.chats.ask(body.question())) as pieces:
@@ -56,7 +56,7 @@ def _body(request: Mapping[str, Any]) -> CreateChatCompletion:
 
 
 def _admit(visitor: Visitor, model: str) -> None:
-    """Raises NotFoundError for another's model as for none."""
+    """Raises NotFoundError for missing models and for those of other owners."""
     caller = visitor.changing()
     visitor.services.models.resolve(model, owner=caller.limited_to)
     note("POST /v1/chat/completions", model, caller=caller, services=visitor.services)

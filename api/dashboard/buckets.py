@@ -1,8 +1,8 @@
-"""A long curve as a picture of about 1,000 points, and what changed of it since last time.
+"""Downsamples long curves to about 1,000 points and computes updates for the browser.
 
-Rows are put together in buckets of equal width, a power of two. Of each bucket stay its least and
-its largest value, so that no spike is lost. While a curve grows only its last bucket changes, until
-the width doubles and all is sent anew.
+Rows are grouped into buckets of equal width, a power of two. Each bucket keeps its minimum and
+maximum, which preserves spikes. While a curve grows, only its last bucket changes. When the width
+doubles, all points are sent again.
 """
 
 import math
@@ -18,18 +18,18 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Keep the first `kept` points, and put `points` behind them."""
+    """Update of a series: keep the first `kept` points, then append `points`."""
 
     kept: int
     points: tuple[Point, ...]
 
 
 class PointSender:
-    """What one browser was sent of one column."""
+    """Tracks the points of one column that one browser has received."""
 
     def __init__(self, *, is_smooth: bool = False) -> None:
         self._is_smooth = is_smooth
-        """Of a smooth curve the last value of each bucket is enough."""
+        """Smooth curves send only the last value of each bucket."""
         self._width = 0
         self._generation = -1
         self._num_rows = 0
@@ -37,7 +37,7 @@ class PointSender:
         self._num_final_points = 0
 
     def delta(self, column: Column) -> Delta | None:
-        """What to send; None when nothing is new."""
+        """Returns the points to send, or None if nothing changed."""
         num_rows = len(column.values)
         width = width_of(num_rows)
         if width != self._width or column.generation != self._generation:
@@ -61,7 +61,7 @@ class PointSender:
 
 
 def width_of(num_rows: int) -> int:
-    """Rows per bucket.
+    """Returns the number of rows per bucket.
 
     >>> [width_of(number) for number in (0, 600, 601, 100_000)]
     [1, 1, 2, 256]

@@ -1,4 +1,4 @@
-"""Models to talk to, and the one that each was made from."""
+"""Models available for chat, and their base models."""
 
 from itertools import islice
 
@@ -15,8 +15,7 @@ _MAX_CHECKPOINTS = 10
 
 
 def models_to_ask(visitor: Visitor) -> dict[str, str]:
-    """Ids and names: what jobs made, the base models, and the newest checkpoints of the newest
-    jobs."""
+    """Returns ids and names of fine-tuned models, base models, and recent jobs' checkpoints."""
     services, owner = visitor.services, visitor.caller.limited_to
     names = {model.id: model.id for model in islice(services.models.list(owner=owner), _MAX_MODELS)}
     for job in recent_jobs(visitor, limit=_MAX_JOBS):
@@ -32,15 +31,15 @@ def _checkpoints(visitor: Visitor, job: Job) -> dict[str, str]:
         try:
             visitor.services.models.resolve(model)
         except NotFoundError:
-            continue  # deleted, as older ones are
+            continue  # deleted by checkpoint rotation
         found[model] = f"{name_of(job)}, checkpoint at step {checkpoint.step} · {model}"
     return found
 
 
 def base_of(visitor: Visitor, model: str) -> str | None:
-    """The model that a fine-tuned one or a checkpoint was trained from; None for another.
+    """Returns the base of a fine-tuned model or checkpoint; None for any other model.
 
-    Raises NotFoundError for another's model as for none.
+    Raises NotFoundError for missing models and for those of other owners.
     """
     visitor.services.models.resolve(model, owner=visitor.caller.limited_to)
     if not model.startswith("ft:"):

@@ -1,4 +1,4 @@
-"""Talking to a model beside the one it was made from, at `/chat?model=...`."""
+"""Chat page at `/chat?model=...`, with an optional side-by-side base model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ _MAX_SYSTEM_CHARACTERS = 10_000
 
 
 def chat_address(model: str) -> str:
-    """Where one talks to a model."""
+    """Returns the address of the chat page for a model."""
     return f"/chat?{urlencode({'model': model})}"
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A conversation on its shelf; it may be a new one."""
+    """A stored or new conversation, with the shelf that holds it."""
 
     shelf: TalkShelf
     talk_id: str
@@ -32,7 +32,7 @@ class Opened:
 
 
 def opened_talk(request: Request) -> Opened:
-    """The one that the address names, where it is the visitor's; else a new one.
+    """Returns the visitor's conversation named in the address, or a new one.
 
     Raises StoreUnavailableError, SessionEndedError.
     """
@@ -44,24 +44,24 @@ def opened_talk(request: Request) -> Opened:
 
 
 def chat_page(request: Request, opened: Opened) -> None:
-    """Builds the page; model, base and conversation stand in its address."""
+    """Builds the page. Its address holds the model, the base switch and the conversation."""
     with frame(request, "Chat", here="/chat"):
         _ChatPage(Visitor.of(request), opened, request.query_params)
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """A model, and the one it was made from, if any."""
+    """A model and its base model, if any."""
 
     model: str
     base: str | None
 
     def names(self) -> dict[str, str]:
-        """By side."""
+        """Returns the display name of each side."""
         return {MODEL: self.model, BASE: f"{self.base or 'none'} (its base)"}
 
     def sides(self, *, with_base: bool) -> dict[str, str]:
-        """The models that are asked."""
+        """Returns the model of each side that receives messages."""
         base = {BASE: self.base} if self.base and with_base else {}
         return {MODEL: self.model, **base}
 
@@ -95,11 +95,11 @@ class _ChatPage:
                 new_value_mode="add-unique",
                 on_change=lambda event: self._choose(event.value or ""),
             ).props('outlined dense aria-label="Model"')
-            self._switch = ui.switch("Beside its base", value=self._with_base)
+            self._switch = ui.switch("Compare with base model", value=self._with_base)
             self._switch.on_value_change(lambda event: self._turn_base(bool(event.value)))
             self._switch.set_visibility(False)
         if not self._visitor.may_change:
-            ui.label("Your key may look, and ask nothing.").classes("quiet")
+            ui.label("Your API key is read-only. It cannot send messages.").classes("quiet")
 
     def _settings(self, talk: Talk) -> None:
         more = ui.expansion("System message, temperature, length", icon="tune").props("dense")
@@ -110,17 +110,17 @@ class _ChatPage:
                 on_change=lambda event: self._change(system=str(event.value or "")),
             )
             system.props(f'debounce=300 maxlength={_MAX_SYSTEM_CHARACTERS} rows="2" autogrow')
-            system.props('hint="in place of the prompt\'s first sentence, from the next question"')
+            system.props('hint="replaces the prompt\'s first sentence from the next message on"')
             heat = ui.number(
                 "Temperature",
                 value=talk.temperature,
                 on_change=lambda event: self._change(temperature=event.value),
-            ).props('debounce=300 step=any hint="0 to 2; empty: 0, the likeliest token each time"')
+            ).props('debounce=300 step=any hint="0 to 2; default: 0, greedy decoding"')
             length = ui.number(
-                "Most tokens of an answer",
+                "Max tokens",
                 value=talk.max_tokens,
                 on_change=lambda event: self._change(max_tokens=_whole(event.value)),
-            ).props('debounce=300 step=1 hint="empty: as many as in training"')
+            ).props('debounce=300 step=1 hint="default: as in training"')
             for field, name in ((system, "System"), (heat, "Temperature"), (length, "Tokens")):
                 field.props(f'outlined dense aria-label="{name}"')
 
@@ -138,7 +138,7 @@ class _ChatPage:
             await self._again()
 
     async def _again(self) -> None:
-        """A new conversation, asked as the one before."""
+        """Starts a new conversation with the same settings."""
         talk = replace(self._conversation.talk, rounds=())
         if self._wanted:
             await self._show(self._wanted, new_talk_id(), talk)
@@ -148,7 +148,7 @@ class _ChatPage:
         self._chosen, self._talk_id = found, talk_id
         self._conversation.begin(talk_id, talk, found.names() if found else {})
         base = found.base if found else None
-        self._switch.set_text(f"Beside its base, {base}")
+        self._switch.set_text(f"Compare with base model {base}")
         self._switch.set_visibility(base is not None)
         self._turn_base(self._with_base)
 
@@ -165,5 +165,5 @@ class _ChatPage:
 
 
 def _whole(number: float | None) -> float | None:
-    """A number that is whole as one; what is wrong with another is said with the next question."""
+    """Returns integral floats as int. Other values are rejected with the next message."""
     return int(number) if number is not None and float(number).is_integer() else number

@@ -1,4 +1,4 @@
-"""The checkpoints of one job and its final model, to be downloaded."""
+"""Panel with the checkpoints and the final model of one job."""
 
 from dataclasses import dataclass
 
@@ -21,19 +21,19 @@ _SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One line of the list."""
+    """One entry of the list."""
 
     name: str
     about: str
     model: str
-    """The id by which it can be trained on."""
+    """Id for training and chat requests."""
     address: str
     step: int | None = None
-    """Of a checkpoint that can be deleted."""
+    """Step of a checkpoint that can be deleted; otherwise None."""
 
 
 class CheckpointsPanel:
-    """Newest first, the final model on top."""
+    """Lists the final model first, then checkpoints from newest to oldest."""
 
     def __init__(self, visitor: Visitor, job_id: str) -> None:
         self._visitor = visitor
@@ -50,14 +50,14 @@ class CheckpointsPanel:
         page = visitor.services.history.checkpoints(job.id, limit=_MAX_SHOWN)
         found = []
         if job.status is Status.SUCCEEDED and job.fine_tuned_model and "" in sizes:
-            about = f"the result · {size(sizes[''])}"
+            about = f"final result · {size(sizes[''])}"
             address = f"/download/jobs/{job.id}/model.tar"
             found.append(Download("Final model", about, job.fine_tuned_model, address))
         for checkpoint in page.items:
             shown = CheckpointObject.of(checkpoint, job=job)
             name = f"checkpoint-{checkpoint.step}"
             if name not in sizes:
-                continue  # deleted, as older ones are
+                continue  # deleted by checkpoint rotation
             loss = shown.metrics.get("full_valid_loss")
             parts = [instant(checkpoint.created_at), size(sizes[name])]
             if loss is not None:
@@ -102,7 +102,7 @@ class CheckpointsPanel:
 
 
 def _sizes(visitor: Visitor, job_id: str) -> dict[str, int]:
-    """Bytes of each checkpoint directory, and of the final model under ''."""
+    """Returns the bytes of each checkpoint directory, and of the final model under ''."""
     output = visitor.services.home.run_directory(job_id).output
     try:
         root = find_artifact(output, "")

@@ -1,4 +1,4 @@
-"""Curves of several jobs in one chart, at `/compare?jobs=...`."""
+"""Compare page at `/compare?jobs=...`: curves of several jobs in one chart."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ from worker.jobs.job import Job
 MAX_JOBS = len(COLORS)
 _MAX_LISTED = 200
 _COLUMNS = {
-    SMOOTHED: "Loss, smoothed",
-    "loss": "Loss of each step",
+    SMOOTHED: "Loss (smoothed)",
+    "loss": "Loss per step",
     "eval_loss": "Validation loss",
     "learning_rate": "Learning rate",
     "grad_norm": "Gradient norm",
@@ -38,7 +38,7 @@ _OVER = {_STEPS: "Over steps", "percent": "Over percent"}
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What is compared, as it stands in the address."""
+    """The comparison encoded in the address: jobs, column and x axis."""
 
     ids: tuple[str, ...]
     column: str
@@ -59,7 +59,7 @@ class _Shown:
 
 
 def compare_page(request: Request, desk: Desk) -> None:
-    """Builds the page; which jobs are compared stands in its address."""
+    """Builds the page. Its address holds the compared jobs."""
     with frame(request, "Compare", here="/compare"):
         _Compare(Visitor.of(request), desk, _Shown.of(request.query_params))
 
@@ -76,7 +76,7 @@ class _Compare:
             with ui.row().classes("filters"):
                 self._choice = ui.select(
                     dict.fromkeys(shown.ids, "…"),
-                    label=f"Jobs, up to {MAX_JOBS}",
+                    label=f"Jobs (up to {MAX_JOBS})",
                     value=list(shown.ids),
                     multiple=True,
                     with_input=True,
@@ -114,7 +114,7 @@ class _Compare:
         self._draw()
 
     def _jobs(self) -> tuple[Job, ...]:
-        """The newest, and those that the address names."""
+        """Returns the newest jobs, and the jobs in the address."""
         recent = recent_jobs(self._visitor, limit=_MAX_LISTED)
         known = {job.id for job in recent}
         older = []
@@ -122,12 +122,12 @@ class _Compare:
             try:
                 older += [] if job_id in known else [self._visitor.job(job_id)]
             except NotFoundError:
-                continue  # another's, or none: it is left out
+                continue  # missing, or of another owner
         return (*recent, *older)
 
     def _choose_jobs(self, ids: tuple[str, ...]) -> None:
         if len(ids) > MAX_JOBS:
-            ui.notify(f"{MAX_JOBS} jobs at most.", type="warning")
+            ui.notify(f"At most {MAX_JOBS} jobs can be compared.", type="warning")
             self._choice.set_value(list(ids[:MAX_JOBS]))
             return
         self._show(replace(self._shown, ids=ids))
@@ -149,7 +149,7 @@ class _Compare:
         ]
         with self._place:
             if not lines:
-                empty("stacked_line_chart", "Choose two or more jobs to see their curves in one.")
+                empty("stacked_line_chart", "Choose two or more jobs to overlay their curves.")
                 return
             if self._names:
                 title, in_percent = _COLUMNS[column], shown.over != _STEPS

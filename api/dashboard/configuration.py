@@ -1,4 +1,4 @@
-"""How a job was set up: what somebody chose first, all the rest behind a click."""
+"""Configuration card of a job: submitted values, then the defaults in an expansion."""
 
 import json
 
@@ -29,7 +29,7 @@ def configuration(job: Job) -> None:
     with ui.element("section").classes("card"):
         heading("Configuration")
         _table(chosen)
-        with ui.expansion("Hyperparameters left at their defaults").props("dense"):
+        with ui.expansion("Defaults").props("dense"):
             _table(others)
 
 

@@ -1,4 +1,4 @@
-"""A conversation on a page: what was said, and the box for the next question."""
+"""The conversation on the chat page: its messages and the input box."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Conversation:
-    """Asks both sides the same at the same time. Whoever leaves the page cancels the answers."""
+    """Sends each message to both sides at once. Leaving the page cancels pending answers."""
 
     def __init__(self, visitor: Visitor, shelf: TalkShelf) -> None:
         self._visitor = visitor
@@ -43,7 +43,7 @@ class Conversation:
         self._client.on_delete(self.stop)
         self._rounds = ui.element("div").classes("rounds").props('aria-live="polite"')
         with ui.element("section").classes("card composer"):
-            self._input = ui.textarea(placeholder="Ask something; Enter sends it")
+            self._input = ui.textarea(placeholder="Ask a question (Enter to send)")
             self._input.props('outlined dense autogrow rows="1" aria-label="Question"')
             self._input.on("keydown", self._on_enter, js_handler=_ON_ENTER)
             self._send = ui.button("Ask", icon="send", on_click=self._on_click)
@@ -57,13 +57,13 @@ class Conversation:
         return self._talk
 
     def begin(self, talk_id: str, talk: Talk, names: Mapping[str, str]) -> None:
-        """Show this one, with the names of its models by side; none of a model that is gone."""
+        """Shows a conversation. `names` holds the model of each side; it is empty if deleted."""
         self.stop()
         self._talk_id, self._talk, self._names = talk_id, talk, dict(names)
         self._rounds.clear()
         with self._rounds:
             if not talk.rounds:
-                missing = "Nothing was said yet." if names else "Choose a model to talk to."
+                missing = "No messages yet." if names else "Choose a model to chat with."
                 empty("forum", missing)
             for each in talk.rounds:
                 views = self._draw(each)
@@ -71,17 +71,17 @@ class Conversation:
                     views[side].end(said)
 
     def address(self, sides: Mapping[str, str]) -> None:
-        """The models that the next question goes to."""
+        """Sets the models that receive the next message."""
         self._sides = dict(sides)
         self._show_buttons()
 
     async def change(self, talk: Talk) -> None:
-        """The same conversation, asked in another way from now on."""
+        """Replaces the conversation, with new settings, and saves it."""
         self._talk = talk
         await self._keep()
 
     def stop(self) -> None:
-        """No more of the answers that come."""
+        """Cancels the pending answers."""
         for task in self._tasks:
             task.cancel()
 
@@ -95,7 +95,7 @@ class Conversation:
         if self._tasks or not self._sides or not question.strip():
             return
         if self._talk.is_full:
-            ui.notify("No more of this conversation is kept; begin a new one.", type="warning")
+            ui.notify("This conversation is full. Start a new one.", type="warning")
             return
         if not self._talk.rounds:
             self._rounds.clear()
@@ -106,12 +106,12 @@ class Conversation:
         ui.run_javascript(_TO_THE_END)
         talk_id = self._talk_id
         tasks = await self._run(views)
-        # A page that is gone has left its question to the one that came after it.
+        # A page that was left meanwhile must not overwrite the conversation of the next one.
         if not self._client.is_deleted and talk_id == self._talk_id:
             await self._end(views, tasks)
 
     async def _run(self, views: Mapping[str, AnswerView]) -> dict[str, asyncio.Task[None]]:
-        """What shows the answers, by side; all of it is done."""
+        """Runs the requests of all sides; returns their finished tasks."""
         tasks = {
             side: asyncio.create_task(view.follow(answer(self._visitor, self._request(side))))
             for side, view in views.items()
@@ -119,7 +119,7 @@ class Conversation:
         self._tasks = tuple(tasks.values())
         self._show_buttons()
         try:
-            await self._keep()  # so that a reload finds the question
+            await self._keep()  # without this, a reload would lose the question
             await asyncio.wait(self._tasks)
         finally:
             self.stop()
@@ -138,13 +138,13 @@ class Conversation:
         ui.run_javascript(_TO_THE_END)
         for task in tasks.values():
             if not task.cancelled():
-                task.result()  # raises what was a bug of ours
+                task.result()  # raises unexpected errors
 
     def _request(self, side: str) -> dict[str, Any]:
         return self._talk.request(self._sides[side], side=side)
 
     def _draw(self, each: Round) -> dict[str, AnswerView]:
-        """The question and empty answers, by side."""
+        """Draws a question and an empty answer for each side."""
         with ui.element("section").classes("round"):
             ui.label(each.question).classes("asked wrap")
             sides = [side for side in (MODEL, BASE) if side in each.answers]
@@ -152,15 +152,15 @@ class Conversation:
                 return {side: AnswerView(self._names.get(side, side)) for side in sides}
 
     async def _keep(self) -> None:
-        """One after the other, each time as it is then: the newest comes last."""
+        """Saves the current conversation. The lock keeps saves in order: the newest is last."""
         async with self._keeping:
             talk_id, talk = self._talk_id, self._talk
             try:
                 await run_in_threadpool(self._shelf.keep, talk_id, talk)
             except StoreUnavailableError as error:
-                _log.warning("a conversation is not kept: %s", error)
+                _log.warning("chat: cannot save conversation: %s", error)
                 if not self._client.is_deleted:
-                    ui.notify("Not kept: Redis does not answer.", type="warning")
+                    ui.notify("Conversation not saved: Redis is unavailable.", type="warning")
 
     def _show_buttons(self) -> None:
         self._send.set_visibility(not self._tasks)

@@ -1,4 +1,4 @@
-"""A chart that grows: the browser keeps its points and is sent what is new of them."""
+"""Incrementally updated chart. The browser keeps the points and receives only new ones."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from api.dashboard.live_curve import SMOOTH, Column
 COLORS = ("#4c78d8", "#e0823d", "#3a9d6e", "#b65fc4", "#c9a227", "#d1495b", "#4aa3a2", "#8d7b68")
 
 Changes = list[list[Any]]
-"""By line: its id, the number of points to keep, the points to put behind them."""
+"""Per line: its id, the number of points to keep, the points to append."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class Line:
     id: str
     name: str
     column: str
-    """Of a `LiveCurve`."""
+    """Name of a column of a `LiveCurve`."""
     color: str
     is_faint: bool = False
     has_marks: bool = False
     unit: float = 1.0
-    """What one step of the axis is, in what the column counts."""
+    """Size of one axis unit, in the column's unit."""
 
 
 class CurveChart:
-    """Lines over the optimizer's steps, or over percent of them."""
+    """Line chart over optimizer steps, or over percent of the training."""
 
     def __init__(
         self,
@@ -54,9 +54,10 @@ class CurveChart:
     def changes(
         self, columns: Mapping[str, Column], steps_per_percent: Mapping[str, float] | None = None
     ) -> Changes:
-        """What is new of the columns, which are by the ids of their lines, as are the steps that
-        are a percent. It counts as sent: the caller hands it to `show`. May be called in a
-        thread."""
+        """Returns the updates since the last call, which the caller must pass to `show`.
+
+        `columns` and `steps_per_percent` are keyed by line id. May be called in a thread.
+        """
         found: Changes = []
         for line in self._lines:
             if delta := self._senders[line.id].delta(columns[line.id]):
@@ -66,7 +67,7 @@ class CurveChart:
         return found
 
     def show(self, changes: Changes) -> None:
-        """Send them to the browser."""
+        """Sends the updates to the browser."""
         if changes:
             script = f"flant5.grow({self._chart.id}, {json.dumps(changes)})"
             self._chart.client.run_javascript(script)
@@ -90,7 +91,7 @@ def _options(lines: Sequence[Line], *, from_zero: bool, in_percent: bool) -> dic
             "textStyle": {"color": "#7d8795"},
             "show": len(lines) > 1,
         },
-        # Drawn and not written as HTML: names of jobs come from their senders.
+        # Rich text, not HTML: job names are user input.
         "tooltip": {"trigger": "axis", "renderMode": "richText", "confine": True},
         "xAxis": {
             **axis,
@@ -105,8 +106,10 @@ def _options(lines: Sequence[Line], *, from_zero: bool, in_percent: bool) -> dic
 
 
 def _series(line: Line) -> dict[str, Any]:
-    """Without `data`: NiceGUI may hand these options to a chart that has points already, and an
-    empty list would take them away."""
+    """Returns the options of a series, without `data`.
+
+    NiceGUI may send these options again to a chart with points. An empty list would remove them.
+    """
     opacity = 0.3 if line.is_faint else 1
     return {
         "id": line.id,

@@ -1,4 +1,4 @@
-"""Deletes from pages: says how many bytes go, asks, and does it."""
+"""Deletions from pages: confirmation dialog with the freed bytes, then the deletion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from worker.jobs.removal import num_bytes_of
 
 @dataclass(frozen=True, slots=True)
 class PageDeletion:
-    """Something that a page offers to delete."""
+    """An object that a page can delete."""
 
     thing: str
     goes: str
-    """The things that go with it, and those that stay, in a sentence."""
+    """Sentence about what is deleted with it and what stays."""
     measure: Callable[[], int]
-    """The bytes that it has on disk."""
+    """Returns its bytes on disk."""
     delete: Callable[[], int]
-    """Raises what `api.deletion` does, NotAllowedError, SessionEndedError."""
+    """Deletes it. Raises NotAllowedError, SessionEndedError, and the errors of `api.deletion`."""
 
 
 async def delete_if_sure(wanted: PageDeletion) -> bool:
@@ -35,7 +35,7 @@ async def delete_if_sure(wanted: PageDeletion) -> bool:
     num_bytes = await tried(wanted.measure, done="")
     if num_bytes is None:
         return False
-    text = f"{wanted.goes} {size(num_bytes)} of disk are freed. This can't be undone."
+    text = f"{wanted.goes} This frees {size(num_bytes)} of disk space and can't be undone."
     if not await is_sure(f"Delete {wanted.thing}?", text, yes="Delete"):
         return False
     freed = await tried(wanted.delete, done="")
@@ -55,7 +55,7 @@ def job_deletion(visitor: Visitor, job_id: str, *, name: str) -> PageDeletion:
 
     return PageDeletion(
         thing=f"job {name}",
-        goes="Its model, checkpoints, curves and log go with it; the files it was trained on stay.",
+        goes="Its model, checkpoints, curves and log are deleted. Its training files stay.",
         measure=lambda: _files_of(visitor, job_id).num_bytes,
         delete=delete,
     )
@@ -72,7 +72,7 @@ def model_deletion(visitor: Visitor, model: str, *, job_id: str) -> PageDeletion
 
     return PageDeletion(
         thing=f"model {model}",
-        goes="It can't be chatted with or trained from any more; its job and checkpoints stay.",
+        goes="Chats and jobs can no longer use it. Its job and checkpoints stay.",
         measure=lambda: num_bytes_of(*_files_of(visitor, job_id).model),
         delete=delete,
     )
@@ -104,7 +104,7 @@ def file_deletion(visitor: Visitor, file: StoredFile) -> PageDeletion:
 
     return PageDeletion(
         thing=file.filename,
-        goes="Jobs that were trained on it stay.",
+        goes="Jobs trained on it stay.",
         measure=lambda: file.num_bytes,
         delete=delete,
     )

@@ -1,4 +1,4 @@
-"""What the pages of one process share: read once, shown in every browser."""
+"""Cache shared by all pages of a process: read once, shown in every browser."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from api.dashboard.live_curve import CurveShelf
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Rows of jobs and curves that were read before; safe to lose."""
+    """Cached job rows and curves; safe to lose."""
 
     board: RowBoard = field(default_factory=RowBoard)
     curves: CurveShelf = field(default_factory=CurveShelf)

@@ -1,7 +1,6 @@
-"""The way in: which paths are the dashboard's, who may pass, and when it is loaded.
+"""Routes dashboard requests, checks the session, and imports NiceGUI on first use.
 
-NiceGUI takes half a second and 30 MB to import, so that happens with the first request of a
-browser: an API that nobody looks at does not pay for it.
+Importing NiceGUI takes half a second and 30 MB. An API without browser requests does not pay this.
 """
 
 import asyncio
@@ -35,14 +34,13 @@ _PATHS = re.compile(
 )
 _OPEN_PATHS = re.compile(
     r"/login|/logout|/favicon\.ico|/dashboard/.*"
-    # What is the same for everybody; of a client there are only uploads, which we don't use.
+    # Static files. Paths of a single client are for NiceGUI uploads, which we don't use.
     r"|/_nicegui/(?!client/).*"
 )
 
 
 class DashboardRoute(Mount):
-    """Takes the dashboard's paths and leaves all others, that of an unknown call of the API for
-    one, to the answers the API has for them."""
+    """Matches the dashboard's paths. All others, unknown API paths included, go to the API."""
 
     def __init__(self, services: Services, sessions: Sessions) -> None:
         self.door = _Door(services, sessions)
@@ -56,8 +54,10 @@ class DashboardRoute(Mount):
 
 
 def _wants_data(scope: Scope) -> bool:
-    """Returns True for a request of an SDK whose base URL lacks /v1. With 200 and a page it would
-    go on as if it had read an empty list."""
+    """Returns True for a request of an SDK whose base URL lacks /v1.
+
+    An SDK would treat a 200 with a page as an empty list.
+    """
     if scope["type"] != "http" or scope["path"].startswith("/_nicegui"):
         return False
     accept = Headers(scope=scope).get("accept", "")
@@ -65,7 +65,7 @@ def _wants_data(scope: Scope) -> bool:
 
 
 class _Label:
-    """What the request is counted under: one route, however many pages there are."""
+    """Route label for request metrics: one for all pages."""
 
     path = "/"
 
@@ -80,7 +80,7 @@ class _Door:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The pages live as long as the context is open."""
+        """Keeps the pages running while the context is open."""
         async with self._running:
             yield
         self._site = None
@@ -103,14 +103,14 @@ class _Door:
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Without any referrer a browser hides where a form of ours is from (`Origin:
-                # null`), and it looks like one of another site.
+                # Without a referrer, browsers send `Origin: null` for our own forms, which then
+                # look cross-site.
                 MutableHeaders(scope=message)["referrer-policy"] = "same-origin"
             await send(message)
 
         state: dict[str, Any] = scope.get("state", {}) | {"visitor": visitor}
-        # A copy: the pages' router writes into it, and the request meter reads the original. The
-        # pages get the prefix as it was read: NiceGUI takes the header as it comes.
+        # Copied because the pages' router writes into it and the request meter reads the original.
+        # The header gets the validated prefix, because NiceGUI uses the header as is.
         inner = dict(scope) | {"state": state, "headers": list(scope["headers"])}
         if prefix:
             MutableHeaders(scope=inner)[HEADER] = prefix
@@ -119,7 +119,7 @@ class _Door:
     def _refusal(
         self, scope: Scope, headers: Headers, *, token: str | None, prefix: str
     ) -> ASGIApp | None:
-        """The answer to a request that goes no further."""
+        """Returns the response that rejects the request, or None if it may pass."""
         is_socket = scope["type"] == "websocket"
         if message := lured(headers, has_keys=self._sessions.are_needed):
             return WebSocketClose(1008) if is_socket else answer(ForbiddenError(message))
@@ -130,7 +130,7 @@ class _Door:
             return WebSocketClose(1008)
         if scope["method"] in ("GET", "HEAD") and not path.startswith("/_nicegui"):
             return _to_login(prefix, path, scope["query_string"].decode("latin-1"))
-        return answer(UnauthorizedError("log in first, at /login"))
+        return answer(UnauthorizedError("not logged in; log in at /login"))
 
     async def _loaded(self) -> ASGIApp:
         async with self._loading:

@@ -1,4 +1,4 @@
-"""Files for browsers, which show a session and not a key: models, checkpoints, uploaded files."""
+"""Downloads of models, checkpoints and files for browsers, authenticated by session."""
 
 import os
 import tarfile
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/download")
 
 @router.get("/jobs/{job_id}/{name}.tar")
 def download_model(request: Request, job_id: str, name: str) -> StreamingResponse:
-    """`model`, the final one, or a checkpoint such as `checkpoint-40`, as a tar archive."""
+    """Sends the final `model` or a checkpoint, such as `checkpoint-40`, as a tar archive."""
     visitor = Visitor.of(request)
     job = visitor.job(job_id)
     output = visitor.services.home.run_directory(job.id).output
@@ -32,7 +32,7 @@ def download_model(request: Request, job_id: str, name: str) -> StreamingRespons
 
 @router.get("/files/{file_id}", response_class=Download)
 def download_file(request: Request, file_id: str) -> Download:
-    """An uploaded file as it came."""
+    """Sends an uploaded file unchanged."""
     visitor = Visitor.of(request)
     stored = visitor.file(file_id)
     path = visitor.services.files.content_path(stored.id)
@@ -40,17 +40,17 @@ def download_file(request: Request, file_id: str) -> Download:
 
 
 def model_files(output: Path) -> tuple[Path, ...]:
-    """The files of the final model, without the checkpoints beside it. Raises NotFoundError."""
+    """Returns the files of the final model, without checkpoints. Raises NotFoundError."""
     root = find_artifact(output, "")
     found = tuple(root / each.id for each in list_artifacts(output, root))
     files = tuple(path for path in found if not path.relative_to(root).parts[0].startswith("check"))
     if not files:
-        raise NotFoundError("the job has made no model yet")
+        raise NotFoundError("the job has no model yet")
     return files
 
 
 def checkpoint_files(output: Path, name: str) -> tuple[Path, ...]:
-    """The files of one checkpoint. Raises NotFoundError."""
+    """Returns the files of one checkpoint. Raises NotFoundError."""
     directory = find_artifact(output, name)
     if "/" in name or not directory.is_dir() or directory == output.resolve():
         raise NotFoundError(f"no checkpoint {name!r}")
@@ -59,9 +59,11 @@ def checkpoint_files(output: Path, name: str) -> tuple[Path, ...]:
 
 
 def archive(paths: tuple[Path, ...], label: str) -> Iterator[bytes]:
-    """A tar archive of the files, in one directory of the name `label`; never more of them in
-    memory than a piece. Raises OSError when one is gone: the connection is cut then, so that the
-    browser sees that the archive is not whole."""
+    """Streams a tar archive of the files, in a directory named `label`.
+
+    Holds one chunk in memory. Raises OSError if a file is gone: the connection is then cut, and
+    the browser detects that the archive is incomplete.
+    """
     parent = Path(os.path.commonpath([path.parent for path in paths]))
     for path in paths:
         with path.open("rb") as file:
@@ -73,7 +75,7 @@ def archive(paths: tuple[Path, ...], label: str) -> Iterator[bytes]:
             while left:
                 data = file.read(min(_CHUNK_BYTES, left))
                 if not data:
-                    raise OSError(f"{path} became shorter while it was read")
+                    raise OSError(f"{path} was truncated while it was read")
                 left -= len(data)
                 yield data
         yield bytes(-info.size % tarfile.BLOCKSIZE)

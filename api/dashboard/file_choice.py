@@ -1,4 +1,4 @@
-"""Choosing the file of a job: one that is here, or one that is dropped on the page."""
+"""Selects the training file of a job: an existing file or a new upload."""
 
 import json
 from collections.abc import Callable
@@ -19,14 +19,14 @@ _TRAINABLE = "fine-tune"
 
 
 def recent_files(visitor: Visitor) -> tuple[StoredFile, ...]:
-    """The newest files to train on that the visitor may see."""
+    """Returns the newest training files that the visitor may see."""
     caller = visitor.caller
     files = (file for file in visitor.services.files.all() if caller.may_see(file.owner))
     return tuple(islice((file for file in files if file.purpose == _TRAINABLE), _MAX_LISTED))
 
 
 class FileChoice:
-    """`on_choice` hears the id of the file, or the path under the data root, or ''."""
+    """Calls `on_choice` with a file id, a path under the data root, or ''."""
 
     def __init__(self, visitor: Visitor, chosen: str, on_choice: Callable[[str], Any]) -> None:
         self._visitor = visitor
@@ -42,12 +42,12 @@ class FileChoice:
             new_value_mode="add-unique",
             on_change=lambda event: self._choose(event.value or ""),
         )
-        hint = "a file uploaded before; or type a path relative to the server's data root"
+        hint = "an uploaded file, or a path relative to the server's data root"
         self._select.props(f'outlined dense hint="{hint}" aria-label="training_file"')
         ui.timer(0, self.load, once=True)
 
     async def load(self) -> None:
-        """List the files anew."""
+        """Reloads the list of files."""
         files = await tried(lambda: recent_files(self._visitor), done="")
         options = {file.id: _label(file) for file in files or ()}
         if self._chosen and self._chosen not in options:
@@ -63,8 +63,8 @@ class FileChoice:
             auto_upload=True,
             max_file_size=limit,
             on_rejected=lambda: ui.notify(
-                f"This page takes files up to {size(limit)}; larger ones go in parts, with "
-                "`flant5 submit FILE` or the SDK's uploads.",
+                f"The file exceeds this page's limit of {size(limit)}. Upload it with "
+                "`flant5 submit FILE` or the SDK's uploads API.",
                 type="negative",
                 multi_line=True,
             ),
@@ -77,7 +77,7 @@ class FileChoice:
     async def _uploaded(self, event: GenericEventArguments) -> None:
         file_id = str(json.loads(event.args)["id"])
         stored = await run_in_threadpool(self._visitor.file, file_id)
-        ui.notify(f"{stored.filename} is uploaded", type="positive")
+        ui.notify(f"Uploaded {stored.filename}", type="positive")
         self._chosen = stored.id
         await self.load()
 
@@ -85,7 +85,7 @@ class FileChoice:
         try:
             message = str(json.loads(event.args)["error"]["message"])
         except (ValueError, KeyError, TypeError):
-            message = "the upload broke off; try again"
+            message = "The upload was interrupted. Try again."
         ui.notify(message, type="negative", multi_line=True, close_button="OK", timeout=0)
 
     def _choose(self, reference: str) -> None:

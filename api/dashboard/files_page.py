@@ -53,7 +53,7 @@ class _FilesPage:
                 ui.label(" · ".join(filter(None, about))).classes("quiet")
                 ui.label(file.id).classes("mono quiet wrap")
             with ui.row().classes("actions"):
-                ui.link("Train on it", f"/new?training_file={file.id}")
+                ui.link("New job with this file", f"/new?training_file={file.id}")
                 ui.link("Download", f"/download/files/{file.id}").props("download")
                 if self._visitor.may_change:
                     button = ui.button(icon="delete", on_click=lambda: self._delete(file))

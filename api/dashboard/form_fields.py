@@ -1,4 +1,4 @@
-"""The fields of a form, read off the model of what it fills in: names, ranges, choices, help."""
+"""Form fields derived from a pydantic model: names, ranges, choices, help."""
 
 import json
 import types
@@ -20,13 +20,13 @@ _KINDS: dict[object, Kind] = {bool: "switch", int: "whole", float: "fraction", s
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """One field."""
+    """One field of a form."""
 
     name: str
     kind: Kind
     default: Value
     is_optional: bool
-    """Whether it may be left empty."""
+    """The field may be left empty."""
     choices: tuple[str, ...]
     range: NumberRange
     help: str
@@ -41,8 +41,10 @@ class FormField:
         return self.name.replace("_", " ")
 
     def read(self, text: str) -> Value:
-        """A value out of an address; the default for what is none. What is wrong with one that
-        has the right type is found when the job is."""
+        """Parses a value from an address; returns the default if it has the wrong type.
+
+        Ranges are checked when the job is validated.
+        """
         try:
             if self.kind == "whole":
                 return int(text)
@@ -60,15 +62,14 @@ class FormField:
 
     @staticmethod
     def written(value: Value) -> str:
-        """The value as an address has it."""
+        """Formats a value for an address."""
         if isinstance(value, tuple):
             return ",".join(value)
         return value if isinstance(value, str) else json.dumps(value)
 
 
 def fields_of(model: type[BaseModel]) -> tuple[FormField, ...]:
-    """All fields that a form can have, in the order of the model. A mapping or a list of objects
-    is none."""
+    """Returns the fields a form can show, in model order, without mappings and object lists."""
     found = (_field(name, info) for name, info in model.model_fields.items())
     return tuple(field for field in found if field is not None)
 
@@ -91,7 +92,7 @@ def _field(name: str, info: FieldInfo) -> FormField | None:
 
 
 def _inner(annotation: Any) -> tuple[Any, bool]:
-    """`X` of `X | None`, and whether the None is there."""
+    """Returns `X` of `X | None`, and True if `None` is allowed."""
     if get_origin(annotation) in (Union, types.UnionType):
         inner = [each for each in get_args(annotation) if each is not type(None)]
         return (inner[0] if len(inner) == 1 else None), len(inner) < len(get_args(annotation))
@@ -113,7 +114,7 @@ def _kind_of(annotation: Any) -> tuple[Kind | None, tuple[str, ...]]:
 def request_of(
     values: Mapping[str, Value], *, hyperparameters: Mapping[str, FormField]
 ) -> dict[str, object]:
-    """The body of a create: what was filled in, each at its place."""
+    """Returns the body of a create request with the values that were filled in."""
     given = {name: value for name, value in values.items() if value is not None and value != ""}
     tuned = {name: value for name, value in given.items() if name in hyperparameters}
     rest: dict[str, object] = {name: given[name] for name in given if name not in tuned}

@@ -1,4 +1,4 @@
-"""The widgets of a form's fields."""
+"""Widgets for form fields."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ OnChange = Callable[[FormField, Value], object]
 
 
 def field_view(field: FormField, value: Value, on_change: OnChange) -> None:
-    """One field with its help; `on_change` hears of a value that differs from before."""
+    """Draws one field with its help text. `on_change` is called when the value changes."""
     with ui.element("div").classes("field"):
         element = _element(field, value)
         element.props(f'outlined dense aria-label="{field.name}"').classes("field-input")
@@ -33,7 +33,7 @@ def _element(field: FormField, value: Value) -> ValueElement[Any]:
     if field.kind == "text":
         return ui.input(title, value="" if value is None else str(value)).props("debounce=400")
     number = value if isinstance(value, int | float) else None
-    hint = str(field.range) + ("; empty: the default" if field.is_optional else "")
+    hint = str(field.range) + ("; empty for the default" if field.is_optional else "")
     box = ui.number(title, value=number, validation=_check(field)).props("debounce=400")
     return box.props(f'hint="{hint}" step={1 if field.kind == "whole" else "any"}')
 

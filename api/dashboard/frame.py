@@ -1,4 +1,4 @@
-"""What is around every page: the bar with the way to the others, light and dark, the log-out."""
+"""Page layout: navigation bar, theme button, logout and banners."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _PAGES = (
 
 @contextmanager
 def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
-    """The page around its content; `here` is the address of the page in the bar."""
+    """Draws the layout around a page. `here` is the page's address in the navigation bar."""
     visitor = Visitor.of(request)
     prefix = visitor.path_prefix
     ui.add_head_html(
@@ -55,36 +55,36 @@ def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
 
 
 def _loss_notice(visitor: Visitor) -> None:
-    """Says at the top of a page that Redis has lost data, while that is news."""
+    """Shows a banner while a recent loss of Redis data needs attention."""
     notice = Banner(icon="warning")
     store_loss = visitor.services.store_loss
     Fresh(store_loss.notice, lambda text: notice.say(text or ""), seconds=_NOTICE_SECONDS)
 
 
 def _is_dark(request: Request) -> bool | None:
-    """As the browser's system has it unless somebody pressed the button."""
+    """Returns the theme from the cookie; None follows the browser's preference."""
     return {"dark": True, "light": False}.get(request.cookies.get(THEME_COOKIE, ""))
 
 
 def _theme_button(request: Request) -> None:
-    """Works in the browser alone; the cookie tells the next page."""
-    button = ui.button(icon="contrast").props('flat round dense aria-label="Light or dark"')
-    button.tooltip("Light or dark")
+    """Draws the theme button. It runs in the browser; a cookie passes the theme to other pages."""
+    button = ui.button(icon="contrast").props('flat round dense aria-label="Toggle dark mode"')
+    button.tooltip("Toggle dark mode")
     button.on("click", js_handler="() => flant5.toggleTheme()")
 
 
 def heading(text: str) -> ui.label:
-    """The title of a part of a page."""
+    """Draws the title of a section."""
     return ui.label(text).classes("heading").props('role="heading" aria-level="2"')
 
 
 def replace_address(path: str) -> None:
-    """Puts `path` into the browser's address without loading it, under the prefix of a proxy."""
+    """Replaces the browser's address without loading it, under the proxy's path prefix."""
     ui.run_javascript(f"history.replaceState({{}}, '', window.path_prefix + {json.dumps(path)})")
 
 
 def empty(icon: str, text: str) -> None:
-    """Says that there is nothing, and what to do."""
+    """Draws the placeholder of an empty list or page."""
     with ui.column().classes("empty"):
         ui.icon(icon).classes("empty-icon")
         ui.label(text)

@@ -1,4 +1,4 @@
-"""Pause, resume, cancel and delete, each after a question."""
+"""Buttons to pause, resume, cancel and delete a job, each with a confirmation dialog."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from api.wishes import Wish
 from worker.jobs.job import Job
 
 Look = Callable[[], Awaitable[None]]
-"""Looks at the job anew."""
+"""Refreshes the displayed job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button and what it does."""
+    """A job action with its button and confirmation text."""
 
     name: str
     icon: str
@@ -33,26 +33,29 @@ class Action:
 PAUSE = Action(
     "Pause",
     "pause",
-    "It saves a checkpoint, leaves its GPU, and keeps its place in the queue.",
+    "The job saves a checkpoint, releases its GPU, and keeps its place in the queue.",
     wishes.PAUSE,
 )
 RESUME = Action(
     "Resume",
     "play_arrow",
-    "It goes on from its newest checkpoint as soon as its turn comes.",
+    "The job continues from its newest checkpoint when it reaches the front of the queue.",
     wishes.RESUME,
 )
 CANCEL = Action(
     "Cancel",
     "stop",
-    "It is stopped at once. Its checkpoints stay, and it can be resumed later.",
+    "The job stops at once. Its checkpoints stay, and you can resume it later.",
     wishes.CANCEL,
 )
 
 
 def fulfil(visitor: Visitor, job_id: str, action: Action) -> Job:
-    """The job after the action. Raises what `wishes.fulfil` does, NotAllowedError,
-    SessionEndedError, NotFoundError for another's job."""
+    """Applies the action and returns the updated job.
+
+    Raises NotAllowedError, SessionEndedError, NotFoundError for jobs of other owners, and the
+    errors of `wishes.fulfil`.
+    """
     caller, services = visitor.changing(), visitor.services
     visitor.job(job_id)
     job = wishes.fulfil(action.wish, job_id, is_retry=False, services=services)
@@ -62,12 +65,12 @@ def fulfil(visitor: Visitor, job_id: str, action: Action) -> Job:
 
 
 class ActionButtons:
-    """Those of one job, of which the possible ones are seen."""
+    """Action buttons of one job. Only possible actions are visible."""
 
     def __init__(
         self, visitor: Visitor, look: Look, *, after_delete: Look | None = None, are_small: bool
     ) -> None:
-        """Without `after_delete` a deletion is followed by a look, as the others are."""
+        """`after_delete` replaces the refresh after a deletion."""
         self._visitor = visitor
         self._look = look
         self._after_delete = after_delete or look
@@ -81,7 +84,7 @@ class ActionButtons:
             self._buttons["Delete"] = self._button("Delete", "delete", self._delete)
 
     def show(self, row: JobRow) -> None:
-        """Which job they are for, and what is possible."""
+        """Sets the job and shows its possible actions."""
         self._job_id, self._name, choices = row.id, row.name, row.choices
         may_change = self._visitor.may_change
         self._buttons["Pause"].set_visibility(may_change and choices.pause)
@@ -98,12 +101,12 @@ class ActionButtons:
         return button
 
     async def _delete(self) -> None:
-        # The list may move on while the question is open.
+        # The row may show another job while the dialog is open.
         if await delete_if_sure(job_deletion(self._visitor, self._job_id, name=self._name)):
             await self._after_delete()
 
     async def _ask(self, action: Action) -> None:
-        # The list may move on while the question is open.
+        # The row may show another job while the dialog is open.
         job_id, name = self._job_id, self._name
         if await is_sure(f"{action.name} job {name}?", action.question, yes=action.name):
             done = f"{action.name}: job {name}"

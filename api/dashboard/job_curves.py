@@ -1,4 +1,4 @@
-"""The charts of one job."""
+"""Charts of one job."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _CHARTS = {
     "GPU memory (GB)": (
         Line("gpu_memory_bytes", "GPU memory", "gpu_memory_bytes", COLORS[4], unit=1e9),
     ),
-    "Answers to validation questions": (
+    "Sample answers": (
         Line(
             "eval_token_accuracy",
             "token accuracy",
@@ -41,14 +41,14 @@ _CHARTS = {
 
 
 _FROM_ZERO = ("Tokens per second", "GPU memory (GB)")
-"""Charts whose axis begins at zero: what hardly changes is to look so."""
+"""Charts whose y axis starts at zero, so that small changes look small."""
 
 
 class JobCurves:
-    """Those charts for which there are numbers; the loss always."""
+    """Charts of one job. A chart is hidden until it has data."""
 
     def __init__(self) -> None:
-        self._waiting = ui.label("The first numbers come when training begins.").classes("quiet")
+        self._waiting = ui.label("Charts appear once training starts.").classes("quiet")
         with ui.element("div").classes("charts"):
             self._charts = {
                 title: CurveChart(title, lines, from_zero=title in _FROM_ZERO)
@@ -59,8 +59,7 @@ class JobCurves:
         self._charts["Loss"].whole.classes("wide")
 
     def changes(self, curve: LiveCurve) -> dict[str, Changes]:
-        """What is new, by the title of the chart; a chart without any number is left out. May be
-        called in a thread."""
+        """Returns the updates by chart title, without empty charts. May be called in a thread."""
         columns = {name: curve.column(name) for name in (*TRAIN, *SMOOTH, *EVALUATION)}
         return {
             title: chart.changes(columns)
@@ -69,7 +68,7 @@ class JobCurves:
         }
 
     def show(self, changes: Mapping[str, Changes]) -> None:
-        """Send it to the browser."""
+        """Sends the updates to the browser."""
         for title, changed in changes.items():
             self._charts[title].whole.set_visibility(True)
             self._waiting.set_visibility(False)

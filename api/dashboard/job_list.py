@@ -1,4 +1,4 @@
-"""Which jobs the list shows: a page of them, or of those that match a filter."""
+"""Paged and filtered search for the list of jobs."""
 
 import time
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from worker.jobs.life import Status
 PAGE = 25
 _BATCH = 100
 _MAX_SCANNED = 2000
-"""Jobs looked at for a filter, from the newest on; the next page goes on behind them."""
+"""Maximum number of jobs scanned for one filtered page. The next page continues after them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for; it stands in the page's address, so that a reload finds the same."""
+    """Filter of the list. The page's address holds it, so a reload keeps it."""
 
     status: Status | None = None
     words: str = ""
     after: str | None = None
-    """The last job of the page before."""
+    """Id of the last job on the previous page."""
 
     @classmethod
     def of(cls, query: QueryParams) -> Self:
@@ -46,22 +46,24 @@ class Search:
         return f"/?{query}" if query else "/"
 
     def behind(self, job_id: str | None) -> Self:
-        """The page that comes after this job; the first one after None."""
+        """Returns the page after this job; the first page for None."""
         return replace(self, after=job_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of the list."""
+    """One page of the list."""
 
     rows: tuple[JobRow, ...]
     older: str | None
-    """The job after which the next page begins; None when this one is the last."""
+    """Cursor of the next page; None on the last page."""
 
 
 def find_jobs(visitor: Visitor, search: Search, board: RowBoard) -> Found:
-    """Newest first. Raises SessionEndedError, InvalidRequestError for `after`,
-    StoreUnavailableError."""
+    """Returns a page of matching jobs, newest first.
+
+    Raises SessionEndedError, StoreUnavailableError, and InvalidRequestError for a bad `after`.
+    """
     found: list[Job] = []
     last, has_more = search.after, False
     for num_scanned, job in enumerate(_newest_first(visitor, search)):
@@ -95,5 +97,5 @@ def _matches(job: Job, search: Search, data: str) -> bool:
 
 
 def recent_jobs(visitor: Visitor, *, limit: int) -> tuple[Job, ...]:
-    """The newest jobs, to choose some of them."""
+    """Returns the newest jobs."""
     return tuple(islice(_newest_first(visitor, Search(status=None)), limit))

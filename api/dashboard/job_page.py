@@ -1,4 +1,4 @@
-"""One job at `/jobs/{id}`: how it goes, what it says, what it leaves, how it was set up."""
+"""Job page at `/jobs/{id}`: status, curves, log, events, checkpoints and configuration."""
 
 import time
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class _News:
 
 
 def job_page(request: Request, job: Job, desk: Desk) -> None:
-    """Builds the page of a job that the visitor may see."""
+    """Builds the page of a job."""
     visitor = Visitor.of(request)
     with frame(request, name_of(job)):
         with ui.element("section").classes("card"):
@@ -47,7 +47,7 @@ def job_page(request: Request, job: Job, desk: Desk) -> None:
 
 
 class _JobHead:
-    """State, buttons, failure and curves."""
+    """Status, buttons, failure and curves."""
 
     def __init__(self, visitor: Visitor, job: Job, desk: Desk) -> None:
         self._visitor = visitor
@@ -76,7 +76,7 @@ class _JobHead:
         await self._fresh.look()
 
     async def _leave(self) -> None:
-        """Nothing is left here to be seen."""
+        """Returns to the list after the job was deleted."""
         ui.navigate.to("/")
 
     def _read(self) -> _News:

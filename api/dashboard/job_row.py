@@ -1,4 +1,4 @@
-"""One job as a line of the list: what it is, how far it is, what can be done with it."""
+"""Display data of one job: description, status, progress and possible actions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from worker.jobs.job import Job
 from worker.jobs.life import Status
 
 _PHASES = {
-    "preprocessing": "preparing the data",
-    "loading_model": "loading the model",
+    "preprocessing": "preparing data",
+    "loading_model": "loading model",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What can be done with a job now."""
+    """Actions that a job allows now."""
 
     pause: bool
     resume: bool
@@ -39,18 +39,18 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """What is shown of one job; two that are equal look the same."""
+    """Displayed fields of one job. Equal rows look the same."""
 
     id: str
     name: str
     status: str
     doing: str
-    """The phase, or what a queued job waits for, or why one failed."""
+    """Phase, reason for waiting, or error."""
     model: str
     data: str
     owner: str
     share: float
-    """Of the training, 0 to 1."""
+    """Completed fraction of the training, 0 to 1."""
     progress: str
     loss: str
     curve: str
@@ -60,27 +60,27 @@ class JobRow:
 
 
 def name_of(job: Job) -> str:
-    """What people call it: its suffix, or the end of its id."""
+    """Returns the display name: the suffix, or the end of the id."""
     return job.spec.suffix or job.id[-8:]
 
 
 def doing(job: Job, *, waits_for: str | None) -> str:
-    """What goes on, in a few words."""
+    """Returns a short description of the current activity."""
     if job.is_cancelling:
-        return "stopping, to be cancelled"
+        return "cancelling"
     if job.is_pausing:
-        return "saving a checkpoint, to be paused"
+        return "pausing after the next checkpoint"
     if job.error is not None and job.status is Status.FAILED:
         return job.error.message
     if job.status is Status.VALIDATING_FILES:
-        return "its files are being checked"
+        return "validating files"
     if waits_for:
-        return f"waits for {waits_for}"
+        return f"waiting for {waits_for}"
     return _PHASES.get(job.phase or "", job.phase or "")
 
 
 def progress_text(job: Job) -> str:
-    """Step, and how long it will take."""
+    """Returns the current step and the time left."""
     if job.progress is None:
         return ""
     done = f"step {number(job.progress.step)} of {number(job.progress.max_steps)}"
@@ -90,21 +90,21 @@ def progress_text(job: Job) -> str:
 
 
 def share_of(job: Job) -> float:
-    """Of the training that is done, 0 to 1."""
+    """Returns the completed fraction of the training, 0 to 1."""
     if job.status is Status.SUCCEEDED:
         return 1.0
     return 0.0 if job.progress is None else min(1.0, job.progress.percent / 100)
 
 
 class RowBoard:
-    """Makes rows; remembers names of files and sparklines, which change seldom or never."""
+    """Builds job rows. Caches file names and sparklines, which rarely change."""
 
     def __init__(self) -> None:
         self._sparklines = Sparklines()
         self._names: dict[str, str] = {}
 
     def rows(self, visitor: Visitor, jobs: Sequence[Job], *, now: float) -> tuple[JobRow, ...]:
-        """The rows of these jobs."""
+        """Returns the rows of these jobs."""
         reasons = visitor.services.waiting_room.explain(jobs)
         return tuple(
             JobRow(
@@ -128,8 +128,7 @@ class RowBoard:
         )
 
     def data_name(self, visitor: Visitor, reference: str) -> str:
-        """The name a file was uploaded under; the reference itself where there is none (any
-        more)."""
+        """Returns the name of an uploaded file; the reference for a path or a deleted file."""
         if not FILE_IDS.matches(reference):
             return reference
         if reference not in self._names:

@@ -1,4 +1,4 @@
-"""What happened to a job, as people ask for it: its events without the numbers of each step."""
+"""Timeline of a job: its message events, without per-step metrics."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from worker.jobs.events import Event
 
 _PAGE = 1000
 _MAX_READ = 10_000
-"""Events that are read when a page is opened; a long run has one for each report of its loss."""
+"""Maximum number of events read when a page opens. Long runs have one per loss report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model answered to a validation question."""
+    """The model's answer to a validation question."""
 
     step: int
     question: str
@@ -21,8 +21,7 @@ class Answer:
 
 
 class Story:
-    """The events of one job since its beginning, or the newest of very many. Each `more` reads
-    what came since."""
+    """Events of one job, limited to the newest. Each call of `more` reads new events."""
 
     def __init__(self, visitor: Visitor, job_id: str) -> None:
         self._visitor = visitor
@@ -31,7 +30,7 @@ class Story:
         self.is_whole = True
 
     def more(self) -> tuple[Event, ...]:
-        """Messages that came since the last call, oldest first."""
+        """Returns new messages since the last call, oldest first."""
         self._visitor.job(self._job_id)
         events = self._all_so_far() if self._newest is None else self._since(self._newest)
         if events:
@@ -54,7 +53,7 @@ class Story:
 
 
 def answers_of(event: Event) -> tuple[Answer, ...]:
-    """The sample answers an event tells of; none for most."""
+    """Returns the sample answers in an event; most events have none."""
     told = event.data.get("answers")
     step = event.data.get("step")
     if not isinstance(told, list) or not isinstance(step, int):

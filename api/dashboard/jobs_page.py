@@ -47,7 +47,7 @@ class _JobsPage:
     def _show(self, answer: tuple[Search, Found]) -> None:
         search, found = answer
         if search != self._search:
-            return  # asked before the filter was changed
+            return  # an outdated result: the filter has changed meanwhile
         self._older = found.older
         with self._list:
             for _ in range(len(self._views), len(found.rows)):
@@ -102,19 +102,19 @@ class _JobsPage:
         with self._nothing:
             ui.icon("model_training").classes("empty-icon")
             if search.is_filter or search.after:
-                ui.label("No job matches.")
+                ui.label("No jobs match.")
                 return
             ui.label("No jobs yet").classes("heading")
             ui.label(
-                "Upload a file of conversations, look at the report on it, choose a model, and "
-                "start the first job."
+                "Upload a file of conversations, check its report, choose a model, and start your "
+                "first job."
             )
             first = ui.button("Upload conversations", on_click=lambda: ui.navigate.to("/new"))
             first.props("unelevated no-caps icon=upload_file")
 
 
 class _RowView:
-    """One line; of what changed only that is sent to the browser."""
+    """One row of the list. Only changed values are sent to the browser."""
 
     def __init__(self, visitor: Visitor, look: Look) -> None:
         self._row: JobRow | None = None

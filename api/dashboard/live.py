@@ -1,4 +1,4 @@
-"""Keeps what a page shows fresh, while somebody looks at it and no longer."""
+"""Polling for live pages, error banners and error notifications."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from worker.jobs.errors import JobsError, StoreUnavailableError
 
 SECONDS = 2.0
 _MAX_SHARE = 0.05
-"""Of a processor, for the reads of one page: dear reads become seldom ones."""
+"""Maximum share of one CPU for the reads of a page. Expensive reads run less often."""
 
 Read = TypeVar("Read")
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Banner:
-    """Says at the top of a page that what it shows is old, or what else concerns all of it."""
+    """Banner at the top of a page, such as a warning about stale data."""
 
     def __init__(self, *, icon: str = "cloud_off") -> None:
         self._row = ui.row().classes("banner")
@@ -36,9 +36,9 @@ class Banner:
 
 
 class Fresh(Generic[Read]):
-    """Reads in a thread and shows the answer, at once and again and again until the page is left.
+    """Polls `read` in a thread and passes each result to `show`, until the page is left.
 
-    Its timer belongs to the page and ends with it, a few seconds after the browser has gone.
+    Its timer belongs to the page and ends a few seconds after the browser disconnects.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class Fresh(Generic[Read]):
         self._timer = ui.timer(seconds, self.look)
 
     def stop(self) -> None:
-        """Nothing more will come."""
+        """Stops polling."""
         self._timer.cancel()
 
     async def look(self) -> None:
-        """Once more, now."""
+        """Refreshes immediately."""
         try:
             answer, cost_seconds = await run_in_threadpool(_timed, self._read)
         except SessionEndedError:
             ui.navigate.to("/login")
             return
         except StoreUnavailableError as error:
-            _log.warning("a page can't be kept fresh: %s", error)
-            self._say("Redis does not answer; what you see may be old. Trying again …")
+            _log.warning("dashboard: cannot refresh page: %s", error)
+            self._say("Redis is unavailable. The page may be out of date. Retrying …")
             return
         except JobsError as error:
             self._say(str(error))
@@ -81,13 +81,16 @@ class Fresh(Generic[Read]):
 
 
 def _timed(read: Callable[[], Read]) -> tuple[Read, float]:
-    """What is read, and the seconds of a processor that it took."""
+    """Returns the result and the CPU seconds that reading it took."""
     began_at = time.thread_time()
     return read(), time.thread_time() - began_at
 
 
 async def tried(action: Callable[[], Read], *, done: str) -> Read | None:
-    """What the action gives, after a notice that it is done; None after one that says why not."""
+    """Runs an action in a thread and returns its result; shows `done` on success.
+
+    On failure, notifies the user of the error and returns None.
+    """
     try:
         answer = await run_in_threadpool(action)
     except SessionEndedError:

@@ -1,8 +1,7 @@
-"""The curve of a job that may still run: reads of `progress.jsonl` only what came since last time.
+"""Incremental reader of a job's curve: each refresh reads only new lines of `progress.jsonl`.
 
-`api.curve` reads the whole file for each request; a page that is looked at asks every second. What
-counts is the same: after a resume the steps behind the checkpoint are gone until they are trained
-again.
+`api.curve` reads the whole file for each request, but an open page polls continually. The rules
+are the same: a resume drops the steps after its checkpoint until they are trained again.
 """
 
 import math
@@ -27,7 +26,7 @@ _SMOOTHED_OF = {
     "tokens_per_second": "smoothed_tokens_per_second",
 }
 SMOOTH = tuple(_SMOOTHED_OF.values())
-"""Columns made of others, without the noise of single steps."""
+"""Columns derived from others by smoothing."""
 _WEIGHT = 0.05
 _MAX_KEPT = 32
 _CHUNK_BYTES = 2**22
@@ -35,16 +34,16 @@ _CHUNK_BYTES = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Values by step, both in the order of the steps; NaN where a step has none."""
+    """Values by step, in step order; NaN for steps without a value."""
 
     steps: Sequence[float]
     values: Sequence[float]
     generation: int
-    """Changes when what was there before is no longer true: the run went back to a checkpoint."""
+    """Changes when earlier rows were dropped because the run resumed from a checkpoint."""
 
 
 class LiveCurve:
-    """The curve in one file so far. Eight bytes per number: a run of 100,000 steps takes 6 MB."""
+    """The curve in one file. Eight bytes per number: a run of 100,000 steps takes 6 MB."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,12 +55,12 @@ class LiveCurve:
         self._values = {name: array("d") for name in (*TRAIN, *SMOOTH, *EVALUATION)}
 
     def refresh(self) -> None:
-        """Take in what was written since the last call."""
+        """Reads the lines written since the last call."""
         with self._lock:
             try:
                 with self._path.open("rb") as file:
                     file.seek(self._offset)
-                    # In pieces: the file of a long run is larger than this process should get.
+                    # In chunks: the file of a long run may not fit in memory.
                     while piece := file.read(_CHUNK_BYTES):
                         whole, end, _ = piece.rpartition(b"\n")
                         if not end:
@@ -73,14 +72,14 @@ class LiveCurve:
                 return
 
     def column(self, name: str) -> Column:
-        """A copy, to be read while the curve goes on."""
+        """Returns a copy, which is safe to read while the curve grows."""
         with self._lock:
             steps = self._steps["eval" if name in EVALUATION else "train"]
             return Column(array("d", steps), array("d", self._values[name]), self._generation)
 
     @property
     def max_steps(self) -> int:
-        """Where the run ends; 0 before it has begun."""
+        """Total steps of the run; 0 before it has begun."""
         return self._max_steps
 
     def _take(self, lines: bytes) -> None:
@@ -113,7 +112,7 @@ class LiveCurve:
             self._drop(kind, bisect_right(steps, step))
 
     def _drop(self, kind: str, first: int) -> None:
-        """Forget the rows from `first` on."""
+        """Drops the rows from `first` on."""
         if first == len(self._steps[kind]):
             return
         self._generation += 1
@@ -123,7 +122,7 @@ class LiveCurve:
 
 
 def _next(before: Sequence[float], value: float) -> float:
-    """What follows in a smooth column: the mean of the first twenty, then one that forgets."""
+    """Returns the next smoothed value: the mean of the first 20, then an exponential average."""
     if not before or not math.isfinite(before[-1]) or not math.isfinite(value):
         return value
     weight = max(_WEIGHT, 1 / (len(before) + 1))
@@ -131,14 +130,14 @@ def _next(before: Sequence[float], value: float) -> float:
 
 
 class CurveShelf:
-    """The curves that were looked at last, shared by all browsers."""
+    """LRU cache of curves, shared by all browsers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._curves: OrderedDict[Path, LiveCurve] = OrderedDict()
 
     def get(self, path: Path) -> LiveCurve:
-        """The curve in this file, as far as it is written."""
+        """Returns the up-to-date curve of this file."""
         with self._lock:
             curve = self._curves.pop(path, None) or LiveCurve(path)
             self._curves[path] = curve

@@ -1,4 +1,4 @@
-"""The log of one job: its last lines, those that come, and a search in all of it."""
+"""Log panel of one job: last lines, new lines, and a search of the whole log."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -19,8 +19,10 @@ _PAGE = 1000
 
 
 class _Lines:
-    """The last lines, in pieces as they came: an element for each line would cost more than all
-    else on the page while a trainer writes."""
+    """The last lines, one element per batch.
+
+    With one element per line, the log would cost more than the rest of the page.
+    """
 
     def __init__(self, name: str) -> None:
         self.box = ui.log().classes(f"log {name}")
@@ -28,7 +30,7 @@ class _Lines:
         self._num_lines = 0
 
     def append(self, lines: Sequence[str]) -> None:
-        """Behind the others; pieces without which there are still enough go."""
+        """Appends lines and drops the oldest batches beyond the limit."""
         if not lines:
             return
         with self.box:
@@ -40,14 +42,14 @@ class _Lines:
             self._num_lines -= count
 
     def clear(self) -> None:
-        """Empty again."""
+        """Removes all lines."""
         self.box.clear()
         self._pieces.clear()
         self._num_lines = 0
 
 
 class LogPanel:
-    """Follows until somebody scrolls up; a new line then waits below."""
+    """Follows the log unless the user scrolls up."""
 
     def __init__(self, visitor: Visitor, job_id: str) -> None:
         self._visitor = visitor
@@ -56,14 +58,14 @@ class LogPanel:
         with ui.element("section").classes("card wide"):
             with ui.row().classes("spread"):
                 heading("Log")
-                words = ui.input(placeholder="Search all of it …", on_change=self._search)
+                words = ui.input(placeholder="Search the log", on_change=self._search)
                 words.props('outlined dense clearable debounce=300 aria-label="Search the log"')
                 words.classes("words-filter")
             self._note = ui.label().classes("quiet")
             self._live = _Lines("live-log")
             self._found = _Lines("found-log")
             self._found.box.set_visibility(False)
-        self._note.set_text("Nothing was written yet.")
+        self._note.set_text("No output yet.")
         self._words = ""
         Fresh(self._read, self._show)
 
@@ -84,7 +86,7 @@ class LogPanel:
 
     @staticmethod
     def _how_much(first: int) -> str:
-        return "" if first == 1 else f"From line {first} on; the search finds the lines before too."
+        return "" if first == 1 else f"Shown from line {first}. Search covers the whole log."
 
     async def _search(self, event: ValueChangeEventArguments[str | None]) -> None:
         words = self._words = (event.value or "").strip()
@@ -101,7 +103,7 @@ class LogPanel:
 
     def _show_found(self, matches: LogMatches) -> None:
         shown = len(matches.lines)
-        rest = "" if shown == matches.num_found else f", the last {shown} of which are shown"
+        rest = "" if shown == matches.num_found else f" (the last {shown} are shown)"
         self._note.set_text(f"{matches.num_found} lines found{rest}.")
         self._found.clear()
         self._found.append(matches.lines)

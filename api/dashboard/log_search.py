@@ -1,4 +1,4 @@
-"""Finds words in a whole `train.log`, which may be larger than what a page shows of it."""
+"""Text search in a whole `train.log`."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ _MAX_LINE = 2000
 
 @dataclass(frozen=True, slots=True)
 class LogMatches:
-    """The last lines that hold the words."""
+    """The last lines that contain the text."""
 
     num_found: int
     lines: tuple[str, ...]
-    """With their numbers, as `12: text`."""
+    """Lines with their numbers, as `12: text`."""
 
 
 def search_log(path: Path, words: str) -> LogMatches:
-    """Without regard to upper and lower case; nothing while there is no log."""
+    """Searches case-insensitively; returns no lines if there is no log."""
     wanted, num_found = words.lower().encode(), 0
     last: deque[str] = deque(maxlen=MAX_FOUND)
     try:

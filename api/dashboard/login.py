@@ -1,4 +1,4 @@
-"""Logging in and out: a form without scripts, so that nothing else is needed to get in."""
+"""Login and logout, with a form that needs no scripts."""
 
 import html
 from importlib.resources import files
@@ -10,14 +10,14 @@ from api.dashboard.sessions import COOKIE, SESSION_SECONDS
 from api.dashboard.visitor import Visitor
 
 _PAGE = files("api.dashboard").joinpath("static/login.html").read_text(encoding="utf-8")
-_REFUSAL = "This key is not known here, has expired, or may not look (it needs the scope read)."
+_REFUSAL = "This key is unknown, has expired, or lacks the read scope."
 
 router = APIRouter()
 
 
 @router.get("/login")
 def login_page(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002 - the address says so
-    """Asks for a key."""
+    """Shows the login form."""
     return _page(request, next, message="", status=200)
 
 
@@ -27,7 +27,7 @@ def log_in(
     key: str = Form("", max_length=512),
     next: str = Form("/", max_length=2048),  # noqa: A002
 ) -> HTMLResponse | RedirectResponse:
-    """Begins a session; the key goes no further than this server's memory."""
+    """Starts a session. The key is kept only in this server's memory."""
     visitor = Visitor.of(request)
     token = visitor.sessions.begin(key.strip())
     if token is None:
@@ -62,7 +62,7 @@ def _page(request: Request, target: str, *, message: str, status: int) -> HTMLRe
 
 
 def _inside(target: str) -> str:
-    """The address, if it is one of this server.
+    """Returns the address if it is on this server, else `/`.
 
     >>> [_inside(target) for target in ("/jobs/x?y=1", "//evil.example", "https://evil.example")]
     ['/jobs/x?y=1', '/', '/']

@@ -1,4 +1,4 @@
-"""Models to start from, at `/models`."""
+"""Models page at `/models`."""
 
 from urllib.parse import urlencode
 
@@ -31,7 +31,7 @@ class _ModelsPage:
         self._fresh = Fresh(self._read, self._show, seconds=_SECONDS)
 
     def _read(self) -> tuple[tuple[Model, str], ...]:
-        """Models, and the jobs that made them."""
+        """Returns models with the ids of the jobs that trained them."""
         services = self._visitor.services
         jobs = services.store.models.all()
         models = services.models.list(owner=self._visitor.caller.limited_to)
@@ -54,7 +54,7 @@ class _ModelsPage:
                 ui.label(" · ".join(filter(None, about))).classes("quiet")
             with ui.row().classes("actions"):
                 ui.link("Chat", chat_address(model.id))
-                ui.link("Train from it", f"/new?{urlencode({'model': model.id})}")
+                ui.link("Fine-tune", f"/new?{urlencode({'model': model.id})}")
                 if job_id:
                     ui.link("Job", f"/jobs/{job_id}")
                     ui.link("Download", f"/download/jobs/{job_id}/model.tar").props("download")

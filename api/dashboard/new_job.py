@@ -1,4 +1,4 @@
-"""From a filled-in form to a job, by the way that a create takes."""
+"""Converts a filled-in form into a create request and submits it."""
 
 import time
 from collections.abc import Mapping
@@ -37,12 +37,11 @@ COMMON = (
     "bf16",
     "num_gpus",
 )
-"""Hyperparameters that most jobs set; the others are behind a click."""
+"""Hyperparameters that are always visible; the others are in an expansion."""
 
 
 def filled_in(values: Mapping[str, Value]) -> CreateJob | str | None:
-    """The request that the form stands for; what is wrong with it; None before a file is
-    chosen."""
+    """Returns the request, or a validation error, or None if no file is chosen."""
     if not values.get("training_file"):
         return None
     elsewhere = {field.name for field in ELSEWHERE.values()}
@@ -57,9 +56,9 @@ def filled_in(values: Mapping[str, Value]) -> CreateJob | str | None:
 
 
 def start(visitor: Visitor, request: CreateJob, *, form_id: str) -> Job:
-    """The job. The same form submitted twice, by a double click say, makes one.
+    """Creates the job. Submitting the same form twice, as by a double click, creates one job.
 
-    Raises what `submit` does, NotAllowedError, SessionEndedError.
+    Raises NotAllowedError, SessionEndedError, and the errors of `submit`.
     """
     caller = visitor.changing()
     origin = Origin(

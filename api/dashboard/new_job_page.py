@@ -1,4 +1,4 @@
-"""A new job at `/new`: its data with the report, its settings, the plan, the start."""
+"""New job page at `/new`: data and its report, settings, plan, start button."""
 
 import secrets
 from urllib.parse import urlencode
@@ -26,7 +26,7 @@ _ASIDE = ("validation_file", "seed", "priority", "max_run_seconds")
 
 
 def new_job_page(request: Request) -> None:
-    """Builds the page. What is filled in stands in its address."""
+    """Builds the page. Its address holds the values that were filled in."""
     with frame(request, "New job", here="/new"):
         _NewJob(Visitor.of(request), dict(request.query_params))
 
@@ -55,7 +55,7 @@ class _NewJob:
                 self._start.props("unelevated no-caps")
                 self._start.set_enabled(False)
                 if not visitor.may_change:
-                    ui.label("Your key may look, and start nothing.").classes("quiet")
+                    ui.label("Your API key is read-only. It cannot start jobs.").classes("quiet")
 
     def _settings(self) -> None:
         with ui.element("div").classes("fields"):
@@ -92,7 +92,7 @@ class _NewJob:
         ui.timer(0, load, once=True)
 
     def _elsewhere(self, place: ui.element) -> None:
-        """Fields for what the operator has set up."""
+        """Adds fields for the integrations that the operator has configured."""
         offers, owner = self._visitor.services.integrations, self._visitor.caller.owner
         place.set_visibility(False)
 
@@ -131,7 +131,7 @@ class _NewJob:
         asked, plan = answer
         self._start.set_enabled(isinstance(asked, CreateJob) and self._visitor.may_change)
         is_doubtful = isinstance(plan, str) or (isinstance(plan, JobPlan) and not plan.is_feasible)
-        self._start.set_text("Start it nevertheless" if is_doubtful else "Start the job")
+        self._start.set_text("Start anyway" if is_doubtful else "Start the job")
 
     async def _go(self) -> None:
         request = filled_in(self._values)

@@ -1,4 +1,4 @@
-"""What is done on a page stands in the audit log beside what is done by calls."""
+"""Records dashboard actions in the audit log."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from api.services import Services
 
 
 def note(action: str, thing: str, *, caller: Caller, services: Services) -> None:
-    """Adds a line; `action` is the call that does the same."""
+    """Appends an audit event. `action` is the equivalent API call."""
     at = datetime.now(UTC)
     AuditLog(services.home.audit).append(
         {

@@ -1,4 +1,4 @@
-"""Which numbers a field takes, read off its model, and in words."""
+"""Number ranges of form fields, read from pydantic metadata."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 @dataclass(frozen=True, slots=True)
 class NumberRange:
-    """Limits, each of which may itself be refused."""
+    """A range whose limits may be exclusive."""
 
     least: float | None = None
     most: float | None = None
@@ -18,7 +18,7 @@ class NumberRange:
 
     @classmethod
     def of(cls, metadata: Iterable[object]) -> Self:
-        """What the metadata of a pydantic field says."""
+        """Returns the range in the metadata of a pydantic field."""
         found: dict[str, float | bool] = {}
         for each in metadata:
             if isinstance(each, Ge | Gt):
@@ -39,7 +39,7 @@ class NumberRange:
         return is_high_enough and is_low_enough
 
     def __str__(self) -> str:
-        """In words, '' when there are no limits.
+        """Describes the range; '' without limits.
 
         >>> [str(NumberRange(*limits)) for limits in ((0, 1), (0, 1, True), (0, 1, False, True))]
         ['0 to 1', 'above 0, to 1', '0 to below 1']

@@ -1,4 +1,4 @@
-"""The plan of the job that a form describes, before it is started."""
+"""Plan panel: estimates the job in the form before it is started."""
 
 from collections.abc import Callable
 
@@ -15,13 +15,15 @@ from api.schemas.plans import JobPlan, PlanQuery
 from worker.jobs.errors import InvalidRequestError
 
 Asked = CreateJob | str | None
-"""What to plan, or what is wrong with the form, or nothing yet."""
+"""The request to plan, an error in the form, or None if no file is chosen."""
 Answer = tuple[Asked, JobPlan | str | None]
 
 
 class PlanPanel:
-    """Asks anew whenever the form has changed, and until the plan is there. `asked` tells what the
-    form holds, `on_plan` hears whether it can be started, and the plan."""
+    """Requests a plan whenever the form changes, and polls until it is ready.
+
+    `asked` returns the content of the form. `on_plan` receives it together with the plan.
+    """
 
     def __init__(
         self, visitor: Visitor, asked: Callable[[], Asked], on_plan: Callable[[Answer], None]
@@ -45,7 +47,7 @@ class PlanPanel:
         except InvalidRequestError as error:
             return asked, str(error)
         except TooManyReportsError:
-            return asked, None  # its turn comes
+            return asked, None  # retried at the next poll
         return asked, plan
 
     def _show(self, answer: Answer) -> None:
@@ -61,7 +63,7 @@ class PlanPanel:
             elif told is None:
                 with ui.row().classes("spread"):
                     ui.spinner()
-                    ui.label("The plan is being made …").classes("quiet")
+                    ui.label("Estimating the job …").classes("quiet")
             elif isinstance(told, str):
                 with ui.row().classes("verdict bad"):
                     ui.icon("error")
@@ -76,7 +78,8 @@ def _plan(plan: JobPlan) -> None:
     if batches is not None:
         figures["Steps"] = number(batches.num_steps)
         figures["Epochs"] = number(batches.num_epochs)
-        figures["Not padding"] = f"{batches.source_fill:.0%} / {batches.target_fill:.0%}"
+        fill = f"{batches.source_fill:.0%} / {batches.target_fill:.0%}"
+        figures["Batch fill (input / target)"] = fill
     figures["Time"] = "unknown" if time.seconds is None else f"about {duration(time.seconds)}"
     if disk is not None:
         figures["Disk"] = f"{size(disk.peak_bytes)} of {size(disk.free_bytes)} free"

@@ -1,10 +1,10 @@
-"""Asks before something is done that can't be taken back, or stops a job."""
+"""Confirmation dialog for actions that delete something or change a job."""
 
 from nicegui import ui
 
 
 async def is_sure(title: str, text: str, *, yes: str) -> bool:
-    """Whether the answer was yes."""
+    """Returns True if the user confirmed."""
     with ui.dialog() as dialog, ui.card().classes("question"):
         ui.label(title).classes("heading wrap")
         ui.label(text)
@@ -12,6 +12,6 @@ async def is_sure(title: str, text: str, *, yes: str) -> bool:
             ui.button("No", on_click=lambda: dialog.submit(False)).props("flat no-caps")
             ui.button(yes, on_click=lambda: dialog.submit(True)).props("unelevated no-caps")
     answer = await dialog
-    if not dialog.is_deleted:  # it is when the tab was closed meanwhile
+    if not dialog.is_deleted:  # closing the tab deletes it
         dialog.delete()
     return bool(answer)

@@ -1,4 +1,4 @@
-"""The report on a file, as a card: what is in it, and what is wrong with it."""
+"""Card with the report on a file: verdict, counts, problems and warnings."""
 
 from nicegui import ui
 
@@ -13,7 +13,7 @@ _MAX_LISTED = 20
 
 
 class ReportCard:
-    """Asks until the report is there; `query` may change what is asked."""
+    """Polls until the report is ready, then shows it."""
 
     def __init__(self, visitor: Visitor, file_id: str, query: ReportQuery) -> None:
         self._visitor = visitor
@@ -22,7 +22,7 @@ class ReportCard:
         self._box = ui.element("div").classes("report")
         with self._box, ui.row().classes("spread"):
             ui.spinner()
-            ui.label("The file is being read …").classes("quiet")
+            ui.label("Checking the file …").classes("quiet")
         self._fresh = Fresh(self._read, self._show)
 
     def _read(self) -> FileReport | None:
@@ -31,7 +31,7 @@ class ReportCard:
         try:
             return reports.ask(stored.id, self._query, owner=caller.limited_to)
         except TooManyReportsError:
-            return None  # its turn comes
+            return None  # retried at the next poll
 
     def _show(self, report: FileReport | None) -> None:
         if report is None:
@@ -49,9 +49,9 @@ def _verdict(report: FileReport) -> None:
     with ui.row().classes("verdict " + ("good" if report.is_trainable else "bad")):
         ui.icon("check_circle" if report.is_trainable else "error")
         ui.label(
-            "This file can be trained on."
+            "This file can be used for training."
             if report.is_trainable
-            else "A job on this file would fail: see the problems."
+            else "This file can't be used; see the problems below."
         )
 
 
@@ -61,17 +61,17 @@ def _figures(report: FileReport) -> None:
         "Conversations": number(report.conversations),
         "Pairs": number(report.pairs),
         "Size": size(report.bytes),
-        "Tokens in": about + number(report.tokens.source_tokens),
-        "Tokens to learn": about + number(report.tokens.target_tokens),
-        "Questions cut": number(cut.truncated_sources),
-        "Answers cut": number(cut.truncated_targets),
-        "Repeats": number(report.repeats.num_repeats),
+        "Input tokens": about + number(report.tokens.source_tokens),
+        "Target tokens": about + number(report.tokens.target_tokens),
+        "Truncated questions": number(cut.truncated_sources),
+        "Truncated answers": number(cut.truncated_targets),
+        "Duplicates": number(report.repeats.num_repeats),
     }
     figure_row(figures)
 
 
 def figure_row(figures: dict[str, str]) -> None:
-    """Numbers with their names below."""
+    """Draws values with their names below."""
     with ui.element("div").classes("figures"):
         for name, value in figures.items():
             with ui.element("div"):

@@ -1,7 +1,7 @@
-"""Who is logged in: a random token in the browser's cookie stands for a key in this memory.
+"""Login sessions: a random token in the browser's cookie maps to a key held in memory.
 
-A restart of the server ends all sessions. The key is looked up anew with every use, so that a
-revoked one ends its sessions too.
+A server restart ends all sessions. Every request looks the key up again, so revoking a key ends its
+sessions.
 """
 
 import secrets
@@ -17,7 +17,7 @@ _MAX_SESSIONS = 10_000
 
 
 class Sessions:
-    """All sessions of this process. Without a key ring everybody is let in."""
+    """All sessions of this process. Without a key ring, everybody may enter."""
 
     def __init__(self, keys: KeyRing | None, *, clock: Callable[[], float] = time.monotonic):
         self._keys = keys
@@ -26,11 +26,11 @@ class Sessions:
 
     @property
     def are_needed(self) -> bool:
-        """Whether the server asks for keys."""
+        """True if the server requires keys."""
         return self._keys is not None
 
     def begin(self, key: str) -> str | None:
-        """The token of a new session; None when the key is not known, or not good for looking.
+        """Returns the token of a new session; None if the key is invalid or lacks `read`.
 
         Raises KeysFileError.
         """
@@ -38,14 +38,14 @@ class Sessions:
             return None
         now = self._clock()
         alive = {token: held for token, held in self._open.items() if now < held[1]}
-        # The oldest goes: they are in the order of their beginning.
+        # Drops the oldest session: they are in order of creation.
         self._open = dict(list(alive.items())[-_MAX_SESSIONS + 1 :])
         token = secrets.token_urlsafe(32)
         self._open[token] = (key, now + SESSION_SECONDS)
         return token
 
     def caller_of(self, token: str | None) -> Caller | None:
-        """Who looks, or None when it is nobody (any more). Raises KeysFileError."""
+        """Returns the session's caller; None if it has ended. Raises KeysFileError."""
         if self._keys is None:
             return ANYONE
         held = self._open.get(token or "")
@@ -54,7 +54,7 @@ class Sessions:
         return self._looker(held[0])
 
     def end(self, token: str | None) -> None:
-        """Log out."""
+        """Logs out."""
         self._open.pop(token or "", None)
 
     def _looker(self, key: str) -> Caller | None:

@@ -1,4 +1,4 @@
-"""Integrations as fields of a form: of each that is set up, what it can't do without."""
+"""Form fields for integrations: the required setting of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class _Place:
 
 
 _PLACES: Mapping[IntegrationType, _Place] = {
-    "wandb": _Place("project", "Shows the run in this project of Weights & Biases."),
-    "mlflow": _Place("experiment", "Shows the run in this experiment of MLflow."),
+    "wandb": _Place("project", "Logs the run to this Weights & Biases project."),
+    "mlflow": _Place("experiment", "Logs the run to this MLflow experiment."),
     "huggingface": _Place(
         "repository",
-        "Uploads the model, once it is there, to this repository (organization/name) of a hub;"
-        " one that is made is private.",
+        "Uploads the finished model to this hub repository (organization/name)."
+        " A missing repository is created as private.",
     ),
 }
 
@@ -40,11 +40,11 @@ def _field(kind: IntegrationType, place: _Place) -> FormField:
 ELSEWHERE: Mapping[IntegrationType, FormField] = {
     kind: _field(kind, place) for kind, place in _PLACES.items()
 }
-"""By the type of the integration."""
+"""Fields by integration type."""
 
 
 def integrations_of(values: Mapping[str, Value]) -> list[dict[str, object]]:
-    """What a create has of the fields that were filled in."""
+    """Returns the `integrations` of a create request for the filled-in fields."""
     return [
         {"type": kind, kind: {place.setting: value}}
         for kind, place in _PLACES.items()
@@ -53,7 +53,7 @@ def integrations_of(values: Mapping[str, Value]) -> list[dict[str, object]]:
 
 
 def described(integration: Integration) -> dict[str, str]:
-    """Its settings, each under the name that the configuration of a job shows.
+    """Returns the settings of an integration, named for the configuration card.
 
     >>> from worker.jobs.integrations import WandbIntegration
     >>> each = WandbIntegration(type="wandb", wandb={"project": "chats", "tags": ["a", "b"]})

@@ -1,4 +1,4 @@
-"""The pages put together: imported with the first request of a browser, see `door`."""
+"""Dashboard application with all pages. `door` imports it on first use."""
 
 from functools import cache, partial
 from importlib.resources import files
@@ -27,12 +27,12 @@ from api.services import Services
 from api.upload_route import UploadRoute
 
 _PAGE_SECONDS = 30.0
-"""Time to build a page; Redis may be slow."""
+"""Timeout for building a page; Redis may be slow."""
 
 
 @cache
 def site() -> FastAPI:
-    """The application behind the door. NiceGUI has one set of pages per process."""
+    """Returns the dashboard application. NiceGUI has one set of pages per process."""
     shell = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(shell)
     shell.include_router(login.router)
@@ -63,7 +63,7 @@ class _DroppedFileRoute(UploadRoute):
 
 
 def _upload(request: Request, file: UploadFile) -> FileObject:
-    """A file that was dropped on a page."""
+    """Stores a file that was dropped on a page."""
     visitor = Visitor.of(request)
     caller, services = visitor.changing(), visitor.services
     stored = receive(file, purpose="fine-tune", owner=caller.owner, services=services)

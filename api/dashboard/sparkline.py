@@ -1,5 +1,7 @@
-"""The loss of a job in some forty points, for a list of jobs: read at as many places of its
-`progress.jsonl`, however long that is."""
+"""Loss sparklines for the list of jobs, sampled at 40 places of `progress.jsonl`.
+
+The cost of a sparkline does not depend on the length of the file.
+"""
 
 import math
 import os
@@ -15,19 +17,19 @@ from flant5_train.progress import StepTrained, parse_record
 WIDTH, HEIGHT = 120, 28
 _NUM_PLACES = 40
 _SPAN_BYTES = 2048
-"""Read at each place: some lines of half a kilobyte, one of which is a step's."""
+"""Bytes read at each place: enough lines of half a kilobyte to contain a training step."""
 _MAX_KEPT = 2000
 
 
 class Sparklines:
-    """Those that were made last; a file that has not grown is not read again."""
+    """Cache of sparklines. A file is read again only after it has grown."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Path, tuple[int, str]] = OrderedDict()
 
     def of(self, path: Path) -> str:
-        """The `points` of an SVG polyline of WIDTH x HEIGHT; '' before there are two steps."""
+        """Returns the `points` of an SVG polyline of WIDTH x HEIGHT; '' before two steps."""
         try:
             num_bytes = path.stat().st_size
         except FileNotFoundError:
@@ -46,7 +48,7 @@ class Sparklines:
 
 
 def sampled_losses(path: Path, num_bytes: int) -> dict[int, float]:
-    """Losses by step, from places spread evenly over the file."""
+    """Returns losses by step, sampled at evenly spaced places of the file."""
     losses: dict[int, float] = {}
     with path.open("rb") as file:
         if num_bytes <= _NUM_PLACES * _SPAN_BYTES:
@@ -64,7 +66,7 @@ def _steps_at(file: BinaryIO, start: int, span: int) -> list[tuple[int, float]]:
     file.seek(start, os.SEEK_SET)
     lines = file.read(span).split(b"\n")
     found = []
-    # The last one is cut off, or being written; so is the first, unless it begins the file.
+    # The last line is incomplete. So is the first, unless it is the start of the file.
     for line in lines[:-1] if start == 0 else lines[1:-1]:
         try:
             record = parse_record(line)

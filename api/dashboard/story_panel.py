@@ -1,4 +1,4 @@
-"""The timeline of a job's attempts, and the sample answers of its model."""
+"""Event timeline of a job, and the sample answers of its model."""
 
 from nicegui import ui
 
@@ -11,7 +11,7 @@ from worker.jobs.events import Event
 
 _MAX_SHOWN = 200
 _QUIET = ("Evaluating", "Training", "Saving")
-"""Phases that come again with every evaluation and checkpoint."""
+"""Hidden phases, which recur with every evaluation and checkpoint."""
 _ICONS = {
     "queued": "schedule",
     "running": "play_circle",
@@ -24,7 +24,7 @@ _ICONS = {
 
 
 class StoryPanel:
-    """Both parts are read from the events together."""
+    """Both parts share one reader of the events."""
 
     def __init__(self, visitor: Visitor, job_id: str) -> None:
         self._story = Story(visitor, job_id)
@@ -35,7 +35,7 @@ class StoryPanel:
             self._answers = ui.element("div").classes("answers-list")
         self._answers_card.set_visibility(False)
         with ui.element("section").classes("card"):
-            heading("What happened")
+            heading("Events")
             self._cut = ui.label("Only the newest events are shown.").classes("quiet")
             self._cut.set_visibility(False)
             self._list = ui.element("div").classes("story")
@@ -66,7 +66,7 @@ class StoryPanel:
 
     def _show_answers(self, answers: tuple[Answer, ...]) -> None:
         self._answers_card.set_visibility(True)
-        self._answers_from.set_text(f"At step {answers[0].step}, to validation questions.")
+        self._answers_from.set_text(f"Validation questions at step {answers[0].step}")
         self._answers.clear()
         with self._answers:
             for answer in answers:
@@ -74,7 +74,7 @@ class StoryPanel:
                     for name, text in (
                         ("Question", answer.question),
                         ("Expected", answer.expected),
-                        ("Answered", answer.given),
+                        ("Answer", answer.given),
                     ):
                         ui.label(name).classes("quiet")
                         ui.label(text).classes("wrap")

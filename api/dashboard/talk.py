@@ -22,26 +22,26 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer, or as much of it as there was."""
+    """A complete or partial answer."""
 
     text: str = ""
     note: str = ""
-    """About the answer, in a few words."""
+    """Short status, such as the number of tokens."""
     error: str = ""
-    """Why there is none, or no more of it."""
+    """Error that ended the answer, or ''."""
 
     @property
     def counts(self) -> bool:
-        """Whether it is part of what the model is told next time."""
+        """True if later requests include this answer."""
         return not self.error
 
 
-LEFT = Said(error="There is no answer: the page was left before it was whole.")
+LEFT = Said(error="No answer: the page was closed before it was complete.")
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A question and the answers to it, by side."""
+    """A question and its answers, by side."""
 
     question: str
     answers: Mapping[str, Said]
@@ -53,7 +53,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What was said, and how the next question is asked."""
+    """A conversation, with the settings for the next question."""
 
     rounds: tuple[Round, ...] = ()
     system: str = ""
@@ -62,24 +62,26 @@ class Talk:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more is kept; no model reads that much anyway."""
+        """True at the size limit, which is beyond what any model reads."""
         num_characters = sum(each.num_characters for each in self.rounds)
         return len(self.rounds) >= _MAX_ROUNDS or num_characters > _MAX_CHARACTERS
 
     def asked(self, question: str, *, sides: tuple[str, ...]) -> "Talk":
-        """With a question that has no answers yet."""
+        """Returns the conversation with a new, unanswered question."""
         new = Round(question, dict.fromkeys(sides, LEFT))
         return replace(self, rounds=(*self.rounds, new))
 
     def answered(self, side: str, said: Said) -> "Talk":
-        """With the answer of one side to the last question."""
+        """Returns the conversation with one side's answer to the last question."""
         *before, last = self.rounds
         answers = {**last.answers, side: said}
         return replace(self, rounds=(*before, Round(last.question, answers)))
 
     def request(self, model: str, *, side: str) -> dict[str, Any]:
-        """What `POST /v1/chat/completions` would be sent for the answer of a side to the last
-        question. A question before that the side has not answered was never said to it."""
+        """Returns the body for `POST /v1/chat/completions` with one side's last question.
+
+        Earlier questions that this side has not answered are left out.
+        """
         *before, last = self.rounds
         messages = [{"role": "system", "content": self.system}] if self.system.strip() else []
         for each in before:
@@ -100,28 +102,28 @@ _TALK = TypeAdapter(Talk)
 
 
 class TalkShelf:
-    """Conversations of an owner, in the store. Both methods raise StoreUnavailableError."""
+    """Stored conversations of one owner. Both methods raise StoreUnavailableError."""
 
     def __init__(self, redis: Redis, *, owner: str) -> None:
         self._talks = TalkStore(redis)
         self._owner = owner
 
     def get(self, talk_id: str) -> Talk | None:
-        """None also for what another version of ours kept in another form."""
+        """Returns None if it is missing, or in an incompatible format of another version."""
         content = self._talks.get(self._owner, talk_id)
         if content is None:
             return None
         try:
             return _TALK.validate_json(content)
         except ValidationError as error:
-            _log.warning("conversation %s is not shown: %s", talk_id, error)
+            _log.warning("chat: cannot load conversation %s: %s", talk_id, error)
             return None
 
     def keep(self, talk_id: str, talk: Talk) -> None:
-        """In place of what it was before."""
+        """Saves the conversation, replacing its previous version."""
         self._talks.keep(self._owner, talk_id, _TALK.dump_json(talk).decode())
 
 
 def new_talk_id() -> str:
-    """Not to be guessed: on a server without keys nothing else keeps talks apart."""
+    """Returns an unguessable id. Without API keys, only this keeps conversations private."""
     return secrets.token_urlsafe(12)

@@ -1,4 +1,4 @@
-"""Whoever looks at a page: the services, as far as they exist for the key that was shown."""
+"""The user of a page: access to the services, limited by the session's key."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -14,55 +14,55 @@ from worker.jobs.job import Job
 
 
 class SessionEndedError(Exception):
-    """The key was revoked, has expired, or somebody logged out."""
+    """The key was revoked or has expired, or the user logged out."""
 
 
 class NotAllowedError(Exception):
-    """The key may look and not touch."""
+    """The API key is read-only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """One browser. What it may see is asked anew each time: its page may stay open for days."""
+    """One browser session. Each access checks the key again: a page may stay open for days."""
 
     services: Services
     sessions: Sessions
     token: str | None
     path_prefix: str = ""
-    """Path that a proxy in front of the server strips from each request."""
+    """Path prefix that a reverse proxy strips from each request."""
 
     @classmethod
     def of(cls, request: Request) -> "Visitor":
-        """Who sent the request, as the door has found out."""
+        """Returns the visitor that `door` has attached to the request."""
         return cast(Visitor, request.state.visitor)
 
     @property
     def caller(self) -> Caller:
-        """Raises SessionEndedError."""
+        """The key's caller. Raises SessionEndedError."""
         caller = self.sessions.caller_of(self.token)
         if caller is None:
-            raise SessionEndedError("the session has ended; log in again")
+            raise SessionEndedError("the session has expired; log in again")
         return caller
 
     @property
     def may_change(self) -> bool:
-        """Whether buttons that change something are of use."""
+        """True if the key may change anything."""
         return Scope.SUBMIT in self.caller.scopes
 
     def changing(self) -> Caller:
-        """The caller, before something is changed. Raises NotAllowedError, SessionEndedError."""
+        """Returns the caller if it may change things. Raises NotAllowedError, SessionEndedError."""
         caller = self.caller
         if Scope.SUBMIT not in caller.scopes:
-            raise NotAllowedError(f"the key of {caller.owner} may look, and change nothing")
+            raise NotAllowedError(f"the API key of {caller.owner} is read-only")
         return caller
 
     def job(self, job_id: str) -> Job:
-        """Raises NotFoundError for another's job as for none."""
+        """Returns a job. Raises NotFoundError if it is missing or has another owner."""
         job = self.services.store.get(job_id)
         if not self.caller.may_see(job.owner):
             raise NotFoundError(f"no job {job_id!r}")
         return job
 
     def file(self, file_id: str) -> StoredFile:
-        """Raises NotFoundError for another's file as for none."""
+        """Returns a file. Raises NotFoundError if it is missing or has another owner."""
         return self.services.files.get(file_id, owner=self.caller.limited_to)

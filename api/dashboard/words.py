@@ -1,4 +1,4 @@
-"""Numbers and instants as people read them."""
+"""Formats numbers, sizes, durations and times for people."""
 
 from datetime import UTC, datetime
 
@@ -46,7 +46,7 @@ def number(value: float) -> str:
 
 
 def instant(unix_seconds: float | None) -> str:
-    """In UTC, the same for everybody who looks; '' for none."""
+    """Formats a time in UTC, the same for all users; '' for None."""
     if unix_seconds is None or unix_seconds <= 0:
         return ""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

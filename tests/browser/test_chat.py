@@ -49,10 +49,10 @@ def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
         expect(page.locator(".said")).to_have_count(2)
         expect(page.locator(".said")).to_contain_text(["say it twice"] * 2)
         expect(page.locator(".said").first).to_contain_text("3 tokens")
-        expect(page.locator(".said").first).to_contain_text("oldest 2 tokens were left out")
+        expect(page.locator(".said").first).to_contain_text("oldest 2 tokens were dropped")
         assert {chat.question.model for chat in serving.chats} == {model, "flant5-demo"}
 
-        page.get_by_text(re.compile("Beside its base")).click()
+        page.get_by_text(re.compile("Compare with base model")).click()
         expect(page).to_have_url(re.compile("base=off"))
         page.reload()
         expect(page.locator(".said-text")).to_have_text(["say it twice"] * 2)
@@ -70,7 +70,7 @@ def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
             "once",
         ]
         page.get_by_role("button", name="New conversation").click()
-        expect(page.get_by_text("Nothing was said yet.")).to_be_visible()
+        expect(page.get_by_text("No messages yet.")).to_be_visible()
 
 
 def test_a_restart_of_the_api_loses_nothing_of_a_conversation(
@@ -124,7 +124,7 @@ def test_an_answer_is_seen_while_it_is_made(alice: Person, server: Server, model
         expect(page.get_by_role("button", name="Stop")).to_be_visible()
         may_go_on.set()
         expect(page.locator(".said-text")).to_have_text("The first half and the second.")
-        expect(page.locator(".said")).to_contain_text("7 tokens, then it was cut")
+        expect(page.locator(".said")).to_contain_text("7 tokens (length limit reached)")
         expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
@@ -190,7 +190,7 @@ def test_a_key_that_may_only_look_asks_nothing_and_anothers_model_is_none(
     stranger.log_in("looker")
     expect(stranger.page.locator(".job").first).to_be_visible()
     page = stranger.go("/chat?model=flant5-demo")
-    expect(page.get_by_text("Your key may look, and ask nothing.")).to_be_visible()
+    expect(page.get_by_text("Your API key is read-only. It cannot send messages.")).to_be_visible()
     expect(page.get_by_role("button", name="Ask")).to_be_disabled()
     page.context.clear_cookies()
     stranger.log_in("bob")

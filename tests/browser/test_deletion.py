@@ -29,7 +29,7 @@ def delete(page: Page, button: Locator, says: str) -> None:
         button.click()
         expect(page.locator(".question")).to_contain_text(says)
         expect(page.locator(".question")).to_contain_text(
-            re.compile(r"\d (bytes|kB) of disk are freed")
+            re.compile(r"frees [\d.]+ (bytes|kB) of disk")
         )
         page.locator(".question").get_by_role("button", name=answer).click()
         expect(page.locator(".question")).to_have_count(0)

@@ -102,7 +102,8 @@ def test_a_conversation_fits_its_screen(
             viewer.page.get_by_label("Question").fill(question)
             viewer.page.get_by_role("button", name="Ask").click()
             expect(viewer.page.locator(".said")).to_have_count(2 * number)
-            expect(viewer.page.get_by_text("60 tokens, then it was cut")).to_have_count(number)
+            note = "60 tokens (length limit reached)"
+            expect(viewer.page.get_by_text(note)).to_have_count(number)
             expect(viewer.page.get_by_role("button", name="Ask")).to_be_visible()
         assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         picture(viewer.page, f"chat-{look}")

@@ -43,7 +43,7 @@ def test_a_filter_is_in_the_address_and_survives_a_reload(alice: Person) -> None
     expect(alice.page.locator(".job")).to_have_count(1)
     expect(alice.page.get_by_label("Filter")).to_have_value("support")
     alice.page.get_by_label("Filter").fill("nothing like it")
-    expect(alice.page.get_by_text("No job matches.")).to_be_visible()
+    expect(alice.page.get_by_text("No jobs match.")).to_be_visible()
 
 
 def test_a_curve_of_100_000_steps_is_a_picture_of_a_few_that_keeps_its_spike(
@@ -85,7 +85,7 @@ def test_markup_of_others_stays_text(alice: Person, scene: Scene) -> None:
     page = alice.go("/files")
     expect(page.get_by_text(f"{EVIL}.json")).to_be_visible()
     page = alice.go(f"/new?training_file={scene.evil_file}&suffix={EVIL}")
-    expect(page.get_by_text("This file can be trained on.")).to_be_visible()
+    expect(page.get_by_text("This file can be used for training.")).to_be_visible()
     for path in PAGES:
         page = alice.go(path.format(running=scene.running))
         expect(page.locator("main.content")).to_be_visible()
@@ -139,14 +139,14 @@ def test_runs_of_any_length_are_compared_over_percent_of_them(alice: Person, sce
 
 def test_a_wrong_key_is_refused_and_says_why(stranger: Person) -> None:
     stranger.log_in("f5-wrong")
-    expect(stranger.page.get_by_role("alert")).to_contain_text("not known here")
+    expect(stranger.page.get_by_role("alert")).to_contain_text("This key is unknown")
     for path in PAGES:
         expect(stranger.go(path.format(running="x")).get_by_label("API key")).to_be_visible()
 
 
 def test_a_key_that_may_not_look_does_not_get_in(stranger: Person) -> None:
     stranger.log_in("sender")
-    expect(stranger.page.get_by_role("alert")).to_contain_text("may not look")
+    expect(stranger.page.get_by_role("alert")).to_contain_text("lacks the read scope")
 
 
 def test_whoever_logs_in_gets_to_the_page_that_was_asked_for(
@@ -184,7 +184,7 @@ def test_a_key_that_may_only_look_gets_no_buttons(stranger: Person, scene: Scene
     for name in ("Pause", "Resume", "Cancel", "Delete"):
         assert stranger.page.get_by_role("button", name=name).filter(visible=True).count() == 0
     page = stranger.go(f"/new?training_file={scene.evil_file}")
-    expect(page.get_by_text("Your key may look, and start nothing.")).to_be_visible()
+    expect(page.get_by_text("Your API key is read-only. It cannot start jobs.")).to_be_visible()
 
 
 def test_nobody_gets_an_event_or_an_upload_through_without_a_session(server: Server) -> None:

@@ -1,4 +1,4 @@
-// What the pages need beside NiceGUI: the theme, and curves that grow by what is new of them.
+// Additions to NiceGUI: theme switching, and charts that are updated incrementally.
 window.flant5 = {
   toggleTheme() {
     const isDark = !document.body.classList.contains("body--dark");
@@ -12,7 +12,7 @@ window.flant5 = {
   grow(id, changes) {
     const chart = getElement(id)?.chart;
     if (!chart) {
-      // It is made a moment after its page.
+      // The chart is created shortly after its page.
       if (document.getElementById(`c${id}`)) setTimeout(() => this.grow(id, changes), 50);
       return;
     }

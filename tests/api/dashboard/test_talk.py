@@ -82,7 +82,7 @@ def test_what_is_no_conversation_is_told_and_begins_a_new_one(
 ) -> None:
     redis.set(keys.talk("bob", "old"), '{"rounds": "of another version"}')
     assert TalkShelf(redis, owner="bob").get("old") is None
-    assert "conversation old is not shown" in caplog.text
+    assert "cannot load conversation old" in caplog.text
 
 
 def test_a_conversation_does_not_grow_for_ever() -> None:
