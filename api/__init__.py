@@ -1,1 +1,1 @@
-"""The REST API: the contract of the `openai` Python SDK for fine-tuning, and a superset of it."""
+"""REST API: the `openai` Python SDK's contract for fine-tuning, and a superset of it."""

@@ -1,4 +1,4 @@
-"""What a job has written to its output directory, for download; nothing else can be reached."""
+"""Files in a job's output directory, for download. Nothing else is reachable."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,9 @@ from worker.jobs.job_files import REMOVED
 
 
 def find_artifact(output: Path, path: str) -> Path:
-    """The real path of a file or directory under `output`.
+    """Returns the real path of a file or directory under `output`.
 
-    Raises NotFoundError for anything else, also for a link that leads out.
+    Raises NotFoundError for anything else, including links that point outside.
     """
     root = output.resolve()
     missing = NotFoundError(f"no artifact {path!r}; the list is at .../artifacts")
@@ -31,13 +31,13 @@ def find_artifact(output: Path, path: str) -> Path:
 
 
 def list_artifacts(output: Path, directory: Path) -> tuple[Artifact, ...]:
-    """All files under `directory`, by path; paths are relative to `output`."""
+    """Returns all files under `directory`, sorted by path. Paths are relative to `output`."""
     root = output.resolve()
     return tuple(_artifacts(root, directory))
 
 
 def _is_removed(path: Path, root: Path) -> bool:
-    """Returns True for a path that is being deleted just now."""
+    """Returns True for a path that is being deleted."""
     return path.relative_to(root).as_posix().startswith(REMOVED)
 
 
@@ -50,6 +50,6 @@ def _artifacts(root: Path, directory: Path) -> Iterator[Artifact]:
                 continue
             num_bytes = path.stat().st_size
         except FileNotFoundError:
-            # An old checkpoint may be deleted while it is listed.
+            # An old checkpoint may be deleted during the listing.
             continue
         yield Artifact(id=path.relative_to(root).as_posix(), bytes=num_bytes)

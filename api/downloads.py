@@ -1,4 +1,4 @@
-"""Files as answers: always saved and never shown, whatever is in them."""
+"""File downloads. Browsers save every file and never display it, whatever its content."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 _BEFORE_NAME = re.compile(r".*[/\\]", re.DOTALL)
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, those that turn the direction of writing, and halves of surrogate pairs."""
+"""Control characters, bidirectional control characters, and surrogates."""
 
 
 def saved_as(filename: str) -> str:
-    """The name under which whoever downloads a file may save it: the caller's, without a path.
+    """Returns the file name for a download: the caller's name without its path.
 
     >>> saved_as("../../.bashrc"), saved_as("chats\x1b[2J.json"), saved_as("..")
     ('.bashrc', 'chats[2J.json', 'file')
@@ -23,8 +23,8 @@ def saved_as(filename: str) -> str:
 
 
 class Download(FileResponse):
-    """A file of a caller's. A range of it that can't be sent is an error like all others; the
-    library's own answer is a line of text, or nothing."""
+    """Download of a caller's file. An unsatisfiable range returns an error in the common shape.
+    Starlette's own response is a line of text, or empty."""
 
     def __init__(self, path: Path, *, filename: str) -> None:
         super().__init__(path, media_type="application/octet-stream", filename=saved_as(filename))
@@ -35,7 +35,7 @@ class Download(FileResponse):
                 size = self.headers["content-length"]
                 raise HTTPException(
                     message["status"],
-                    f"Range: no part of a file of {size} bytes; expected `bytes=first-last`",
+                    f"Range: outside the file of {size} bytes; expected `bytes=first-last`",
                     headers={"content-range": f"bytes */{size}"},
                 )
             await send(message)

@@ -1,4 +1,4 @@
-"""What callers are told when something goes wrong: one table of HTTP codes, one shape.
+"""Error responses: one table of HTTP codes and one shape.
 
 {"error": {"message": "...", "type": "invalid_request_error", "param": "seed", "code": "..."}}
 """
@@ -44,11 +44,11 @@ _log = logging.getLogger(__name__)
 
 
 class UnauthorizedError(Exception):
-    """No key, or not one of ours."""
+    """The request has no API key, or an unknown one."""
 
 
 class ForbiddenError(Exception):
-    """A key that is known, and not for this."""
+    """The API key is valid but does not allow this request."""
 
 
 class BodyTooLargeError(HTTPException):
@@ -59,56 +59,56 @@ class BodyTooLargeError(HTTPException):
 
 
 class StorageFullInBodyError(HTTPException):
-    """The disk is full while a body is read; see BodyTooLargeError."""
+    """The disk became full while a body was read. See BodyTooLargeError."""
 
     def __init__(self, message: str) -> None:
         super().__init__(507, message)
 
 
 class UploadNotStoredError(HTTPException):
-    """The disk takes no file while a body is read; see BodyTooLargeError."""
+    """The disk rejected a file while a body was read. See BodyTooLargeError."""
 
     def __init__(self, message: str) -> None:
         super().__init__(503, message)
 
 
 class RateLimitedError(HTTPException):
-    """The caller sends more than it may."""
+    """The caller exceeded its rate limit."""
 
     def __init__(self, kind: str, *, retry_after_seconds: int) -> None:
         super().__init__(
             429,
-            f"too many {kind} requests from this key or address; the next one may come in "
-            f"{retry_after_seconds} s",
+            f"too many {kind} requests from this key or address; retry in {retry_after_seconds} s",
             headers={"retry-after": str(retry_after_seconds), "x-should-retry": "true"},
         )
 
 
 class TooManyStreamsError(Exception):
-    """All live streams that this process holds are taken."""
+    """This process already serves its maximum number of live streams."""
 
 
 class TooManyReportsError(Exception):
-    """As many reports are being made as this process makes at a time."""
+    """This process already makes its maximum number of reports."""
 
 
 class StorageFailedError(JobsError):
-    """The disk that holds HOME did not take what has to be on it before an acknowledgement."""
+    """The disk of HOME rejected data that must be written before an acknowledgement."""
 
 
 class JobNotRestoredError(JobsError):
-    """The job was acknowledged, and the store that knew it is lost."""
+    """The job was acknowledged, but the store lost it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How one class of errors is answered."""
+    """HTTP response of one class of errors."""
 
     status: int
     type: str
     code: str
     retry_after_seconds: int | None = None
-    """Set where another try may succeed without any change; else the SDK is told not to try."""
+    """Set if another try may succeed without changes. Otherwise the SDK is instructed not to
+    retry."""
 
 
 _MAX_MESSAGE = 1000
@@ -120,7 +120,7 @@ _SERVER = "server_error"
 INTERNAL = Kind(500, _SERVER, "internal_error")
 
 _NO_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-"""Raised by the framework; what a route does not find is a NotFoundError."""
+"""Raised by the framework. Objects that a route does not find raise NotFoundError."""
 
 KINDS: dict[type[Exception], Kind] = {
     InvalidRequestError: Kind(400, _REQUEST, "invalid_value"),
@@ -152,7 +152,7 @@ KINDS: dict[type[Exception], Kind] = {
     StorageFullError: Kind(507, _SERVER, "storage_full"),
     StorageFullInBodyError: Kind(507, _SERVER, "storage_full"),
 }
-"""The one table of HTTP codes; what is not in it is an HTTPException or our own bug."""
+"""The only table of HTTP codes. All other errors are HTTPExceptions or internal errors."""
 
 
 _OF_THE_DISK = (
@@ -162,11 +162,11 @@ _OF_THE_DISK = (
     UploadNotStoredError,
     StartRefusedError,
 )
-"""Logged, since whoever runs the service has to act."""
+"""Logged because the operator must act."""
 
 
 def answer(error: Exception, *, body_model: type[BaseModel] | None = None) -> JSONResponse:
-    """The response to `error`; for an error of our own it says nothing about the inside."""
+    """Returns the response to `error`. Internal errors reveal no details."""
     kind = _kind_of(error)
     message, param = _message_of(error, body_model)
     headers = {"x-should-retry": "false"}
@@ -182,7 +182,7 @@ def answer(error: Exception, *, body_model: type[BaseModel] | None = None) -> JS
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error that is raised below its middleware in our shape."""
+    """Registers handlers that give every error raised below the middleware the common shape."""
     for error_class in (*KINDS, HTTPException):
         app.add_exception_handler(error_class, _handle)
 
@@ -206,7 +206,7 @@ def _handle(request: Request, error: Exception) -> JSONResponse:
 
 
 def _with_advice(error: HTTPException, request: Request) -> HTTPException:
-    """Returns the error of a request that no route took with the path, and where to send it."""
+    """Returns a 404 or 405 with the path and a hint at the correct one."""
     path = request.url.path
     reason = "no such path" if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
     parts = [f"{request.method} {path}: {reason}", advice(path)]
@@ -215,9 +215,10 @@ def _with_advice(error: HTTPException, request: Request) -> HTTPException:
 
 
 def _unreadable(cause: BaseException | None) -> str | None:
-    """What is wrong with a body that the framework could not parse at all; it does not say."""
+    """Returns the problem with a body that the framework could not parse. The framework reports
+    none."""
     if isinstance(cause, UnicodeDecodeError):
-        return f"the body is not JSON: byte {cause.start} is no UTF-8; expected a JSON object"
+        return f"the body is not JSON: byte {cause.start} is not UTF-8; expected a JSON object"
     if isinstance(cause, RecursionError):
         return "the body is nested too deeply; expected a JSON object of a few levels"
     if type(cause) is ValueError:
@@ -226,7 +227,7 @@ def _unreadable(cause: BaseException | None) -> str | None:
 
 
 def _cut(text: str, max_characters: int) -> str:
-    """Messages repeat what was found, which may be as long as a request."""
+    """Truncates a message. Messages quote input, which may be as long as a request."""
     if len(text) <= max_characters:
         return text
     return f"{text[:max_characters]}... ({len(text)} characters)"
@@ -250,5 +251,5 @@ def _message_of(error: Exception, body_model: type[BaseModel] | None) -> tuple[s
     if isinstance(error, HTTPException):
         return _unreadable(error.__cause__) or str(error.detail), None
     if _kind_of(error) is INTERNAL:
-        return "the server failed on this request; its log has the details by x-request-id", None
+        return "internal server error; see the server log by x-request-id", None
     return str(error), None

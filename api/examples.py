@@ -1,4 +1,5 @@
-"""An example of each answer, as an instance of its model, so that none of them can be wrong."""
+"""Examples for the OpenAPI document. Each is an instance of its response model, so it is always
+valid."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -77,7 +78,7 @@ _JOB = Job(
 
 @cache
 def examples() -> Mapping[str, BaseModel]:
-    """By the names of their models."""
+    """Returns the examples by model name."""
     file = FileObject(
         id=_FILE_ID, bytes=41193, created_at=_AT, filename="talks.jsonl", purpose="fine-tune"
     )

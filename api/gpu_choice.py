@@ -1,4 +1,4 @@
-"""The GPU that a plan is made for."""
+"""Selection of the GPU that a plan assumes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """The memory of one GPU, and who says so."""
+    """Memory of one GPU, and the source of this figure."""
 
     num_bytes: int
     source: str
@@ -22,8 +22,8 @@ class Gpu:
 def gpu_for(
     hyperparameters: Hyperparameters, workers: Sequence[WorkerState], *, stated_gib: float | None
 ) -> Gpu | None:
-    """What was stated; else the smallest among the largest GPUs that could train the job together;
-    None when no worker tells of any."""
+    """Returns the stated GPU. Otherwise takes the workers with the largest GPUs that could train
+    the job together, and returns the smallest GPU among them. None if no worker reports a GPU."""
     if stated_gib is not None:
         return Gpu(int(stated_gib * _GIB), STATED)
     told = [

@@ -1,5 +1,5 @@
-"""How bytes become requests: uvicorn's way, with an end to clients that never finish one, and with
-refusals in the shape of every other error."""
+"""HTTP protocol of uvicorn, extended with timeouts for slow clients and with error responses in the
+common shape."""
 
 import logging
 import secrets
@@ -14,13 +14,13 @@ from api.security_headers import EVERYWHERE
 
 MAX_HEADING_BYTES = 65_536
 _WEBSOCKETS = b"/_nicegui_ws/"
-"""The dashboard's; a handshake anywhere else is a request like any other."""
+"""The dashboard's websocket path. A handshake for any other path is an ordinary request."""
 
 _log = logging.getLogger(__name__)
 
 
 def http_protocol(*, slow_client_seconds: float) -> type[HttpToolsProtocol]:
-    """The protocol class for a server that is so patient."""
+    """Returns a protocol class with this client timeout."""
 
     class Patient(_ImpatientProtocol):
         patience_seconds = slow_client_seconds
@@ -29,10 +29,9 @@ def http_protocol(*, slow_client_seconds: float) -> type[HttpToolsProtocol]:
 
 
 class _ImpatientProtocol(HttpToolsProtocol):
-    """One connection. A timer runs while the client owes something that it can't keep for itself:
-    the heading of a request, the rest of a body that nobody reads any more, or room for what is
-    sent to it. uvicorn has a timer for a connection between two requests only, and any byte stops
-    that one."""
+    """One connection. A timer runs while the server waits for the client: for request headers, for
+    the rest of a body that nobody reads any more, or to send data. uvicorn only times connections
+    between two requests, and any byte stops that timer."""
 
     patience_seconds = 30.0
 
@@ -75,7 +74,7 @@ class _ImpatientProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._is_in_heading:
-            self._start_timer()  # what is left of the body is of no use
+            self._start_timer()  # the rest of the body is useless
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -104,15 +103,15 @@ class _ImpatientProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._timer = None
         if self._num_heading_bytes == 0 or not self._is_in_heading:
-            self.transport.close()  # nobody waits for an answer
+            self.transport.close()  # no client waits for a response
             return
         self._refuse(
             HTTPStatus.REQUEST_TIMEOUT,
-            f"the request's headers did not come within {self.patience_seconds:g} s",
+            f"the request's headers did not arrive within {self.patience_seconds:g} s",
         )
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answer, unless an answer to an earlier request is under way, and close."""
+        """Sends an error and closes, unless a response to an earlier request is in progress."""
         if self.transport.is_closing():
             return
         self._stop_timer()
@@ -126,7 +125,7 @@ class _ImpatientProtocol(HttpToolsProtocol):
 
 def _refusal(status: HTTPStatus, message: str) -> bytes:
     request_id = f"req_{secrets.token_hex(12)}"
-    _log.info("refused what was no request: %s (%s)", message, request_id)
+    _log.info("rejected an invalid request: %s (%s)", message, request_id)
     response = answer(HTTPException(status, message))
     response.headers.update(EVERYWHERE | {"x-request-id": request_id, "connection": "close"})
     heading = [b"%b: %b\r\n" % header for header in response.raw_headers]

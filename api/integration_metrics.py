@@ -1,4 +1,4 @@
-"""What became of jobs' integrations, as families of metrics."""
+"""Integration metrics."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from worker.jobs.shipments import ShipmentCounts
 def integration_families(counts: ShipmentCounts) -> Iterator[Metric]:
     shipments = CounterMetricFamily(
         "flant5_integration_shipments",
-        "Tries to tell a tracker or hub of a job: done, failed (there is another one), given_up.",
+        "Attempts to send a job to a tracker or hub: done, failed (retried later), given_up.",
         labels=["outcome"],
     )
     for outcome, number in counts.num_tries.items():
@@ -18,6 +18,6 @@ def integration_families(counts: ShipmentCounts) -> Iterator[Metric]:
     yield shipments
     yield GaugeMetricFamily(
         "flant5_integrations_waiting",
-        "Integrations of jobs that are told something now, or have to be.",
+        "Integrations of jobs with data being sent or still to be sent.",
         value=counts.num_waiting,
     )

@@ -1,4 +1,4 @@
-"""Jobs in the form in which callers see them."""
+"""API representation of jobs."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PausedAs = Annotated[
     Literal["queued"] | None,
     Header(
         alias="X-Flant5-Paused-As",
-        description="`queued` shows a paused job with a status that every client of the SDK "
+        description="With `queued`, a paused job has the status `queued`, which every SDK client "
         "knows, and the phase `paused`.",
     ),
 ]
@@ -26,10 +26,10 @@ PausedAs = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """Makes answers of jobs.
+    """Converts jobs to API responses.
 
-    `paused` is none of the six statuses in the types of the openai SDK, and strict clients fail on
-    it (dspy 3.4.1: KeyError). With `paused_as`, a caller gets `queued` for it.
+    `paused` is not one of the six statuses in the types of the openai SDK, and strict clients fail
+    on it (dspy 3.4.1: KeyError). With `paused_as`, the caller gets `queued` instead.
     """
 
     services: Services

@@ -1,8 +1,8 @@
-"""What Prometheus is told at `/metrics`: counters of this process, and the service as the store
-has it at the moment of the scrape.
+"""Prometheus metrics at `/metrics`: counters of this process, and the service state read from the
+store at each scrape.
 
-Every label has few values: routes by their template, statuses of jobs, workers that are here and
-jobs that run. Names and units: docs/monitoring.md.
+Every label has few values: route templates, job statuses, registered workers and running jobs.
+Names and units: docs/monitoring.md.
 """
 
 import logging
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """The figures of one application, in a registry of its own."""
+    """Metrics of one application, in a separate registry."""
 
     def __init__(
         self, redis: Redis, *, num_stream_clients: Callable[[], int], store_loss: StoreLoss
@@ -57,20 +57,20 @@ class Metrics:
         )
         self._durations = Histogram(
             "flant5_http_request_duration_seconds",
-            "Time from a request's arrival to the first byte of its answer.",
+            "Time from a request's arrival to the first byte of its response.",
             _LABELS,
             buckets=_BUCKETS,
             registry=self._registry,
         )
         self._uploaded = Counter(
-            "flant5_upload_bytes", "Bytes of uploaded files kept.", registry=self._registry
+            "flant5_upload_bytes", "Bytes of uploaded files stored.", registry=self._registry
         )
         self._registry.register(_Process(num_stream_clients))
         self._registry.register(_Service(redis, store_loss))
 
     def count_request(self, method: str, *, route: str, status: int, seconds: float) -> None:
-        """`route` is a template (`/v1/files/{file_id}`), never a path: anybody can make up paths,
-        each of which would be a time series for ever. So can anybody methods."""
+        """Counts a request. `route` is a template (`/v1/files/{file_id}`), never a path. Any client
+        can invent paths and methods, and each would become a permanent time series."""
         labels = (method if method in _METHODS else "other", route, str(status))
         self._requests.labels(*labels).inc()
         self._durations.labels(*labels).observe(seconds)
@@ -79,7 +79,8 @@ class Metrics:
         self._uploaded.inc(num_bytes)
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format; ends within a few seconds whatever Redis does."""
+        """Returns all metrics in Prometheus' text format. Ends within a few seconds, whatever the
+        state of Redis."""
         return generate_latest(self._registry)
 
 
@@ -89,10 +90,10 @@ class _Process(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
-            "flant5_stream_clients", "Live streams held.", value=self._num_stream_clients()
+            "flant5_stream_clients", "Open live streams.", value=self._num_stream_clients()
         )
         build = {"version": _version(), "python": platform.python_version()}
-        yield InfoMetricFamily("flant5_build", "What runs here.", value=build)
+        yield InfoMetricFamily("flant5_build", "Version of the running service.", value=build)
 
 
 class _Service(Collector):
@@ -101,8 +102,8 @@ class _Service(Collector):
         self._store_loss = store_loss
 
     def describe(self) -> Iterator[Metric]:
-        """No names before the first scrape: the registry would else collect, and so ask Redis,
-        when it is built."""
+        """Yields no names. Otherwise the registry would collect, and query Redis, when it is
+        built."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -112,13 +113,13 @@ class _Service(Collector):
             shipments = count_shipments(self._redis)
             losses = self._store_loss.families()
         except StoreUnavailableError as error:
-            _log.warning("metrics without those of the store: %s", error)
+            _log.warning("metrics: store is unavailable, omitting its metrics: %s", error)
             yield _up(0)
             return
         yield _up(1)
         yield from overview_families(overview)
         checks = CounterMetricFamily(
-            "flant5_file_checks", "Checks of jobs' files that ended.", labels=["verdict"]
+            "flant5_file_checks", "Finished checks of jobs' files.", labels=["verdict"]
         )
         for verdict, number in overview.num_checks.items():
             checks.add_metric([verdict], number)
@@ -129,7 +130,7 @@ class _Service(Collector):
 
 
 def _up(value: int) -> Metric:
-    return GaugeMetricFamily("flant5_redis_up", "Whether Redis answered this scrape.", value=value)
+    return GaugeMetricFamily("flant5_redis_up", "1 if Redis responded to this scrape.", value=value)
 
 
 def _version() -> str:

@@ -1,4 +1,4 @@
-"""What happens to every request before and after its route."""
+"""Middleware: request ids, API key authentication and body size limits."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _GUARDED = ("/v1", "/metrics")
 _MULTIPART_BYTES = 2**16
-"""Room for the form around an uploaded file."""
+"""Allowance for the multipart form around an uploaded file."""
 _DISCARDED_BYTES = 2**26
 _DISCARDED_SECONDS = 5.0
 _MAX_SHOWN = 1000
@@ -31,8 +31,9 @@ _log = logging.getLogger(__name__)
 
 
 class RequestFrame:
-    """Gives each request an id, its time of arrival and (until a key says more) a caller without a
-    name; each answer the id, each failure of our own an answer, and the log a line."""
+    """Outer frame of every request. It sets the request id, the arrival time, and an anonymous
+    caller until a key identifies one. It adds the id to the response, turns internal errors into
+    responses, and logs a line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -64,7 +65,7 @@ class RequestFrame:
         except Exception as error:
             _log.exception("%s %s failed (%s)", scope["method"], _shown(scope), request_id)
             if status:
-                # The answer has begun; cutting the connection is all that tells the client.
+                # The response has begun: only closing the connection can signal the failure.
                 raise
             await answer(error)(scope, receive, send_with_id)
         level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
@@ -72,8 +73,8 @@ class RequestFrame:
 
 
 class Gate:
-    """Lets nobody into /v1 and /metrics without a key that is good for it, and says whose request
-    it is."""
+    """API key authentication: rejects requests to /v1 and /metrics without a suitable key, and sets
+    the caller."""
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
         self._app = app
@@ -86,7 +87,7 @@ class Gate:
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
         caller = self._keys.caller_of(key.strip()) if scheme.lower() == "bearer" else None
         if caller is None:
-            found = "no API key" if not key else "an API key that is not known here, or has expired"
+            found = "no API key" if not key else "an invalid or expired API key"
             error = UnauthorizedError(f"found {found}; expected `Authorization: Bearer <key>`")
             await _refuse(answer(error), scope, receive, send)
             return
@@ -98,7 +99,7 @@ class Gate:
 
 
 class BodyLimit:
-    """Ends a request whose body is larger than its path allows."""
+    """Ends requests whose body exceeds the limit of their path."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_file_bytes: int) -> None:
         self._app = app
@@ -137,8 +138,8 @@ class BodyLimit:
 
 
 async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer without a look at the body, but take some of it first: a connection that is closed
-    while the client still sends may lose the answer."""
+    """Sends a response without reading the body, but first discards some of it. If the connection
+    closes while the client still sends, the response may be lost."""
     num_bytes, has_more = 0, True
     with suppress(TimeoutError, SlowBodyError):
         async with asyncio.timeout(_DISCARDED_SECONDS):
@@ -150,12 +151,12 @@ async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: 
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's, so that its log and ours can be read together, or a new one."""
+    """Returns the caller's request id, which links its log to ours, or a new one."""
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
 def _shown(scope: Scope) -> str:
-    """The path in one line of the log, whatever was put into it."""
+    """Returns the path, escaped if necessary to fit in one log line."""
     path: str = scope["path"][:_MAX_SHOWN]
     return path if path.isprintable() else ascii(path)

@@ -1,4 +1,4 @@
-"""The state of jobs and workers as families of metrics."""
+"""Metrics of jobs and workers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,23 +10,23 @@ from worker.jobs.workers import WorkerState
 
 _OF_PROGRESS = {
     "step": "Optimizer steps done by a running job.",
-    "max_steps": "Optimizer steps that a running job will have done in the end.",
+    "max_steps": "Total optimizer steps of a running job.",
     "loss": "Last reported loss of a running job: mean negative log-likelihood per target token.",
     "tokens_per_second": "Source and target tokens that a running job trains on per second.",
-    "eta_seconds": "Time a running job still needs.",
+    "eta_seconds": "Remaining time of a running job.",
 }
 
 
 def overview_families(overview: Overview) -> Iterator[Metric]:
-    """A job that does not run and a worker that is gone have no series, so their number stays
-    bounded."""
+    """Yields the metrics of jobs and workers. Only running jobs and registered workers have series,
+    so their number stays bounded."""
     jobs = GaugeMetricFamily("flant5_jobs", "Jobs by status.", labels=["status"])
     for status, number in overview.num_jobs.items():
         jobs.add_metric([status.value], number)
     yield jobs
     yield GaugeMetricFamily(
         "flant5_queue_longest_wait_seconds",
-        "How long the job that has waited longest is in the queue by now; 0 when none waits.",
+        "Waiting time of the longest-waiting queued job; 0 if the queue is empty.",
         value=overview.longest_wait_seconds,
     )
     yield from _running(overview.running)
@@ -41,7 +41,7 @@ def _running(jobs: Sequence[Job]) -> Iterator[Metric]:
     )
     heartbeat = GaugeMetricFamily(
         "flant5_job_last_heartbeat_timestamp_seconds",
-        "When the worker of a running job last said that it lives.",
+        "Last heartbeat of a running job's worker.",
         labels=["job_id"],
     )
     for job in jobs:
@@ -71,7 +71,7 @@ def _workers(workers: Sequence[WorkerState]) -> Iterator[Metric]:
         states[state] += 1
         slots[state] += worker.num_slots
     for name, text, numbers in (
-        ("flant5_workers", "Workers that are here, by state.", states),
+        ("flant5_workers", "Registered workers, by state.", states),
         ("flant5_worker_slots", "GPUs or CPU slots of the workers, by state.", slots),
     ):
         family = GaugeMetricFamily(name, text, labels=["state"])
@@ -81,7 +81,8 @@ def _workers(workers: Sequence[WorkerState]) -> Iterator[Metric]:
 
 
 def _state_of(worker: WorkerState) -> str:
-    """A worker that fell sick while it holds a job is sick: somebody has to look."""
+    """Returns the worker's state. A sick worker counts as sick even while it runs a job: the
+    operator must act."""
     if worker.sick is not None:
         return "sick"
     return "idle" if worker.job_id is None else "busy"

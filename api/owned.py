@@ -1,5 +1,5 @@
-"""Dependencies that stand before every route about one thing: another's thing is answered as one
-that does not exist, in the same words."""
+"""Dependencies that check ownership before a route runs. Objects of other owners return the same
+404 as missing ones."""
 
 import re
 from collections.abc import AsyncIterator
@@ -24,11 +24,11 @@ async def own_job(
     calling: Calling,
     job_id: Annotated[str, Path(description="The id of a job.")],
 ) -> AsyncIterator[None]:
-    """Raises NotFoundError for a job that the caller may not see. When the store does not know the
-    job and its record is on disk, so that the store was lost, raises JobNotRestoredError in place
-    of the route's NotFoundError."""
+    """Raises NotFoundError for a job that the caller may not see. If the job is missing in the
+    store but recorded on disk, the store lost it. Then JobNotRestoredError replaces the route's
+    NotFoundError."""
     if not _JOB_ID.fullmatch(job_id):
-        # No id of ours: it must not become part of a path.
+        # Not a valid job id: it must not become part of a path.
         raise NotFoundError(f"no job {job_id!r}")
     if not calling.sees_all:
         await run_in_threadpool(_refuse_foreign, services, calling, job_id)
@@ -39,7 +39,7 @@ async def own_job(
         if await run_in_threadpool(_is_lost, services, calling, job_id, is_about_job):
             raise JobNotRestoredError(
                 f"job {job_id} is on disk but not in the store, which was lost or emptied; "
-                "`flant5 recover` brings it back"
+                "restore it with `flant5 recover`"
             ) from error
         raise
 
@@ -57,14 +57,15 @@ def _refuse_foreign(services: Services, caller: Caller, job_id: str) -> None:
     try:
         owner = services.store.owner_of(job_id)
     except NotFoundError:
-        return  # the route says so, with what it knows
+        return  # the route raises it, with more details
     if not caller.may_see(owner):
         raise NotFoundError(f"no job {job_id!r}")
 
 
 def _is_lost(services: Services, caller: Caller, job_id: str, was_unknown: bool) -> bool:
-    """`was_unknown` says that the route did not find the job: the keeper may have restored it since
-    then, and a 404 would say that it never was."""
+    """Returns True for a job whose record is on disk but not in the store. `was_unknown` means that
+    the route did not find the job. The keeper may have restored it since, and a 404 would then be
+    wrong."""
     if not _JOB_ID.fullmatch(job_id):
         return False
     if not was_unknown and not services.store.unknown([job_id]):
@@ -76,5 +77,5 @@ def _is_lost(services: Services, caller: Caller, job_id: str, was_unknown: bool)
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
-        # A record that can't be read is lost for those who can do something about it.
+        # An unreadable record counts as lost, but only for admins, who can repair it.
         return caller.sees_all

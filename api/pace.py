@@ -1,4 +1,4 @@
-"""The pace at which the body of a request has to come."""
+"""Minimum transfer rate of request bodies."""
 
 import asyncio
 from http import HTTPStatus
@@ -15,16 +15,16 @@ class SlowBodyError(HTTPException):
     def __init__(self, *, num_bytes: int) -> None:
         super().__init__(
             HTTPStatus.REQUEST_TIMEOUT,
-            f"the body came too slowly: {num_bytes} bytes so far; expected "
-            f"{MIN_BYTES_PER_SECOND} bytes a second",
+            f"the body arrived too slowly: {num_bytes} bytes so far; expected "
+            f"{MIN_BYTES_PER_SECOND} bytes per second",
             headers={"connection": "close", "x-should-retry": "true"},
         )
 
 
 class BodyPace:
-    """Ends a request whose client keeps the server waiting for its body: for `patience_seconds` and
-    a second more for every 4 KiB that came. A body of one byte every few seconds would else hold
-    its connection, and what was written of it, for ever."""
+    """Ends a request whose body arrives too slowly. The limit is `patience_seconds` plus 1 s per 4
+    KiB received. Without this, a body of one byte every few seconds would hold its connection and
+    its partial file forever."""
 
     def __init__(self, app: ASGIApp, *, patience_seconds: float) -> None:
         self._app = app
@@ -44,7 +44,7 @@ class BodyPace:
 
 
 class _Body:
-    """What has come of one body, and how long the server waited for it."""
+    """Progress of one body, and the time spent waiting for it."""
 
     def __init__(self, receive: Receive, patience_seconds: float) -> None:
         self._receive = receive

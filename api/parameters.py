@@ -1,27 +1,27 @@
-"""Parameters that routes share."""
+"""Request parameters shared by several routes."""
 
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query
 
-MOST_ITEMS = "Most items of a page."
+MOST_ITEMS = "Maximum number of items in a page."
 
 After = Annotated[
-    str | None, Query(description="Id of the last item that is known; the page begins behind it.")
+    str | None, Query(description="Cursor: id of the last known item. The page starts after it.")
 ]
 LastEventId = Annotated[
     str | None,
     Header(
         alias="Last-Event-ID",
-        description="Of a live stream: id of the last item that came; the stream begins behind it.",
+        description="Live streams only: id of the last received item. The stream starts after it.",
     ),
 ]
 UploadId = Annotated[str, Path(description="The id of an upload.")]
-ModelId = Annotated[str, Path(description="The id of a model; `/` in it raw or as `%2F`.")]
+ModelId = Annotated[str, Path(description="The id of a model. Its `/` may be raw or `%2F`.")]
 
 
 def _is_retry(x_stainless_retry_count: Annotated[int, Header(include_in_schema=False)] = 0) -> bool:
-    """The SDK says so when it sends a request again."""
+    """Returns True if the SDK reports that it sent this request before."""
     return x_stainless_retry_count > 0
 
 

@@ -1,8 +1,8 @@
-"""The path under which a reverse proxy serves this API, for the links in its pages.
+"""Path prefix under which a reverse proxy serves this API, for the links in its pages.
 
-A proxy that strips `/ai` from each request names it in `X-Forwarded-Prefix` (Traefik does by
-itself, nginx and Caddy when they are asked to). It changes links alone, never the path that a
-request is routed or authorized by: any client can send the header.
+A proxy that strips `/ai` from each request passes it in `X-Forwarded-Prefix`. Traefik does so by
+default, nginx and Caddy if configured. The prefix changes only links, never the path used for
+routing or authorization: any client can send the header.
 """
 
 import re
@@ -19,7 +19,8 @@ _PREFIX = re.compile(r"(?:/[\w.~-]+)*/?", re.ASCII)
 
 
 def path_prefix(headers: Headers) -> str:
-    """Returns the prefix without a slash at its end, '' for none. Raises InvalidRequestError.
+    """Returns the prefix without a trailing slash, or '' if there is none. Raises
+    InvalidRequestError.
 
     >>> path_prefix(Headers({"X-Forwarded-Prefix": "/team/ai/"})), path_prefix(Headers({}))
     ('/team/ai', '')
@@ -34,8 +35,9 @@ def path_prefix(headers: Headers) -> str:
 
 
 class DocsPrefix:
-    """Puts the prefix into the links of /docs and into `servers` of the OpenAPI document, which
-    FastAPI makes of `root_path`. All other paths keep theirs: `root_path` also changes routing."""
+    """Adds the prefix to the links of /docs and to `servers` of the OpenAPI document, which FastAPI
+    derives from `root_path`. Other paths are unchanged, because `root_path` also affects
+    routing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

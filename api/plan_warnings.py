@@ -1,4 +1,4 @@
-"""What to look at in a plan before the job is submitted."""
+"""Warnings of a plan, shown before the job is submitted."""
 
 from collections.abc import Iterator, Sequence
 
@@ -26,8 +26,8 @@ def warnings_of(
     forecast: Forecast,
     workers: Sequence[WorkerState],
 ) -> tuple[PlanWarning, ...]:
-    """Returns those of a plan, errors first. `submitted` are the hyperparameters before automatic
-    values took their place."""
+    """Returns the warnings of a plan, errors first. `submitted` are the hyperparameters before
+    automatic values replace them."""
     found = [
         *_of_data(plan, forecast.obstacle),
         *_of_cuts(plan),
@@ -51,7 +51,7 @@ def _of_data(plan: JobPlan, obstacle: str | None) -> Iterator[PlanWarning]:
     if data.repeats:
         yield _warning(
             "repeats",
-            f"{data.repeats} conversations are word for word an earlier one",
+            f"{data.repeats} conversations are exact duplicates of earlier ones",
             "training_file",
         )
     if obstacle is None:
@@ -81,8 +81,8 @@ def _of_room(plan: JobPlan) -> Iterator[PlanWarning]:
         advice = f"; {'; or '.join(memory.suggestions)}" if memory.suggestions else ""
         yield _warning(
             "memory",
-            f"about {_size(memory.total_bytes)} of the {_size(memory.gpu_bytes)} of each GPU by"
-            f" an estimate that errs on the large side: it may not fit{advice}",
+            f"about {_size(memory.total_bytes)} of the {_size(memory.gpu_bytes)} of each GPU"
+            f" (conservative estimate): it may not fit{advice}",
             None,
         )
     if disk is None or disk.fits:
@@ -91,15 +91,15 @@ def _of_room(plan: JobPlan) -> Iterator[PlanWarning]:
     if free < first:
         yield _error(
             "disk_full",
-            f"{_size(free)} are free, and the first checkpoint and the model alone take"
+            f"{_size(free)} of disk are free, but the first checkpoint and the model alone need"
             f" {_size(first)}",
             None,
         )
     else:
         yield _warning(
             "disk_tight",
-            f"{_size(free)} are free, and {disk.num_checkpoints} checkpoints and the model take"
-            f" {_size(disk.peak_bytes)}",
+            f"{_size(free)} of disk are free, but {disk.num_checkpoints} checkpoints and the model"
+            f" need {_size(disk.peak_bytes)}",
             "hyperparameters.save_total_limit",
         )
 
@@ -112,14 +112,14 @@ def _of_workers(settings: Hyperparameters, workers: Sequence[WorkerState]) -> It
     wanted = f"{settings.num_nodes} workers" if not is_one else "a worker"
     slots = f"{settings.num_gpus} GPU{'s' if settings.num_gpus > 1 else ''}"
     if not workers:
-        found = "none is here"
+        found = "none is online"
     elif is_one:
-        found = f"the largest here has {max(worker.num_slots for worker in workers)}"
+        found = f"the largest has {max(worker.num_slots for worker in workers)}"
     else:
-        found = f"{len(fitting)} of {len(workers)} have as many"
+        found = f"{len(fitting)} of {len(workers)} have that many"
     yield _warning(
         "no_worker",
-        f"the job needs {wanted} with {slots}, and {found}: it would wait",
+        f"the job needs {wanted} with {slots}, but {found}: it would wait",
         f"hyperparameters.{'num_gpus' if is_one else 'num_nodes'}",
     )
 
@@ -131,8 +131,8 @@ def _of_gpus(settings: Hyperparameters, workers: Sequence[WorkerState]) -> Itera
         if without:
             yield _warning(
                 "no_gpu",
-                f"{need.found}, which needs a GPU, and {len(without)} of the {len(able)} workers"
-                f" that may take the job have none ({', '.join(without)}): there it would fail",
+                f"{need.found}, which needs a GPU, but {len(without)} of the {len(able)} workers"
+                f" that may run the job have none ({', '.join(without)}): it would fail there",
                 f"hyperparameters.{need.param}",
             )
 
@@ -147,7 +147,7 @@ def _of_time(plan: JobPlan) -> Iterator[PlanWarning]:
     if limit is not None and seconds is not None and limit < seconds:
         yield _warning(
             "timeout",
-            f"it would run about {seconds:.0f} s, and be stopped after {limit} s",
+            f"the job would need about {seconds:.0f} s, but would be stopped after {limit} s",
             "max_run_seconds",
         )
 
@@ -166,7 +166,7 @@ def _of_settings(plan: JobPlan, submitted: Hyperparameters) -> Iterator[PlanWarn
 
 
 def _told(warning: RunWarning | None) -> Iterator[PlanWarning]:
-    """The warning that a run gives too, with the name of its field in a request."""
+    """Yields a warning that the run also reports, with its field name in the request."""
     if warning is None:
         return
     is_tuned = warning.param in Hyperparameters.model_fields
@@ -185,7 +185,7 @@ def _size(num_bytes: int) -> str:
 
 
 def _side(name: str, limits: Hyperparameters) -> str:
-    """The field that limits a side."""
+    """Returns the field that limits this side."""
     given = name if getattr(limits, name) is not None else "model_max_length"
     return f"hyperparameters.{given}"
 

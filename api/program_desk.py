@@ -1,4 +1,4 @@
-"""Where programs are run for callers: a few at a time, each once however many ask for it."""
+"""Runs report and plan programs, a few at a time. Equal requests share one run."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -10,20 +10,21 @@ from api.report_process import ReportPrograms
 
 MAX_RUNNING = 2
 _MAX_WAITING = 8
-"""Requests that wait for a program; another one is told at once that it is running. Each takes a
-thread of the server."""
+"""Requests that wait for a program, each on a server thread. Beyond this, requests return at once,
+with the program still running."""
 _MAX_KEPT = 20
-"""Results that nobody has fetched yet."""
+"""Maximum number of results that no caller has fetched yet."""
 
 Made = TypeVar("Made")
 
 
 class ProgramDesk:
-    """The reports and plans that are being made."""
+    """The reports and plans in progress."""
 
     def __init__(self) -> None:
         self._programs = ReportPrograms()
-        # Its threads live as long as the server: a program dies with the thread that started it.
+        # A program dies with the thread that started it, so these threads live as long as the
+        # server.
         self._pool = ThreadPoolExecutor(MAX_RUNNING, thread_name_prefix="report")
         self._lock = threading.Lock()
         self._orders: dict[Hashable, Future[Any]] = {}
@@ -32,8 +33,9 @@ class ProgramDesk:
     def ask(
         self, key: Hashable, make: Callable[[ReportPrograms], Made], *, wait_seconds: float
     ) -> Made | None:
-        """What `make` returns, or None while it runs; asked again with an equal key, what was begun
-        the first time. Raises what `make` raises, and TooManyReportsError."""
+        """Returns the result of `make`, or None while it runs. A later call with an equal key
+        returns the result of the first call. Raises TooManyReportsError, and the errors of
+        `make`."""
         future = self._ordered(key, make)
         if not future.done() and self._may_wait.acquire(blocking=False):
             try:
@@ -47,7 +49,7 @@ class ProgramDesk:
         return cast(Made, future.result())
 
     def close(self) -> None:
-        """Ends what is being made."""
+        """Kills all running programs."""
         self._programs.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -57,8 +59,8 @@ class ProgramDesk:
                 return found
             if sum(not future.done() for future in self._orders.values()) >= MAX_RUNNING:
                 raise TooManyReportsError(
-                    f"{MAX_RUNNING} reports and plans are being made, and no more at a time; ask"
-                    " again"
+                    f"{MAX_RUNNING} reports or plans are in progress, the limit of this server;"
+                    " retry later"
                 )
             done = [key for key, future in self._orders.items() if future.done()]
             for old in done[:-_MAX_KEPT]:

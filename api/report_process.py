@@ -1,5 +1,5 @@
-"""The programs that make reports and plans, in processes of their own: a bad file can't harm the
-server, and the server needs neither a tokenizer nor the time.
+"""Child processes that make reports and plans. A malformed file can't harm the server, and the
+server needs neither a tokenizer nor the time.
 
     python -m flant5_train.file_report FILE --model=DIRECTORY ...
     python -m flant5_train.forecast QUESTION
@@ -22,19 +22,19 @@ _NUM_TAIL_CHARACTERS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended, and what it printed."""
+    """Exit code and standard output of a program."""
 
     code: int
     out: str
 
 
 class ReportFailedError(Exception):
-    """The program did not end as it should; for the log."""
+    """The program failed. The message is for the log."""
 
 
 def report_argv(path: Path, query: ReportQuery, *, model: str | None) -> list[str]:
-    """The command; `model` is what the trainer would load. No word of it is a caller's text that
-    was not checked."""
+    """Returns the command of a report. `model` is the path or name that the trainer would load.
+    Every argument from a caller was checked."""
     settings = query.model_dump(mode="json", exclude={"model", "wait_seconds"}, exclude_none=True)
     if model is not None:
         settings["model"] = model
@@ -43,12 +43,13 @@ def report_argv(path: Path, query: ReportQuery, *, model: str | None) -> list[st
 
 
 def plan_argv(question: Question) -> list[str]:
-    """The command; what callers wrote in the question was checked, and stays within JSON."""
+    """Returns the command of a plan. The question is JSON, and its caller-supplied values were
+    checked."""
     return [sys.executable, "-m", "flant5_train.forecast", question.model_dump_json()]
 
 
 class ReportPrograms:
-    """The programs that run now. They end with the thread that started them."""
+    """Running programs. Each ends with the thread that started it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,8 +57,8 @@ class ReportPrograms:
         self._is_closed = False
 
     def run(self, argv: list[str], *, good_codes: Collection[int]) -> Ended:
-        """How a program ended, with one of these exit codes and something printed. Raises
-        ReportFailedError."""
+        """Runs a program and returns its output. Raises ReportFailedError for other exit codes,
+        empty output and timeouts."""
         with self._lock:
             if self._is_closed:
                 raise ReportFailedError("the server is stopping")
@@ -85,7 +86,7 @@ class ReportPrograms:
         return Ended(process.returncode, out)
 
     def close(self) -> None:
-        """Ends them all."""
+        """Kills all programs."""
         with self._lock:
             self._is_closed = True
             for process in self._running:

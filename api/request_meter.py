@@ -1,4 +1,4 @@
-"""Counts and times every request, refused ones too."""
+"""Middleware that counts and times every request, including rejected ones."""
 
 import time
 
@@ -7,11 +7,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.metrics import Metrics
 
 _NO_ROUTE = "none"
-"""The label of whatever no route took: an unknown path, or a caller without a key."""
+"""Route label for requests that reached no route: unknown paths, and callers without a key."""
 
 
 class RequestMeter:
-    """The outermost middleware, so that it sees the answers to our own failures too."""
+    """Outermost middleware, so it also sees the responses to internal errors."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
@@ -24,7 +24,7 @@ class RequestMeter:
         arrived_at = time.monotonic()
 
         async def send_counted(message: Message) -> None:
-            # The beginning of the answer, for a live stream's end may be hours away.
+            # Timed at the start of the response: a live stream may end hours later.
             if message["type"] == "http.response.start":
                 self._metrics.count_request(
                     scope["method"],
@@ -38,10 +38,10 @@ class RequestMeter:
 
 
 def path_template(scope: Scope) -> str:
-    """What the router found for the request: `/v1/files/{file_id}`.
+    """Returns the route template of a request, such as `/v1/files/{file_id}`.
 
-    The route alone says `/files/{file_id}`; FastAPI keeps the prefix it was included under beside
-    it.
+    The route's own path is `/files/{file_id}`. FastAPI stores the prefix of the included router
+    separately.
     """
     included = scope.get("fastapi", {}).get("effective_route_context")
     path: str = getattr(included or scope.get("route"), "path", _NO_ROUTE)

@@ -1,11 +1,11 @@
-"""How many requests of a kind one caller may send."""
+"""Rate limits per caller."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRates:
-    """Requests a minute of one caller; 0 means any number."""
+    """Maximum requests per minute and caller. 0 disables a limit."""
 
     submits: int = 0
     uploads: int = 0

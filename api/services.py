@@ -1,4 +1,4 @@
-"""Everything a route may use, put together once."""
+"""Service container: everything that routes use, built once."""
 
 from dataclasses import dataclass
 from typing import Annotated, Self
@@ -35,7 +35,7 @@ from worker.jobs.workers import WorkerRegistry
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What stands behind the routes."""
+    """Services that routes use."""
 
     settings: ApiSettings
     home: Home
@@ -63,7 +63,7 @@ class Services:
 
     @classmethod
     def build(cls, settings: ApiSettings) -> Self:
-        """Connects to nothing yet."""
+        """Builds all services. Does not connect yet."""
         redis = open_redis(settings.redis_url)
         address = RedisAddress.parse(settings.redis_url.get_secret_value())
         store = JobStore(redis, settings.rules)

@@ -1,4 +1,4 @@
-"""The environment variables of the API process."""
+"""Environment variables of the API process."""
 
 import ipaddress
 import os
@@ -18,47 +18,47 @@ _INHERITED = re.compile(
 
 
 class ApiSettings(SharedSettings):
-    """Built once in `python -m api`; handed to `create_app`."""
+    """Settings of the API. Built once in `python -m api`, then passed to `create_app`."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; one beyond this machine needs API keys."""
+    """Address to listen on. An address reachable from other machines requires API keys."""
     port: int = Field(8000, ge=1, le=65535)
     """Port to listen on."""
     api_keys_file: Path | None = None
-    """Keys that callers must show, a line each, as `flant5 keys` writes them; unset means that none
-    is asked for."""
+    """File of the accepted API keys, one per line, as `flant5 keys` writes them. Unset: no keys are
+    required."""
     max_file_bytes: int = Field(512 * 2**20, ge=1)
-    """Largest file that may be uploaded."""
+    """Maximum size of a directly uploaded file, in bytes."""
     max_upload_bytes: int = Field(8 * 2**30, ge=1)
-    """Largest file that may be uploaded in parts."""
+    """Maximum size of a file uploaded in parts, in bytes."""
     max_stored_bytes_per_key: int = Field(0, ge=0)
-    """Bytes that one API key may store by uploading files; 0 means any number."""
+    """Maximum total size of the uploaded files per API key, in bytes. 0 disables the limit."""
     upload_seconds: int = Field(24 * 3600, ge=60)
-    """Time from the beginning of an upload in parts to its completion; then its parts are
-    removed."""
+    """Time to complete an upload in parts, in seconds. After that its parts are removed."""
     max_body_bytes: int = Field(2**20, ge=1024)
-    """Largest body of any other request."""
+    """Maximum body size of all other requests, in bytes."""
     max_submits_per_minute: int = Field(0, ge=0)
-    """Jobs that one API key (without keys: one address) may submit in a minute; 0 means any
-    number."""
+    """Job submissions per minute and API key, or per address on a server without keys. 0 disables
+    the limit."""
     max_uploads_per_minute: int = Field(0, ge=0)
-    """The same for files, uploads and their parts."""
+    """Requests per minute and API key that upload files or parts. 0 disables the limit."""
     max_requests_per_minute: int = Field(0, ge=0)
-    """The same for all other requests."""
+    """Requests per minute and API key, other than submissions and uploads. 0 disables the limit."""
     max_stream_clients: int = Field(1000, ge=1)
-    """Live streams held at a time; one more is told to come back later."""
+    """Maximum number of concurrent live streams. Further clients get a 503."""
     max_waiting_chats: int = Field(32, ge=1)
-    """Questions to models that may wait for a serving process; one more is told to come back
-    later."""
+    """Maximum number of chat requests that wait for a serving process. Further requests get a
+    429."""
     chat_seconds: float = Field(600.0, gt=0)
-    """Time an answer of a model may take, waiting included."""
+    """Timeout of a chat request in seconds, including the time in the queue."""
     heartbeat_seconds: float = Field(15.0, gt=0)
-    """Longest silence on a live stream: then a comment is sent, so that no proxy cuts it."""
+    """Idle time of a live stream, in seconds, after which a comment is sent. Without it, proxies
+    close the connection."""
     slow_client_seconds: float = Field(30.0, gt=0)
-    """Time a client gets for the headers of a request, for the body beyond a second for every 4 KiB
-    of it, and to take what is sent to it; then its connection is closed."""
+    """Client timeout in seconds. Applies to receiving headers, to receiving the body (plus 1 s per
+    4 KiB), and to sending the response. The connection is closed when it expires."""
     stop_grace_seconds: int = Field(5, ge=0)
-    """Time that requests in progress get to end when the process is told to stop."""
+    """Time for requests in progress to finish at shutdown, in seconds."""
 
     @property
     def request_rates(self) -> RequestRates:
@@ -72,8 +72,8 @@ class ApiSettings(SharedSettings):
     def _needs_keys_beyond_this_machine(self) -> Self:
         if self.api_keys_file is None and not _is_loopback(self.host):
             raise ValueError(
-                f"FLANT5_HOST is {self.host!r}, which other machines can reach, and no API keys "
-                "are configured; make a key with `flant5 keys create NAME` and set "
+                f"FLANT5_HOST is {self.host!r}, which other machines can reach, but no API keys "
+                "are configured; create a key with `flant5 keys create NAME` and set "
                 "FLANT5_API_KEYS_FILE, or listen on 127.0.0.1"
             )
         return self
@@ -91,5 +91,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def child_environment() -> dict[str, str]:
-    """What a program that this process starts gets of its environment: no passwords, no keys."""
+    """Returns the environment for child processes: no passwords and no keys."""
     return {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}

@@ -1,4 +1,4 @@
-"""One client's live stream: first the history from its cursor, then what happens, to the end."""
+"""Live stream of one client: the history from its cursor, then new items until the job ends."""
 
 import logging
 import random
@@ -23,12 +23,12 @@ _log = logging.getLogger(__name__)
 
 
 def wants_stream(request: Request) -> bool:
-    """Whether the caller asks for the live form of a list."""
+    """Returns True if the caller requests the live form of a list."""
     return MEDIA_TYPE in request.headers.get("accept", "")
 
 
 class Stream:
-    """What one client has been sent of a job's events or log lines."""
+    """Stream of a job's events or log lines to one client."""
 
     def __init__(self, services: Services, job_id: str, *, topic: Topic, after: str | None) -> None:
         self._services = services
@@ -37,7 +37,7 @@ class Stream:
         self._sent = after
         self._is_closed = False
         self._end: Status | None = None
-        # Streams that fell silent together must not look at their histories together.
+        # Jitter: streams that became idle together must not all read their histories at once.
         share = random.uniform(0.5, 1)  # noqa: S311 - no secret
         self._silence_seconds = services.settings.heartbeat_seconds * share
 
@@ -45,15 +45,15 @@ class Stream:
     def response(
         cls, services: Services, job_id: str, *, topic: Topic, after: str | None
     ) -> StreamingResponse:
-        """The stream from the item after the cursor `after`.
+        """Returns the stream, which begins after the cursor `after`.
 
         Raises NotFoundError for the job and InvalidRequestError for the cursor before anything is
-        sent, TooManyStreamsError when this process has no room.
+        sent. Raises TooManyStreamsError when this process has reached its limit.
         """
         if services.tail.num_clients >= services.settings.max_stream_clients:
             raise TooManyStreamsError(
-                f"all {services.settings.max_stream_clients} live streams of this server are "
-                "taken; read the list page by page, or come back"
+                f"all {services.settings.max_stream_clients} live streams of this server are in "
+                "use; read the list page by page, or retry later"
             )
         stream = cls(services, job_id, topic=topic, after=after)
         stream._history_page(limit=1)
@@ -66,12 +66,12 @@ class Stream:
                 async for data in self._history_and_live(subscription):
                     yield data
         except StoreUnavailableError as error:
-            # The answer has begun, so that it can only end; the client returns with its cursor.
-            _log.warning("stream of %s ends early: %s", self._job_id, error)
+            # The response has begun, so it can only end. The client reconnects with its cursor.
+            _log.warning("job %s: live stream ended early: %s", self._job_id, error)
 
     async def _history_and_live(self, subscription: Subscription) -> AsyncIterator[bytes]:
         while not self._is_closed:
-            # Asked before the history is read: what an ended job wrote is all in there.
+            # Read before the history: if the job has ended, the history is then complete.
             job = await run_in_threadpool(self._services.store.get, self._job_id)
             async for data in self._history():
                 yield data
@@ -93,8 +93,8 @@ class Stream:
                 yield data
 
     async def _live(self, subscription: Subscription) -> AsyncIterator[bytes]:
-        """Until it is time to look at the history again: frames were missed, the job ended, or
-        nothing came for so long that a look costs nothing."""
+        """Yields live frames until the history must be read again. Reasons: missed frames, the end
+        of the job, or a long silence, after which a read is cheap."""
         while True:
             items = await subscription.take(timeout_seconds=self._silence_seconds)
             frames = [item for item in items if isinstance(item, Frame)]
@@ -105,8 +105,8 @@ class Stream:
                 yield HEARTBEAT
             self._is_closed = Signal.CLOSED in signals
             if self._topic == "events" and frames and Signal.MISSED not in signals:
-                # Nothing is before a frame that this client was not sent: a crowd that follows one
-                # job need not ask the store about its end. (Log lines are in another stream.)
+                # The client has received every frame before this one. Without this, all clients of
+                # a job would query the store at its end. (Log lines are in another stream.)
                 self._end = frames[-1].end
             if signals or not items:
                 return
@@ -118,7 +118,7 @@ class Stream:
         return history.logs(self._job_id, after=after, limit=limit)
 
     def _unsent(self, frames: Iterable[Frame]) -> bytes:
-        """The frames that the client does not have yet, which count as sent from now on."""
+        """Returns the frames that the client does not have yet, and marks them as sent."""
         unsent = []
         for frame in frames:
             if self._sent is None or frame.cursor > cursor_of(self._sent):

@@ -1,4 +1,4 @@
-"""From a create request to a job: translated, checked, and made once."""
+"""Job submission: converts a create request, checks it, and creates the job exactly once."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,32 +27,30 @@ Found = TypeVar("Found", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a create request comes from, as far as telling repetitions apart needs it."""
+    """Source of a create request. Used to detect repeated submissions."""
 
     caller: Caller
     authorization: str
-    """The header, or '': on a server without keys it tells callers apart."""
+    """The Authorization header, or ''. On a server without keys it distinguishes callers."""
     idempotency_key: str | None
     is_retry: bool
-    """The client says that it sent this before."""
+    """The client reports that it sent this request before."""
     arrived_at: float
-    """When the server began to receive it, in Unix seconds."""
+    """Start of the request, in Unix seconds."""
 
 
 def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
-    """The job of this submission, which is on disk: a new one, or the one that an earlier try of
-    it made.
+    """Returns the submitted job, which is on disk. It is new, or was created by an earlier try.
 
-    Raises InvalidRequestError when the spec can't be carried out, LimitReachedError, and what
-    `Recorder` does.
+    Raises InvalidRequestError for an invalid spec, LimitReachedError, and the errors of `Recorder`.
     """
     spec = spec_of(request)
     check_references(spec, caller=origin.caller, services=services)
     job = _recorded(spec, origin=origin, services=services)
     if origin.idempotency_key is not None and job.spec != spec:
         raise InvalidRequestError(
-            f"Idempotency-Key {origin.idempotency_key!r} was used for job {job.id}, which has "
-            "another content; a new submission needs a new key",
+            f"Idempotency-Key {origin.idempotency_key!r} was already used for job {job.id} with "
+            "different content; use a new key for a new submission",
             param="Idempotency-Key",
         )
     return job
@@ -60,19 +58,19 @@ def submit(request: CreateJob, *, origin: Origin, services: Services) -> Job:
 
 def _recorded(spec: JobSpec, *, origin: Origin, services: Services) -> Job:
     key = _submission_key(spec, origin, services)
-    # A file may have been deleted before the job was there to keep it.
+    # A file may have been deleted before the job existed and could protect it.
     confirm = partial(check_references, spec, caller=origin.caller, services=services)
     while True:
         made = services.store.submit(spec, owner=origin.caller.owner, submission_key=key)
         if job := services.recorder.record_new(made, confirm=confirm):
             return job
-        # An earlier try gave its job up, because it could not be recorded. All tries that come
-        # after it get to the same next job, because the next key follows from that one.
+        # An earlier try cancelled its job because it could not be recorded. The next key is
+        # derived from this one, so all later tries find the same next job.
         key = _digest("after", key, made)
 
 
 def spec_of(request: CreateJob) -> JobSpec:
-    """The job spec that a request stands for. Raises InvalidRequestError."""
+    """Returns the job spec of a request. Raises InvalidRequestError."""
     fields = request.model_dump(exclude={"method", "hyperparameters"}, exclude_none=True)
     hyperparameters = hyperparameters_of(request)
     try:
@@ -86,8 +84,11 @@ def spec_of(request: CreateJob) -> JobSpec:
 
 
 def check_references(spec: JobSpec, *, caller: Caller, services: Services) -> None:
-    """Raises InvalidRequestError for a file, model or integration that is not there, or not for
-    the caller, and for what a worker would refuse at once."""
+    """Checks the files, model and integrations that a spec names.
+
+    Raises InvalidRequestError if one is missing or not available to the caller. Also raises it for
+    settings that a worker would reject at once.
+    """
     _check("training_file", spec.training_file, services.files.resolve, caller)
     if spec.validation_file is not None:
         _check("validation_file", spec.validation_file, services.files.resolve, caller)
@@ -101,7 +102,7 @@ class _Resolve(Protocol[Found]):
 
 
 def _check(param: str, reference: str, resolve: _Resolve[Found], caller: Caller) -> Found:
-    """What a request names and isn't there is a bad request, not a page that was not found."""
+    """Resolves a reference. A missing object in a request body is a 400, not a 404."""
     try:
         return resolve(reference, owner=caller.limited_to)
     except (NotFoundError, InvalidRequestError) as error:
@@ -119,6 +120,6 @@ def _submission_key(spec: JobSpec, origin: Origin, services: Services) -> str:
 
 
 def _digest(*parts: str) -> str:
-    """Of the parts with their lengths, so that no two lists of parts meet."""
+    """Hashes the parts with their lengths, so that different lists never collide."""
     framed = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(framed.encode()).hexdigest()

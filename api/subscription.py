@@ -1,4 +1,4 @@
-"""What one client of a live stream has yet to take: bounded, so that a slow one costs little."""
+"""Bounded queue of frames for one client of a live stream."""
 
 import asyncio
 from collections import deque
@@ -7,22 +7,22 @@ from enum import Enum, auto
 from api.frames import Frame
 
 MAX_WAITING_FRAMES = 1000
-"""Frames kept for a client that does not take them."""
+"""Maximum number of unread frames per client."""
 
 
 class Signal(Enum):
-    """What a subscription says beside frames."""
+    """Signals that a subscription delivers besides frames."""
 
     ENDED = auto()
-    """The job ended: whatever it wrote is in its history by now."""
+    """The job ended, and its history is complete."""
     MISSED = auto()
-    """The client was too slow and frames were dropped: it has to read on in the history."""
+    """The client was too slow and frames were dropped. It must continue from the history."""
     CLOSED = auto()
-    """This process stops."""
+    """This process is shutting down."""
 
 
 class Subscription:
-    """What one client has yet to take; bounded."""
+    """Unread frames and signals of one client, bounded in number."""
 
     def __init__(self) -> None:
         self._waiting: deque[Frame | Signal] = deque()
@@ -41,7 +41,7 @@ class Subscription:
         self._news.set()
 
     async def take(self, *, timeout_seconds: float) -> tuple[Frame | Signal, ...]:
-        """What has arrived, in order; nothing when nothing came in time."""
+        """Returns the items received so far, in order. Empty after a timeout."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._news.wait()

@@ -1,8 +1,7 @@
-"""The live end of jobs' streams: one task per process reads Redis and feeds all clients.
+"""Broadcaster of live streams: one task per process reads Redis and feeds all clients.
 
-A client's subscription is pinned to where its stream stands at that moment; what came before is
-history, which the client reads itself. So nothing is lost between the two, and a client that
-falls behind just goes back to reading history.
+A subscription starts at the current end of the stream. The client reads everything before it from
+the history. Nothing is lost between the two, and a slow client returns to the history.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ from worker.jobs import keys
 from worker.jobs.connection import open_async_redis, unavailable
 
 _BLOCK_MS = 250
-"""A client that joins is heard of after this time; the pinned cursor makes up for it."""
+"""Maximum delay before the reader notices a new client. The pinned cursor compensates for it."""
 _TIMEOUT_SECONDS = 5.0
 _MAX_CONNECTIONS = 4
 _POOL_TIMEOUT_SECONDS = 30.0
@@ -35,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Channel:
-    """One Redis stream that is being read."""
+    """One Redis stream that the task reads."""
 
     topic: Topic
     cursor: str
@@ -44,7 +43,7 @@ class _Channel:
 
 
 class Tail:
-    """The reader of all streams that somebody follows. Used in one event loop."""
+    """Reader of all streams with at least one client. Used in one event loop."""
 
     def __init__(self, redis_url: SecretStr) -> None:
         self._redis = open_async_redis(
@@ -64,29 +63,29 @@ class Tail:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Reads as long as the context is open."""
+        """Reads streams while the context is open."""
         self._is_closed = False
         task = asyncio.create_task(self._read_until_closed())
         try:
             yield
         finally:
             self.close()
-            # Not cancelled: a cancellation was seen to be lost inside a blocking read, after which
-            # whoever waited for the task waited for ever. The read ends by itself.
+            # The task is not cancelled: a cancellation was once lost inside a blocking read, and
+            # the caller then waited forever. The read ends by itself.
             await asyncio.wait({task}, timeout=_TIMEOUT_SECONDS)
             await self._redis.aclose()
             await asyncio.wait({task}, timeout=_TIMEOUT_SECONDS)
 
     def close(self) -> None:
-        """Tell all clients that this process stops; their cursor takes them on elsewhere."""
+        """Signals all clients that this process stops. They reconnect with their cursor."""
         self._is_closed = True
-        self._has_clients.set()  # wakes the reader, which finds that it is over
+        self._has_clients.set()  # wakes the reader so that it ends
         for client in self._clients:
             client.put(Signal.CLOSED)
 
     @asynccontextmanager
     async def subscribe(self, job_id: str, topic: Topic) -> AsyncIterator[Subscription]:
-        """What is written to the job's stream from now on, and the news of its end.
+        """Subscribes to new items of the job's stream and to the end of the job.
 
         Raises StoreUnavailableError.
         """
@@ -132,8 +131,8 @@ class Tail:
             try:
                 answer = await self._redis.xread(cast(Any, cursors), count=_BATCH, block=_BLOCK_MS)
             except (RedisError, OSError) as error:
-                # The cursors stay: nothing is missed, only late.
-                _log.warning("live streams stand still, Redis does not answer: %s", error)
+                # The cursors stay, so items are late but not lost.
+                _log.warning("live streams: Redis is unavailable, retrying: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             for key, entries in cast(list[tuple[str, Entries]], answer):
@@ -148,9 +147,9 @@ class Tail:
             try:
                 frame = read_frame(channel.topic, entry_id, fields)
             except (ValidationError, KeyError):
-                # One entry that can't be read must not stop the streams of all jobs; its missing
-                # `seq` shows the gap.
-                _log.exception("entry %s of %s is malformed; left out", entry_id, key)
+                # One malformed entry must not stop the streams of all jobs. Clients see the gap by
+                # its missing `seq`.
+                _log.exception("live streams: skipping malformed entry %s of %s", entry_id, key)
                 continue
             for reader in channel.readers:
                 reader.put(frame)

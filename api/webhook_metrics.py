@@ -1,4 +1,4 @@
-"""What became of webhooks, as families of metrics."""
+"""Webhook metrics."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,18 @@ from worker.jobs.deliveries import WebhookCounts
 
 
 def webhook_families(counts: WebhookCounts) -> Iterator[Metric]:
-    """An endpoint that is gone from the file has no series."""
+    """Yields the metrics of webhook deliveries. Endpoints that were removed from the file have no
+    series."""
     deliveries = CounterMetricFamily(
         "flant5_webhook_deliveries",
-        "Tries to tell an endpoint how a job ended: delivered, failed (there is another one), "
+        "Attempts to deliver job outcomes to webhook endpoints: delivered, failed (retried later), "
         "given_up.",
         labels=["outcome"],
     )
     for outcome, number in counts.num_tries.items():
         deliveries.add_metric([outcome], number)
     waiting = GaugeMetricFamily(
-        "flant5_webhooks_waiting", "Ends of jobs that wait for an endpoint.", labels=["endpoint"]
+        "flant5_webhooks_waiting", "Webhooks pending per endpoint.", labels=["endpoint"]
     )
     for endpoint, number in counts.num_waiting.items():
         waiting.add_metric([endpoint], number)

@@ -1,4 +1,4 @@
-"""Cancel, pause and resume: carried out in the store, and on disk before they are acknowledged."""
+"""Cancel, pause and resume: applied in the store and written to disk before acknowledgement."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from worker.jobs.store import JobStore
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Something a caller can want of a job."""
+    """An action that a caller can request for a job."""
 
     carry_out: Callable[[JobStore, str], Job]
     is_met: Callable[[Job], bool]
-    """Whether the job is already as wished, or will be."""
+    """Returns True if the job is already in the requested state, or on its way there."""
 
 
 def _is_cancelled(job: Job) -> bool:
@@ -40,17 +40,18 @@ RESUME = Wish(lambda store, job_id: store.resume(job_id), _goes_on)
 
 
 def fulfil(wish: Wish, job_id: str, *, is_retry: bool, services: Services) -> Job:
-    """The job after the wish. A retry whose first try was carried out, and only its answer lost,
-    gets the same answer.
+    """Applies the action and returns the job. If the first try succeeded and only its response was
+    lost, a retry gets the same response.
 
-    Raises NotFoundError, InvalidRequestError when the job is past it, and what `Recorder` does.
+    Raises NotFoundError, InvalidRequestError if the job's state no longer allows the action, and
+    the errors of `Recorder`.
     """
     try:
         wish.carry_out(services.store, job_id)
     except InvalidRequestError:
         if not wish.is_met(services.store.get(job_id)):
             raise
-        # The first try may have come no further than the store.
+        # The first try may have reached the store but not the disk.
         job = services.recorder.record(job_id)
         if is_retry:
             return job

@@ -194,7 +194,7 @@ def test_several_faults_are_told_at_once(client: TestClient) -> None:
         (b"[1]", "application/json", "the body: "),
         (b"", "application/json", "the body: "),
         (b'{"model": "m"}', "text/plain", "Content-Type"),
-        (b'{"model": "\xff"}', "application/json", "byte 11 is no UTF-8"),
+        (b'{"model": "\xff"}', "application/json", "byte 11 is not UTF-8"),
         (b"[" * 100_000, "application/json", "nested too deeply"),
         (b'{"model": "\\ud800", "training_file": "f"}', "application/json", "got '\\ud800'"),
         (b'{"\\ud800": 1}', "application/json", "unicode"),

@@ -42,7 +42,7 @@ def test_memory_is_that_of_the_gpus_the_workers_have(client: TestClient, redis: 
     assert (stated["memory"]["gpu_from"], stated["memory"]["gpu_bytes"]) == ("stated", 24.5 * GIB)
     (warning,) = (each for each in stated["warnings"] if each["code"] == "memory")
     assert warning["level"] == "warning"
-    assert "errs on the large side" in warning["message"]
+    assert "(conservative estimate)" in warning["message"]
     assert "it may not fit; set " in warning["message"]
 
 

@@ -89,7 +89,7 @@ def test_a_job_that_needs_a_gpu_waits_for_a_worker_and_is_warned_of_those_withou
     appear(redis, "cpu-box", "cpu-0")
     told = planned(client, hyperparameters=asked)
     (warning,) = (each for each in told["warnings"] if each["code"] == "no_gpu")
-    assert "1 of the 2 workers that may take the job have none (cpu-box)" in warning["message"]
+    assert "1 of the 2 workers that may run the job have none (cpu-box)" in warning["message"]
     assert told["is_feasible"] is True
 
 

@@ -84,7 +84,7 @@ def test_what_a_trainer_writes_comes_as_plain_lines() -> None:
 def test_a_body_that_is_no_text_is_named_so(client: TestClient) -> None:
     headers = {"content-type": "application/json"}
     for body, said in (
-        (b'{"model": "\xff"}', "byte 11 is no UTF-8"),
+        (b'{"model": "\xff"}', "byte 11 is not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"seed": ' + b"9" * 5000 + b"}", "digits"),
     ):

@@ -99,7 +99,7 @@ def test_a_body_that_drips_is_refused_and_nothing_is_left_of_it(server: Server, 
         connection.sendall(form[:500])
         said = dripped(connection, b"y")
     assert is_error(said, 408)
-    assert b"the body came too slowly" in said
+    assert b"the body arrived too slowly" in said
     assert server.state() == before
 
 
