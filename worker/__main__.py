@@ -1,4 +1,4 @@
-"""`python -m worker`: runs jobs until it is told to stop (SIGTERM), one at a time."""
+"""`python -m worker`: runs jobs, one at a time, until SIGTERM."""
 
 import logging
 import os
@@ -25,11 +25,11 @@ from worker.stop_flag import StopFlag
 logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
-"""Time the processes of a worker that was killed have to be gone."""
+"""Seconds to wait for the processes of a killed worker to exit."""
 
 
 def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
-    # Celery warns of root because of pickle; we take JSON only.
+    # Celery warns about running as root because of pickle. This app accepts JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     stop_flag = StopFlag()
     try:
@@ -44,7 +44,8 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
         return 2
     _report_unset_variables(settings)
     try:
-        prepare_home(settings.home_directories, writer="worker")  # a full disk takes no attempt
+        # First: otherwise a full disk would fail an attempt.
+        prepare_home(settings.home_directories, writer="worker")
         wait_for_start(
             settings.redis_url,
             settings.home_directories,
@@ -52,13 +53,13 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
             may_lose_data=settings.allow_lossy_redis,
         )
     except StartRefusedError as error:
-        print(f"the worker can't work: {error}", file=sys.stderr)  # noqa: T201
+        print(f"the worker can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return _run(context, stop_flag)
 
 
 def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
-    """As the only worker of its name."""
+    """Runs as the only worker of its name."""
     settings = context.settings
     name = settings.worker_name
     lock_file = settings.home_directories.workers / f"{name}.lock"
@@ -66,8 +67,8 @@ def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
         lock = take_lock(lock_file, patience_seconds=LOCK_SECONDS)
     except LockedError:
         print(  # noqa: T201
-            f"a worker named {name!r} is running already ({lock_file} is locked); "
-            "give this one another FLANT5_WORKER_NAME",
+            f"a worker named {name!r} is already running ({lock_file} is locked); "
+            "set FLANT5_WORKER_NAME to another name",
             file=sys.stderr,
         )
         return 1
@@ -76,7 +77,7 @@ def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
         refuse_twin(context.registry, state, seconds=settings.presence_seconds)
         run_worker(context, stop_flag)
     except StartRefusedError as error:
-        print(f"the worker can't work: {error}", file=sys.stderr)  # noqa: T201
+        print(f"the worker can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2
     finally:
         os.close(lock)
@@ -86,7 +87,7 @@ def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
 def _report_unset_variables(settings: WorkerSettings) -> None:
     names = settings.trainer_environment_names
     if unset := sorted(set(names) - inherited_environment().keys()):
-        logger.warning("FLANT5_TRAINER_ENVIRONMENT names variables that are not set: %s", unset)
+        logger.warning("FLANT5_TRAINER_ENVIRONMENT: variables are not set: %s", unset)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The Celery app of the worker: one task, run by one pool process at a time.
 
-Celery delivers doorbells and restarts a pool process that died; everything that must not be lost
-is in `worker.jobs.store`. The settings are the ones that survived the failures named beside them.
+Celery delivers wake-ups and restarts a pool process that died. Everything that must not be lost is
+in `worker.jobs.store`. Each setting prevents the failure named beside it.
 """
 
 import logging
@@ -24,14 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(context: WorkerContext, stop_flag: StopFlag) -> Celery:
-    """The app, its task registered, its signals connected. Call it in the main process: the pool
-    processes inherit the flag that says when to stop."""
+    """Returns the app with its task registered and its signals connected.
+
+    Call it in the main process: pool processes inherit the stop flag.
+    """
     app = celery_app("flant5", context.settings.redis_url, socket_timeout_seconds=5)
     app.conf.update(
-        # Late acknowledgement starts a second copy of a running job (celery#5935), and wedges
+        # Late acknowledgement starts a second copy of a running job (celery#5935). It also hangs
         # the worker when Redis is killed.
         task_acks_late=False,
-        # A doorbell must not wait in a busy worker while another one is idle.
+        # Without this, a wake-up waits in a busy worker while another worker is idle.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         worker_pool="prefork",
@@ -62,7 +64,7 @@ def create_app(context: WorkerContext, stop_flag: StopFlag) -> Celery:
 
 
 def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
-    """Returns when the worker was told to stop and its job is saved and given back."""
+    """Runs until a stop is requested and the current job is saved and released."""
     _release_own_jobs(context)
     app = create_app(context, stop_flag)
     settings = context.settings
@@ -93,24 +95,26 @@ def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
 
 
 def _release_own_jobs(context: WorkerContext) -> None:
-    """Gives back what this worker held when it was killed, without waiting for its lease to
-    end."""
+    """Releases jobs that this worker held when it was killed, before their leases expire."""
     try:
         released = context.store.leases.release_worker(context.settings.worker_name)
         keep_ends(context.store, context.settings.home_directories, released)
     except StoreUnavailableError as error:
-        logger.warning("own jobs not released, their leases will run out: %s", error)
+        logger.warning("cannot release jobs of an earlier run; their leases expire: %s", error)
     else:
-        logger.info("released own jobs: %s", ", ".join(released) or "none")
+        logger.info("released jobs of an earlier run: %s", ", ".join(released) or "none")
 
 
 def _give_back(context: WorkerContext, job_id: str, error: object) -> None:
-    """The pool process died (told to the main process), or the attempt failed by our own fault
-    (told to the pool process): the job need not wait for its lease to run out."""
+    """Releases the job at once instead of waiting for its lease to expire.
+
+    Called in the main process when the pool process died, and in the pool process when the attempt
+    failed because of a bug.
+    """
     try:
         released = context.store.leases.release_worker(
             context.settings.worker_name, reason=f"its worker failed: {error}", only=job_id
         )
         keep_ends(context.store, context.settings.home_directories, released)
     except StoreUnavailableError as unavailable:
-        logger.warning("job %s not released, its lease will run out: %s", job_id, unavailable)
+        logger.warning("job %s: cannot release it; its lease expires: %s", job_id, unavailable)

@@ -1,4 +1,4 @@
-"""What an attempt works with: put together once per worker process, handed down from there."""
+"""Dependencies of an attempt, built once per worker process and passed down."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class WorkerContext:
     trainer_argv: TrainerArgv
     doorbell: Doorbell
     is_stopping: Callable[[], bool]
-    """Whether the worker was told to stop."""
+    """Returns True once a shutdown was requested."""
     machine: str
     """The boot id of this host."""
 
@@ -42,8 +42,10 @@ class WorkerContext:
 def open_context(
     settings: WorkerSettings, *, trainer_argv: TrainerArgv, is_stopping: Callable[[], bool]
 ) -> WorkerContext:
-    """Nothing is connected yet: that happens at the first call. Raises ValueError for slots or a
-    probe command that can't be."""
+    """Builds the context. Connections open on first use.
+
+    Raises ValueError for invalid slots or an invalid probe command.
+    """
     home = settings.home_directories
     machine = _machine()
     redis = open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
@@ -68,5 +70,5 @@ def open_context(
 
 
 def _machine() -> str:
-    """The same for all containers of a host, as its GPUs are; their host names differ."""
+    """Returns the boot id. Containers of one host share it, but not their host names."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,8 +1,8 @@
-"""`python -m worker.health`: whether the worker of this container works.
+"""`python -m worker.health`: health check of this container's worker.
 
-Asked by the container engine every now and then: is the worker there, does it take doorbells, do
-its GPUs answer. The last one is a real test as long as the worker is idle; while a job trains, the
-driver has to answer, and nothing may take memory from the job.
+The container engine runs it periodically. It checks that the worker is alive, that it consumes
+wake-ups, and that its GPUs work. The GPU test runs only while the worker is idle: while a job
+trains, only the driver is queried, so no memory is taken from the job.
 """
 
 import sys
@@ -19,32 +19,34 @@ from worker.slots.probe import probe, probe_argv_of
 from worker.slots.slot import slots_of
 
 PATIENCE_SECONDS = 10.0
-"""Time an idle worker has to take a doorbell."""
+"""Seconds within which an idle worker must consume a wake-up."""
 LOOK_SECONDS = 0.25
 
 
 def worker_trouble(settings: WorkerSettings) -> str | None:
-    """Why the worker of these settings does not work, in one line; None when it does.
+    """Returns one line with the problem of the worker, or None if it is healthy.
 
-    Raises StoreUnavailableError, and ValueError for settings that can't be or GPUs that can't be
-    listed.
+    Raises StoreUnavailableError, and ValueError if settings are invalid or GPUs cannot be listed.
     """
     name = settings.worker_name
-    # Asks the driver, unless the slots are no GPUs.
+    # Queries the driver, unless the slots are CPU slots.
     slots = slots_of(settings.slots, worker_name=name, environment=inherited_environment())
     with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
         state = _state(redis, name)
         if state is None:
-            return f"worker {name!r} has given no sign of life for {settings.presence_seconds:g} s"
+            return f"worker {name!r} has sent no heartbeat for {settings.presence_seconds:g} s"
         if state.job_id is not None:
             return None
         deadline = time.monotonic() + PATIENCE_SECONDS
         with unavailable():
             waiting = redis.lindex(keys.DOORBELLS, -1)
-            # An idle worker takes a doorbell at once; the last in the list is the next.
+            # An idle worker consumes a wake-up at once. The last in the list is the next.
             while waiting is not None and redis.lindex(keys.DOORBELLS, -1) == waiting:
                 if time.monotonic() > deadline:
-                    return f"worker {name!r} is idle and takes no doorbell"
+                    return (
+                        f"worker {name!r} is idle, but has consumed no wake-up for "
+                        f"{PATIENCE_SECONDS:g} s"
+                    )
                 time.sleep(LOOK_SECONDS)
                 state = _state(redis, name)
                 if state is None or state.job_id is not None:

@@ -1,4 +1,4 @@
-"""How a health check of a container says what it found: silence and 0, or a line and 1."""
+"""Exit code and output of a container health check: 0 and no output, or 1 and one line."""
 
 import sys
 from collections.abc import Callable
@@ -10,8 +10,10 @@ from worker.jobs.settings import settings_fault
 
 
 def exit_code(trouble: Callable[[], str | None]) -> int:
-    """Of a program that looks for trouble; settings that are wrong, and a Redis that does not
-    answer, are trouble too."""
+    """Prints the result of `trouble` and returns the exit code.
+
+    Invalid settings and an unreachable Redis count as trouble.
+    """
     try:
         found = trouble()
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The token with which base models are downloaded from a model hub, where they want one."""
+"""The access token for private and gated base models on a model hub."""
 
 from pathlib import Path
 from typing import Self
@@ -9,15 +9,15 @@ from worker.jobs.settings import SharedSettings
 
 
 class HubTokenSettings(SharedSettings):
-    """Of the processes that start a program which loads base models."""
+    """Settings of processes that start a program which loads base models."""
 
     hub_token_file: Path | None = None
-    """File with a token that may read the base models of the hub which are private or gated; an
-    empty file is none. Every job can start from them that `hub_models` lets start."""
+    """File with a token for private or gated base models. An empty file means no token. Every job
+    can use these models, within the limits of `hub_models`."""
 
     @property
     def hub_environment(self) -> dict[str, str]:
-        """What such a program is told: the path, so that the token is in no environment."""
+        """Variables for such a program: the path only, to keep the token out of environments."""
         if self.hub_token_file is None:
             return {}
         return {"HF_TOKEN_PATH": str(self.hub_token_file.resolve())}
@@ -34,7 +34,7 @@ class HubTokenSettings(SharedSettings):
             ) from error
         if len(text.split()) > 1:
             raise ValueError(
-                f"FLANT5_HUB_TOKEN_FILE {self.hub_token_file} has more than one word; expected "
-                "the token alone"
+                f"FLANT5_HUB_TOKEN_FILE {self.hub_token_file} has more than one token; expected "
+                "a single token"
             )
         return self

@@ -1,5 +1,4 @@
-"""A file in which the operator says what a process may not have from anywhere else: accounts,
-addresses, keys."""
+"""Operator-managed configuration file, reloaded when it changes: accounts, addresses, keys."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,19 +8,21 @@ Content = TypeVar("Content")
 
 
 class OperatorsFile(Generic[Content]):
-    """Reads the file again when it has changed; the last good one counts until it is mended."""
+    """Reloads the file when it changes. An invalid file leaves the last valid content in place."""
 
     def __init__(self, path: Path, read: Callable[[Path], Content]) -> None:
-        """Raises what `read` does for a file that can't be used."""
+        """Raises the errors of `read` if the file is invalid."""
         self._path = path
         self._read = read
-        # Looked at first: a change that comes in between is found by the next look.
+        # Before reading: the next `refresh` then detects a change made in between.
         self._state = self._look()
         self.content = read(path)
 
     def refresh(self) -> bool:
-        """Whether it says something else now. Raises what `read` does, once for each change of a
-        file that can't be used."""
+        """Returns True if the content has changed.
+
+        Raises the errors of `read`, once per change to an invalid file.
+        """
         state = self._look()
         if state == self._state:
             return False

@@ -1,6 +1,6 @@
-"""The sign of life of a worker, busy or idle: others can see what it has and count on it.
+"""Heartbeat of a worker, busy or idle, with its devices.
 
-It is told by the loop that takes the doorbells, so that a worker that takes none counts as gone.
+The loop that consumes wake-ups sends it: a worker that consumes none counts as gone.
 """
 
 import logging
@@ -21,7 +21,7 @@ _TWIN_LOOK_SECONDS = 0.25
 
 
 class Presence:
-    """A worker in the registry. Its registry has a connection of its own: the process forks."""
+    """A worker in the registry, over its own connection because the process forks."""
 
     def __init__(self, registry: WorkerRegistry, state: WorkerState, *, seconds: float) -> None:
         self._registry = registry
@@ -34,28 +34,29 @@ class Presence:
         return self._seconds / BEATS_PER_PRESENCE
 
     def beat(self) -> None:
-        """Says that the worker is here; nothing else depends on whether that could be said."""
+        """Sends a heartbeat. A failure is only logged: nothing else depends on it."""
         try:
             self._registry.appear(self._state, seconds=self._seconds)
             self._is_told = True
         except StoreUnavailableError as error:
             if self._is_told:
-                logger.warning("this worker can't say that it is here: %s", error)
+                logger.warning("heartbeat failed: %s", error)
             self._is_told = False
 
     def leave(self) -> None:
         try:
             self._registry.leave(self._state.name)
         except StoreUnavailableError as error:
-            logger.warning("this worker can't say that it leaves: %s", error)
+            logger.warning("deregistration failed: %s", error)
 
 
 def refuse_twin(registry: WorkerRegistry, state: WorkerState, *, seconds: float) -> None:
-    """Returns when no worker of this name shows itself on another host; one that was killed does
-    so for `seconds` at most. A lock in HOME finds one on the same host, and on others where the
-    file system has locks that hold between hosts.
+    """Returns once no worker of this name is alive on another host.
 
-    Raises StartRefusedError. Two workers of one name would take each other's jobs.
+    The entry of a killed worker disappears after `seconds`. A lock in HOME covers the same host,
+    and other hosts if the file system's locks hold between hosts.
+
+    Raises StartRefusedError. Without this, two workers of one name would take each other's jobs.
     """
     deadline = time.monotonic() + seconds + _TWIN_MARGIN_SECONDS
     while (twin := _twin(registry, state)) is not None:
@@ -63,9 +64,8 @@ def refuse_twin(registry: WorkerRegistry, state: WorkerState, *, seconds: float)
             raise StartRefusedError(
                 f"a worker named {state.name!r} is alive on another host ({', '.join(twin.devices)}"
                 f", {twin.job_id or 'idle'})",
-                expected="a name of its own for each worker",
-                remedy="give this one another FLANT5_WORKER_NAME (by default it is the host's "
-                "name)",
+                expected="a unique name for each worker",
+                remedy="set FLANT5_WORKER_NAME to another name (default: the host name)",
             )
         time.sleep(_TWIN_LOOK_SECONDS)
 
@@ -74,14 +74,16 @@ def _twin(registry: WorkerRegistry, state: WorkerState) -> WorkerState | None:
     try:
         here = registry.all()
     except StoreUnavailableError:
-        return None  # it can't be known; its jobs are fenced by their epoch all the same
+        return None  # unknown; the jobs are still fenced by their epoch
     same_name = (worker for worker in here if worker.name == state.name)
     return next((each for each in same_name if each.machine not in ("", state.machine)), None)
 
 
 def presence_step(beat: Callable[[], None], *, seconds: float) -> type[bootsteps.StartStopStep]:
-    """The part of Celery's consumer that calls `beat` every so often, in the consumer's own loop;
-    started again with the consumer, whose timer forgets everything when its connection is lost."""
+    """Returns a step of Celery's consumer that calls `beat` periodically in the consumer's loop.
+
+    The step restarts with the consumer, because its timer is cleared when the connection is lost.
+    """
 
     class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         requires = ("celery.worker.consumer.tasks:Tasks",)

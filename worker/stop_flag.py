@@ -1,11 +1,13 @@
-"""A flag that the worker's main process sets and its pool processes see."""
+"""Shutdown flag, set by the worker's main process and read by its pool processes."""
 
 import mmap
 
 
 class StopFlag:
-    """One byte of memory shared with all processes forked after it was made: unlike a file it
-    cannot be left over from another run."""
+    """One byte of memory, shared with all processes forked later.
+
+    Unlike a file, it cannot be left over from an earlier run.
+    """
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 1)

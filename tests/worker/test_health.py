@@ -40,7 +40,7 @@ def test_an_idle_worker_whose_slots_work_is_healthy(settings: WorkerSettings) ->
 
 
 def test_a_worker_without_a_sign_of_life_is_not(settings: WorkerSettings) -> None:
-    assert "no sign of life" in str(worker_trouble(settings))
+    assert "has sent no heartbeat" in str(worker_trouble(settings))
 
 
 @pytest.mark.usefixtures("here")
@@ -65,7 +65,7 @@ def test_an_idle_worker_that_takes_no_doorbell_is_not(
 ) -> None:
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.3)
     redis.lpush(keys.DOORBELLS, "a message")
-    assert "takes no doorbell" in str(worker_trouble(settings))
+    assert "has consumed no wake-up" in str(worker_trouble(settings))
 
 
 def test_a_keeper_is_healthy_after_a_round(settings: WorkerSettings, redis: Redis) -> None:

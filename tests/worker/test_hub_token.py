@@ -54,7 +54,7 @@ def test_an_empty_file_is_no_token(token_file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "hub_token can't be read"), (f"{READ_TOKEN}\nother\n", "expected the token alone")],
+    [(None, "hub_token can't be read"), (f"{READ_TOKEN}\nother\n", "expected a single token")],
 )
 def test_a_file_that_is_no_token_is_refused(
     token_file: Path, content: str | None, message: str
