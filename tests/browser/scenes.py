@@ -128,7 +128,7 @@ def _train(store: JobStore, home: Home, claim: Claim, *, num_steps: int, max_ste
     update = Update(
         events=(
             NewEvent(f"Training starts: {max_steps} steps over 582 pairs, processes: 1"),
-            NewEvent(f"Step {num_steps}: answers to 1 of the 3 validation questions", data=data),
+            NewEvent(f"Step {num_steps}: 1 of 3 sample answers recorded", data=data),
         ),
         log_lines=tuple(NewLogLine(line) for line in lines),
         checkpoints=(NewCheckpoint(20, f"output/{name}", {"eval_loss": 2.5}),),

@@ -75,7 +75,7 @@ def test_a_file_becomes_a_job_that_is_followed_paused_resumed_and_cancelled(
     assert {"model.safetensors", "config.json"} <= names
     press(page, "Resume")
     status_of(page, "running")
-    expect(page.locator(".story")).to_contain_text("Training goes on after step")
+    expect(page.locator(".story")).to_contain_text("Training resumes after step")
     press(page, "Cancel")
     status_of(page, "cancelled")
     assert service.job(job_id)["status"] == "cancelled"

@@ -143,7 +143,7 @@ def test_a_worker_that_is_stopped_saves_and_goes_on_there(
     job = ended(sdk, job_id)
     assert job.status == "succeeded", job.error
     messages = [event["message"] for event in follow(stack, job_id)]
-    assert any(f"goes on after step {newest.step_number} of" in message for message in messages)
+    assert any(f"resumes after step {newest.step_number} of" in message for message in messages)
 
 
 def test_what_the_compose_file_says_raises_no_warning(stack: Project) -> None:

@@ -196,7 +196,7 @@ def test_a_job_at_its_limit_of_time_is_named_and_keeps_its_work(
     job = service.ended(job_id)
     code, message = error_of(job)
     assert (code, job["attempt"]) == ("timeout", 1), message
-    assert "25 s, its max_run_seconds" in message
+    assert "its time limit (max_run_seconds = 25)" in message
     checkpoints = list((service.home / "jobs" / job_id / "output").glob("checkpoint-*/COMPLETE"))
     # On a slow machine the time may be up before the training begins.
     assert len(checkpoints) == len(service.starts(job_id))

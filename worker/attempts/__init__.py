@@ -1,1 +1,1 @@
-"""One execution of a job's trainer after the other: claimed, watched, told, closed."""
+"""Runs attempts of jobs: claim, monitor, report, finalize."""

@@ -1,9 +1,9 @@
-"""One attempt: the claim of a job, its trainer from start to end, and what is said about it.
+"""One attempt of a job, from the claim to the recorded outcome.
 
     claim -> run.json -> supervisor -> watch (pump, beat) -> result.json -> pump the rest -> finish
 
-An attempt that loses its lease, or Redis for too long, ends its trainer and writes nothing more:
-by then the job may be another worker's.
+An attempt that loses its lease, or Redis for too long, kills its trainer and writes nothing more:
+by then another worker may hold the job.
 """
 
 import errno
@@ -39,7 +39,7 @@ from worker.processes.trainer_process import TrainerProcess
 from worker.slots.slot_locks import HeldSlots
 
 LOCK_SECONDS = 5.0
-"""Time the processes of an attempt that was lost have to be gone; they need a tenth of a second."""
+"""Seconds to wait for the processes of a lost attempt to exit (measured: about 0.1 s)."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,11 @@ class Attempt:
         self._gang = Gang(claim, context, lease=self._lease)
 
     def run(self) -> None:
-        """Returns when the job is told its end, or is back in the queue.
+        """Runs the attempt until its outcome is recorded or the job is queued again.
 
-        Raises LostError and StoreUnavailableError; no process is left then either.
+        Raises LostError and StoreUnavailableError. No process is left running in any case.
         """
-        # First, because they share the lock.
+        # First, because stray processes share the lock.
         self._kill_strays(f"{TRAINER_MARK}={self._run_directory.path}")
         holder = holder_text(self._context.settings.worker_name, job_id=self._job.id)
         try:
@@ -74,7 +74,7 @@ class Attempt:
                 self._run_directory.lock, holder=holder, patience_seconds=LOCK_SECONDS
             )
         except LockedError as error:
-            self._closing.release(f"an earlier attempt still runs: {error}", LOST)
+            self._closing.release(f"an earlier attempt is still running: {error}", LOST)
             return
         try:
             self._run_locked(lock)
@@ -85,13 +85,13 @@ class Attempt:
         if self._is_outdated():
             return
         if (outcome := self._earlier_outcome()) is not None:
-            logger.info("job %s has ended in an earlier attempt", self._job.id)
+            logger.info("job %s: already ended in an earlier attempt", self._job.id)
             self._closing.finish(outcome)
             return
         if (wished := self._forgotten_wish()) is not None:
             store = self._context.store
             self._lease.insist(lambda: carry_out(wished, store))
-            self._closing.release("its caller's wish on disk is newer than the store")
+            self._closing.release("a newer request from its caller was found on disk")
             return
         try:
             run_config = self._lease.insist(lambda: run_config_of(self._job, self._context))
@@ -131,8 +131,10 @@ class Attempt:
         self._conclude(ending, self._gang.judge(judged))
 
     def _is_outdated(self) -> bool:
-        """Whether the claim was given up, because an attempt of the same or a later epoch has run:
-        the store went back in time, and what that attempt still writes must not count."""
+        """Drops the claim and returns True if an attempt of the same or a later epoch has run.
+
+        The store was rolled back in that case. Output of that attempt must not count.
+        """
         try:
             last = read_attempt(self._run_directory.attempt)
         except MalformedFileError as error:
@@ -141,7 +143,7 @@ class Attempt:
         if last is None or last.epoch < self._claim.epoch:
             return False
         logger.warning(
-            "job %s: claim given up: the store went back in time (epoch=%d, on disk=%d)",
+            "job %s: dropping the claim: the store was rolled back (epoch=%d, epoch_on_disk=%d)",
             self._job.id,
             self._claim.epoch,
             last.epoch,
@@ -151,7 +153,7 @@ class Attempt:
         return True
 
     def _forgotten_wish(self) -> JobRecord | None:
-        """A cancellation or a pause that a store which went back in time has forgotten."""
+        """Returns a cancellation or pause that a rolled-back store lost, or None."""
         try:
             record = Ledger(self._context.settings.home_directories).read(self._job.id)
         except (OSError, ValueError):
@@ -160,7 +162,7 @@ class Attempt:
         return record if is_newer and record.wish is not Wish.GO_ON else None
 
     def _earlier_outcome(self) -> Outcome | None:
-        """The outcome of an attempt that was lost between its end and telling it."""
+        """Returns the outcome of an attempt that was lost before it recorded the outcome."""
         result = valid_result(self._run_directory, self._job.result_floor)
         if result is not None:
             return result.outcome
@@ -168,7 +170,7 @@ class Attempt:
         return judged if isinstance(judged, Succeeded) else None
 
     def _seconds_left(self) -> float | None:
-        """None without a limit."""
+        """Returns the remaining seconds of max_run_seconds, or None without a limit."""
         limit = self._job.spec.max_run_seconds
         return None if limit is None else limit - self._job.run_seconds
 
@@ -188,7 +190,7 @@ class Attempt:
         return Start.of(self._run_directory)
 
     def _kill_strays(self, mark: str) -> None:
-        """Whoever outlived a supervisor that was killed; usually nobody."""
+        """Kills processes left behind by a killed supervisor (normally none)."""
         if strays := kill_marked(mark):
             logger.warning("job %s: killed stray processes %s", self._job.id, strays)
 
@@ -209,26 +211,27 @@ class Attempt:
     def _out_of_time(self) -> JobError:
         return JobError(
             code=FailureCode.TIMEOUT.value,
-            message=f"the job was on a worker for {self._job.spec.max_run_seconds} s, its "
-            "max_run_seconds; resuming it goes on from its newest checkpoint for the same time",
+            message="The job reached its time limit (max_run_seconds = "
+            f"{self._job.spec.max_run_seconds}). Resume it to continue from the latest checkpoint "
+            "with a new limit.",
             param="max_run_seconds",
         )
 
 
 _REASONS = {
-    Ending.STOPPED: "the worker stops",
-    Ending.MEMBER_STOPPED: "one of its workers stops",
-    Ending.PAUSED: "it is to pause",
+    Ending.STOPPED: "the worker is shutting down",
+    Ending.MEMBER_STOPPED: "one of its workers is shutting down",
+    Ending.PAUSED: "a pause was requested",
 }
 
 
 def _is_from_stopping(outcome: Failed | Interrupted) -> bool:
-    """A trainer that is interrupted while it starts up fails in odd ways."""
+    """Returns True for failures that a stop can cause: INTERNAL, if interrupted during startup."""
     return isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL
 
 
 def _disk_full(error: OSError) -> JobError:
     return JobError(
         code=FailureCode.DISK_FULL.value,
-        message=f"{error.filename or 'the run directory'} could not be written: {error.strerror}",
+        message=f"cannot write {error.filename or 'the run directory'}: {error.strerror}",
     )

@@ -1,6 +1,6 @@
-"""`attempt.json`: the last attempt of a job that began, on disk before its trainer starts.
+"""`attempt.json`: the latest attempt of a job, written before its trainer starts.
 
-Should the store be lost as a whole, this tells that the job has run, and what it was told (see
+If the whole store is lost, recovery reads from it that the job has run, and under which epoch (see
 `worker.keeper.recovery`). Example:
 
     {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0,
@@ -28,16 +28,16 @@ class AttemptRecord(BaseModel):
     started_at: Instant
     """When the first attempt of the job began (`Job.started_at`), not this one."""
     run_seconds: float = Field(0.0, ge=0, lt=1e11)
-    """Time that earlier attempts held a worker (`Job.run_seconds`)."""
+    """Seconds that earlier attempts held a worker (`Job.run_seconds`)."""
 
 
 def write_attempt(path: Path, record: AttemptRecord) -> None:
-    """Returns when the record is on the disk, whole. Raises OSError."""
+    """Writes the record atomically and durably. Raises OSError."""
     write_whole(path, record.model_dump_json(indent=2) + "\n")
 
 
 def read_attempt(path: Path) -> AttemptRecord | None:
-    """None when no attempt began. Raises MalformedFileError when the file is no such record."""
+    """Returns None if no attempt has begun. Raises MalformedFileError for an invalid file."""
     try:
         return AttemptRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:

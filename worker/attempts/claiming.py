@@ -1,4 +1,4 @@
-"""What a worker does when the doorbell rings: look after its slots, claim a job, run it."""
+"""Handles a wake-up: probes the slots, claims a job, and runs it."""
 
 import logging
 
@@ -18,10 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 def run_job(job_id: str, context: WorkerContext) -> None:
-    """Runs the best job that the free slots are enough for, if there is one. The job that the
-    doorbell was rung for is a hint: it may be late or double, and another one may come first."""
+    """Runs the best job that fits into the free slots, if there is one.
+
+    `job_id`, from the wake-up, is a hint: wake-ups may be late or duplicated, and another job may
+    come first.
+    """
     if context.is_stopping():
-        return  # the keeper rings again
+        return  # the keeper sends the wake-up again
     with context.slot_locks.take_free(context.slots) as held:
         for busy in held.busy:
             logger.warning("%s", busy.reason)
@@ -30,10 +33,10 @@ def run_job(job_id: str, context: WorkerContext) -> None:
         try:
             claim = _claim(held, context)
         except StoreUnavailableError as error:
-            logger.warning("no job claimed: %s", error)
+            logger.warning("cannot claim a job: %s", error)
             return
         if claim is None:
-            logger.info("doorbell of job %s: nothing to claim", job_id)
+            logger.info("wake-up for job %s: nothing to claim", job_id)
             return
         held.keep(claim.job.spec.hyperparameters.num_gpus)
         held.name_job(claim.job.id)
@@ -42,12 +45,15 @@ def run_job(job_id: str, context: WorkerContext) -> None:
 
 
 def _claim(held: HeldSlots, context: WorkerContext) -> Claim | Membership | None:
-    """A job, or none for slots that are sick: those must not take jobs to fail them all."""
+    """Claims a job, or returns None: without a match, or if a slot is unhealthy.
+
+    Without the probe, a worker with a broken GPU would claim and fail every job.
+    """
     settings = context.settings
     sick = probe(held.slots, argv=context.probe_argv, timeout_seconds=settings.probe_seconds)
     context.registry.set_health(settings.worker_name, sick)
     if sick is not None:
-        logger.error("this worker takes no jobs: %s", sick)
+        logger.error("this worker takes no jobs: unhealthy slots: %s", sick)
         return None
     return find_work(context, num_slots=len(held.slots))
 
@@ -64,4 +70,4 @@ def _run(claim: Claim | Membership, held: HeldSlots, context: WorkerContext) -> 
     except LostError as error:
         logger.warning("job %s: attempt %d ends: %s", job_id, attempt, error)
     except StoreUnavailableError as error:
-        logger.warning("job %s: its end could not be told: %s", job_id, error)
+        logger.warning("job %s: cannot record the outcome: %s", job_id, error)

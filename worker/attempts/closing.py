@@ -1,4 +1,4 @@
-"""The last words of an attempt: its end on disk, the rest of its news, its end in the store."""
+"""Finalizes an attempt: writes `result.json`, flushes progress, records the outcome in Redis."""
 
 import logging
 from typing import Literal
@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 class Closing:
-    """Both ways raise LostError when the job is another's by now, and StoreUnavailableError."""
+    """Finishes or releases the job of an attempt.
+
+    Both methods raise LostError if another worker holds the job, and StoreUnavailableError.
+    """
 
     def __init__(self, claim: Claim, context: WorkerContext, *, lease: Lease, pump: Pump) -> None:
         self._claim = claim
@@ -31,22 +34,22 @@ class Closing:
         self._run_directory = context.settings.home_directories.run_directory(claim.job.id)
 
     def finish(self, outcome: Outcome) -> None:
-        """Says the end on disk first, then in Redis, after everything that came before it."""
+        """Writes the outcome to disk, then to Redis after all remaining progress."""
         if isinstance(outcome, Succeeded):
             self._keep_result_file()
         try:
             write_result(self._run_directory.result, outcome, epoch=self._claim.epoch)
         except OSError:
-            # On a full disk the job's end must still be told.
-            logger.exception("job %s: its result is in Redis only", self._job.id)
+            # A full disk must not prevent recording the outcome.
+            logger.exception("job %s: cannot write result.json; recording in Redis", self._job.id)
         self._pump_rest()
         finish = self._context.store.leases.finish
         if not self._lease.insist(lambda: finish(self._claim, outcome)):
-            raise LostError(f"job {self._job.id} is no longer ours; its end is in result.json")
+            raise LostError("another worker may hold the job; its outcome is in result.json")
         logger.info("job %s: %s", self._job.id, type(outcome).__name__.lower())
 
     def release(self, reason: str, loss: Loss | None = None) -> None:
-        """Gives the job back; a loss counts against it."""
+        """Releases the job into the queue. A loss counts against it."""
         self._pump_rest()
         release = self._context.store.leases.release
         status = self._lease.insist(lambda: release(self._claim, reason=reason, loss=loss))
@@ -56,25 +59,27 @@ class Closing:
             keep_ends(self._context.store, home, (self._job.id,))
 
     def _keep_result_file(self) -> None:
-        """Before the end is on disk: a job that succeeded has its numbers, whoever tells the
-        store."""
+        """Writes the result file before the outcome is on disk.
+
+        A succeeded job then has its metrics, even if another process records the outcome.
+        """
         try:
             keep_result_file(self._job, self._context.settings.home_directories)
         except (OSError, StorageFullError):
-            # Its model is worth more than that.
-            logger.exception("job %s: no %s", self._job.id, FILENAME)
+            # The model is worth more than its metrics.
+            logger.exception("job %s: cannot write %s", self._job.id, FILENAME)
 
     def _pump_rest(self) -> None:
-        """The end of the log is what people look for: it must be in before the job ends."""
+        """Stores the remaining progress and log before the outcome: users need the log's end."""
         try:
             while self._lease.insist(self._pump.pump):
                 self._lease.keep()
         except StoreUnavailableError:
-            logger.exception("job %s: the rest of its log is on disk only", self._job.id)
+            logger.exception("job %s: cannot store the rest of its log", self._job.id)
 
 
 def loss_of(outcome: Interrupted) -> Loss:
-    """What an interruption counts as."""
+    """Returns the loss that an interruption counts as."""
     counts_as: Literal["losses", "failures"]
     counts_as = "failures" if outcome.retry is Retry.ONCE else "losses"
     return Loss(outcome.code.value, counts_as=counts_as)

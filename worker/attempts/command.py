@@ -1,4 +1,4 @@
-"""What a worker starts to run its node of an attempt."""
+"""Command and environment of the trainer on one node of an attempt."""
 
 from worker.context import WorkerContext
 from worker.jobs.home import RunDirectory
@@ -15,13 +15,14 @@ from worker.settings import inherited_environment
 from worker.slots.slot_locks import HeldSlots
 
 SPARE_SECONDS = 2.0
-"""What the supervisor waits longer than torchrun does, so that torchrun says why it ends."""
+"""Seconds that the supervisor waits longer than torchrun. Without this, torchrun would be killed
+before it reports why it exits."""
 
 
 def trainer_command(
     node: Node, slots: HeldSlots, context: WorkerContext, *, run_directory: RunDirectory
 ) -> TrainerCommand:
-    """The trainer of this node; its ranks share the lock of the run and those of the slots."""
+    """Returns the trainer command of this node. Its ranks share the locks of the run and slots."""
     grace = context.settings.trainer_grace_seconds
     inherited = inherited_environment()
     environment = named_environment(inherited, context.settings.trainer_environment_names)

@@ -1,4 +1,4 @@
-"""Carries out again a wish of a caller that a store which went back in time has forgotten."""
+"""Repeats a cancel, pause or resume request that a rolled-back store lost."""
 
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.ledger import JobRecord, Wish
@@ -7,7 +7,10 @@ from worker.jobs.store import JobStore
 
 
 def carry_out(record: JobRecord, store: JobStore) -> Status:
-    """The job's status after that. Raises NotFoundError and StoreUnavailableError."""
+    """Repeats the request and returns the new status of the job.
+
+    Raises NotFoundError and StoreUnavailableError.
+    """
     try:
         if record.wish is Wish.CANCEL:
             store.cancel(record.id)
@@ -16,6 +19,6 @@ def carry_out(record: JobRecord, store: JobStore) -> Status:
         elif store.get(record.id).status is not Status.SUCCEEDED:
             store.resume(record.id)
     except InvalidRequestError:
-        # The job is as the caller wants it, or has ended.
+        # The job already is in the requested state, or has ended.
         store.note_wish(record.id)
     return store.get(record.id).status

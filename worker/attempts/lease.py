@@ -1,4 +1,4 @@
-"""The lease of an attempt: kept by beats, given up in time when Redis is away."""
+"""The lease of an attempt: renewed by heartbeats, given up in time if Redis is unreachable."""
 
 import logging
 import time
@@ -17,8 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """Beats when it is time to. Its clock runs from before a beat is sent, so that the worker
-    gives up before the server does."""
+    """Sends heartbeats when they are due.
+
+    Its clock starts before a heartbeat is sent: the worker gives up before the server does.
+    """
 
     def __init__(self, beat: Callable[[], Beat], *, job_id: str, settings: WorkerSettings) -> None:
         self._beat = beat
@@ -29,7 +31,7 @@ class Lease:
 
     @classmethod
     def of(cls, claim: Claim, store: JobStore, settings: WorkerSettings) -> "Lease":
-        """The one that a claim gave."""
+        """Returns the lease that a claim granted."""
         return cls(
             lambda: store.leases.beat(claim, settings.lease_seconds),
             job_id=claim.job.id,
@@ -37,14 +39,17 @@ class Lease:
         )
 
     def keep(self) -> Beat:
-        """What the store answers. Raises LostError when the job is another's, or may be soon."""
+        """Sends a heartbeat if one is due and returns the store's reply.
+
+        Raises LostError if another worker holds the job, or may soon hold it.
+        """
         now = time.monotonic()
         if now - self._tried_at >= self._settings.beat_seconds:
             self._tried_at = now
             try:
                 beat = self._beat()
             except StoreUnavailableError as error:
-                logger.warning("job %s: no beat: %s", self._job_id, error)
+                logger.warning("job %s: heartbeat failed: %s", self._job_id, error)
             else:
                 self._kept_at = now
                 if beat is Beat.LOST:
@@ -55,10 +60,10 @@ class Lease:
         return Beat.GO_ON
 
     def insist(self, call: Callable[[], Answer]) -> Answer:
-        """The answer of `call`, tried again while Redis is away.
+        """Retries `call` while Redis is unavailable and returns its result.
 
-        Raises LostError as `keep` does, and StoreUnavailableError when the lease is kept but the
-        call is refused for as long: a full server takes beats and nothing else.
+        Raises LostError as `keep` does. Raises StoreUnavailableError if the call keeps failing
+        while heartbeats succeed: a full server accepts heartbeats and nothing else.
         """
         give_up_at = time.monotonic() + self._settings.self_fence_seconds
         while True:
@@ -67,6 +72,6 @@ class Lease:
             except StoreUnavailableError as error:
                 if time.monotonic() > give_up_at:
                     raise
-                logger.warning("job %s: trying again: %s", self._job_id, error)
+                logger.warning("job %s: retrying: %s", self._job_id, error)
             self.keep()
             time.sleep(self._settings.poll_seconds)

@@ -1,4 +1,4 @@
-"""What the trainer reported, as callers read it: records of `progress.jsonl` become events."""
+"""Maps records of `progress.jsonl` to job events and progress fields."""
 
 from collections.abc import Sequence
 from functools import singledispatch
@@ -39,7 +39,7 @@ _PHASES = {
 
 
 def event_of(record: Record) -> NewEvent:
-    """The event a record is told as; its data are all values of the record."""
+    """Returns the event for a record. Its data are all values of the record."""
     data: dict[str, JsonValue] = record.model_dump(mode="json", exclude={"type", "at"})
     is_metrics = isinstance(record, StepTrained | Evaluated)
     return NewEvent(
@@ -58,13 +58,13 @@ def _is_warning(record: Record) -> bool:
 
 
 def phase_of(records: Sequence[Record]) -> Phase:
-    """The phase after these records; None when they don't change it."""
+    """Returns the phase after these records, or None if they don't change it."""
     phases = [record.phase for record in records if isinstance(record, PhaseChange)]
     return phases[-1] if phases else None
 
 
 def progress_of(records: Sequence[Record]) -> Progress | None:
-    """How far the training is after these records; None when they don't say."""
+    """Returns the training progress after these records, or None if they contain no step."""
     steps = [record for record in records if isinstance(record, StepTrained)]
     if not steps:
         return None
@@ -80,7 +80,7 @@ def progress_of(records: Sequence[Record]) -> Progress | None:
 
 
 def trained_tokens_of(records: Sequence[Record]) -> int | None:
-    """Tokens trained on after these records; None when they don't say."""
+    """Returns the tokens trained on after these records, or None if they contain no count."""
     counts = [
         record.tokens_seen for record in records if isinstance(record, StepTrained | ModelSaved)
     ]
@@ -88,7 +88,7 @@ def trained_tokens_of(records: Sequence[Record]) -> int | None:
 
 
 def chosen_of(records: Sequence[Record]) -> Chosen | None:
-    """The automatic hyperparameters in these records; None when they have none."""
+    """Returns the automatic hyperparameters in these records, or None if there are none."""
     found = [record for record in records if isinstance(record, AutoChosen)]
     if not found:
         return None
@@ -97,7 +97,7 @@ def chosen_of(records: Sequence[Record]) -> Chosen | None:
 
 
 def checkpoints_of(records: Sequence[Record], run_directory: Path) -> tuple[NewCheckpoint, ...]:
-    """The checkpoints among the records, their paths relative to the run directory."""
+    """Returns the checkpoints among the records, with paths relative to the run directory."""
     return tuple(
         NewCheckpoint(
             step=record.step,
@@ -145,8 +145,7 @@ def _(record: DataRead) -> str:
 def _(record: BatchesPlanned) -> str:
     return (
         f"Planned {record.num_micro_batches} {record.batching} micro-batches per epoch: "
-        f"{record.source_fill:.0%} of the source and {record.target_fill:.0%} of the target "
-        "tokens are no padding"
+        f"packing efficiency {record.source_fill:.0%} (source), {record.target_fill:.0%} (target)"
     )
 
 
@@ -170,7 +169,7 @@ def _(record: TrainingStarted) -> str:
     of = f"{record.max_steps} steps over {record.num_pairs} pairs"
     if record.step == 0:
         return f"Training starts: {of}, processes: {record.num_processes}"
-    return f"Training goes on after step {record.step} of {of}, processes: {record.num_processes}"
+    return f"Training resumes after step {record.step} of {of}, processes: {record.num_processes}"
 
 
 @_message.register
@@ -189,8 +188,7 @@ def _(record: Evaluated) -> str:
 @_message.register
 def _(record: SampleAnswers) -> str:
     return (
-        f"Step {record.step}: answers to {len(record.answers)} of the {record.num_answers}"
-        " validation questions that were asked"
+        f"Step {record.step}: {len(record.answers)} of {record.num_answers} sample answers recorded"
     )
 
 
@@ -198,16 +196,16 @@ def _(record: SampleAnswers) -> str:
 def _(record: StoppedEarly) -> str:
     return (
         f"Stopped early at step {record.step}: the validation loss has not improved for"
-        f" {record.patience} evaluations; its best was {record.best_eval_loss:.2f} at step"
-        f" {record.best_step}"
+        f" {record.patience} evaluations (best: {record.best_eval_loss:.2f} at step"
+        f" {record.best_step})"
     )
 
 
 @_message.register
 def _(record: BestChosen) -> str:
     return (
-        f"The checkpoint of step {record.step} becomes the model: its validation loss of"
-        f" {record.eval_loss:.2f} is the lowest"
+        f"Selected the checkpoint of step {record.step} as the model: lowest validation loss"
+        f" ({record.eval_loss:.2f})"
     )
 
 

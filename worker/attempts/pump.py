@@ -1,7 +1,7 @@
-"""The pump: moves what the trainer writes into the store, each line once.
+"""Ingests the trainer's progress and log into the store, each line exactly once.
 
-The store keeps how far it is in both files, together with what came out of them; a pump that
-starts after a crash goes on exactly there.
+The store keeps the offsets of both files together with the ingested data. After a crash, the next
+pump continues exactly there.
 """
 
 from itertools import accumulate
@@ -37,11 +37,11 @@ _MAX_SHOWN_CHARACTERS = 200
 
 
 class LostError(Exception):
-    """The job is no longer this worker's."""
+    """This worker no longer holds the job."""
 
 
 class Pump:
-    """One attempt's way from the run directory into the store."""
+    """Ingests one attempt's files from the run directory into the store."""
 
     def __init__(self, store: JobStore, claim: Claim, run_directory: RunDirectory) -> None:
         self._store = store
@@ -49,14 +49,15 @@ class Pump:
         self._run_directory = run_directory
         self._offsets = claim.offsets
         self.phase: Phase = None
-        """What the trainer does, by its last record that says so."""
+        """The trainer's phase, from its last phase record."""
         self.step = 0
-        """The last step that it told of since this pump began."""
+        """The last step read by this pump."""
 
     def pump(self) -> bool:
-        """Moves one portion; False when there was nothing to move.
+        """Ingests one chunk. Returns False if there was nothing to ingest.
 
-        Raises LostError, and StoreUnavailableError: the same portion comes again next time.
+        Raises LostError and StoreUnavailableError. After the latter, the next call repeats the
+        chunk.
         """
         lines, progress = whole_lines(
             self._run_directory.progress, self._offsets.progress, max_bytes=_MAX_BYTES
@@ -70,7 +71,7 @@ class Pump:
         try:
             update = self._update(lines, log_lines, Move(start=self._offsets, end=end))
             if not self._store.leases.record(self._claim, update):
-                raise LostError(f"job {self._claim.job.id} is no longer ours")
+                raise LostError(f"job {self._claim.job.id} is no longer held by this process")
             self._offsets = end
             self.phase = update.phase or self.phase
             self.step = update.progress.step if update.progress else self.step
@@ -81,7 +82,7 @@ class Pump:
     def _update(self, lines: list[bytes], log_lines: list[bytes], move: Move) -> Update:
         parsed = [_parse(line) for line in lines]
         ends = accumulate(map(len, log_lines), initial=move.start.log)
-        next(ends)  # which is where the first line begins
+        next(ends)  # skips the start of the first line
         records = [item for item in parsed if not isinstance(item, NewEvent)]
         return Update(
             events=tuple(item if isinstance(item, NewEvent) else event_of(item) for item in parsed),
@@ -99,7 +100,7 @@ class Pump:
 
 
 def _parse(line: bytes) -> Record | NewEvent:
-    """The record, or a warning in its place."""
+    """Returns the record, or a warning event for an invalid line."""
     try:
         return parse_record(line)
     except ValidationError as error:
@@ -107,6 +108,6 @@ def _parse(line: bytes) -> Record | NewEvent:
         reason = error.errors(include_url=False)[0]["msg"]
         return NewEvent(
             level="warn",
-            message=f"A line of the trainer's progress was no record: {reason}",
+            message=f"Ignored an invalid line in progress.jsonl: {reason}",
             data={"line": shown},
         )

@@ -1,8 +1,8 @@
-"""`result.json`: how a job ended, on disk before it is said in Redis.
+"""`result.json`: the outcome of a job, written to disk before it is recorded in Redis.
 
-A worker that is lost between the two has trained to the end; the next one that claims the job
-finds the result here and doesn't train again. Should the store be lost as a whole, the job's end
-is restored from it (`worker.keeper.recovery`). Example:
+If a worker is lost between the two, the next worker that claims the job finds the result here and
+does not train again. If the whole store is lost, recovery restores the outcome from this file
+(`worker.keeper.recovery`). Example:
 
     {"epoch": 3, "model": "ft:flant5-demo:flant5::7d6c5b4a", "error": null, "is_cancelled": false,
      "finished_at": 1764000000.0}
@@ -37,7 +37,7 @@ class Result(BaseModel):
     error: JobError | None = None
     is_cancelled: bool = False
     finished_at: Instant | None = None
-    """Null in files that were written before this was kept."""
+    """Null in files of versions that did not record it."""
 
     @property
     def outcome(self) -> Outcome:
@@ -49,7 +49,7 @@ class Result(BaseModel):
 def write_result(
     path: Path, outcome: Outcome, *, epoch: int, finished_at: float | None = None
 ) -> None:
-    """Returns when the result is on the disk, whole. Without `finished_at` the job ends now."""
+    """Writes the result atomically and durably. `finished_at` defaults to now."""
     result = Result(
         epoch=epoch,
         model=outcome.fine_tuned_model if isinstance(outcome, Succeeded) else None,
@@ -62,10 +62,11 @@ def write_result(
 
 
 def keep_end(job: Job, run_directory: RunDirectory) -> None:
-    """Writes the result of a job that failed or was cancelled by a step of the store alone, so
-    that no worker wrote one: files that were no good, one lost attempt too many.
+    """Writes the result of a job that failed or was cancelled in the store, without a worker.
 
-    Raises OSError, and MalformedFileError for a result that is there and is none.
+    Examples: invalid files, or too many lost attempts.
+
+    Raises OSError, and MalformedFileError for an invalid existing result.
     """
     outcome: Outcome | None = None
     if job.status is Status.FAILED and job.error is not None:
@@ -73,23 +74,26 @@ def keep_end(job: Job, run_directory: RunDirectory) -> None:
     elif job.status is Status.CANCELLED:
         outcome = Cancelled()
     if outcome is not None and valid_result(run_directory, job.result_floor) is None:
-        # As the claim that would have come next: a resume rules it out like any other.
+        # The epoch of the next claim: a resume invalidates this result like any other.
         epoch = job.epoch + 1
         write_result(run_directory.result, outcome, epoch=epoch, finished_at=job.finished_at)
 
 
 def keep_ends(store: JobStore, home: Home, job_ids: Iterable[str]) -> None:
-    """As `keep_end`, for each of the jobs that the store has ended. A result that can't be written
-    is logged: it is needed only should the store be lost. Raises StoreUnavailableError."""
+    """Calls `keep_end` for each job that ended in the store.
+
+    Write failures are only logged: the file is needed only if the store is lost. Raises
+    StoreUnavailableError.
+    """
     for job_id in job_ids:
         try:
             keep_end(store.get(job_id), home.run_directory(job_id))
         except (OSError, MalformedFileError):
-            logger.exception("job %s: its end is in Redis only", job_id)
+            logger.exception("job %s: cannot write result.json", job_id)
 
 
 def read_result(path: Path) -> Result | None:
-    """None when the job has no result yet. Raises MalformedFileError when the file is none."""
+    """Returns None if there is no result yet. Raises MalformedFileError for an invalid file."""
     try:
         return Result.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -99,7 +103,9 @@ def read_result(path: Path) -> Result | None:
 
 
 def valid_result(run_directory: RunDirectory, floor: int) -> Result | None:
-    """None also when the result is from before the caller resumed the job, `floor` being its
-    `result_floor`. Raises MalformedFileError."""
+    """Returns the result, or None if there is none or it predates a resume.
+
+    `floor` is the job's `result_floor`. Raises MalformedFileError.
+    """
     result = read_result(run_directory.result)
     return None if result is None or result.epoch <= floor else result

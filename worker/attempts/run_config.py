@@ -1,4 +1,4 @@
-"""What the trainer of a job is told: names of files and models become places on this machine."""
+"""Builds the trainer's run configuration: resolves file and model names to local paths."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,7 +13,7 @@ Found = TypeVar("Found")
 
 
 class MissingInputError(Exception):
-    """What was there when the job was accepted has been deleted since."""
+    """A file or model of the job was deleted after the job was accepted."""
 
     def __init__(self, error: JobError) -> None:
         super().__init__(error.message)
@@ -21,7 +21,10 @@ class MissingInputError(Exception):
 
 
 def run_config_of(job: Job, context: WorkerContext) -> RunConfig:
-    """Raises MissingInputError, and StoreUnavailableError for a model that a job made."""
+    """Returns the run configuration of a job.
+
+    Raises MissingInputError, and StoreUnavailableError for a model that a job produced.
+    """
     spec, home = job.spec, context.settings.home_directories
     files, catalog = context.files, context.catalog
     validation_file = None
@@ -35,7 +38,7 @@ def run_config_of(job: Job, context: WorkerContext) -> RunConfig:
         cache_directory=home.cache,
         models_directory=home.models,
         seed=spec.seed,
-        # Values that an earlier attempt chose stay, whatever the rule is by now.
+        # Keeps automatic values of an earlier attempt, even if the rules have changed.
         hyperparameters=job.hyperparameters,
     )
 

@@ -1,8 +1,10 @@
-"""How long a trainer has said nothing where it should: it may hang for ever otherwise, and hold
-its GPUs (a deadlock of NCCL, a file server that is gone).
+"""Detects stalled trainers.
 
-It writes `progress.jsonl`, or touches it, at every step (`flant5_train.sign_of_life`). What is
-silent by nature is not watched: reading of data, loading of a model, evaluations.
+Without this, a deadlocked NCCL call or a vanished file server would hold the GPUs forever.
+
+The trainer writes or touches `progress.jsonl` at every step (`flant5_train.sign_of_life`). Only the
+`training` and `saving` phases are monitored: reading data, loading a model and evaluation may be
+silent for long.
 """
 
 import os
@@ -15,7 +17,7 @@ WATCHED: tuple[Phase, ...] = ("training", "saving")
 
 
 class Silence:
-    """Of one trainer. Its clock is ours alone: those of hosts and of file servers differ."""
+    """Stall detector of one trainer. Uses this process's clock: clocks of file servers differ."""
 
     def __init__(self, progress: Path, *, limit_seconds: float) -> None:
         self._progress = progress
@@ -24,8 +26,10 @@ class Silence:
         self._heard_at = time.monotonic()
 
     def is_too_long(self, phase: Phase) -> bool:
-        """Whether the trainer, in this phase now, has been silent for longer than the limit; one
-        of 0 is none. Look often: what comes between two looks counts as heard at the second."""
+        """Returns True if the trainer made no progress for longer than the limit (0: no limit).
+
+        Call frequently: activity is timestamped when it is observed, not when it happened.
+        """
         seen = self._state()
         if seen != self._last_seen or phase not in WATCHED:
             self._last_seen = seen
@@ -34,17 +38,18 @@ class Silence:
         return 0 < self._limit_seconds < time.monotonic() - self._heard_at
 
     def words(self, *, step: int) -> str:
-        """What is said of a silence that was too long, after that step."""
-        when = f"after step {step}" if step else "before its first step"
+        """Returns the error message of a stall after this step."""
+        when = f"after step {step}" if step else "before the first step"
         return (
-            f"the trainer said nothing for {self._limit_seconds:,g} s {when} and was ended "
-            "(FLANT5_STALL_SECONDS); where its processes were is in the log"
+            f"training stalled: no progress for {self._limit_seconds:,g} s {when} "
+            "(FLANT5_STALL_SECONDS). The trainer was killed; the log contains stack traces of its "
+            "processes."
         )
 
     def _state(self) -> tuple[int, int] | None:
-        """None as long as there is no such file."""
+        """Returns size and modification time, or None while the file does not exist."""
         try:
             found = os.stat(self._progress)
         except (FileNotFoundError, NotADirectoryError):
-            return None  # what else is wrong with the run directory, its first user says
+            return None  # the next access to the run directory reports any other problem
         return found.st_size, found.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The watch over a running trainer: news go out, the lease is kept, wishes are carried out."""
+"""Monitors a running trainer: ingests progress, renews the lease, applies requests."""
 
 import logging
 import time
@@ -13,35 +13,35 @@ from worker.jobs.update import Beat
 from worker.processes.trainer_process import TrainerProcess
 
 MAX_PORTIONS = 16
-"""Portions pumped between two looks at the trainer and the lease."""
+"""Maximum number of chunks ingested between two checks of the trainer and the lease."""
 OWN_END_SECONDS = 2.0
-"""Time a trainer gets to end by itself when another node has."""
+"""Seconds a trainer has to exit by itself after another node has ended."""
 
 STACKS_SECONDS = 2.0
-"""Time a trainer that hangs gets to write where it does."""
+"""Seconds a stalled trainer has to write its stack traces."""
 
 logger = logging.getLogger(__name__)
 
 
 class Ending(Enum):
-    """Why the watch over a trainer ended; from SAVED to MEMBER_STOPPED it was asked to save,
-    and has ended."""
+    """The reason why monitoring ended. From SAVED to MEMBER_STOPPED, the trainer was asked to save
+    and has exited."""
 
     ENDED = auto()
     CANCELLED = auto()
     SAVED = auto()
-    """For a cancellation with a checkpoint."""
+    """A cancellation with a checkpoint."""
     PAUSED = auto()
     TIMED_OUT = auto()
-    """The job's own limit of time is used up."""
+    """The job reached its max_run_seconds."""
     STOPPED = auto()
-    """The worker stops."""
+    """The worker is shutting down."""
     MEMBER_STOPPED = auto()
-    """The worker of another node stops."""
+    """The worker of another node is shutting down."""
     STALLED = auto()
-    """The trainer said nothing for too long, and was killed."""
+    """The trainer made no progress for too long and was killed."""
     MEMBER_OVER = auto()
-    """Another node has failed or is lost, and so this one has ended or was killed."""
+    """Another node failed or was lost. This one then exited or was killed."""
 
 
 _WISHES = {
@@ -52,7 +52,7 @@ _WISHES = {
 
 
 class Watch:
-    """One trainer, from its start to its end."""
+    """Monitors one trainer from start to exit."""
 
     def __init__(
         self, lease: Lease, pump: Pump, *, silence: Silence, is_stopping: Callable[[], bool]
@@ -65,9 +65,9 @@ class Watch:
     def run(
         self, trainer: TrainerProcess, *, poll_seconds: float, seconds_left: float | None
     ) -> Ending:
-        """Returns when the trainer is gone. Raises LostError when the lease is.
+        """Runs until the trainer has exited. Raises LostError if the lease is lost.
 
-        `seconds_left` is what the job's limit of time leaves for this attempt.
+        `seconds_left` is the remaining part of the job's time limit.
         """
         ends_at = None if seconds_left is None else time.monotonic() + seconds_left
         ending = Ending.ENDED
@@ -78,8 +78,8 @@ class Watch:
                 trainer.kill()
                 return Ending.CANCELLED
             if beat is Beat.MEMBER_OVER:
-                # The other node may have failed because this one did, and torchrun needs a moment
-                # to say so.
+                # The other node may have failed because this one did. torchrun needs a moment to
+                # report that.
                 if not trainer.has_ended_within(OWN_END_SECONDS):
                     trainer.kill()
                 return Ending.MEMBER_OVER
@@ -95,7 +95,7 @@ class Watch:
         return ending
 
     def _wished(self, beat: Beat, *, is_over: bool) -> Ending:
-        """ENDED when nobody wants the trainer to stop."""
+        """Returns the reason to stop the trainer, or ENDED if there is none."""
         if beat in _WISHES:
             return _WISHES[beat]
         if is_over:
@@ -108,7 +108,7 @@ class Watch:
                 if not self._pump.pump():
                     return
         except StoreUnavailableError as error:
-            logger.warning("news wait for Redis: %s", error)
+            logger.warning("Redis is unavailable; progress updates are buffered: %s", error)
 
 
 def _is_past(instant: float) -> bool:

@@ -201,12 +201,12 @@ def test_a_worker_that_stops_gives_the_job_back_with_a_checkpoint(workshop: Work
     assert workshop.messages(job.id)[-3:] == [
         "Checkpoint saved at step 3",
         "Training stopped at step 3 with a checkpoint",
-        "Job queued again: the worker stops",
+        "Job queued again: the worker is shutting down",
     ]
     workshop.stopping.clear()
     assert workshop.run(job.id).status is Status.SUCCEEDED
     assert workshop.steps(job.id) == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert "Training goes on after step 3 of 8 steps over 8 pairs, processes: 1" in (
+    assert "Training resumes after step 3 of 8 steps over 8 pairs, processes: 1" in (
         workshop.messages(job.id)
     )
 

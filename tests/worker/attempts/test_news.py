@@ -21,12 +21,12 @@ ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
     [
         (
             SampleAnswers(step=30, num_answers=64, answers=ANSWERS),
-            "Step 30: answers to 1 of the 64 validation questions that were asked",
+            "Step 30: 1 of 64 sample answers recorded",
         ),
         (
             StoppedEarly(step=90, patience=3, best_step=60, best_eval_loss=1.234),
-            "Stopped early at step 90: the validation loss has not improved for 3 evaluations;"
-            " its best was 1.23 at step 60",
+            "Stopped early at step 90: the validation loss has not improved for 3 evaluations"
+            " (best: 1.23 at step 60)",
         ),
         (
             DataRead(split="train", report={"pairs": 3, "warnings": {"unknown field": 2, "x": 1}}),
@@ -38,8 +38,7 @@ ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
         ),
         (
             BestChosen(step=60, eval_loss=1.234),
-            "The checkpoint of step 60 becomes the model: its validation loss of 1.23 is the"
-            " lowest",
+            "Selected the checkpoint of step 60 as the model: lowest validation loss (1.23)",
         ),
     ],
 )

@@ -46,9 +46,10 @@ def test_answers_an_early_end_and_the_best_model_are_events(workshop: Workshop) 
     assert job.progress.step == 3
     messages = workshop.messages(job.id)
     assert any(message.startswith("Stopped early at step 3: ") for message in messages)
-    assert any(" becomes the model: " in message for message in messages)
+    assert any(" as the model: " in message for message in messages)
     events = workshop.history.events_since(job.id).items
-    answers = next(event for event in events if event.message.startswith("Step 1: answers to "))
+    answers = next(event for event in events if event.message.endswith(" sample answers recorded"))
+    assert answers.message.startswith("Step 1: ")
     assert answers.type == "message"
     shown = answers.data["answers"]
     assert isinstance(shown, list)

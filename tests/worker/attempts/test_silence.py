@@ -13,8 +13,8 @@ from worker.jobs.job import Phase
 from worker.jobs.life import Status
 
 SAID = (
-    "the trainer said nothing for 3 s after step 3 and was ended (FLANT5_STALL_SECONDS); "
-    "where its processes were is in the log"
+    "training stalled: no progress for 3 s after step 3 (FLANT5_STALL_SECONDS). "
+    "The trainer was killed; the log contains stack traces of its processes."
 )
 
 

@@ -81,7 +81,7 @@ def test_a_node_whose_worker_stops_has_the_leader_save(company: Company) -> None
     assert (after.status, after.losses, after.attempt) == (Status.QUEUED, 0, 0)
     assert company.workshop.messages(job.id)[-2:] == [
         "Training stopped at step 5 with a checkpoint",
-        "Job queued again: one of its workers stops",
+        "Job queued again: one of its workers is shutting down",
     ]
 
 

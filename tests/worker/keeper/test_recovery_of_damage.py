@@ -72,7 +72,10 @@ def test_a_damaged_line_of_progress_is_told_in_the_history(service: LosableStore
     report = service.recover()
     assert report.problems == ()
     assert service.store.get(job.id).status is Status.SUCCEEDED
-    assert any("was no record" in message for message in service.workshop.messages(job.id))
+    assert any(
+        "an invalid line in progress.jsonl" in message
+        for message in service.workshop.messages(job.id)
+    )
 
 
 def test_history_that_cant_be_read_is_a_problem_and_the_job_is_back(service: LosableStore) -> None:
