@@ -1,8 +1,6 @@
 """The rules of the house that no reader should have to check by eye."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,30 +64,6 @@ def test_the_api_knows_of_the_worker_only_the_contract() -> None:
     for path, name in own_imports("api"):
         allowed = within(name, "api") or within(name, "worker.jobs") or name in LIGHT
         assert allowed, f"{path} imports {name}"
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "api.app",
-        "api.cli.main",
-        "worker.app",
-        "flant5_train.check",
-        "flant5_train.file_report.__main__",
-        "flant5_train.forecast.__main__",
-    ],
-)
-def test_the_service_starts_without_torch(module: str) -> None:
-    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    finished = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False)
-    assert finished.returncode == 0
-
-
-@pytest.mark.parametrize("package", ["fastapi", "redis", "openai", "numpy"])
-def test_the_command_line_starts_without_what_servers_need(package: str) -> None:
-    program = f"import sys, api.cli.main; sys.exit({package!r} in sys.modules)"
-    finished = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False)
-    assert finished.returncode == 0
 
 
 def test_the_public_names_of_the_trainer_can_be_imported() -> None:
