@@ -22,7 +22,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flant5_train.check import nothing_to_train_on
 from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.disk import writing
 from flant5_train.encoded_file import (
@@ -36,7 +35,7 @@ from flant5_train.encoded_file import (
 from flant5_train.encoder import TextEncoder
 from flant5_train.encoding import BlockEncoder
 from flant5_train.parallel_encoding import encode_file, num_processes_for
-from flant5_train.place import DataError
+from flant5_train.place import DataError, nothing_to_train_on
 from flant5_train.progress import FileEncoding
 from flant5_train.prompt import SYSTEM
 

@@ -14,7 +14,7 @@ from flant5_train.conversations import ConversationFile
 from flant5_train.failure import Failure, encodable
 from flant5_train.file_report.format import CheckedFile, CheckedFiles
 from flant5_train.file_report.problems import warnings_under
-from flant5_train.place import DataError
+from flant5_train.place import DataError, nothing_to_train_on
 from flant5_train.prompt import write_script
 
 
@@ -42,15 +42,6 @@ def check_file(
         pairs=pairs,
         left_out=dict(left_out),
         warnings=warnings.as_problems(),
-    )
-
-
-def nothing_to_train_on(name: str, conversations: int, left_out: Counter[str]) -> DataError:
-    """The error for a file without a single pair."""
-    reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.most_common())
-    return DataError(
-        f"{name}: {conversations} conversations, but no pair of a question and an answer"
-        f" ({reasons or 'no turns'}); expected at least one answered human turn"
     )
 
 

@@ -7,7 +7,7 @@ rates. Neither torch nor numpy is imported here.
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from flant5_train.batches.plan_report import LargestBatch
+from flant5_train.batches.lengths import LargestBatch
 from flant5_train.config import Batching
 from flant5_train.flops import ModelShape
 from flant5_train.memory_rates import (

@@ -1,5 +1,6 @@
 """Places in a conversation file, and errors that name them."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from flant5_train.failure import FailureCode, TrainingError
@@ -98,4 +99,13 @@ def not_utf8(place: object, *, byte: int, offset: int) -> str:
     return (
         f"{place}: byte 0x{byte:02x} at offset {offset} is not UTF-8; expected the file to be saved"
         " as UTF-8"
+    )
+
+
+def nothing_to_train_on(name: str, conversations: int, left_out: Counter[str]) -> DataError:
+    """The error for a file without a single pair."""
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.most_common())
+    return DataError(
+        f"{name}: {conversations} conversations, but no pair of a question and an answer"
+        f" ({reasons or 'no turns'}); expected at least one answered human turn"
     )

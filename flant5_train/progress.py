@@ -17,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from flant5_train.config import Batching
 
+PROGRESS_FILE = "progress.jsonl"
+"""Its name in a run directory."""
+
+
 Phase = Literal["preprocessing", "loading_model", "training", "evaluating", "saving", "stopping"]
 
 

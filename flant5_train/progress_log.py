@@ -5,9 +5,6 @@ from pathlib import Path
 
 from flant5_train.progress import Record
 
-PROGRESS_FILE = "progress.jsonl"
-"""Its name in a run directory."""
-
 
 class ProgressLog:
     """Appends records to `progress.jsonl`, each in one `write` so that a reader sees whole lines

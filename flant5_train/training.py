@@ -36,6 +36,7 @@ from flant5_train.model_card.told import Told
 from flant5_train.model_files import refuse_directory_without_model
 from flant5_train.process import rank
 from flant5_train.progress import (
+    PROGRESS_FILE,
     DataRead,
     ModelSaved,
     PhaseChange,
@@ -43,7 +44,7 @@ from flant5_train.progress import (
     Stopped,
     WarningIssued,
 )
-from flant5_train.progress_log import PROGRESS_FILE, ProgressLog
+from flant5_train.progress_log import ProgressLog
 from flant5_train.refusals import refuse_unusable
 from flant5_train.resume.identity import default_values, record_of_run
 from flant5_train.resume.record import RUN_RECORD, Finished, RunRecord, as_lines

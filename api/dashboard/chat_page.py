@@ -17,11 +17,6 @@ from api.dashboard.visitor import Visitor
 _MAX_SYSTEM_CHARACTERS = 10_000
 
 
-def chat_address(model: str) -> str:
-    """Returns the address of the chat page for a model."""
-    return f"/chat?{urlencode({'model': model})}"
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A stored or new conversation, with the shelf that holds it."""

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from api.artifacts import find_artifact, list_artifacts
-from api.dashboard.chat_page import chat_address
 from api.dashboard.deleting import checkpoint_deletion, delete_if_sure
-from api.dashboard.frame import heading
+from api.dashboard.frame import chat_address, heading
 from api.dashboard.live import Fresh
 from api.dashboard.visitor import Visitor
 from api.dashboard.words import instant, number, size

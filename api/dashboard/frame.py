@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlencode
 
 from fastapi import Request
 from nicegui import context, ui
@@ -88,3 +89,8 @@ def empty(icon: str, text: str) -> None:
     with ui.column().classes("empty"):
         ui.icon(icon).classes("empty-icon")
         ui.label(text)
+
+
+def chat_address(model: str) -> str:
+    """Returns the address of the chat page for a model."""
+    return f"/chat?{urlencode({'model': model})}"

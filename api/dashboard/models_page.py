@@ -5,9 +5,8 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.chat_page import chat_address
 from api.dashboard.deleting import delete_if_sure, model_deletion
-from api.dashboard.frame import frame, heading
+from api.dashboard.frame import chat_address, frame, heading
 from api.dashboard.live import Fresh
 from api.dashboard.visitor import Visitor
 from api.dashboard.words import instant

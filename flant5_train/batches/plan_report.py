@@ -2,30 +2,8 @@
 
 from dataclasses import dataclass
 
+from flant5_train.batches.lengths import LargestBatch
 from flant5_train.config import Batching
-
-
-@dataclass(frozen=True, slots=True)
-class LargestBatch:
-    """The micro-batch with the most work: what memory has to suffice for."""
-
-    pairs: tuple[int, ...]
-    """Their numbers in the data set."""
-    longest_source: int
-    longest_target: int
-    source_places: int
-    """Tokens of the encoder's side, padding counted."""
-    target_places: int
-    """The same of the decoder's side."""
-
-    @property
-    def num_pairs(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def padded_tokens(self) -> int:
-        """Of both sides, padding counted."""
-        return self.source_places + self.target_places
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from flant5_train.batches.capacity import Capacity, mean_capacity, row_capacity
 from flant5_train.batches.cost import Cost, estimated_cost
 from flant5_train.batches.dealing import StepShape, straggler
 from flant5_train.batches.epochs import Epochs, GroupedEpochs, Order, RandomEpochs
-from flant5_train.batches.lengths import PairLengths
+from flant5_train.batches.lengths import LargestBatch, PairLengths
 from flant5_train.batches.micro_batch import MicroBatches, Pairs
 from flant5_train.batches.packed import packed_batches
-from flant5_train.batches.plan_report import LargestBatch, PlanReport
+from flant5_train.batches.plan_report import PlanReport
 from flant5_train.batches.work import PackedWork, PaddedWork, Work
 from flant5_train.config import Batching
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 
 from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.lengths import PairLengths
-from flant5_train.batches.plan_report import LargestBatch
+from flant5_train.batches.lengths import LargestBatch, PairLengths
 from flant5_train.batches.run_plan import PlanSettings, RunPlan
 from flant5_train.config import Hyperparameters
 from flant5_train.flops import Work

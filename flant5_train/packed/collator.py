@@ -7,9 +7,7 @@ import torch
 from torch.nn import functional
 
 from flant5_train.loss import IGNORED
-
-NO_SEGMENT = 0
-"""Number of the positions behind the last example."""
+from flant5_train.packed.segment_kernel import NO_SEGMENT
 
 
 @dataclass(frozen=True, slots=True)

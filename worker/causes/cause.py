@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from flant5_train.diagnosis import blames_machine, code_of_text
 from flant5_train.failure import ROOM_BYTES, FailureCode
-from worker.causes.retry import CRASHES
-from worker.causes.torchrun_summary import Summary, signal_name
+from worker.causes.torchrun_summary import CRASHES, Summary, signal_name
 from worker.causes.traces import Traces
 from worker.processes.supervisor import LIFELINE_CUT
 

@@ -1,11 +1,11 @@
 """Which failures are worth another attempt."""
 
-import signal
 from collections.abc import Mapping
 from enum import Enum, auto
 from types import MappingProxyType
 
 from flant5_train.failure import FailureCode
+from worker.causes.torchrun_summary import CRASHES
 
 
 class Retry(Enum):
@@ -35,8 +35,6 @@ _RETRIES: Mapping[FailureCode, Retry] = MappingProxyType(
         FailureCode.INTERNAL: Retry.NEVER,
     }
 )
-CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
-"""Signals that a process brings upon itself."""
 
 
 def retry_after(code: FailureCode, *, killed_by: int | None = None) -> Retry:

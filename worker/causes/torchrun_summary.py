@@ -19,7 +19,9 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.causes.retry import CRASHES
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
+"""Signals that a process brings upon itself."""
+
 
 _BEGINS = re.compile(r"failed \(exitcode: -?\d+\)|Sending process \d+ closing signal")
 _ROOT_CAUSE = re.compile(r"Root Cause \(first observed failure\)")
