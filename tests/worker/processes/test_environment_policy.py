@@ -92,7 +92,7 @@ def test_what_an_operator_sets_for_all_runs_reaches_the_trainer_and_secrets_stay
 
 
 def test_the_table_of_the_documents_is_the_list() -> None:
-    section = DEPLOY.read_text(encoding="utf-8").partition("## What reaches the trainer")[2]
+    section = DEPLOY.read_text(encoding="utf-8").partition("## The trainer's environment")[2]
     rows = re.findall(r"^\| ([^|]+) \| (`.*`) \|$", section.partition("\n## ")[0], re.MULTILINE)
     assert {about: tuple(re.findall(r"`([^`]+)`", names)) for about, names in rows} == PASSED
 
