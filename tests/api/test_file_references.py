@@ -57,8 +57,8 @@ def test_a_link_that_stays_inside_is_followed(files: FileStore, data_root: Path)
         ("/etc/passwd", "not allowed"),
         ("../secret.json", "not allowed"),
         ("sets/../../secret.json", "not allowed"),
-        ("link.json", "leads out of the data root"),
-        ("linked/secret.json", "leads out of the data root"),
+        ("link.json", "is outside the data root"),
+        ("linked/secret.json", "is outside the data root"),
         ("sets", "not a regular file"),
         (".", "not allowed"),
         ("pipe", "not a regular file"),
@@ -140,7 +140,7 @@ def test_what_can_not_be_removed_is_logged_and_keeps_nothing_else_from_going(
         files.delete(stuck)
     files.delete(other)
     assert files.remove_abandoned() == ()
-    assert f"what is left of {stuck} can't be removed" in caplog.text
+    assert f"cannot remove the remains of {stuck}" in caplog.text
 
 
 def test_what_a_killed_upload_left_is_no_file_and_is_removed_after_a_day(

@@ -72,7 +72,7 @@ def test_an_upload_that_home_has_no_room_for_is_507_and_logged(
     ready = readiness(client)
     assert code_of(ready) == (503, "storage_failed")
     assert ready.json()["error"]["message"].startswith("HOME has no room; ")
-    assert f"HOME {home_disk} has no room" in caplog.text
+    assert f"HOME {home_disk} has no free space" in caplog.text
     # In memory until it is whole, so the room is missed later.
     assert code_of(upload(client, b"[]")) == (507, "storage_full")
     ballast.unlink()

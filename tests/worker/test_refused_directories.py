@@ -74,7 +74,7 @@ def test_a_tmpdir_that_is_not_there_and_a_full_home_are_refused_in_one_line(
         said = lines_of(chosen("up", "worker"), home=disk)
     for text in said.values():
         assert text.count("\n") == 1, said
-        assert f"HOME {disk} has no room: No space left on device" in text
+        assert f"HOME {disk} has no free space: No space left on device" in text
 
 
 def chosen(*names: str) -> dict[str, tuple[str, ...]]:

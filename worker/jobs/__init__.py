@@ -1,1 +1,1 @@
-"""The contract between the API and the worker: what a job is, and every key in Redis."""
+"""The contract between the API and the worker: the job model, and every key in Redis."""

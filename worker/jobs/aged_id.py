@@ -1,4 +1,4 @@
-"""Ids that sort by age: a prefix, 13 digits that grow with time, 13 random ones.
+"""Sortable ids: a prefix, 13 digits that grow with time, 13 random ones.
 
 file-1htq6tsrx746sdqtzynznj5vsg
 """
@@ -13,7 +13,7 @@ _NUM_DIGITS = 13
 
 
 class AgedId:
-    """The ids of one kind of thing.
+    """The ids of one type of object.
 
     >>> upload_ids = AgedId("upload_")
     >>> first, second = upload_ids.new(), upload_ids.new()
@@ -26,7 +26,7 @@ class AgedId:
         self._pattern = re.compile(rf"{re.escape(prefix)}[{_DIGITS}]{{{2 * _NUM_DIGITS}}}")
 
     def matches(self, text: str) -> bool:
-        """Whether it could be such an id: it may name a file then, whoever sent it."""
+        """Returns True for a well-formed id, which is safe as a file name."""
         return self._pattern.fullmatch(text) is not None
 
     def new(self) -> str:
@@ -34,14 +34,14 @@ class AgedId:
         return self._prefix + _written(time.time_ns()) + "".join(noise)
 
     def of(self, name: str, *, at_seconds: float) -> str:
-        """The id that follows from a name and an instant, which counts by the millisecond."""
+        """Returns the id derived from a name and an instant of millisecond resolution."""
         digest = hashlib.sha256(name.encode()).digest()
         noise = _written(int.from_bytes(digest[:9], "big"))
         return self._prefix + _written(round(at_seconds * 1000) * 10**6) + noise
 
 
 def _written(number: int) -> str:
-    """The last 13 digits of a number."""
+    """Returns the last 13 digits of a number."""
     digits = []
     for _ in range(_NUM_DIGITS):
         number, digit = divmod(number, len(_DIGITS))

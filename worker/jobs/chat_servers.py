@@ -1,4 +1,4 @@
-"""The serving processes that are here; the key is in the table of `worker.jobs.chats`."""
+"""Registry of the live serving processes. `worker.jobs.chats` lists its keys."""
 
 import secrets
 from typing import cast
@@ -9,7 +9,7 @@ from worker.jobs import keys
 from worker.jobs.connection import unavailable
 
 PRESENCE_SECONDS = 10.0
-"""Time after which a serving process that says nothing counts as gone."""
+"""Time without a heartbeat after which a serving process counts as gone."""
 
 
 class ChatServers:
@@ -19,8 +19,8 @@ class ChatServers:
         self._redis = redis
 
     def appear(self, server: str, *, device: str = "") -> None:
-        """It is here, and counts as gone after a while unless it says so again; `device` is where
-        its models are."""
+        """Registers a serving process, or renews it: it expires after PRESENCE_SECONDS. `device`
+        holds its models."""
         with unavailable():
             now = self._now()
             with self._redis.pipeline() as pipeline:
@@ -35,13 +35,13 @@ class ChatServers:
             self._redis.delete(keys.chat_device(server))
 
     def all(self) -> frozenset[str]:
-        """Those that are here."""
+        """Returns the names of the live serving processes."""
         with unavailable():
             found = self._redis.zrangebyscore(keys.CHAT_SERVERS, self._now(), "+inf")
         return frozenset(cast(list[str], found))
 
     def devices(self) -> dict[str, str]:
-        """Those that are here, with where the models of each are; "" where it does not say."""
+        """Returns the device of each live serving process by name; "" if it reports none."""
         servers = sorted(self.all())
         if not servers:
             return {}
@@ -51,12 +51,12 @@ class ChatServers:
         return dict(zip(servers, devices, strict=True))
 
     def _now(self) -> int:
-        """The server's clock, in ms: those of hosts differ."""
+        """Returns the Redis server's clock, in ms: the clocks of hosts differ."""
         seconds, microseconds = self._redis.time()
         return seconds * 1000 + microseconds // 1000
 
 
 def new_server(name: str) -> str:
-    """What a serving process is called in its one life: started again, it is another one, and the
-    answers of the first are lost."""
+    """Returns a name for this run of a serving process. After a restart it has another name, and
+    its unfinished answers are lost."""
     return f"{name}:{secrets.token_hex(4)}"

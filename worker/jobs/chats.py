@@ -1,19 +1,18 @@
-"""Questions to models on their way from the API to a serving process, and the answers back.
+"""The inference queue: questions from the API to a serving process, and the answers back.
 
 | key (prefix `flant5:`)    | type   | content                                                    |
 |---------------------------|--------|------------------------------------------------------------|
-| chats                     | list   | ids of questions that wait for a serving process, the next |
-|                           |        | one first                                                  |
-| chat:{id}                 | string | the question as JSON; 15 s, renewed as long as its client  |
-|                           |        | waits: gone, nobody wants the answer any more              |
-| chat:{id}:answer          | stream | first `server` (who has taken it), then `piece` by `piece` |
-|                           |        | as JSON; 10 min after the last one                         |
+| chats                     | list   | ids of pending questions, the next one first               |
+| chat:{id}                 | string | the question as JSON; expires after 15 s unless the client |
+|                           |        | that waits for it renews it                                |
+| chat:{id}:answer          | stream | `server` (the process that took it), then each `piece` as  |
+|                           |        | JSON; expires 10 min after the last one                    |
 | chat_servers              | zset   | serving processes by the time they count as gone, in ms    |
-| chat_server:{name}:device | string | where the models of one of them are: `cpu`, `cuda:1`; for  |
-|                           |        | as long                                                    |
+| chat_server:{name}:device | string | device of its models: `cpu`, `cuda:1`; expires with the    |
+|                           |        | entry of the process                                       |
 
-Questions, pieces and their order: `flant5_train.serving.messages`. A question is taken once; when
-its serving process is gone, so is the answer, and its client is told to ask again.
+`flant5_train.serving.messages` defines questions, pieces and their order. A question is taken once.
+If its serving process dies, the answer is lost and the client has to ask again.
 """
 
 import secrets
@@ -36,14 +35,14 @@ ANSWER_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A serving process has begun with a question."""
+    """A serving process has taken a question."""
 
     server: str
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A question that was taken from the queue."""
+    """A question taken from the queue."""
 
     id: str
     question: Question
@@ -56,8 +55,8 @@ class ChatQueue:
         self._redis = redis
 
     def submit(self, question: Question, *, max_waiting: int) -> str:
-        """The id of the question, which waits now. Raises ChatLimitError when as many wait as
-        may."""
+        """Enqueues a question and returns its id. Raises ChatLimitError when more than
+        `max_waiting` are pending."""
         chat_id = _new_chat_id()
         with unavailable(), self._redis.pipeline() as pipeline:
             pipeline.set(keys.chat(chat_id), question.model_dump_json(), ex=WANTED_SECONDS)
@@ -66,30 +65,31 @@ class ChatQueue:
         if num_waiting > max_waiting:
             self.withdraw(chat_id)
             raise ChatLimitError(
-                f"{max_waiting} questions wait for an answer, as many as may; ask again when some "
-                "of them are answered"
+                f"The inference queue is full ({max_waiting} pending requests, the limit). Retry "
+                "later."
             )
         return chat_id
 
     def keep(self, chat_id: str) -> None:
-        """Its client still waits."""
+        """Renews a question whose client still waits."""
         with unavailable():
             self._redis.expire(keys.chat(chat_id), WANTED_SECONDS)
 
     def withdraw(self, chat_id: str) -> None:
-        """Its client has the answer, or waits no longer."""
+        """Removes a question whose client has the answer or has gone."""
         with unavailable(), self._redis.pipeline() as pipeline:
             pipeline.delete(keys.chat(chat_id), keys.answer(chat_id))
             pipeline.lrem(keys.CHATS, 1, chat_id)
             pipeline.execute()
 
     def is_waiting(self, chat_id: str) -> bool:
-        """Whether no serving process has taken it yet."""
+        """Returns True until a serving process takes the question."""
         with unavailable():
             return self._redis.lpos(keys.CHATS, chat_id) is not None
 
     def take(self, limit: int, *, server: str, wait_seconds: float) -> tuple[Chat, ...]:
-        """Questions that wait, which are the server's from now on; waits for the first one."""
+        """Takes up to `limit` pending questions for `server`. Waits up to `wait_seconds` for the
+        first one."""
         ids = []
         with unavailable():
             if wait_seconds:
@@ -112,7 +112,7 @@ class ChatQueue:
         )
 
     def tell(self, pieces: Iterable[Piece]) -> None:
-        """Adds to the answers."""
+        """Appends pieces to their answers."""
         with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
             for piece in pieces:
                 pipeline.xadd(keys.answer(piece.id), {"piece": piece.model_dump_json()})
@@ -120,7 +120,7 @@ class ChatQueue:
             pipeline.execute()
 
     def wanted(self, chat_ids: Collection[str]) -> frozenset[str]:
-        """Those whose clients still wait."""
+        """Returns the ids whose clients still wait."""
         with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
             for chat_id in chat_ids:
                 pipeline.exists(keys.chat(chat_id))
@@ -131,7 +131,7 @@ class ChatQueue:
 
 
 def read_answer_entry(fields: Mapping[str, str]) -> Taken | Piece:
-    """An entry of an answer's stream. Raises ValueError for one that is none of ours."""
+    """Parses an entry of an answer's stream. Raises ValueError for a malformed one."""
     if server := fields.get("server"):
         return Taken(server)
     try:

@@ -1,4 +1,4 @@
-"""The connection to Redis, and the one place that turns its errors into ours."""
+"""Redis clients, and the one place that translates their errors to StoreUnavailableError."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,15 +47,15 @@ _UNAVAILABLE = (
 
 
 _TRANSIENT = frozenset({"BUSY", "LOADING", "MISCONF", "NOREPLICAS"})
-"""First words of errors that pass: a script that takes long, a start, a disk that can't be written,
-replicas that are away."""
+"""Prefixes of transient errors: a slow script, a server that loads its data, a disk that can't be
+written, missing replicas."""
 _IN_A_PIPELINE = "of pipeline caused error: "
-"""Before such an error redis-py (8.1) names the command."""
+"""Ends the text in which redis-py (8.1) names the failed command of a pipeline."""
 
 
 class _OnceMore(Retry):
-    """Tries a lost connection once more; a server that is still loading its data says so for as
-    long as that takes, and each answer may come late."""
+    """Retries a lost connection once. A server that loads its data is not retried: it refuses
+    until it is done, and each answer may be late."""
 
     def __init__(self) -> None:
         super().__init__(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,))
@@ -75,12 +75,12 @@ class _OnceMore(Retry):
 
 
 def open_redis(url: SecretStr, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Redis:
-    """A client whose calls end within a few seconds, whatever the server does.
+    """Returns a client whose calls end within a few seconds, whatever the server does.
 
-    A lost connection is tried once more (all scripts of the store may run twice); a timeout is
-    not, so that a frozen server costs a caller one timeout and not several.
+    It retries a lost connection once (all scripts of the store may run twice). It does not retry
+    after a timeout: a frozen server costs a caller only one.
 
-    Raises ValueError for a URL that can't be read.
+    Raises ValueError for a malformed URL.
     """
     address = RedisAddress.parse(url.get_secret_value())
     arguments: dict[str, Any] = {
@@ -96,9 +96,11 @@ def open_redis(url: SecretStr, *, timeout_seconds: float = TIMEOUT_SECONDS) -> R
 def open_async_redis(
     url: SecretStr, *, timeout_seconds: float, max_connections: int, patience_seconds: float
 ) -> AsyncRedis:
-    """A client of one event loop with a few connections. Calls that come all at once wait for one
-    of them, `patience_seconds` at most: an ordinary pool would open one for each of them, and
-    refuse from the hundredth on."""
+    """Returns a client for one event loop with at most `max_connections` connections.
+
+    Concurrent calls wait up to `patience_seconds` for one of them. An ordinary pool would open one
+    for each call, and refuse from the hundredth on.
+    """
     address = RedisAddress.parse(url.get_secret_value())
     pool = asyncio.BlockingConnectionPool(
         max_connections=max_connections,
@@ -111,7 +113,7 @@ def open_async_redis(
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Raises StoreUnavailableError for what goes wrong with the server; other errors are bugs."""
+    """Translates failures of the server to StoreUnavailableError; other errors are bugs."""
     try:
         yield
     except _UNAVAILABLE as error:
@@ -123,5 +125,5 @@ def unavailable() -> Iterator[None]:
 
 
 def is_transient(error: exceptions.ResponseError) -> bool:
-    """Returns True for an answer by which a server refuses what it will do later."""
+    """Returns True for an error that goes away by itself, such as LOADING."""
     return str(error).rpartition(_IN_A_PIPELINE)[2].partition(" ")[0] in _TRANSIENT

@@ -1,4 +1,4 @@
-"""The loss curve of a job, read from its `progress.jsonl`."""
+"""Loss curve and speed of a job, read from its `progress.jsonl`."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,12 +12,12 @@ from flant5_train.kept_steps import KeptSteps
 from flant5_train.progress import Evaluated, Record, StepTrained, parse_record
 
 _END_BYTES = 256 * 1024
-"""Of the beginning and of the end of a file, where its first and its last steps are."""
+"""Bytes read at each end of a file to find its first and its last steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What a run has written of its steps, by their number."""
+    """The steps and evaluations that a run recorded, by step number."""
 
     steps: Mapping[int, StepTrained]
     evaluations: Mapping[int, Evaluated]
@@ -25,7 +25,7 @@ class Curve:
 
 
 def read_steps(path: Path) -> Curve:
-    """The curve so far; empty when the run has written none."""
+    """Returns the curve so far; empty when the run has recorded no step."""
     kept = KeptSteps()
     num_malformed_lines = 0
     for line in _lines(path):
@@ -39,8 +39,8 @@ def read_steps(path: Path) -> Curve:
 
 @dataclass(frozen=True, slots=True)
 class StepSpan:
-    """From the end of a run's first step to that of its last one: what came between, evaluations
-    and checkpoints too, but not the first step, which compiles."""
+    """The span from the end of a run's first step to the end of its last one. It includes
+    evaluations and checkpoints, and excludes the first step, which compiles."""
 
     seconds: float
     tokens_per_second: float
@@ -48,15 +48,15 @@ class StepSpan:
 
 
 def read_step_span(path: Path) -> StepSpan | None:
-    """Of a run that began once; None before its third step, or when its records lack what is
-    needed. Only the two ends of the file are read, however long it is."""
+    """Returns the span of a run of one attempt; None before its third step, or when its records
+    lack a needed value. Reads only the two ends of the file, however long it is."""
     first = next(_steps(_head(path)), None)
     last_steps = [*_steps(_tail(path))]
     if first is None or not last_steps or last_steps[-1].step < first.step + 2:
         return None
     last = last_steps[-1]
     seconds, tokens = last.at - first.at, last.tokens_seen - first.tokens_seen
-    # Operations per token: the same over a run, but for the lengths of its pairs.
+    # Operations per token are constant over a run, except for the lengths of its pairs.
     flops = [step.tflops * 1e12 / step.tokens_per_second for step in last_steps if step.tflops]
     if seconds <= 0 or tokens <= 0 or not flops:
         return None
@@ -86,11 +86,11 @@ def _tail(path: Path) -> list[bytes]:
             lines = file.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    return lines[1:] if start else lines  # the first one may be half a line
+    return lines[1:] if start else lines  # the first line may be cut
 
 
 def _lines(path: Path) -> Iterable[bytes]:
-    """The whole lines; a last one without its newline is still being written."""
+    """Yields the complete lines; a last one without its newline is still being written."""
     try:
         with path.open("rb") as file:
             yield from (line for line in file if line.endswith(b"\n"))

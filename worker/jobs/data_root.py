@@ -1,4 +1,4 @@
-"""Paths that callers may name: relative to the data root, and never out of it."""
+"""Resolution of callers' paths, which must stay inside the data root."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from worker.jobs.errors import InvalidRequestError, NotFoundError
 
 
 def path_under(root: Path, reference: str) -> Path:
-    """The real path of the regular file `reference` under `root`.
+    """Returns the real path of the regular file `reference` under `root`.
 
-    Raises NotFoundError when there is none, InvalidRequestError for anything that is not such a
-    path: an absolute one, one with `..`, a link that leads out, a directory.
+    Raises NotFoundError for a missing file. Raises InvalidRequestError for an absolute path, a
+    path with `..`, a link that leads out, or a directory.
     """
     expected = "expected a file id, or a path relative to the data root that stays inside it"
     parts = Path(reference).parts
@@ -23,7 +23,7 @@ def path_under(root: Path, reference: str) -> Path:
     except (OSError, RuntimeError) as error:
         raise InvalidRequestError(f"{reference!r} can't be opened ({error}); {expected}") from error
     if not path.is_relative_to(real_root):
-        raise InvalidRequestError(f"{reference!r} leads out of the data root; {expected}")
+        raise InvalidRequestError(f"{reference!r} is outside the data root; {expected}")
     if not path.is_file():
         raise InvalidRequestError(f"{reference!r} is not a regular file; {expected}")
     return path

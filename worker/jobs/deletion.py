@@ -1,15 +1,15 @@
-"""Deletes ended jobs, the models that they made and their checkpoints, with all their files.
+"""Deletion of ended jobs, their models and their checkpoints, with all their files.
 
     lock of the run directory -> the store (conditions, keys, `forgotten`) -> tombstone -> files
-    -> off the list `forgotten`
+    -> remove from `forgotten`
 
-The lock keeps attempts away: each of them holds it as long as one of its processes lives. Whoever
-is killed on the way leaves the deletion among `forgotten`, or its tombstone, and the keeper
-finishes it (`worker.keeper.deletions`). Until the tombstone is on disk a store that loses its last
-second has everything back, and nothing was acknowledged; from then on nothing brings it back.
+The lock keeps attempts away: an attempt holds it until its last process has ended. A process that
+is killed midway leaves an entry in `forgotten` or a tombstone, and the keeper finishes the deletion
+(`worker.keeper.deletions`). Before the tombstone is on disk, a store that loses its last second has
+the object again; no deletion was acknowledged by then. Afterwards nothing restores it.
 
-A checkpoint has no tombstone: a job that is resumed may save the same step again. Its directory is
-renamed before the store's list forgets it.
+A checkpoint has no tombstone, because a resumed job may save the same step again. Its directory is
+renamed before its entry leaves the store's list.
 """
 
 import errno
@@ -31,16 +31,16 @@ from worker.jobs.store import JobStore
 from worker.jobs.tombstones import Kind, Tombstone, Tombstones
 
 LOCK_SECONDS = 5.0
-"""Time that the processes of a job which has just ended get to be gone."""
+"""Time in which the processes of a job that has just ended have to exit."""
 
 _log = logging.getLogger(__name__)
 
 
 class Deletions:
-    """Each `delete_...` returns the number of bytes that it freed, when all of them are.
+    """Each `delete_...` returns the number of freed bytes once all files are gone.
 
     They raise NotFoundError, NotEndedError, InUseError, BusyError, StoreUnavailableError, and
-    OSError when the disk refuses: what was begun by then is finished by the keeper.
+    OSError for a disk error. The keeper finishes a deletion that has begun.
     """
 
     def __init__(self, store: JobStore, home: Home, *, lock_seconds: float = LOCK_SECONDS) -> None:
@@ -54,7 +54,7 @@ class Deletions:
         return JobFiles(self._home, job.id, result_file_id(job))
 
     def delete_job(self, job_id: str) -> int:
-        """An ended job with all that it has left."""
+        """Deletes an ended job with everything it left."""
         job = self._ended(job_id)
         with self._locked(job_id):
             tombstone = self._tombstone_of(job, "job", num_bytes=self.files_of(job).num_bytes)
@@ -63,8 +63,8 @@ class Deletions:
         return tombstone.freed_bytes
 
     def delete_old_job(self, job: Job, *, min_age_seconds: float) -> bool:
-        """As `delete_job`. False, and nothing is done, unless it failed or was cancelled so long
-        ago and nobody needs it."""
+        """As `delete_job`, for a job that failed or was cancelled at least `min_age_seconds` ago
+        and that no other job needs. Otherwise does nothing and returns False."""
         with self._locked(job.id):
             tombstone = self._tombstone_of(job, "job", num_bytes=self.files_of(job).num_bytes)
             if not self._store.ended.forget(job, min_age_seconds=min_age_seconds):
@@ -73,7 +73,8 @@ class Deletions:
         return True
 
     def delete_model(self, job_id: str) -> int:
-        """The final model of a job; the job with its events, logs and checkpoints stays."""
+        """Deletes the final model of a job. The job stays, with its events, logs and
+        checkpoints."""
         job = self._ended(job_id)
         with self._locked(job_id):
             num_bytes = num_bytes_of(*self.files_of(job).model)
@@ -84,8 +85,8 @@ class Deletions:
         return num_bytes
 
     def delete_checkpoint(self, job_id: str, step: int) -> int:
-        """One checkpoint of an ended job; also one that is only listed any more, because the run
-        itself has removed its files since."""
+        """Deletes one checkpoint of an ended job, or just its list entry if the run itself has
+        removed the files."""
         job = self._ended(job_id)
         checkpoint = self.files_of(job).checkpoint(step)
         with self._locked(job_id):
@@ -103,9 +104,9 @@ class Deletions:
         return num_bytes
 
     def deleted_before(self, job_id: str, *, owner: str | None, is_retry: bool) -> int | None:
-        """The bytes of a job that is no more, after all of them are freed: when its deletion was
-        broken off, or the request to delete it is sent once more. None for a job that never
-        existed for the owner, or was deleted for good. Raises as `finish`."""
+        """Finishes an interrupted deletion, or answers a retried request, and returns the number
+        of freed bytes. None for a job that never existed for the owner, or whose deletion is
+        complete (without `is_retry`). Raises as `finish`."""
         is_begun = self._store.ended.is_forgotten(job_id)
         tombstone = self._tombstones.read(job_id)
         if tombstone is None and is_begun:
@@ -117,14 +118,13 @@ class Deletions:
         return tombstone.freed_bytes
 
     def model_deleted_before(self, job_id: str) -> int | None:
-        """The bytes of a job's model that was deleted; None when it was not."""
+        """Returns the bytes freed by deleting the job's model; None if it was not deleted."""
         tombstone = self._tombstones.read(job_id, "model")
         return None if tombstone is None else tombstone.freed_bytes
 
     def finish(self, deletion: str) -> None:
-        """Goes on with a deletion that is among `forgotten`. Raises BusyError when a process of an
-        attempt is still alive, StoreUnavailableError, OSError, and ValueError for a file of ours
-        that was damaged."""
+        """Finishes a deletion listed in `forgotten`. Raises BusyError while a process of an attempt
+        is alive, StoreUnavailableError, OSError, and ValueError for a damaged record."""
         job_id, _, part = deletion.partition("/")
         if part.startswith("checkpoint-"):
             with self._locked(job_id):
@@ -135,14 +135,14 @@ class Deletions:
         if tombstone is not None:
             self._forget_by_force(tombstone)
         elif kind == "job" and not self._store.unknown((job_id,)):
-            self._store.ended.files_are_gone(deletion)  # it was restored since
+            self._store.ended.files_are_gone(deletion)  # the job was restored since
             return
         with self._locked(job_id):
             self._bury(tombstone or self._begun(job_id, kind))
 
     def enforce(self, tombstone: Tombstone) -> bool:
-        """Does once more what the tombstone says, when a store that was rolled back, or a process
-        that was late, has brought something back; whether that was so. Raises as `finish`."""
+        """Repeats a deletion if a rolled-back store or a late process has brought anything back.
+        Returns True if so. Raises as `finish`."""
         files = JobFiles(self._home, tombstone.job_id, tombstone.result_file)
         is_back = self._forget_by_force(tombstone)
         is_back = is_back or (files.exist if tombstone.kind == "job" else bool(files.model))
@@ -152,7 +152,7 @@ class Deletions:
         return is_back
 
     def _forget_by_force(self, tombstone: Tombstone) -> bool:
-        """Whether the store had what was deleted."""
+        """Returns True if the store still had the deleted object."""
         of_kind = {
             "job": self._store.ended.forget_by_force,
             "model": self._store.ended.forget_model_by_force,
@@ -160,7 +160,8 @@ class Deletions:
         return of_kind[tombstone.kind](tombstone.job_id, model=tombstone.model)
 
     def _ended(self, job_id: str) -> Job:
-        """Asked before the lock, which an attempt holds."""
+        """Returns the job, or raises NotEndedError. Called before the lock, which an attempt
+        holds."""
         job = self._store.get(job_id)
         if not job.status.is_final:
             raise NotEndedError(job_id, job.status)
@@ -177,13 +178,13 @@ class Deletions:
         )
 
     def _begun(self, job_id: str, kind: Kind) -> Tombstone:
-        """The tombstone of a deletion that was broken off before it had one."""
+        """Returns the tombstone of a deletion that was interrupted before it had one."""
         try:
             record = self._ledger.read(job_id)
         except (FileNotFoundError, ValueError) as error:
-            # Never acknowledged; or the disk was full, and the files went before the tombstone.
+            # Never acknowledged; or the disk was full and the files were removed first.
             if not isinstance(error, FileNotFoundError):
-                _log.error("deletion: goes on without a record of the job: %s", error)
+                _log.error("deletion: continuing without the job's record: %s", error)
             return Tombstone(job_id=job_id, kind=kind, owner="", model="", freed_bytes=0)
         files = JobFiles(self._home, job_id, result_file_id(record))
         freed = files.num_bytes if kind == "job" else num_bytes_of(*files.model)
@@ -197,13 +198,13 @@ class Deletions:
         )
 
     def _bury(self, tombstone: Tombstone) -> None:
-        """From the tombstone to the end."""
+        """Runs a deletion from its tombstone to the end."""
         try:
             self._tombstones.write(tombstone)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            # There is room for a tombstone when the files are gone.
+            # Removing the files first makes space for the tombstone.
             self._remove_files(tombstone)
             self._tombstones.write(tombstone)
         self._remove_files(tombstone)
@@ -217,14 +218,14 @@ class Deletions:
             for path in files.model:
                 remove(path)
             return
-        # Without its record no recovery brings the job back, whatever else is left.
+        # Without its record no recovery restores the job, whatever else is left.
         self._ledger.forget(tombstone.job_id)
         files.remove_all()
 
     def _finish_checkpoint(self, job_id: str, step: int, *, freed: str = "") -> bool:
-        """Once its directory is out of the way; whether it was listed. Where the directory is not
-        out of the way, a deletion was broken off that was not acknowledged: the checkpoint
-        stays."""
+        """Finishes the deletion of a checkpoint whose directory was renamed. Returns True if the
+        checkpoint was listed. A directory that was not renamed stays: its deletion was interrupted
+        before it was acknowledged."""
         was_listed = False
         checkpoint = JobFiles(self._home, job_id, None).checkpoint(step)
         removed = checkpoint.with_name(REMOVED + checkpoint.name)
@@ -239,7 +240,7 @@ class Deletions:
     def _locked(self, job_id: str) -> Iterator[None]:
         run_directory = self._home.run_directory(job_id)
         if not run_directory.path.exists():
-            yield  # no attempt has ever begun, or all is gone: the lock would make a directory
+            yield  # no attempt ever began, or all is gone; taking the lock would create a directory
             return
         try:
             lock = take_lock(run_directory.lock, patience_seconds=self._lock_seconds)

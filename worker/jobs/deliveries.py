@@ -1,9 +1,8 @@
-"""The ends of jobs that wait for the webhook endpoints; their keys are in the store's table.
+"""The webhook outbox: ends of jobs pending for each endpoint. The store's table lists its keys.
 
-The script that ends a job puts the end beside it, in the same step, for each endpoint that wants
-to hear of it (`announce` in lua/prelude.lua): no end is recorded that is not delivered as well,
-whoever is killed when. What is taken is due again after its lease, so that a sender that died does
-not keep it.
+The script that ends a job queues the end for each subscribed endpoint in the same step (`announce`
+in lua/prelude.lua). So each recorded end is also delivered, whichever process is killed. A delivery
+is due again when its lease expires, in case its sender died.
 """
 
 import json
@@ -25,18 +24,18 @@ OUTCOMES = ("delivered", "failed", "given_up")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which ends an endpoint is told of."""
+    """The job ends that an endpoint receives."""
 
     endpoint: str
     owner: str
     """An owner of jobs, or ALL_OWNERS."""
     statuses: frozenset[Status]
     max_age_seconds: float
-    """An end that was longer ago when it came to be known is not told."""
+    """Ends that are older when they are recorded are not sent."""
 
 
 class JobEnd(BaseModel):
-    """What is told of a job."""
+    """Webhook payload: the end of a job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -48,23 +47,23 @@ class JobEnd(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One end on its way to one endpoint."""
+    """One delivery of a job end to one endpoint."""
 
     endpoint: str
     event_id: str
     end: JobEnd
     number: int
-    """1 for the first try."""
+    """Number of the try, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookCounts:
-    """Figures of all endpoints."""
+    """Webhook counters of all endpoints."""
 
     num_tries: dict[str, int]
-    """By outcome, since the store began; `failed` are tries that are made again."""
+    """Tries by outcome, since the store was created; `failed` tries are retried."""
     num_waiting: dict[str, int]
-    """Ends that wait, by endpoint."""
+    """Pending ends by endpoint."""
 
 
 class Deliveries:
@@ -74,8 +73,8 @@ class Deliveries:
         self._scripts = scripts
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> dict[str, int]:
-        """From now on these endpoints and no others are told of ends. What waited for others is
-        dropped: how much, by endpoint."""
+        """Replaces all subscriptions. Drops the pending ends of removed endpoints and returns
+        their number by endpoint."""
         arguments: list[Argument] = []
         for each in subscriptions:
             wants = {
@@ -87,7 +86,7 @@ class Deliveries:
         return dict(self._scripts.run("webhook_subscribe", *arguments))
 
     def take(self, endpoint: str, *, limit: int, lease_seconds: float) -> tuple[Delivery, ...]:
-        """The deliveries that are due; nobody else gets them before the lease has ended."""
+        """Takes due deliveries; no other sender gets them before the lease expires."""
         lease = int(lease_seconds * 1000)
         return tuple(
             Delivery(endpoint, event, JobEnd.model_validate_json(end), number)
@@ -95,17 +94,17 @@ class Deliveries:
         )
 
     def delivered(self, delivery: Delivery) -> bool:
-        """False when it had been settled before."""
+        """Marks a delivery as delivered; False if it was settled before."""
         return self._settle(delivery, "delivered", said="")
 
     def retry(self, delivery: Delivery, *, pause_seconds: float) -> bool:
-        """The try failed; the next one is due after the pause. False when it had been settled."""
+        """Reschedules a failed delivery after the pause; False if it was settled before."""
         pause = int(pause_seconds * 1000)
         args = (delivery.endpoint, delivery.event_id, pause)
         return bool(self._scripts.run("webhook_retry", *args))
 
     def give_up(self, delivery: Delivery, *, reason: str) -> bool:
-        """No more tries; an event of the job says so. False when it had been settled before."""
+        """Stops retrying, and records that in an event of the job; False if settled before."""
         said = f'Webhook "{delivery.endpoint}" not delivered: {reason}'
         return self._settle(delivery, "given_up", said=said)
 
@@ -115,7 +114,7 @@ class Deliveries:
 
 
 def count_webhooks(redis: Redis) -> WebhookCounts:
-    """Raises StoreUnavailableError."""
+    """Returns the counters. Raises StoreUnavailableError."""
     with unavailable():
         names = sorted(cast(list[str], redis.hkeys(keys.WEBHOOKS)))
     with unavailable(), redis.pipeline(transaction=False) as pipeline:

@@ -1,4 +1,4 @@
-"""Writes that survive a power cut once they return."""
+"""Durable file writes, which survive a power cut once they return."""
 
 import os
 import threading
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 class TooManyBytesError(Exception):
-    """There was more to write than allowed."""
+    """The data is larger than the limit."""
 
 
 def write_chunks(path: Path, chunks: Iterable[bytes], *, max_bytes: int) -> int:
-    """Write a new file; the number of its bytes. Raises TooManyBytesError."""
+    """Writes a new file and returns its size in bytes. Raises TooManyBytesError."""
     num_bytes = 0
     with path.open("xb") as file:
         for chunk in chunks:
@@ -25,8 +25,7 @@ def write_chunks(path: Path, chunks: Iterable[bytes], *, max_bytes: int) -> int:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears under its name when it is whole; the last of several writers
-    wins."""
+    """Writes a file atomically; the last of several writers wins."""
     draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.draft")
     with draft.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -37,7 +36,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
+    """Makes the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

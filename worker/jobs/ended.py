@@ -1,4 +1,4 @@
-"""The store's part in deleting what jobs that ended have left."""
+"""Deletion of ended jobs, their models and their checkpoints in the store."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -20,42 +20,42 @@ class EndedJobs:
         self._scripts = scripts
 
     def delete(self, job: Job) -> None:
-        """All that the store has of a job is gone, and its id is among `forgotten`.
+        """Removes everything the store has of a job, and lists its id in `forgotten`.
 
-        Raises NotFoundError, NotEndedError, and InUseError when a job that has not ended starts
+        Raises NotFoundError, NotEndedError, and InUseError if a job that has not ended starts
         from its model or from one of its checkpoints.
         """
         args = (job.id, model_id(job.id, job.spec), 0, 0)
         _check(self._scripts.run_durably("forget", *args), job.id, "job")
 
     def forget(self, job: Job, *, min_age_seconds: float) -> bool:
-        """As `delete`. False, and nothing is changed, unless the job failed or was cancelled so
-        long ago, and nobody needs it."""
+        """As `delete`, for a job that failed or was cancelled at least `min_age_seconds` ago and
+        that no other job needs. Otherwise changes nothing and returns False."""
         args = (job.id, model_id(job.id, job.spec), int(min_age_seconds * 1000), 0)
         return bool(self._scripts.run_durably("forget", *args)[0] == "deleted")
 
     def forget_by_force(self, job_id: str, *, model: str) -> bool:
-        """As `delete`, for a job in any state: it was deleted before, and a store that was rolled
-        back has it again. Whether it was there."""
+        """As `delete`, for a deleted job, in any state, that a rolled-back store has again. Returns
+        True if it was there."""
         return bool(self._scripts.run("forget", job_id, model, 0, 1)[0] == "deleted")
 
     def delete_model(self, job: Job, *, message: str) -> None:
-        """The final model of a job is known no more, and an event says so.
+        """Removes the final model of a job from the store, and records an event.
 
-        Raises NotFoundError, and InUseError when a job that has not ended starts from it.
+        Raises NotFoundError, and InUseError if a job that has not ended starts from it.
         """
         model = model_id(job.id, job.spec)
         _check(self._scripts.run_durably("forget_model", job.id, model, message, 0), job.id, model)
 
     def forget_model_by_force(self, job_id: str, *, model: str) -> bool:
-        """As `delete_model`, when a store that was rolled back has the model again."""
+        """As `delete_model`, for a deleted model that a rolled-back store has again."""
         message = f"Model {model} was deleted before"
         return bool(self._scripts.run("forget_model", job_id, model, message, 1)[0] == "deleted")
 
     def claim_checkpoint(self, job: Job, step: int) -> None:
-        """The checkpoint's files may be removed, which is noted among `forgotten`.
+        """Lists the checkpoint in `forgotten`; its files may then be removed.
 
-        Raises NotFoundError, NotEndedError, and InUseError when a job that has not ended starts
+        Raises NotFoundError, NotEndedError, and InUseError if a job that has not ended starts
         from it.
         """
         args = (job.id, model_id(job.id, job.spec), step)
@@ -63,12 +63,12 @@ class EndedJobs:
         _check(answer, job.id, model_id(job.id, job.spec, step=step))
 
     def forget_checkpoint(self, job_id: str, step: int, *, message: str) -> bool:
-        """The list of the job's checkpoints names this one no more, and an event says why; whether
-        it did."""
+        """Removes a checkpoint from the job's list, and records `message` as an event. Returns True
+        if it was listed."""
         return bool(self._scripts.run("forget_checkpoint", job_id, step, message))
 
     def forgotten(self) -> tuple[str, ...]:
-        """Deletions whose files may still be there: the id of a job, `<job id>/model` or
+        """Returns the deletions whose files may still exist, as `<job id>`, `<job id>/model` or
         `<job id>/checkpoint-<step>`."""
         with unavailable():
             ids = cast(set[str], self._redis.smembers(keys.FORGOTTEN))
@@ -83,18 +83,18 @@ class EndedJobs:
             self._redis.srem(keys.FORGOTTEN, deletion)
 
     def users_of_file(self, file_id: str) -> tuple[str, ...]:
-        """The jobs that have not ended and name the file."""
+        """Returns the ids of the jobs that have not ended and use the file."""
         return tuple(self._scripts.run("file_users", file_id))
 
     def forget_checkpoints(self, job_id: str, *, min_age_seconds: float, reason: str) -> bool:
-        """The list of the job's checkpoints is empty, and an event says why. False, and nothing is
-        changed, unless the job ended so long ago."""
+        """Empties the job's list of checkpoints, and records `reason` in an event. Changes nothing
+        and returns False unless the job ended at least `min_age_seconds` ago."""
         args = (job_id, int(min_age_seconds * 1000), f"Checkpoints removed: {reason}")
         return bool(self._scripts.run("forget_checkpoints", *args))
 
 
 def _check(answer: Sequence[str], job_id: str, what: str) -> None:
-    """Raises what an answer other than `deleted` stands for."""
+    """Raises the error for any answer except `deleted`."""
     verdict, *rest = answer
     if verdict == "missing":
         raise NotFoundError(

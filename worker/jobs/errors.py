@@ -1,4 +1,4 @@
-"""What can go wrong between a caller and the store."""
+"""Exceptions of `worker.jobs`."""
 
 
 class JobsError(Exception):
@@ -6,11 +6,11 @@ class JobsError(Exception):
 
 
 class NotFoundError(JobsError):
-    """No job, file, model or cursor of that id. The message names the id."""
+    """There is no job, file, model or cursor with this id. The message names the id."""
 
 
 class InvalidRequestError(JobsError):
-    """The request can't be carried out as it stands; `param` names the field."""
+    """The request is invalid; `param` names the field."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -18,23 +18,23 @@ class InvalidRequestError(JobsError):
 
 
 class NotEndedError(JobsError):
-    """The job has not ended, and only what an ended job has left can be deleted."""
+    """The job has not ended, so neither it nor its model or checkpoints can be deleted."""
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(
-            f"job {job_id} is {status}; only an ended job, its model and its checkpoints can be "
-            "deleted: cancel it first"
+            f"job {job_id} is {status}; cancel it first. A job, its model and its checkpoints can "
+            "be deleted only after it has ended"
         )
 
 
 class InUseError(JobsError):
-    """Jobs that have not ended still need what is to be deleted."""
+    """Jobs that have not ended still need the object to delete."""
 
     def __init__(self, thing: str, users: tuple[str, ...]) -> None:
         names = ", ".join(users) if users else "a job of another owner"
         super().__init__(
-            f"{thing} is needed by {names}, which has not ended; cancel that job or wait for its "
-            "end, then delete this"
+            f"{thing} is needed by {names}, which has not ended. Cancel that job or wait for it to "
+            "end, then delete again"
         )
         self.thing = thing
         self.users = users
@@ -42,15 +42,15 @@ class InUseError(JobsError):
 
 
 class BusyError(JobsError):
-    """A process of the job's last attempt is still alive; it will be gone in a moment."""
+    """A process of the job's last attempt is still alive; it will exit in a moment."""
 
 
 class StoreUnavailableError(JobsError):
-    """Redis does not answer, or refuses to write."""
+    """Redis does not respond, or refuses to write."""
 
 
 class StartRefusedError(JobsError):
-    """What a process is set to work with can't be; no waiting mends that."""
+    """A process can't start with its configuration, and waiting won't help."""
 
     def __init__(self, found: str, *, expected: str, remedy: str) -> None:
         super().__init__(f"{found}; expected {expected}; {remedy}")
@@ -60,17 +60,16 @@ class StartRefusedError(JobsError):
 
 
 class StorageFullError(JobsError):
-    """The disk that holds HOME is full, or its quota is."""
+    """The disk of HOME is full, or its quota is used up."""
 
 
 class StorageQuotaError(JobsError):
-    """The caller has stored as much as allowed; another file can come when one was deleted."""
+    """The caller has reached its storage quota; deleting a file makes space."""
 
 
 class LimitReachedError(JobsError):
-    """The caller has as many jobs waiting as allowed; another one can be sent when one of them
-    has run or was cancelled."""
+    """The caller has reached its limit of queued jobs, until one of them starts or is cancelled."""
 
 
 class ChatLimitError(JobsError):
-    """As many questions wait for a serving process as allowed; soon there may be room."""
+    """The inference queue is full for the moment."""

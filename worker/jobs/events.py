@@ -1,4 +1,4 @@
-"""What happens to a job, as callers read it: events, log lines, checkpoints, and pages of them."""
+"""API models of a job's history: events, log lines, checkpoints, and pages of them."""
 
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -9,14 +9,14 @@ Item = TypeVar("Item")
 
 
 class Event(BaseModel):
-    """Something that happened to a job, in order, never changed."""
+    """An event of a job. Events are ordered and never change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
     """Cursor: the id of the stream entry, `<milliseconds>-<number>`."""
     seq: int
-    """1, 2, 3, ... within the job: a missing number shows a client that it missed something."""
+    """1, 2, 3, ... within the job: a gap shows a client that it missed an event."""
     created_at: float
     level: Literal["info", "warn", "error"]
     type: Literal["message", "metrics"]
@@ -25,7 +25,7 @@ class Event(BaseModel):
 
 
 class LogLine(BaseModel):
-    """One line the trainer wrote."""
+    """One line of the trainer's output."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -53,7 +53,7 @@ class Checkpoint(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """A part of a list; the next page comes after the last item's id."""
+    """One page of a list; the next page begins after the last item's id."""
 
     items: tuple[Item, ...]
     has_more: bool

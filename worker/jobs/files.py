@@ -1,10 +1,10 @@
-"""Uploaded files on disk, and what a job's file reference stands for.
+"""Uploaded files on disk, and resolution of a job's file references.
 
-HOME/files/<file-id>/content      the bytes, as they came
-HOME/files/<file-id>/meta.json    what is known about them; written last: its existence means that
-                                  the file is complete
+HOME/files/<file-id>/content      the bytes as received
+HOME/files/<file-id>/meta.json    the metadata; written last, so its existence means that the file
+                                  is complete
 
-Names sort by age, so a page of the newest files needs no look into any other.
+Names sort by age, so a page of the newest files reads only their metadata.
 """
 
 import logging
@@ -33,8 +33,8 @@ FILE_IDS = AgedId("file-")
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _DELETED = "deleted.json"
 _WITHHELD = "withheld.json"
-"""The name of meta.json while a deletion asks whether a job needs the file."""
-"""What `meta.json` is called while a deleted file is removed."""
+"""Name of `meta.json` while a deletion checks if a job needs the file. It becomes `_DELETED` while
+the file is removed."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,21 +46,21 @@ class StoredFile(BaseModel):
 
     id: str
     filename: str
-    """The caller's name for it: data, never part of a path."""
+    """Name that the caller gave it; data, never part of a path."""
     purpose: str
     num_bytes: int
     created_at: float
     owner: str = ""
-    """Name of the API key that it came with; empty where none is asked for."""
+    """Name of the API key that uploaded it; empty on a server without keys."""
 
     def is_seen_by(self, owner: str | None) -> bool:
-        """Whether it exists for `owner`; None stands for one who sees all."""
+        """Returns True if the file exists for `owner`; None sees all files."""
         return owner is None or owner == self.owner
 
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file that is to be; its name was checked."""
+    """A file to create, with a valid name."""
 
     id: str
     filename: str
@@ -69,16 +69,16 @@ class NewFile:
 
     @classmethod
     def called(cls, filename: str, *, purpose: str, owner: str) -> Self:
-        """With an id of its own. Raises InvalidRequestError when no file can have that name."""
+        """Returns a file with a new id. Raises InvalidRequestError for an invalid name."""
         check_filename(filename, param="file")
         return cls(id=FILE_IDS.new(), filename=filename, purpose=purpose, owner=owner)
 
 
 def check_filename(filename: str, *, param: str) -> None:
-    """Raises InvalidRequestError when a file can't have this name."""
+    """Raises InvalidRequestError if the name is too long."""
     if len(filename) > MAX_FILENAME_LENGTH:
         raise InvalidRequestError(
-            f"the file name has {len(filename)} characters; at most {MAX_FILENAME_LENGTH} are kept",
+            f"the file name has {len(filename)} characters; the limit is {MAX_FILENAME_LENGTH}",
             param=param,
         )
 
@@ -86,7 +86,7 @@ def check_filename(filename: str, *, param: str) -> None:
 class FileStore:
     """The files under HOME/files and, by relative path, those under the data root.
 
-    Where a method takes an `owner`, the files of others don't exist for it; None sees all.
+    For an `owner`, the files of other owners do not exist; None sees all.
     """
 
     def __init__(self, home: Home, data_root: Path | None) -> None:
@@ -94,10 +94,10 @@ class FileStore:
         self._data_root = data_root
 
     def write(self, new: NewFile, *, chunks: Iterable[bytes], max_bytes: int) -> StoredFile:
-        """Write `chunks` to disk; when this returns the file survives a power cut.
+        """Writes `chunks` to disk; when this returns, the file survives a power cut.
 
-        Raises InvalidRequestError when there are more than `max_bytes` bytes, StorageFullError
-        when the disk is, and what `chunks` raises; nothing of it stays then.
+        Raises InvalidRequestError for more than `max_bytes` bytes, StorageFullError, and the
+        errors of `chunks`. Nothing of the file remains after an error.
         """
         directory = self._root / new.id
         with room_for("the file"):
@@ -125,16 +125,16 @@ class FileStore:
         return stored
 
     def find(self, file_id: str) -> StoredFile | None:
-        """As `get`, for an id of ours that need not be that of a file."""
+        """As `get`, but returns None if there is no such file."""
         return self._read(file_id)
 
     def clear(self, file_id: str) -> None:
-        """Remove what a write that was killed left under an id of ours. Only for those who know
-        that nobody writes it now."""
+        """Removes the remains of a killed write. The caller must ensure that no process writes
+        this file."""
         shutil.rmtree(self._root / file_id, ignore_errors=True)
 
     def get(self, file_id: str, *, owner: str | None = None) -> StoredFile:
-        """What is known about a file; NotFoundError when there is none of that id."""
+        """Returns the metadata of a file. Raises NotFoundError."""
         if not FILE_IDS.matches(file_id):
             raise NotFoundError(f"no file {file_id!r}; a file id is 'file-' and 26 characters")
         stored = self._read(file_id)
@@ -150,8 +150,8 @@ class FileStore:
         limit: int,
         order: Literal["asc", "desc"] = "desc",
     ) -> Page[StoredFile]:
-        """Those `wanted`, by age, newest first unless `order` is "asc". `after` need not exist any
-        more."""
+        """Returns a page of the `wanted` files by age, newest first unless `order` is "asc". The
+        file `after` may have been deleted."""
         if after is not None and not FILE_IDS.matches(after):
             raise InvalidRequestError(f"{after!r} is not a file id", param="after")
         found: list[StoredFile] = []
@@ -166,30 +166,30 @@ class FileStore:
     def all(
         self, *, after: str | None = None, order: Literal["asc", "desc"] = "desc"
     ) -> Iterator[StoredFile]:
-        """Every file, by age."""
+        """Yields every file, by age."""
         for file_id in self._ids(after=after, order=order):
             if stored := self._read(file_id):
                 yield stored
 
     def open(self, file_id: str) -> BinaryIO:
-        """The content, open for reading: it stays readable when the file is deleted meanwhile."""
+        """Opens the content, which stays readable if the file is deleted meanwhile."""
         return self.content_path(file_id).open("rb")
 
     def content_path(self, file_id: str) -> Path:
-        """Where the content lies; NotFoundError when there is no file of that id."""
+        """Returns the path of the content. Raises NotFoundError."""
         return self._root / self.get(file_id).id / "content"
 
     def delete(self, file_id: str, *, confirm: Callable[[], None] = lambda: None) -> int:
-        """Remove a file, and return the number of bytes that this has freed. `confirm` is called
-        when nobody finds the file any more: it is there again when that raises.
+        """Removes a file and returns the number of freed bytes. Calls `confirm` once the file is
+        hidden; if that raises, the file is visible again.
 
-        Raises NotFoundError when there is none of that id, OSError when the disk refuses."""
+        Raises NotFoundError, OSError, and the errors of `confirm`."""
         directory = self._root / self.get(file_id).id
         num_bytes = num_bytes_of(directory)
         try:
             (directory / "meta.json").rename(directory / _WITHHELD)
         except FileNotFoundError as error:
-            raise _no_file(file_id) from error  # somebody else has deleted it just now
+            raise _no_file(file_id) from error  # another process has just deleted it
         try:
             confirm()
         except BaseException:
@@ -202,8 +202,8 @@ class FileStore:
         return num_bytes
 
     def remove_abandoned(self) -> tuple[str, ...]:
-        """Remove what is left of files whose deletion was broken off, and of uploads that were
-        killed half-way a day ago; their ids. What can't be removed is logged."""
+        """Removes the remains of interrupted deletions, and of uploads that were killed at least a
+        day ago. Returns the ids. Logs the files that it can't remove."""
         oldest_kept = time.time() - _ABANDONED_AFTER_SECONDS
         removed = []
         for file_id in self._ids(after=None, order="asc"):
@@ -218,22 +218,22 @@ class FileStore:
             except FileNotFoundError:
                 continue  # removed meanwhile
             except OSError as error:
-                _log.error("what is left of %s can't be removed: %s", file_id, error)
+                _log.error("files: cannot remove the remains of %s: %s", file_id, error)
         return tuple(removed)
 
     def resolve(self, reference: str, *, owner: str | None = None) -> Path:
-        """The absolute path of the file that a job names.
+        """Returns the absolute path of the file that a job references.
 
-        `reference` is a file id, or a path relative to the data root that does not leave it, not
-        even by a link. Raises NotFoundError when there is no such file, InvalidRequestError when
-        the reference is neither.
+        `reference` is a file id, or a path relative to the data root that stays inside it, also
+        after following links. Raises NotFoundError for a missing file and InvalidRequestError for
+        an invalid reference.
         """
         if FILE_IDS.matches(reference):
             return self.content_path(self.get(reference, owner=owner).id).resolve()
         if self._data_root is None:
             raise NotFoundError(
                 f"no file {reference!r}; expected the id of an uploaded file "
-                "(this server has no data root, so paths name nothing)"
+                "(paths are not accepted: FLANT5_DATA_ROOT is not set)"
             )
         return path_under(self._data_root, reference)
 
@@ -252,4 +252,4 @@ class FileStore:
 
 
 def _no_file(file_id: str) -> NotFoundError:
-    return NotFoundError(f"no file {file_id!r}; it was deleted, or never uploaded here")
+    return NotFoundError(f"no file {file_id!r}; it was deleted or never uploaded")

@@ -1,7 +1,7 @@
-"""A job on several nodes, as its workers tell each other of it.
+"""Messages between the workers of a job on several nodes.
 
-A **gang** is the workers of one attempt. Its **leader** holds the lease and speaks for the job;
-each other is a **member**, with a node of its own. A worker that waits for others sits at a job.
+A **gang** is the workers of one attempt. Its **leader** holds the lease and reports for the job.
+Each other worker is a **member** and runs one node. A worker that waits for a gang has a **seat**.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from worker.jobs.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """The worker waits for others at this job."""
+    """A worker's place in the gang that a job waits for."""
 
     job_id: str
     is_new: bool
-    """Whether it sat elsewhere, or nowhere, when it asked before."""
+    """False if the worker had this seat at its previous request too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,46 +30,46 @@ class Membership:
     epoch: int
     worker: str
     node: int
-    """From 1: node 0 is the leader's."""
+    """Rank of the node, from 1: the leader runs node 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendezvous:
-    """Where the ranks of all nodes meet: the leader listens there."""
+    """The leader's address, to which the ranks of all nodes connect."""
 
     address: str
     port: int
 
 
 class MemberEnd(BaseModel):
-    """What a member says of the end of its node."""
+    """A member's report on the end of its node."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["done", "failed", "stops", "left"]
-    """`stops`: its worker is to stop, its ranks still run; `left`: it has, before they could save.
-    After `failed` and `left` the others can't go on."""
+    """`stops`: its worker is shutting down while the ranks still run. `left`: it shut down before
+    they could save. After `failed` and `left` the other nodes can't continue."""
     code: FailureCode = FailureCode.WORKER_LOST
-    """Why it failed."""
+    """The cause of the failure."""
     message: str = ""
     param: str | None = None
     killed_by: int | None = None
-    """The signal that ended a process."""
+    """The signal that killed a process."""
     words: tuple[str, ...] = ()
-    """The last lines of its log."""
+    """The last lines of the node's log."""
 
     @property
     def is_last(self) -> bool:
-        """Whether the worker takes part no longer."""
+        """True if the worker has left the gang."""
         return self.kind != "stops"
 
 
 @dataclass(frozen=True, slots=True)
 class MemberNews:
-    """A member as its leader sees it."""
+    """The status of a member, for its leader."""
 
     worker: str
     node: int
     silent_seconds: float | None
-    """Since its last sign of life; None when it takes part no longer."""
+    """Seconds since its last heartbeat; None once it has left the gang."""
     end: MemberEnd | None

@@ -1,6 +1,6 @@
-"""The store's part in attempts on several nodes: what leader and members tell each other.
+"""Coordination of attempts on several nodes: messages between leader and members in the store.
 
-All of it is fenced by the epoch, and gone when the attempt ends.
+All of them are fenced by the epoch, and removed when the attempt ends.
 """
 
 from typing import cast
@@ -23,12 +23,13 @@ class Gangs:
         self._scripts = scripts
 
     def stand_up(self, worker: str) -> Membership | None:
-        """The worker waits for others no longer; its part, when they came just before."""
+        """Gives up the worker's seat. Returns its membership if the gang was completed just
+        before."""
         answer = self._scripts.run("stand_up", worker)
         return None if answer is None else self.membership(worker, answer)
 
     def membership(self, worker: str, answer: list[str]) -> Membership:
-        """What a script's {'member', id, epoch, node} says."""
+        """Returns the membership in a script's answer {'member', id, epoch, node}."""
         _, job_id, epoch, node = answer
         with unavailable():
             fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
@@ -37,12 +38,12 @@ class Gangs:
         )
 
     def meet(self, claim: Claim, at: Rendezvous) -> bool:
-        """Tells the members where; False when the claim no longer holds the job."""
+        """Publishes the rendezvous to the members; False if the claim no longer holds the job."""
         return bool(self._scripts.run("meet", claim.job.id, claim.epoch, f"{at.address} {at.port}"))
 
     def beat(self, membership: Membership) -> tuple[Beat, Rendezvous | None]:
-        """A sign of life. LOST when the attempt is over; where to meet, as soon as that is
-        known."""
+        """Records a heartbeat of a member. Returns LOST if the attempt is over, and the rendezvous
+        once it is known."""
         args = (membership.job.id, membership.epoch, membership.worker)
         answer = self._scripts.run("member_beat", *args)
         if answer == "over":
@@ -53,12 +54,12 @@ class Gangs:
         return Beat.GO_ON, Rendezvous(address, int(port))
 
     def end(self, membership: Membership, end: MemberEnd) -> bool:
-        """Tells the leader; False when the attempt is over anyway."""
+        """Reports the end of a node to the leader; False if the attempt is already over."""
         args = (membership.job.id, membership.epoch, membership.worker)
         return bool(self._scripts.run("member_end", *args, end.model_dump_json(), int(end.is_last)))
 
     def members(self, claim: Claim) -> tuple[MemberNews, ...]:
-        """By node; none when the claim no longer holds the job."""
+        """Returns the members by node; empty if the claim no longer holds the job."""
         found = self._scripts.run("members", claim.job.id, claim.epoch)
         return tuple(
             MemberNews(

@@ -1,6 +1,6 @@
-"""The read side of a job's streams: events, log lines and checkpoints, by cursor.
+"""Reads a job's events, log lines and checkpoints, page by page with cursors.
 
-Redis keeps the newest of each; older log lines are read from the run directory.
+Redis keeps the newest entries of each stream; older log lines are read from the run directory.
 """
 
 import re
@@ -25,31 +25,31 @@ _LARGEST = 2**64 - 1
 
 
 class JobHistory:
-    """What happened to a job. Every method raises NotFoundError for a job that does not exist,
-    InvalidRequestError for a cursor that is none, StoreUnavailableError when Redis is away."""
+    """The history of jobs. Every method raises NotFoundError for an unknown job,
+    InvalidRequestError for an invalid cursor, and StoreUnavailableError."""
 
     def __init__(self, redis: Redis, home: Home) -> None:
         self._redis = redis
         self._home = home
 
     def events(self, job_id: str, *, after: str | None = None, limit: int = 20) -> Page[Event]:
-        """Newest first; `after` is the id of the last event of the page before."""
+        """Returns events, newest first; `after` is the last id of the previous page."""
         stream = self._stream(job_id, keys.events(job_id), after=after)
         return _page(self._down(stream, after=after, limit=limit), limit=limit, read=read_event)
 
     def events_since(
         self, job_id: str, *, after: str | None = None, limit: int = 1000
     ) -> Page[Event]:
-        """Oldest first, those that came after the event `after`."""
+        """Returns the events after the event `after`, oldest first."""
         stream = self._stream(job_id, keys.events(job_id), after=after)
         return _page(self._up(stream, after=after, limit=limit), limit=limit, read=read_event)
 
     def logs(
         self, job_id: str, *, after: str | None = None, limit: int = 1000, tail: int | None = None
     ) -> Page[LogLine]:
-        """Oldest first, those that came after the line `after`; with `tail` the last lines."""
+        """Returns the lines after the line `after`, or the last `tail` lines, oldest first."""
         if tail is not None and after is not None:
-            raise InvalidRequestError("tail and after exclude each other", param="tail")
+            raise InvalidRequestError("tail and after can't be combined", param="tail")
         stream = self._stream(job_id, keys.logs(job_id), after=after)
         if tail is None:
             if dropped := self._dropped_lines(job_id, after=after, limit=limit):
@@ -60,8 +60,8 @@ class JobHistory:
         return Page(items=tuple(read_log_line(*entry) for entry in reversed(last)), has_more=False)
 
     def _dropped_lines(self, job_id: str, *, after: str | None, limit: int) -> list[LogLine]:
-        """At most `limit` lines after the cursor and before the oldest that Redis has; none when
-        there is nothing between the two, or the file is gone."""
+        """Returns at most `limit` lines between the cursor and the oldest line in Redis. Empty if
+        there are none, or the file is gone."""
         with unavailable():
             oldest = cast(list[Entry], self._redis.xrange(keys.logs(job_id), count=1))
         _, seq = position_of(after)
@@ -77,15 +77,15 @@ class JobHistory:
     def checkpoints(
         self, job_id: str, *, after: str | None = None, limit: int = 10
     ) -> Page[Checkpoint]:
-        """Newest first; `after` is the id of the last checkpoint of the page before."""
+        """Returns checkpoints, newest first; `after` is the last id of the previous page."""
         stream = self._stream(job_id, keys.checkpoints(job_id), after=after)
         entries = self._down(stream, after=after, limit=limit)
         return _page(entries, limit=limit, read=read_checkpoint)
 
     def _stream(self, job_id: str, stream: str, *, after: str | None) -> str:
-        """The stream's key, after the job and the cursor were found to exist.
+        """Returns the stream's key after checking that the job and the cursor exist.
 
-        A cursor older than the oldest entry is good: its entry was trimmed.
+        A cursor older than the oldest entry is valid: its entry was trimmed.
         """
         if after is not None:
             _check_form(after)
@@ -101,9 +101,9 @@ class JobHistory:
         return stream
 
     def _down(self, stream: str, *, after: str | None, limit: int) -> list[Entry]:
-        """One more than `limit` entries, newest first."""
+        """Returns up to `limit` + 1 entries, newest first."""
         if after is not None and not any(map(int, after.split("-"))):
-            return []  # below the smallest id there is no range that Redis would take
+            return []  # Redis rejects a range below the smallest id
         with unavailable():
             entries = self._redis.xrevrange(
                 stream, max=f"({after}" if after else "+", count=limit + 1
@@ -111,14 +111,14 @@ class JobHistory:
         return cast(list[Entry], entries)
 
     def _up(self, stream: str, *, after: str | None, limit: int) -> list[Entry]:
-        """One more than `limit` entries, oldest first."""
+        """Returns up to `limit` + 1 entries, oldest first."""
         with unavailable():
             entries = self._redis.xrange(stream, min=f"({after}" if after else "-", count=limit + 1)
         return cast(list[Entry], entries)
 
 
 def _unknown(job_id: str, cursor: str) -> InvalidRequestError:
-    return InvalidRequestError(f"job {job_id} has nothing with id {cursor!r}", param="after")
+    return InvalidRequestError(f"job {job_id} has no item with id {cursor!r}", param="after")
 
 
 def _page(
@@ -131,7 +131,7 @@ def _page(
 def _check_form(cursor: str) -> None:
     if not _CURSOR.fullmatch(cursor) or max(map(int, cursor.split("-"))) > _LARGEST:
         raise InvalidRequestError(
-            f"{cursor!r} is no cursor; expected the id of an item, such as 1764000000000-0",
+            f"invalid cursor {cursor!r}; expected the id of an item, such as 1764000000000-0",
             param="after",
         )
 

@@ -1,19 +1,19 @@
-"""Where things lie under `FLANT5_HOME`.
+"""Directory layout of `FLANT5_HOME`.
 
-files/<file-id>/       an uploaded file and what is known about it
-uploads/<upload-id>/   the parts of a file that is still coming
-incoming/              bodies of uploads that are still coming, in files without a name
+files/<file-id>/       an uploaded file and its metadata
+uploads/<upload-id>/   the parts of an incomplete upload
+incoming/              request bodies of uploads in progress, in files without a name
 jobs/<job-id>/         one run directory per job
 deleted/<job-id>.json  the tombstone of a deleted job (`worker.jobs.tombstones`)
 models/<name>/         base models by name; the demo model is built here
 cache/                 encoded conversations, shared by all jobs
 workers/<name>.lock    held by the worker of that name
-slots/<boot id>/<slot>.lock   held by whoever trains on that GPU or CPU slot
-audit/<day>.jsonl      who changed what by the API
+slots/<boot id>/<slot>.lock   held by the attempt that trains on that GPU or CPU slot
+audit/<day>.jsonl      audit events of the API
 service/               the id of this service (`worker.jobs.service_identity`)
 redis/                 data of the embedded server (`flant5 up`)
-store.json             how far the store was when a keeper last saw it (`worker.jobs.mark`)
-losses.jsonl           losses of the store that a keeper noticed (`worker.jobs.losses`)
+store.json             the store's change count at a keeper's last look (`worker.jobs.mark`)
+losses.jsonl           data losses of the store that a keeper noticed (`worker.jobs.losses`)
 """
 
 from dataclasses import dataclass, replace
@@ -22,39 +22,39 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """The files of one job, shared by the worker that writes and the API that reads."""
+    """The files of one job: the worker writes them, the API reads them."""
 
     path: Path
     node: int = 0
-    """Whose log it is about: 0 is the node of the worker that leads the attempt."""
+    """The node whose log this is; 0 is the leader's node."""
 
     def on_node(self, node: int) -> "RunDirectory":
-        """The same directory with that node's own log."""
+        """Returns the same directory with the log of that node."""
         return replace(self, node=node)
 
     @property
     def job_record(self) -> Path:
-        """What was asked for (`worker.jobs.ledger`)."""
+        """The job's request (`worker.jobs.ledger`)."""
         return self.path / "job.json"
 
     @property
     def attempt(self) -> Path:
-        """The last attempt that began (`worker.attempts.attempt_record`)."""
+        """Record of the last attempt (`worker.attempts.attempt_record`)."""
         return self.path / "attempt.json"
 
     @property
     def run_config(self) -> Path:
-        """What the trainer was told (`flant5_train.config.RunConfig`)."""
+        """The trainer's configuration (`flant5_train.config.RunConfig`)."""
         return self.path / "run.json"
 
     @property
     def progress(self) -> Path:
-        """What happened (`flant5_train.progress`)."""
+        """Progress records (`flant5_train.progress`)."""
         return self.path / "progress.jsonl"
 
     @property
     def tensorboard(self) -> Path:
-        """The same as curves (`flant5_train.event_files`)."""
+        """The progress as TensorBoard curves (`flant5_train.event_files`)."""
         return self.path / "tensorboard"
 
     @property
@@ -64,23 +64,23 @@ class RunDirectory:
 
     @property
     def failure(self) -> Path:
-        """Why it failed (`flant5_train.failure`)."""
+        """The trainer's failure report (`flant5_train.failure`)."""
         return self.path / "error.json"
 
     @property
     def torch_error(self) -> Path:
-        """What torchrun knows about a failure (TORCHELASTIC_ERROR_FILE)."""
+        """torchrun's failure report (TORCHELASTIC_ERROR_FILE)."""
         of_node = "" if self.node == 0 else f"-node-{self.node}"
         return self.path / f"torch_error{of_node}.json"
 
     @property
     def result(self) -> Path:
-        """How the job ended, before that was said in Redis (`worker.attempts.result`)."""
+        """The job's outcome, written before Redis records it (`worker.attempts.result`)."""
         return self.path / "result.json"
 
     @property
     def lock(self) -> Path:
-        """Locked for as long as a process of an attempt is alive."""
+        """Locked while a process of an attempt is alive."""
         return self.path / "lock"
 
     @property
@@ -105,7 +105,7 @@ class Home:
 
     @property
     def incoming(self) -> Path:
-        """Where bodies of uploads wait until they are whole (`api.upload_route`)."""
+        """Incomplete request bodies of uploads (`api.upload_route`)."""
         return self.root / "incoming"
 
     @property
@@ -122,7 +122,7 @@ class Home:
 
     @property
     def slots(self) -> Path:
-        """With a folder per host: each has a GPU 0."""
+        """Slot locks, in a folder per host: each host has a GPU 0."""
         return self.root / "slots"
 
     @property
@@ -131,12 +131,12 @@ class Home:
 
     @property
     def audit(self) -> Path:
-        """Who changed what (`api.audit`)."""
+        """Audit events (`api.audit`)."""
         return self.root / "audit"
 
     @property
     def service(self) -> Path:
-        """Its id, and the signs of life of its keeper (`worker.jobs.service_identity`)."""
+        """The service's id and its keeper's pulse (`worker.jobs.service_identity`)."""
         return self.root / "service"
 
     @property

@@ -1,7 +1,6 @@
-"""Checks of the directories that a process needs, made before it does anything else: HOME, and the
-directory for temporary files.
+"""Startup checks of HOME and of the directory for temporary files.
 
-What can't work is refused in one line, by the same sentence in every process and in `flant5
+A directory that can't work is refused in one line, the same in every process and in `flant5
 doctor`. A full disk is refused only where nothing could free it.
 """
 
@@ -18,7 +17,7 @@ from worker.jobs.home import Home
 from worker.jobs.room import is_full
 
 MAX_HOME_BYTES = 3500
-"""Linux takes paths of 4,095 bytes; the rest is for what lies below HOME."""
+"""Linux accepts paths of 4,095 bytes; the rest is left for the files below HOME."""
 
 _EXPECTED = "a directory in which the service may write and lock files"
 
@@ -30,21 +29,21 @@ class HomeFullError(StartRefusedError):
 
     def __init__(self, directory: Path, error: OSError) -> None:
         super().__init__(
-            f"HOME {shown(directory)} has no room: {error.strerror}",
-            expected="room for what jobs write",
+            f"HOME {shown(directory)} has no free space: {error.strerror}",
+            expected="free space for the files of jobs",
             remedy="free some, or set FLANT5_HOME to a larger disk",
         )
 
 
 HomeWriter = Literal["api", "worker", "keeper", "writes"]
-"""The process that writes to HOME: `writes` stands for all of them, as in `flant5 up`."""
+"""The process that writes to HOME; `writes` means all of them, as in `flant5 up`."""
 
 
 def prepare_home(home: Home, *, writer: HomeWriter = "writes", may_be_full: bool = False) -> None:
-    """Makes HOME and checks what this process writes to.
+    """Creates HOME and checks the directories that this process writes to.
 
-    With `may_be_full` a full disk is logged instead: for a process that can free it.
-    Raises StartRefusedError, of a full disk HomeFullError.
+    With `may_be_full` a full disk is only logged, for a process that can free it.
+    Raises StartRefusedError, and HomeFullError for a full disk.
     """
     check_path(home.root)
     try:
@@ -62,8 +61,8 @@ def prepare_home(home: Home, *, writer: HomeWriter = "writes", may_be_full: bool
 
 
 def check_home(home: Home, *, writer: HomeWriter = "writes") -> None:
-    """Writes and locks a file in HOME and removes it. Raises as `prepare_home` does, also for a
-    HOME that is gone."""
+    """Writes, locks and removes a file in HOME. Raises as `prepare_home` does, also for a missing
+    HOME."""
     try:
         probe_directory(home.root)
     except OSError as error:
@@ -72,9 +71,9 @@ def check_home(home: Home, *, writer: HomeWriter = "writes") -> None:
 
 
 def check_parts(home: Home, *, writer: HomeWriter = "writes") -> None:
-    """Raises StartRefusedError for a directory in HOME that this user may not write, and `writer`
-    writes to: a process of another user left it. HOME/models may be read only: just the trainer
-    writes there, when it builds the demo model.
+    """Raises StartRefusedError for a directory in HOME that `writer` needs and this user can't
+    write, because a process of another user created it. HOME/models may be read-only: only the
+    trainer writes there, when it builds the demo model.
     """
     parts = {
         "api": (home.files, home.uploads, home.incoming, home.jobs, home.deleted, home.audit),
@@ -87,7 +86,7 @@ def check_parts(home: Home, *, writer: HomeWriter = "writes") -> None:
 
 
 def check_readable_home(home: Home) -> None:
-    """For a process that only reads HOME, which need not be there yet. Raises StartRefusedError."""
+    """Checks HOME for a process that only reads it; it may be missing. Raises StartRefusedError."""
     check_path(home.root)
     try:
         with os.scandir(home.root):
@@ -104,7 +103,7 @@ def check_readable_home(home: Home) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raises StartRefusedError for a path that no process could work with."""
+    """Raises StartRefusedError for a path that is too long or not UTF-8."""
     name = os.fsencode(path)
     try:
         name.decode("utf-8")
@@ -123,8 +122,8 @@ def check_path(path: Path) -> None:
 
 
 def probe_directory(directory: Path) -> None:
-    """Writes and locks a file in the directory that has no name, where the file system knows such
-    files, so that also a process that is killed leaves none.
+    """Writes and locks a file in the directory. The file has no name if the file system supports
+    that, so a killed process leaves nothing behind.
 
     Raises OSError, and StartRefusedError for a directory without locks.
     """
@@ -134,17 +133,17 @@ def probe_directory(directory: Path) -> None:
 
 
 def home_refused(directory: Path, error: OSError) -> StartRefusedError:
-    """Returns the refusal of HOME, or of a directory in it, that can't be written."""
+    """Returns the error for HOME, or for a directory in it, that can't be written."""
     if is_full(error):
         return HomeFullError(directory, error)
     return _refused(directory, error.strerror)
 
 
 def check_temporary_directory(configured: str | None) -> None:
-    """Checks TMPDIR, or the system's directory when it is unset. A full one is logged: it empties
-    by itself, or nothing here can empty it.
+    """Checks TMPDIR, or the system's directory if it is unset. A full one is only logged: it
+    empties by itself, or no process of ours can empty it.
 
-    Raises StartRefusedError. Without this Python takes another directory without a word.
+    Raises StartRefusedError. Without this check Python silently uses another directory.
     """
     directory = Path(configured or tempfile.gettempprefix())
     try:
@@ -160,12 +159,12 @@ def check_temporary_directory(configured: str | None) -> None:
         raise StartRefusedError(
             f"{found} (this is user {os.geteuid()})",
             expected="a directory for temporary files",
-            remedy="make it, or set TMPDIR to another one",
+            remedy="create it, or set TMPDIR to another one",
         ) from error
 
 
 def shown(path: Path) -> str:
-    """Returns the path as it fits into one line."""
+    """Returns the path in a form that fits into one line."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 
@@ -183,7 +182,7 @@ def _try_lock(directory: Path, descriptor: int) -> None:
 
 def _check_part(directory: Path) -> None:
     if directory.is_symlink() and not directory.exists():
-        reason = "the link in its place leads nowhere"
+        reason = "it is a broken link"
     elif not directory.exists() or (
         directory.is_dir() and os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
     ):
@@ -196,7 +195,7 @@ def _check_part(directory: Path) -> None:
 def _refused(directory: Path, reason: str | None) -> StartRefusedError:
     remedy = f"sudo chown -R {os.geteuid()}:{os.getegid()} {shown(directory)}"
     if not os.path.exists(directory):  # pathlib's raises for a name that is too long
-        remedy = "make it, or mount what it is on"
+        remedy = "create it, or mount its file system"
     return StartRefusedError(
         f"HOME: {shown(directory)} can't be written: {reason} (this is user {os.geteuid()})",
         expected=_EXPECTED,

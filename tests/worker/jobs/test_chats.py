@@ -31,7 +31,9 @@ def test_one_more_than_may_wait_is_refused_and_leaves_nothing(
 ) -> None:
     queue.submit(question("one"), max_waiting=1)
     before = set(redis.keys())
-    with pytest.raises(ChatLimitError, match="1 questions wait for an answer, as many as may"):
+    with pytest.raises(
+        ChatLimitError, match=r"The inference queue is full \(1 pending requests, the limit\)"
+    ):
         queue.submit(question("two"), max_waiting=1)
     assert set(redis.keys()) == before
     assert redis.llen(keys.CHATS) == 1

@@ -85,11 +85,13 @@ def test_a_home_on_a_disk_that_is_read_only_or_full_is_refused(
 ) -> None:
     with small_disk(tmp_path / "disk", num_bytes=2**20) as disk:
         fill(disk, leaving_bytes=0)
-        with pytest.raises(HomeFullError, match="has no room: No space left on device; expected"):
+        with pytest.raises(
+            HomeFullError, match="has no free space: No space left on device; expected"
+        ):
             prepare_home(Home(disk))
         prepare_home(Home(disk), may_be_full=True)
         assert caplog.records[-1].levelno == logging.ERROR
-        assert "has no room" in caplog.text
+        assert "has no free space" in caplog.text
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         assert "can't be written: Read-only file system" in refusal(disk)
         assert "Read-only file system" in refusal(disk / "home")
