@@ -105,8 +105,8 @@ def test_a_refused_question_costs_a_line_and_not_the_conversation(
 
 
 def test_what_can_not_be_is_said_in_a_line(server_url: str, model: str) -> None:
-    assert "no model 'absent'" in typed("", "absent", url=server_url).err
-    assert "no model 'absent'" in flant5("chat", "absent", "-m", "Hi", url=server_url).err
+    assert "unknown model 'absent'" in typed("", "absent", url=server_url).err
+    assert "unknown model 'absent'" in flant5("chat", "absent", "-m", "Hi", url=server_url).err
     run = flant5("chat", model, "-m", "Hi", url=server_url)
     assert (run.code, "no serving process is here" in run.err) == (1, True)
     run = flant5("chat", model, "-m", "Hi", "--set", "tools=[1]", url=server_url)

@@ -127,8 +127,8 @@ def test_a_wrong_hyperparameter_is_named_with_its_place_and_what_was_found(
     ("fields", "param", "reason"),
     [
         ({"model": None}, "model", "valid string"),
-        ({"model": "gpt-4o-mini"}, "model", "no model 'gpt-4o-mini'; possible are flant5-demo"),
-        ({"model": "../../etc"}, "model", "no model '../../etc'"),
+        ({"model": "gpt-4o-mini"}, "model", "unknown model 'gpt-4o-mini'; available: flant5-demo"),
+        ({"model": "../../etc"}, "model", "unknown model '../../etc'"),
         ({"training_file": "none.json"}, "training_file", "no file 'none.json'"),
         ({"training_file": "/etc/passwd"}, "training_file", "relative to the data root"),
         ({"validation_file": "../x"}, "validation_file", "stays inside"),

@@ -39,10 +39,10 @@ def test_a_namespace_that_the_operator_does_not_allow_is_refused_with_those_he_d
     assert refused["status_code"] == 400
     assert refused["error"]["param"] == f"{FIELD}.repository"
     assert "'their-org'; expected one that" in refused["error"]["message"]
-    assert "allowed here: my-org, lab" in refused["error"]["message"]
+    assert "the operator allows: my-org, lab" in refused["error"]["message"]
     offers.offer({"huggingface": [ALL_OWNERS]}, namespaces={"huggingface": ["their-org"]})
     assert create(client, pushing(repository="their-org/talk"))["id"]
-    assert "allowed here: their-org" in create(client, pushing())["error"]["message"]
+    assert "the operator allows: their-org" in create(client, pushing())["error"]["message"]
 
 
 def test_namespaces_are_no_integrations_themselves(offers: IntegrationOffers) -> None:

@@ -62,10 +62,10 @@ def test_what_is_not_set_up_is_refused_with_what_is(
     assert refused["status_code"] == 400
     assert refused["error"]["param"] == "integrations.1.type"
     message = refused["error"]["message"]
-    assert "'wandb' is not set up here for you; set up: mlflow" in message
+    assert "'wandb' is not configured for your API key. Available: mlflow" in message
     assert "FLANT5_INTEGRATIONS_FILE" in message
     offers.offer({})
-    assert "set up: none" in create(client, MLFLOW)["error"]["message"]
+    assert "Available: none" in create(client, MLFLOW)["error"]["message"]
 
 
 def test_an_account_is_for_its_owners_only(offers: IntegrationOffers) -> None:

@@ -140,8 +140,8 @@ def test_tokens_are_counted_by_a_models_vocabulary(
 @pytest.mark.parametrize(
     ("query", "param", "message"),
     [
-        ({"model": "none"}, "model", "no model 'none'"),
-        ({"model": "../../etc"}, "model", "no model"),
+        ({"model": "none"}, "model", "unknown model 'none'"),
+        ({"model": "../../etc"}, "model", "unknown model"),
         ({"model_max_length": 31}, "model_max_length", "greater than or equal to 32"),
         ({"max_target_length": 7}, "max_target_length", "greater than or equal to 8"),
         ({"tokenization": "none"}, "tokenization", "'lossless'"),

@@ -124,7 +124,7 @@ def test_models_whose_ids_hold_slashes_can_be_retrieved(sdk: OpenAI, server_url:
     assert sdk.models.retrieve("google/flan-t5-small").owned_by == "google"
     raw = httpx.get(f"{server_url}/models/google/flan-t5-small")
     assert raw.json()["id"] == "google/flan-t5-small"
-    with pytest.raises(NotFoundError, match="no model 'meta/llama'"):
+    with pytest.raises(NotFoundError, match="unknown model 'meta/llama'"):
         sdk.models.retrieve("meta/llama")
 
 

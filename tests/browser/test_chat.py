@@ -139,7 +139,7 @@ def test_markup_that_a_model_says_stays_text(alice: Person, server: Server, mode
         expect(page.locator(".asked")).to_contain_text(EVIL)
         assert page.locator("img[src=x], .said strong, .said script").count() == 0
         page = alice.go(f"/chat?model={EVIL}")
-        expect(page.locator(".q-notification")).to_contain_text(f"no model '{EVIL}'")
+        expect(page.locator(".q-notification")).to_contain_text(f"unknown model '{EVIL}'")
         assert page.locator("img[src=x]").count() == 0
 
 

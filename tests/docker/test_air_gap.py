@@ -75,5 +75,5 @@ def test_a_model_from_a_mounted_directory_is_trained_without_a_network(
         (mounted_model / "model.safetensors").chmod(0o644)
         job = ended(sdk, create(sdk, model="small-t5", max_steps=3, model_max_length=64))
         assert job.status == "succeeded", job.error
-        with pytest.raises(openai.BadRequestError, match="no model 'absent-t5'"):
+        with pytest.raises(openai.BadRequestError, match="unknown model 'absent-t5'"):
             create(sdk, model="absent-t5")

@@ -184,4 +184,4 @@ def test_a_model_from_elsewhere_is_refused_by_name(client: TestClient, name: str
     response = client.post("/fine_tuning/jobs", json={"model": name, "training_file": "chats.json"})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "model"
-    assert "possible are flant5-demo" in response.json()["error"]["message"]
+    assert "available: flant5-demo" in response.json()["error"]["message"]

@@ -168,7 +168,7 @@ def test_a_model_that_went_away_is_named(service: Service, talks: Path) -> None:
     shutil.rmtree(gone)
     code, message = error_of(service.ended(job_id))
     assert code == "bad_model"
-    assert "no model 'gone'" in message
+    assert "unknown model 'gone'" in message
 
 
 def test_a_full_disk_is_named(service: Service, talks: Path) -> None:

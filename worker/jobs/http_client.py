@@ -1,8 +1,8 @@
-"""HTTP clients that take their proxies and certificates from the environment.
+"""HTTP clients configured by the environment's proxies and certificates.
 
-httpx reads these variables while it builds a client. It raises `ValueError`, `InvalidURL`,
-`OSError` or `ImportError` for a value that it can't use, and no message names the variable (httpx
-0.28.1). Every client of the service is built here, so that each of them names it.
+httpx reads these variables while it builds a client. For an unusable value it raises `ValueError`,
+`InvalidURL`, `OSError` or `ImportError` without naming the variable (httpx 0.28.1). The service
+builds all its clients here, where the error names it.
 """
 
 import ipaddress
@@ -16,14 +16,14 @@ import httpx
 from worker.jobs.settings import network_environment
 
 REJECTED = (httpx.HTTPError, httpx.InvalidURL, ValueError)
-"""Everything that httpx raises for a request which can't be made. ValueError: a proxy's host name
-that can't be encoded, which is noticed when the connection is opened."""
+"""All errors that httpx raises for a failed request. ValueError: the host name of a proxy can't be
+encoded, which shows only when the connection is opened."""
 
 _ClientT = TypeVar("_ClientT", httpx.Client, httpx.AsyncClient)
 
 
 class NetworkSettingsError(ValueError):
-    """A variable of the environment that no client can be built with; the message names it."""
+    """An environment variable has an unusable value; the message names the variable."""
 
 
 def open_client(**options: Any) -> httpx.Client:
@@ -37,8 +37,8 @@ def open_async_client(**options: Any) -> httpx.AsyncClient:
 
 
 def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> str | None:
-    """Returns the variable and the address, without its credentials, of the proxy that requests to
-    `url` pass through, or None when they pass through none.
+    """Returns the proxy for requests to `url`: its variable and its address without credentials.
+    None if they need no proxy.
 
     >>> proxy_for("http://gpu:8000/v1", {"HTTP_PROXY": "http://me:secret@proxy:3128"})
     'HTTP_PROXY (http://proxy:3128)'
@@ -75,7 +75,7 @@ def _build(factory: Callable[..., _ClientT], options: Mapping[str, Any]) -> _Cli
 
 
 def _find_problem(environment: Mapping[str, str]) -> str | None:
-    """Returns a sentence about the first variable that httpx rejects."""
+    """Returns an error message about the first variable that httpx rejects."""
     for name, value in environment.items():
         check, expected = _CHECKS[name.lower()]
         try:

@@ -1,8 +1,8 @@
-"""Where a job asks to be shown besides here: trackers of runs, and a hub for its model.
+"""Models of a job's integrations: experiment trackers, and a hub for its model.
 
     {"type": "wandb", "wandb": {"project": "chats", "tags": ["first"]}}
 
-The shape of `wandb` is the one of the `openai` SDK; the other two follow it.
+`wandb` has the shape of the `openai` SDK; the other two are modelled after it.
 """
 
 from collections.abc import Sequence
@@ -27,36 +27,35 @@ class WandbRun(_Part):
     """A run in Weights & Biases."""
 
     project: Name
-    """The project it is in; made if there is none."""
+    """The run's project; created if missing."""
     name: Name | None = None
-    """What the run is called; the id of the job unless given."""
+    """Name of the run. Default: the job's id."""
     entity: Name | None = None
-    """The team or user of the project; that of the operator's account unless given."""
+    """The team or user that owns the project. Default: that of the operator's account."""
     tags: tuple[Tag, ...] | None = Field(None, max_length=32)
-    """Beside those that each run of this service has."""
+    """Tags in addition to the service's own."""
 
 
 class MlflowRun(_Part):
     """A run in MLflow."""
 
     experiment: Name
-    """The experiment it is in; made if there is none."""
+    """The run's experiment; created if missing."""
     name: Name | None = None
-    """What the run is called; the id of the job unless given."""
+    """Name of the run. Default: the job's id."""
     tags: dict[TagKey, TagValue] | None = Field(None, max_length=32)
-    """Beside those that each run of this service has."""
+    """Tags in addition to the service's own."""
 
 
 class HubRepository(_Part):
     """A repository on a Hugging Face Hub."""
 
     repository: str = Field(max_length=200, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
-    """`organization/name`; made if there is none."""
+    """`organization/name`; created if missing."""
     private: bool = True
-    """Whether the model is private: a repository is made so, and a public one that is there
-    already is refused."""
+    """Creates a private repository, and refuses an existing public one."""
     revision: Branch = "main"
-    """The branch it is pushed to; made from `main` if there is none."""
+    """The branch to push to; created from `main` if missing."""
 
     @property
     def namespace(self) -> str:
@@ -70,33 +69,34 @@ class HubRepository(_Part):
             if is_edged or "--" in part or ".." in part or len(part) > _MAX_HUB_NAME:
                 raise ValueError(
                     f"found {part!r}; expected up to {_MAX_HUB_NAME} letters, digits, '_', '-' and "
-                    "'.', without '--', '..', one of '-' and '.' at an end, or '.git' there"
+                    "'.', without '--' or '..', without '-' or '.' at either end, not ending in "
+                    "'.git'"
                 )
         return repository
 
 
 class WandbIntegration(_Part):
-    """Curves and hyperparameters in Weights & Biases, as the job runs."""
+    """Logs curves and hyperparameters to Weights & Biases while the job runs."""
 
     type: Literal["wandb"]
     wandb: WandbRun
-    """The run to make."""
+    """The run to create."""
 
 
 class MlflowIntegration(_Part):
-    """Curves and hyperparameters in MLflow, as the job runs."""
+    """Logs curves and hyperparameters to MLflow while the job runs."""
 
     type: Literal["mlflow"]
     mlflow: MlflowRun
-    """The run to make."""
+    """The run to create."""
 
 
 class HubIntegration(_Part):
-    """The final model on a Hugging Face Hub, once the job has succeeded."""
+    """Uploads the final model to a Hugging Face Hub once the job has succeeded."""
 
     type: Literal["huggingface"]
     huggingface: HubRepository
-    """Where it is uploaded to."""
+    """The target repository."""
 
 
 IntegrationType = Literal["wandb", "mlflow", "huggingface"]
@@ -106,7 +106,8 @@ Integration = Annotated[
 
 
 def refuse_repeated(integrations: Sequence[Integration]) -> None:
-    """Raises ValueError when two have one type: what belongs to a job is told by its type."""
+    """Raises ValueError for two integrations of the same type: a job's exports are stored by
+    type."""
     types = [each.type for each in integrations]
     for number, kind in enumerate(types):
         if kind in types[:number]:

@@ -1,4 +1,4 @@
-"""The job record: what a caller sees of a job, and what its worker needs to know."""
+"""The job record: the fields that callers see, and those that its worker needs."""
 
 from typing import Literal
 
@@ -14,16 +14,16 @@ Phase = TrainerPhase | None
 
 
 class JobError(BaseModel):
-    """Why a job failed, in the shape callers get it."""
+    """The cause of a job's failure, as returned to callers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     code: str
-    """The class of failure, such as `bad_data`, `cuda_oom` or `timeout`."""
+    """The failure class, such as `bad_data`, `cuda_oom` or `timeout`."""
     message: str
-    """What happened, in words."""
+    """Description of the failure."""
     param: str | None = None
-    """The field of the job at fault, if one is."""
+    """The job field that caused it, if any."""
 
     @field_validator("message")
     @classmethod
@@ -32,7 +32,7 @@ class JobError(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far the training is."""
+    """Progress of the training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -46,8 +46,7 @@ class Progress(BaseModel):
 
 
 class Chosen(BaseModel):
-    """The hyperparameters that were left to the run, as it chose them; null is a value that the
-    spec gives."""
+    """The automatic hyperparameters, as chosen by the run; null for values that the spec sets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -63,29 +62,29 @@ class Job(BaseModel):
     id: str
     spec: JobSpec
     number: int = 0
-    """Counts all jobs ever created; its place among those of one priority."""
+    """Sequence number over all jobs ever created; orders jobs of equal priority."""
     owner: str = ""
-    """Name of the API key that submitted it; empty where none is asked for."""
+    """Name of the API key that submitted it; empty on a server without keys."""
     status: Status
     phase: Phase = None
-    """What a running job is doing; null otherwise."""
+    """Current phase of a running job; null otherwise."""
     created_at: float
     started_at: float | None = None
-    """When the first attempt began."""
+    """Start of the first attempt."""
     finished_at: float | None = None
     epoch: int = 0
-    """Fencing number: one higher with each claim; a write with an older one is refused."""
+    """Fencing token: each claim raises it, and writes with an older one are refused."""
     attempt: int = 0
-    """Executions of the trainer begun so far."""
+    """Number of attempts begun so far."""
     worker: str | None = None
     """The worker that holds the lease."""
     workers: tuple[str, ...] = ()
-    """All workers of the running attempt, the one that holds the lease first."""
+    """All workers of the running attempt, the lease holder first."""
     last_heartbeat_at: float | None = None
     cancel_requested: Literal["force", "save"] | None = None
-    """`save`: with a checkpoint first."""
+    """`save`: save a checkpoint before cancelling."""
     is_given_up: bool = False
-    """It was cancelled by the API itself, which could not record it: nobody was told of it."""
+    """The API cancelled it because it could not record it; no caller got its id."""
     pause_requested: bool = False
     run_seconds: float = 0.0
     """Time that ended attempts held a worker, since the job was created or resumed after its
@@ -93,29 +92,28 @@ class Job(BaseModel):
     losses: int = 0
     """Attempts lost in a row without a new checkpoint."""
     failures: int = 0
-    """Attempts that failed in a way that is worth one more try."""
+    """Attempts with a failure that is worth one retry."""
     queued_at: float | None = None
-    """When it last went into the queue."""
+    """When it last entered the queue."""
     retry_at: float | None = None
-    """When a job that lost an attempt may run again."""
+    """Earliest start of the next attempt after a loss."""
     result_floor: int = -1
-    """Epoch up to which a result on disk is from before the caller resumed the job."""
+    """Highest epoch whose result on disk predates the caller's last resume."""
     wished_at: int = 0
-    """When a caller last wanted something of it, in milliseconds: it was created, cancelled, paused
-    or resumed."""
+    """Time of the last request of a caller (create, cancel, pause, resume), in milliseconds."""
     submission_key: str = ""
-    """Key in Redis of the submission that made it; empty when it has none."""
+    """Redis key of the submission that created it; empty if it has none."""
     progress: Progress | None = None
     trained_tokens: int | None = None
     chosen: Chosen | None = None
-    """The automatic hyperparameters; None until the run has read its data."""
+    """The chosen automatic hyperparameters; None until the run has read its data."""
     error: JobError | None = None
     fine_tuned_model: str | None = None
-    """Id of the result; set when the job succeeded."""
+    """Id of the resulting model; set once the job has succeeded."""
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """Those of the spec, and in the place of null the values that the run chose."""
+        """The hyperparameters of the spec, with the values that the run chose in place of null."""
         chosen = self.chosen.model_dump(exclude_none=True) if self.chosen else {}
         return self.spec.hyperparameters.model_copy(update=chosen)
 
@@ -129,7 +127,7 @@ class Job(BaseModel):
 
 
 def model_id(job_id: str, spec: JobSpec, *, step: int | None = None) -> str:
-    """The id of a job's fine-tuned model, or of its checkpoint at `step`.
+    """Returns the id of a job's fine-tuned model, or of its checkpoint at `step`.
 
     >>> model_id("ftjob-9f8e7d6c5b4a", JobSpec(model="flant5-demo", training_file="f"), step=40)
     'ft:flant5-demo:flant5::7d6c5b4a:ckpt-step-40'

@@ -1,5 +1,5 @@
-"""The files that belong to a job and to nothing else; what it shares with others, such as the cache
-and base models, is not among them."""
+"""The files that belong to one job only. Shared files, such as the cache and base models, are not
+included."""
 
 import re
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from worker.jobs.home import Home, RunDirectory
 from worker.jobs.removal import num_bytes_of, remove
 
 REMOVED = "removed-"
-"""Begins the names of what is being removed from an output directory: it is nothing any more, to
-trainers and to callers."""
+"""Name prefix of entries that are being removed from an output directory. Trainers and callers
+ignore them."""
 
 _CHECKPOINT = re.compile(r"checkpoint-\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class JobFiles:
-    """What lies on disk for one job."""
+    """The files on disk of one job."""
 
     home: Home
     job_id: str
     result_file: str | None
-    """The id of its file of numbers, if it has one."""
+    """Id of its result file of step metrics, if it has one."""
 
     @property
     def run_directory(self) -> RunDirectory:
@@ -30,7 +30,7 @@ class JobFiles:
 
     @property
     def exist(self) -> bool:
-        """Whether anything is there."""
+        """True if any of the files exists."""
         return any(path.exists() for path in self._paths)
 
     @property
@@ -39,8 +39,8 @@ class JobFiles:
 
     @property
     def model(self) -> tuple[Path, ...]:
-        """The final model: whatever is in the output directory and no checkpoint. `config.json`
-        comes first: a directory without it is no model."""
+        """The files of the final model: everything in the output directory except checkpoints.
+        `config.json` comes first: a directory without it is not a model."""
         output = self.run_directory.output
         found = [
             path
@@ -53,7 +53,7 @@ class JobFiles:
         return self.run_directory.output / f"checkpoint-{step}"
 
     def remove_all(self) -> None:
-        """Raises OSError."""
+        """Removes all files of the job. Raises OSError."""
         for path in self._paths:
             remove(path)
 
@@ -61,6 +61,6 @@ class JobFiles:
     def _paths(self) -> tuple[Path, ...]:
         if self.result_file is None:
             return (self.run_directory.path,)
-        # That it is complete is told by `meta.json`, which goes first.
+        # `meta.json` marks a file as complete, so it is removed first.
         result = self.home.files / self.result_file
         return (result / "meta.json", result, self.run_directory.path)

@@ -1,11 +1,11 @@
-"""The names of all keys in Redis. What they hold: see the tables in `worker.jobs.store` and
-`worker.jobs.chats`."""
+"""Names of all Redis keys. The tables in `worker.jobs.store` and `worker.jobs.chats` describe their
+content."""
 
 from hashlib import sha1
 
 PREFIX = "flant5:"
 MAX_ENTRIES = 10_000
-"""Entries kept per stream, about; the run directory on disk holds everything."""
+"""Approximate number of entries kept per stream; the run directory on disk holds everything."""
 
 JOBS = f"{PREFIX}jobs"
 VALIDATING = f"{PREFIX}validating"
@@ -30,7 +30,7 @@ SHIPMENTS = f"{PREFIX}shipments"
 SERVICE = f"{PREFIX}service"
 PULSE = f"{PREFIX}pulse"
 QUEUE = "doorbells"
-"""Celery's name of the queue; it puts the prefix before all of its keys."""
+"""Celery's name of the queue; Celery adds the prefix to all of its keys."""
 DOORBELLS = f"{PREFIX}{QUEUE}"
 
 
@@ -63,9 +63,10 @@ def keeper(name: str) -> str:
 
 
 def jobs_tagged(name: str, value: str) -> str:
-    """The jobs whose metadata hold this pair. A digest, because both are a caller's text."""
+    """Returns the key of the jobs with this metadata pair. The key is a digest, because both texts
+    come from a caller."""
     framed = f"{len(name.encode())}:{name}{value}"
-    digest = sha1(framed.encode(), usedforsecurity=False).hexdigest()  # Lua's only one
+    digest = sha1(framed.encode(), usedforsecurity=False).hexdigest()  # Lua's only digest
     return f"{PREFIX}metadata:{digest}"
 
 

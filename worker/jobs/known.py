@@ -1,4 +1,5 @@
-"""What a run directory tells of a job that the store does not know, or has in an older state."""
+"""The state of a job as restored from its run directory, for a store that has lost it or has an
+older state."""
 
 import json
 import time
@@ -9,16 +10,16 @@ from worker.jobs.ledger import JobRecord, Wish
 from worker.jobs.standing import Standing
 
 SUBMISSION_SECONDS = 24 * 3600
-"""Time for which a submission key names the job that it made."""
+"""Time for which a submission key refers to the job that it created."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """All that a job's record in the store is rebuilt from."""
+    """The data from which a job's record in the store is rebuilt."""
 
     record: JobRecord
     epoch: int
-    """Higher than any that a worker may hold: see `next_epoch`."""
+    """Higher than any epoch that a worker may hold, see `next_epoch`."""
     has_begun: bool
     attempt: int = 0
     started_at: float | None = None
@@ -26,21 +27,21 @@ class Known:
     highest_number: int = 0
     """The highest number of all jobs on disk."""
     seen: Standing | None = None
-    """The state in the store that this replaces; None for a job that the store does not know."""
+    """The state in the store that this replaces; None for a job missing in the store."""
 
 
 def next_epoch(*epochs: int) -> int:
-    """An epoch above all of these and above all that were ever given out.
+    """Returns an epoch above all of `epochs` and all epochs ever given out.
 
-    A worker may hold a claim of the lost store that has left no trace on disk, so the highest one
-    found there does not do. Claims raise an epoch by one and take longer than a millisecond:
-    milliseconds since 1970 are ahead of them, even of those that followed an earlier recovery.
+    A worker may hold a claim of the lost store that left no trace on disk, so the highest epoch
+    found there is not enough. Claims raise an epoch by one and take longer than a millisecond.
+    Milliseconds since 1970 are therefore ahead of them, also after an earlier recovery.
     """
     return max(time.time_ns() // 1_000_000, *(epoch + 1 for epoch in epochs))
 
 
 def encode_known(known: Known) -> str:
-    """As `restore.lua` reads it; nested documents stay text."""
+    """Encodes a job for `restore.lua`; nested documents stay text."""
     record = known.record
     fields: dict[str, str | int | None] = {
         "spec": record.spec.model_dump_json(),

@@ -1,4 +1,4 @@
-"""The workers' side of the store: claims, beats, news and ends, all fenced by the epoch."""
+"""The workers' side of the store: claims, heartbeats, updates and outcomes, fenced by the epoch."""
 
 import secrets
 from typing import cast
@@ -39,26 +39,27 @@ class Leases:
         self._gangs = Gangs(redis, scripts)
 
     def claim(self, *, worker: str, num_slots: int, lease_seconds: float) -> Claim | None:
-        """queued -> running under a new epoch, for the best job that `num_slots` are enough for;
-        None when there is nothing to claim. The worker waits for no others: it leads a job of
-        several nodes only if enough of them sit there."""
+        """Moves the best job that fits into `num_slots` from queued to running, under a new epoch.
+
+        Returns None when there is nothing to claim. The worker does not wait for a gang: it leads a
+        job of several nodes only if enough other workers have a seat there.
+        """
         found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
         return found if isinstance(found, Claim) else None
 
     def claim_or_sit(
         self, *, worker: str, num_slots: int, lease_seconds: float
     ) -> Claim | Membership | Seat | None:
-        """As `claim`; and at a job of several nodes, if there are workers enough, a seat for
-        `Rules.seat_seconds`, or the worker's part in the attempt that others have begun
-        meanwhile."""
+        """As `claim`. For a job of several nodes, returns a seat for `Rules.seat_seconds` if there
+        are enough workers, or a membership if another worker has begun the attempt meanwhile."""
         return self._look(worker, num_slots, lease_seconds, seat_seconds=self._rules.seat_seconds)
 
     def claim_or_join(
         self, *, worker: str, num_slots: int, lease_seconds: float
     ) -> Claim | Membership | None:
-        """As `claim_or_sit`, but the worker gives its seat back and takes no other."""
+        """As `claim_or_sit`, but the worker gives up its seat and takes no other."""
         found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
-        assert not isinstance(found, Seat), "no seat was asked for"
+        assert not isinstance(found, Seat), "no seat was requested"
         return found
 
     def _look(
@@ -83,9 +84,12 @@ class Leases:
         return Seat(job_id=answer[1], is_new=bool(answer[2]))
 
     def restore(self, known: Known, *, holder: str | None, lease_seconds: float) -> Claim | None:
-        """A job that the store does not know, as its run directory tells it: held by `holder`, who
-        adds what the files say, or without one with its files to be checked. None when the job
-        is in the store anyway, and without a holder."""
+        """Restores a job from its run directory.
+
+        With a `holder` the job is running and the holder adds the progress in its files. Without
+        one its files are to be checked, and the result is None. Also returns None if the store
+        has the job already.
+        """
         job_id = known.record.id
         args = (job_id, encode_known(known), holder or "", int(lease_seconds * 1000))
         is_new = self._scripts.run("restore", *args)
@@ -101,14 +105,14 @@ class Leases:
         return Claim(job=job, epoch=job.epoch, attempt=job.attempt, offsets=offsets)
 
     def beat(self, claim: Claim, lease_seconds: float) -> Beat:
-        """Extends the lease, and tells whether to go on."""
+        """Extends the lease, and returns whether to continue, pause, cancel or stop."""
         lease_ms = int(lease_seconds * 1000)
         return Beat[self._scripts.run("beat", claim.job.id, claim.epoch, lease_ms).upper()]
 
     def record(self, claim: Claim, update: Update) -> bool:
-        """Stores an update as a whole; False when the claim no longer holds the job.
+        """Stores an update atomically; False if the claim no longer holds the job.
 
-        Raises OffsetsMovedError when the update does not begin where the store stands.
+        Raises OffsetsMovedError if the update does not begin at the store's offsets.
         """
         answer = self._scripts.run("record", claim.job.id, claim.epoch, encode_update(update))
         if answer[0] == "moved":
@@ -116,7 +120,7 @@ class Leases:
         return bool(answer[0] == "recorded")
 
     def finish(self, claim: Claim, outcome: Outcome) -> bool:
-        """running -> a final status; True also when the job ended this way before."""
+        """Moves a running job to a final status; True also if it already ended this way."""
         return bool(self._scripts.run_durably("finish", *_finish_args(claim, outcome)))
 
     def finish_restored(self, claim: Claim, outcome: Outcome, *, finished_at: float) -> bool:
@@ -126,10 +130,9 @@ class Leases:
         return bool(self._scripts.run("finish", *args))
 
     def release(self, claim: Claim, *, reason: str, loss: Loss | None = None) -> Status:
-        """The job goes back into the queue, or is paused or cancelled if that is wished, and its
-        status after that comes back.
+        """Requeues the job, or pauses or cancels it if that was requested. Returns the new status.
 
-        A loss counts, and one too many fails the job; without one the attempt is given back.
+        A loss counts, and one too many fails the job. Without a loss the attempt is not counted.
         """
         loss_args = (loss.counts_as, loss.code) if loss else ("", "")
         status = self._scripts.run(
@@ -140,26 +143,29 @@ class Leases:
         return Status(status)
 
     def outdate(self, claim: Claim, *, above: int) -> bool:
-        """Gives the job back under an epoch higher than `above`, which was given out before a
-        store that went back in time gave out this one."""
+        """Requeues the job under an epoch higher than `above`. A store that went back in time has
+        given out the claim's epoch although `above` was given out before."""
         return bool(self._scripts.run("outdate", claim.job.id, claim.epoch, above))
 
     def release_worker(
         self, worker: str, *, reason: str = "its worker was restarted", only: str | None = None
     ) -> tuple[str, ...]:
-        """What this worker holds or takes part in goes back, as lost; with `only`, just that job.
-        Ids of the jobs."""
+        """Requeues the jobs that this worker holds or takes part in, as lost; with `only`, just
+        that job. Returns their ids."""
         return tuple(self._scripts.run("release_worker", worker, reason, only or ""))
 
     def reap(self, limit: int) -> tuple[str, ...]:
-        """The jobs whose lease ran out go back, as lost. Their ids."""
+        """Requeues jobs with an expired lease, as lost. Returns their ids."""
         return tuple(self._scripts.run("reap", limit))
 
     def bells(
         self, older_than_seconds: float, limit: int, *, idle_seconds: float | None = None
     ) -> tuple[str, ...]:
-        """Queued jobs whose doorbell is older than this or was never rung, or older than
-        `idle_seconds` while a worker that could take them is idle; they count as rung."""
+        """Returns queued jobs that need another wake-up message, and marks them as notified.
+
+        Their last one was never sent, or is older than `older_than_seconds`, or is older than
+        `idle_seconds` while a worker that could take them is idle.
+        """
         idle = older_than_seconds if idle_seconds is None else idle_seconds
         args = (int(older_than_seconds * 1000), limit, int(idle * 1000))
         return tuple(self._scripts.run("bells", *args))

@@ -1,6 +1,6 @@
-"""`job.json`: what a caller asked for, on disk before it is acknowledged.
+"""`job.json`: a caller's request, on disk before it is acknowledged.
 
-Should the store be lost as a whole, jobs are restored from this (`worker.keeper.recovery`).
+If the whole store is lost, the jobs are restored from these files (`worker.keeper.recovery`).
 Example:
 
     {"id": "ftjob-...", "number": 7, "owner": "alice", "created_at": 1764000000.0,
@@ -24,16 +24,16 @@ from worker.jobs.malformed import MalformedFileError
 from worker.jobs.spec import JobSpec
 
 Epoch = Annotated[int, Field(ge=-1, lt=2**53)]
-"""-1: before the first. The bound is where the numbers of the store's scripts end."""
+"""-1: before the first one. The bound is the largest exact integer of the store's Lua scripts."""
 Instant = Annotated[float, Field(ge=0, lt=1e11)]
-"""Unix seconds; milliseconds are refused."""
+"""Unix seconds; the bound rejects milliseconds."""
 
 
 _log = logging.getLogger(__name__)
 
 
 class Wish(StrEnum):
-    """What the caller wanted of the job last."""
+    """The last request of the caller for a job."""
 
     GO_ON = "go_on"
     PAUSE = "pause"
@@ -53,11 +53,11 @@ class JobRecord(BaseModel):
     wish: Wish = Wish.GO_ON
     result_floor: Epoch = -1
     finished_at: Instant | None = None
-    """When a job that never ran was cancelled."""
+    """End of a job that was cancelled before it ran."""
     is_model_deleted: bool = False
-    """Whether the caller deleted the model that the job made."""
+    """True if the caller deleted the job's model."""
     wished_at: int = Field(0, ge=0, lt=2**53)
-    """`Job.wished_at`; 0 in files that were written before this was kept."""
+    """`Job.wished_at`; 0 in older files without this field."""
     submission_key: str = ""
     """`Job.submission_key`."""
 
@@ -84,41 +84,41 @@ class JobRecord(BaseModel):
 
 
 class Ledger:
-    """All `job.json` of a home."""
+    """The `job.json` files of a HOME."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
 
     def write(self, job: Job) -> None:
-        """Returns when it is on disk. Raises OSError."""
-        # Only a job that succeeded has a model; what is written of any other needs no look back.
+        """Writes the record; returns once it is on disk. Raises OSError."""
+        # Only a job that succeeded has a model, so for others the old record is not read.
         is_model_deleted = job.status is Status.SUCCEEDED and self._is_model_deleted(job.id)
         self._write(JobRecord.of(job, is_model_deleted=is_model_deleted))
 
     def forget_model(self, job_id: str) -> None:
-        """The job is restored without the model that it made. Raises OSError."""
+        """Marks the job's model as deleted, so a recovery leaves it out. Raises OSError."""
         try:
             self._write(self.read(job_id).model_copy(update={"is_model_deleted": True}))
         except FileNotFoundError:
-            return  # a job without a record is not restored at all
+            return  # a job without a record is never restored
         except ValueError as error:
-            # Nor is one with a damaged record.
-            _log.error("ledger: the deletion of a model is not recorded: %s", error)
+            # A job with a damaged record is not restored either.
+            _log.error("ledger: cannot record the deletion of a model: %s", error)
 
     def forget(self, job_id: str) -> None:
-        """The job is deleted with what it left: nothing restores it."""
+        """Removes the record of a deleted job, so no recovery restores the job."""
         self._home.run_directory(job_id).job_record.unlink(missing_ok=True)
 
     def job_ids(self) -> Iterator[str]:
-        """The jobs that have a record, in no order; each directory is looked at when its turn
-        comes."""
+        """Yields the ids of the jobs that have a record, in no order. Directories are read
+        lazily."""
         return (path.parent.name for path in self._home.jobs.glob("*/job.json"))
 
     def is_empty(self) -> bool:
         return not any(self._home.jobs.glob("*/job.json"))
 
     def read(self, job_id: str) -> JobRecord:
-        """Raises OSError, and ValueError when the file is no record of this job."""
+        """Reads a record. Raises OSError, and ValueError for a malformed one or another job's."""
         path = self._home.run_directory(job_id).job_record
         try:
             record = JobRecord.model_validate_json(path.read_bytes())

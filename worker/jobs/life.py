@@ -1,4 +1,4 @@
-"""The life of a job: its statuses and the steps between them, in one table.
+"""Job statuses and the transitions between them, in one table.
 
 validating_files -> queued -> running -> succeeded | failed | cancelled
        ^   |         ^  |       | |                    |         |
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What is true of a job. A wish (cancel, pause) is a flag beside it, not a status."""
+    """The status of a job. A pending request (cancel, pause) is a separate flag."""
 
     VALIDATING_FILES = "validating_files"
     QUEUED = "queued"
@@ -24,12 +24,12 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """True if the job has ended; only a caller can resume it."""
         return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
 _RESUMED = frozenset({Status.QUEUED, Status.VALIDATING_FILES})
-"""Back to the check of the files when they were never found good."""
+"""VALIDATING_FILES: the files never passed their check."""
 
 NEXT: dict[Status, frozenset[Status]] = {
     Status.VALIDATING_FILES: frozenset(
@@ -44,4 +44,4 @@ NEXT: dict[Status, frozenset[Status]] = {
     Status.FAILED: _RESUMED,
     Status.CANCELLED: _RESUMED,
 }
-"""The only steps there are; each Lua script of the store makes one of them."""
+"""All allowed transitions; each Lua script of the store makes one of them."""

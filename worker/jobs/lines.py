@@ -1,4 +1,4 @@
-"""Reading a file that another process is still appending lines to."""
+"""Reading of complete lines from a file that another process appends to."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ _CHUNK_BYTES = 32_768
 def whole_lines(
     path: Path, offset: int, *, max_bytes: int | None = None, max_lines: int | None = None
 ) -> tuple[list[bytes], int]:
-    """The lines after `offset`, and the offset after the last of them.
+    """Returns the complete lines after `offset`, and the offset after the last of them.
 
-    A last line without its line end is still being written: it is left for later. `max_bytes` is
-    where reading stops, after the line that passes it; so do `max_lines`.
+    A last line without its line end is still being written and is left out. Reading stops after
+    the line that reaches `max_bytes`, and after `max_lines`.
     """
     lines: list[bytes] = []
     end = offset
@@ -33,7 +33,7 @@ def whole_lines(
 
 
 def whole_size(path: Path) -> int:
-    """The size up to and with the last line end."""
+    """Returns the size up to and including the last line end."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

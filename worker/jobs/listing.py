@@ -1,5 +1,7 @@
-"""Pages of lists of jobs. Each list is a sorted set of ids by the jobs' numbers: of all jobs, of an
-owner's, of those with a pair of metadata. A page costs the same however long they are."""
+"""Paginated lists of jobs: of all jobs, of one owner, or with a metadata pair.
+
+Each list is a sorted set of ids by job number. The cost of a page does not depend on its length.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
@@ -13,17 +15,17 @@ from worker.jobs.job import Job
 from worker.jobs.records import read_job
 
 _BATCH = 1000
-"""Ids looked at in one go, where several lists have to hold a job."""
+"""Ids checked per round trip when a job must be on several lists."""
 
 
 def list_jobs(
     redis: Redis, index: str, *, after: str | None, limit: int, metadata: Mapping[str, str]
 ) -> Page[Job]:
-    """Jobs of a list, newest first, that carry all pairs of `metadata`; jobs created meanwhile
-    shift nothing, because each job keeps its number."""
+    """Returns jobs of a list that have all `metadata` pairs, newest first. New jobs do not shift
+    the pages, because each job keeps its number."""
     below = _number_of(redis, index, after)
     tagged = [keys.jobs_tagged(*pair) for pair in metadata.items()]
-    # Whatever has a pair is on the list of all jobs too.
+    # Every job with a pair is on the list of all jobs too.
     lists = tagged if tagged and index == keys.JOBS else [index, *tagged]
     found: list[Job] = []
     for ids in _batches(redis, lists, below=below, size=limit + 1):
@@ -40,12 +42,13 @@ def _number_of(redis: Redis, index: str, job_id: str | None) -> str:
         return "+inf"
     number = redis.zscore(index, job_id)
     if number is None:
-        raise InvalidRequestError(f"no job {job_id!r} to list after", param="after")
+        raise InvalidRequestError(f"no job {job_id!r}; expected the id of a job", param="after")
     return f"({number:.0f}"
 
 
 def _batches(redis: Redis, lists: Sequence[str], *, below: str, size: int) -> Iterator[list[str]]:
-    """The ids on all lists. The shortest one is read, and the others are asked for what it has."""
+    """Yields the ids that are on all lists: reads the shortest and looks its ids up in the
+    others."""
     first, *others = _shortest_first(redis, lists)
     while True:
         rows = redis.zrevrangebyscore(first, below, "-inf", start=0, num=size, withscores=True)
@@ -79,7 +82,7 @@ def _on_all(redis: Redis, lists: Sequence[str], job_ids: list[str]) -> list[str]
 
 
 def _read(redis: Redis, job_ids: Sequence[str]) -> list[Job]:
-    """Those that are still there: one may be deleted at any moment."""
+    """Reads the jobs that still exist: one may be deleted at any moment."""
     with redis.pipeline(transaction=False) as pipeline:
         for job_id in job_ids:
             pipeline.hgetall(keys.job(job_id))

@@ -1,6 +1,6 @@
-"""Locks on files, freed by the kernel when the last process that holds them is gone.
+"""File locks, freed by the kernel when their last holder exits.
 
-A lock that is taken to be shared says in its file, in plain text, who took it last:
+A shared lock's file names its last holder in plain text:
 
     worker gpu-0, process 4711, job ftjob-1
 """
@@ -15,22 +15,22 @@ _MAX_HOLDER_BYTES = 1024
 
 
 class LockedError(Exception):
-    """Somebody else holds the lock; the message names the file, and the holder if known."""
+    """Another process holds the lock; the message names the file, and the holder if known."""
 
 
 def take_lock(path: Path, *, patience_seconds: float) -> int:
-    """A descriptor that holds the lock until it and all its inherited copies are closed.
+    """Returns a descriptor that holds the lock until it and all its inherited copies are closed.
 
-    Raises LockedError when somebody holds it for longer than `patience_seconds`.
+    Raises LockedError if another process holds it for longer than `patience_seconds`.
     """
     return _take(path, (fcntl.LOCK_EX,), patience_seconds=patience_seconds)
 
 
 def take_lock_to_share(path: Path, *, holder: str, patience_seconds: float) -> int:
-    """As `take_lock`; but the processes that we start can hold it too, by a shared lock on the
-    same file (`flant5_train.process.hold_locks`): then nobody takes it before all have let go.
+    """As `take_lock`, but child processes can hold the lock too, with a shared lock on the same
+    file (`flant5_train.process.hold_locks`). The lock is free once all have released it.
 
-    `holder` goes into the file, see `holder_text`.
+    Writes `holder` into the file, see `holder_text`.
     """
     modes = (fcntl.LOCK_EX, fcntl.LOCK_SH)
     descriptor = _take(path, modes, patience_seconds=patience_seconds)
@@ -39,21 +39,21 @@ def take_lock_to_share(path: Path, *, holder: str, patience_seconds: float) -> i
 
 
 def share_lock(path: Path, *, patience_seconds: float) -> int:
-    """A descriptor that holds a lock together with those who share it already.
+    """Returns a descriptor that holds a lock together with its other shared holders.
 
-    Raises LockedError when somebody holds it alone for longer than `patience_seconds`.
+    Raises LockedError if a process holds it exclusively for longer than `patience_seconds`.
     """
     return _take(path, (fcntl.LOCK_SH,), patience_seconds=patience_seconds)
 
 
 def holder_text(worker_name: str, *, job_id: str = "") -> str:
-    """How this process is named in the locks that it takes."""
+    """Returns the name of this process in the locks that it holds."""
     job = f", job {job_id}" if job_id else ""
     return f"worker {worker_name}, process {os.getpid()}{job}"
 
 
 def name_holder(descriptor: int, holder: str) -> None:
-    """Writes who holds the lock; only the process that took it may."""
+    """Writes the holder's name into the lock file; only the process that took the lock may."""
     text = f"{holder}\n".encode()
     os.pwrite(descriptor, text, 0)
     os.ftruncate(descriptor, len(text))
@@ -74,8 +74,8 @@ def _take(path: Path, modes: tuple[int, ...], *, patience_seconds: float) -> int
 
 
 def _try_lock(descriptor: int, modes: tuple[int, ...]) -> bool:
-    """One mode after the other. flock(2) changes a lock's mode by giving it up and taking it anew:
-    somebody may come in between, and then nothing is held."""
+    """Takes one mode after the other. flock(2) changes a lock's mode by releasing and retaking it:
+    if another process takes it in between, no lock is held."""
     try:
         for mode in modes:
             fcntl.flock(descriptor, mode | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Lines of `train.log` that the store has dropped, by the cursors under which it had them.
+"""Reads lines of `train.log` that the store has dropped, by the store's cursors.
 
-A line's id is `<where it ends in the file, in bytes>-<its number>`, such as 73129-812: the next
-line is found without reading what is before it.
+A line's id is `<byte offset of its end in the file>-<its number>`, such as 73129-812. The next line
+is found without reading the lines before it.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from worker.jobs.log_format import parse_line
 
 
 def position_of(line_id: str | None) -> tuple[int, int]:
-    """Where a line ends, and its number; of None the beginning of the log."""
+    """Returns the end offset of a line and its number; for None, those of the log's beginning."""
     if line_id is None:
         return 0, 0
     offset, seq = map(int, line_id.split("-"))
@@ -20,9 +20,9 @@ def position_of(line_id: str | None) -> tuple[int, int]:
 
 
 def lines_after(path: Path, line_id: str | None, *, limit: int) -> list[LogLine]:
-    """At most `limit` lines after the line `line_id`; none when the file is gone.
+    """Returns at most `limit` lines after the line `line_id`; empty if the file is gone.
 
-    Raises ValueError when no line ends there.
+    Raises ValueError if no line ends at that offset.
     """
     offset, seq = position_of(line_id)
     if not path.exists():
@@ -30,7 +30,7 @@ def lines_after(path: Path, line_id: str | None, *, limit: int) -> list[LogLine]
     if not _is_line_end(path, offset):
         raise ValueError(f"no line of {path} ends at byte {offset}")
     raw_lines, _ = whole_lines(path, offset, max_lines=limit)
-    # Of a line that lost its head to a crash: when the file was written at last.
+    # For a line whose beginning was lost in a crash: the file's last modification.
     at = path.stat().st_mtime
     lines = []
     for raw in raw_lines:

@@ -1,8 +1,8 @@
-"""The format of `train.log`: what the trainer wrote, one line each, with its time and stream:
+"""The format of `train.log`: each line of the trainer's output with its time and stream.
 
     2026-11-24T03:52:10.317Z stderr   3%|▎         | 2/75 [00:01<00:40,  1.81it/s]
 
-No imports beyond the standard library, because the supervisor lives on this.
+No imports beyond the standard library, because the supervisor needs this module.
 """
 
 import re
@@ -24,7 +24,8 @@ def format_line(line: str, *, stream: Stream, at: datetime) -> bytes:
 
 
 def parse_line(line: bytes) -> tuple[float | None, Stream, str]:
-    """Unix seconds, stream and text; a line that lost its head comes as text of stdout."""
+    """Returns Unix seconds, stream and text. A line without its beginning has no time and counts
+    as stdout."""
     text = line.decode("utf-8", "replace").removesuffix("\n")
     found = _LINE.fullmatch(text)
     if found is None:

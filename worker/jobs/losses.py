@@ -1,6 +1,6 @@
-"""`losses.jsonl`: the losses of the store that a keeper noticed, one JSON object a line.
+"""`losses.jsonl`: data losses of the store that a keeper noticed, one JSON object per line.
 
-On disk, because the store forgets them with whatever else it loses. Example:
+They are on disk because the store may lose its record of them too. Example:
 
     {"noticed_at": 1764000000.0, "cause": "its count of changes went back from 1240 to 1201",
      "is_whole": false, "num_missing": 2, "num_older": 1, "num_mended": 0, "jobs": ["ftjob-..."]}
@@ -13,27 +13,27 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 MAX_NAMED = 20
-"""Jobs named in one record; all are counted."""
+"""Maximum number of jobs named in one record; all are counted."""
 
 
 class Loss(BaseModel):
-    """What a keeper found in one round; `noticed_at` is Unix seconds."""
+    """A keeper's findings in one round; `noticed_at` is in Unix seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     noticed_at: float
     cause: str
-    """The sign by which it was noticed."""
+    """The evidence of the loss."""
     is_whole: bool = False
-    """The store knows nearly none of the jobs on disk: it is empty, or another one."""
+    """The store has almost none of the jobs on disk: it is empty, or a different one."""
     num_missing: int = 0
-    """Jobs on disk that the store did not know."""
+    """Jobs on disk that the store did not have."""
     num_older: int = 0
-    """Jobs of which the store had an older state than the disk."""
+    """Jobs with an older state in the store than on disk."""
     num_mended: int = 0
-    """Entries of indexes that were missing or stale; they are as they should be."""
+    """Missing or stale index entries that were repaired."""
     jobs: tuple[str, ...] = ()
-    """The jobs, the first of them."""
+    """Ids of the first of these jobs."""
 
     @property
     def num_jobs(self) -> int:
@@ -41,7 +41,7 @@ class Loss(BaseModel):
 
     @property
     def account(self) -> str:
-        """For people, in one line."""
+        """A one-line summary for people."""
         found = (
             f"{self.num_missing} jobs were missing, {self.num_older} were in an older state, "
             f"{self.num_mended} index entries were wrong"
@@ -51,16 +51,16 @@ class Loss(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What the file holds."""
+    """The content of the file in numbers."""
 
     num_losses: int = 0
     num_jobs: int = 0
-    """Jobs that were missing or older, over all losses."""
+    """Jobs that were missing or older, in all losses together."""
     last: Loss | None = None
 
 
 class LossLog:
-    """The file of a HOME. One keeper writes; anybody reads."""
+    """`losses.jsonl` of a HOME. One keeper writes it; any process may read it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -68,17 +68,17 @@ class LossLog:
         self._known = Losses()
 
     def append(self, loss: Loss) -> None:
-        """Returns when it is on disk. Raises OSError."""
+        """Appends a record; returns once it is on disk. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a+b") as file:
             if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
-                file.write(b"\n")  # after a line that a full disk has cut
+                file.write(b"\n")  # ends a line that was cut by a full disk
             file.write(f"{loss.model_dump_json()}\n".encode())
             file.flush()
             os.fsync(file.fileno())
 
     def read(self) -> Losses:
-        """Reads the file again only when it has changed. Raises OSError."""
+        """Returns the totals; rereads the file only if it has changed. Raises OSError."""
         try:
             stat = self._path.stat()
         except FileNotFoundError:
@@ -99,7 +99,7 @@ class LossLog:
 
 
 def _parsed(line: str) -> Loss | None:
-    """None for a line that a full disk has cut."""
+    """Parses a line; None for one that was cut by a full disk."""
     try:
         return Loss.model_validate_json(line)
     except ValidationError:

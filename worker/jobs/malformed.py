@@ -1,4 +1,4 @@
-"""Files of ours that somebody else has damaged: what is wrong in them, and where."""
+"""Error for damaged files of the service."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 
 class MalformedFileError(ValueError):
-    """The message names the file, the field and what was expected."""
+    """The file does not have the expected content; the message names file, field and problem."""
 
     def __init__(self, path: Path, error: ValidationError) -> None:
         first = error.errors(include_url=False)[0]

@@ -1,8 +1,8 @@
-"""The mark of the store: its name, and how many changes it has counted; both also on disk.
+"""The mark of the store: its name and its number of changes, which are also on disk.
 
-The scripts of the store count each step of a job and each wish of a caller in `flant5:mark`. The
-keeper keeps what it saw in `store.json`. A store with a lower number than the disk's went back in
-time, and one without the name was lost as a whole, or is another one. Example of the file:
+The scripts of the store count each step of a job and each request of a caller in `flant5:mark`. The
+keeper copies the mark to `store.json`. A store with a lower number than the file went back in time.
+A store without the name was lost as a whole, or is a different one. Example of the file:
 
     {"store": "3f8a...", "number": 1234}
 """
@@ -21,14 +21,14 @@ from worker.jobs.malformed import MalformedFileError
 
 
 class Mark(BaseModel):
-    """How far a store is."""
+    """The name and the change count of a store."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     store: str = Field("", max_length=64)
-    """Name that the store was given when it was first seen beside this HOME; empty before."""
+    """Name given to the store when it was first used with this HOME; empty before."""
     number: int = Field(0, ge=0)
-    """Changes counted so far."""
+    """Number of changes so far."""
 
 
 class MarkFile:
@@ -38,7 +38,7 @@ class MarkFile:
         self._path = path
 
     def read(self) -> Mark:
-        """An empty mark when there is no file yet. Raises OSError and MalformedFileError."""
+        """Reads the mark; empty without a file. Raises OSError and MalformedFileError."""
         try:
             return Mark.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
@@ -47,7 +47,7 @@ class MarkFile:
             raise MalformedFileError(self._path, error) from error
 
     def write(self, mark: Mark) -> None:
-        """Returns when it is on disk. Raises OSError."""
+        """Writes the mark; returns once it is on disk. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, mark.model_dump_json() + "\n")
 
@@ -64,12 +64,12 @@ class StoreMark:
         return Mark(store=fields.get("store", ""), number=int(fields.get("number", 0)))
 
     def name(self, store: str | None) -> str:
-        """Gives the store this name, or a new one; the name that it has now."""
+        """Sets the store's name, or a new random one, and returns it."""
         with unavailable():
             self._redis.hset(keys.MARK, "store", store or secrets.token_hex(16))
             return cast(str, self._redis.hget(keys.MARK, "store"))
 
     def count_on(self, by: int) -> None:
-        """Raises the number by so much: what was counted before a loss is not counted again."""
+        """Adds `by` to the number, to skip the changes that were counted before a loss."""
         with unavailable():
             self._redis.hincrby(keys.MARK, "number", by)

@@ -1,4 +1,4 @@
-"""Which job made which fine-tuned model."""
+"""Index of the fine-tuned models and the jobs that made them."""
 
 from typing import cast
 
@@ -10,28 +10,28 @@ from worker.jobs.errors import NotFoundError
 
 
 class ModelIndex:
-    """Written by the steps of jobs. Every method raises StoreUnavailableError when Redis does not
-    answer."""
+    """The index, written by the steps of jobs. Every method raises StoreUnavailableError when Redis
+    does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def all(self) -> dict[str, str]:
-        """Fine-tuned model id -> job id."""
+        """Returns all entries: fine-tuned model id -> job id."""
         with unavailable():
             return cast(dict[str, str], self._redis.hgetall(keys.MODELS))
 
     def job_of(self, model: str) -> str:
-        """The id of the job that made a fine-tuned model."""
+        """Returns the id of the job that made a fine-tuned model. Raises NotFoundError."""
         return self._job_in(keys.MODELS, model)
 
     def job_of_name(self, model: str) -> str:
-        """As `job_of`, also for a job that has not ended or did not succeed: such jobs have
+        """As `job_of`, also for a job that has not ended or did not succeed, because it may have
         checkpoints."""
         return self._job_in(keys.NAMES, model)
 
     def add(self, model: str, job_id: str) -> None:
-        """Brings back an entry that the store has lost."""
+        """Restores an entry that the store has lost."""
         with unavailable():
             self._redis.hset(keys.MODELS, model, job_id)
 
@@ -44,5 +44,5 @@ class ModelIndex:
 
 
 def no_fine_tuned(model: str) -> NotFoundError:
-    """There is no such model, or none for who asks."""
+    """Returns the error for a model that is missing, or hidden from the caller."""
     return NotFoundError(f"no fine-tuned model {model!r}")

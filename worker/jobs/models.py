@@ -1,10 +1,10 @@
-"""The models a job can start from, and the ones jobs made.
+"""Catalog of the base models, and of the models that jobs made.
 
 flant5-demo                                the built-in demo model
 my-t5                                      a directory of that name under HOME/models, or else
                                            under settings.models_root
 google/flan-t5-base                        a hub name that settings.hub_models allows
-ft:flant5-demo:flant5:math:7d6c5b4a        the model a job made
+ft:flant5-demo:flant5:math:7d6c5b4a        the model of a job
 ft:flant5-demo:flant5:math:7d6c5b4a:ckpt-step-40      its checkpoint at step 40
 """
 
@@ -29,9 +29,9 @@ _PUBLISHED = (
     *(f"google/flan-t5-{size}" for size in ("small", "base", "large", "xl", "xxl")),
     "lmsys/fastchat-t5-3b-v1.0",
 )
-"""Names on the hub of the models that this service is made for."""
+"""Hub names of the models that this service supports."""
 _ALL_OF_A_KIND = "google/flan-t5-"
-"""All hub names that begin so are among the published ones."""
+"""`_PUBLISHED` lists all hub names with this prefix."""
 
 _CHECKPOINT = re.compile(r"(?P<model>ft:.+):ckpt-step-(?P<step>\d{1,12})", re.ASCII)
 _STEP = re.compile(r"checkpoint-(?P<step>\d{1,12})", re.ASCII)
@@ -41,8 +41,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.AS
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as callers see it; `created_at` is Unix seconds, 0 for one the service came
-    with."""
+    """A model as callers see it; `created_at` is in Unix seconds, 0 for a built-in model."""
 
     id: str
     created_at: float
@@ -52,8 +51,8 @@ class Model:
 class ModelCatalog:
     """All models this service can train from.
 
-    Where a method takes an `owner`, the models that jobs of others made don't exist for it; None
-    sees all. Base models are everybody's.
+    For an `owner`, models from jobs of other owners do not exist; None sees all. All owners see the
+    base models.
     """
 
     def __init__(self, settings: SharedSettings, store: JobStore) -> None:
@@ -67,9 +66,9 @@ class ModelCatalog:
         self._deletions = Deletions(store, self._home)
 
     def resolve(self, model: str, *, owner: str | None = None) -> str:
-        """What the trainer loads: `flant5-demo`, an absolute directory or a hub name.
+        """Returns the name that the trainer loads: `flant5-demo`, a directory or a hub name.
 
-        Raises NotFoundError with what is possible instead.
+        Raises NotFoundError, which lists the available models.
         """
         if model == DEMO_MODEL:
             return model
@@ -83,34 +82,34 @@ class ModelCatalog:
         known = [*local, *self._fine_tuned(owner), *filter(self._is_allowed, _PUBLISHED)]
         literal = [pattern for pattern in self._patterns if _HUB_NAME.fullmatch(pattern)]
         hint = nearest(model, [*known, *literal])
-        raise NotFoundError(f"no model {model!r}{hint or ';'} possible are {self._possible()}")
+        raise NotFoundError(f"unknown model {model!r}{hint or ';'} available: {self._possible()}")
 
     def _is_allowed(self, model: str) -> bool:
-        """Whether that is a hub name which the operator allows."""
+        """Returns True for a hub name that the operator allows."""
         allowed = any(fnmatchcase(model, pattern) for pattern in self._patterns)
         return _HUB_NAME.fullmatch(model) is not None and allowed
 
     def _is_misspelt(self, model: str) -> bool:
-        """Whether the hub has no such model, as far as that is known without asking it. A name
-        that the operator wrote out in full is taken as it is."""
+        """Returns True for a name that the hub is known not to have, without a request to it. A
+        name that the operator allows literally is accepted."""
         is_known = model in _PUBLISHED or model in self._patterns
         return model.startswith(_ALL_OF_A_KIND) and not is_known
 
     def _fine_tuned(self, owner: str | None) -> Iterator[str]:
-        """The ids of the models that jobs made."""
+        """Yields the ids of the models that jobs made."""
         for model, job_id in self._store.models.all().items():
             if owner in (None, self._store.owner_of(job_id)):
                 yield model
 
     def list(self, *, owner: str | None = None) -> tuple[Model, ...]:
-        """Models that are here: what jobs made, newest first; the demo model; the directories."""
+        """Returns the local models: those of jobs, newest first; the demo model; directories."""
         made = ((model, self._store.get(job)) for model, job in self._store.models.all().items())
         fine_tuned = [_made_by(job, model) for model, job in made if owner in (None, job.owner)]
         fine_tuned.sort(key=lambda model: model.created_at, reverse=True)
         return (*fine_tuned, *self._local())
 
     def get(self, model: str, *, owner: str | None = None) -> Model:
-        """Raises NotFoundError."""
+        """Returns a model. Raises NotFoundError."""
         for local in self._local():
             if local.id == model:
                 return local
@@ -124,16 +123,15 @@ class ModelCatalog:
         return replace(made, created_at=directory.stat().st_mtime)
 
     def delete(self, model: str, *, owner: str | None = None, is_retry: bool = False) -> int:
-        """Deletes the final model of a job, or a checkpoint, with its files, and returns the number
-        of bytes that this has freed. A retry whose first try did it gets the same answer.
+        """Deletes a job's final model or checkpoint with its files, and returns the freed bytes.
+        A retry returns the result of the first try.
 
-        Raises InvalidRequestError for a model that no job made, NotFoundError when there is none,
-        and what `Deletions` does.
+        Raises InvalidRequestError for a base model, NotFoundError, and the errors of `Deletions`.
         """
         if not model.startswith("ft:"):
             self.get(model, owner=owner)
             raise InvalidRequestError(
-                f"model {model!r} was not made by a job; only such models can be deleted",
+                f"model {model!r} is a base model; only models made by jobs can be deleted",
                 param="model",
             )
         if checkpoint := _CHECKPOINT.fullmatch(model):
@@ -153,12 +151,12 @@ class ModelCatalog:
         return self._deletions.model_deleted_before(job_id) if is_seen else None
 
     def _job_of(self, model: str, *, owner: str | None) -> str:
-        """The job that made a model or checkpoint; raises NotFoundError for another's as for one
-        that is not there."""
+        """Returns the job that made a model or checkpoint. Raises NotFoundError for a missing one
+        and for another owner's."""
         checkpoint, index = _CHECKPOINT.fullmatch(model), self._store.models
         name = checkpoint["model"] if checkpoint else model
         try:
-            # A job that has not ended, or not well, has checkpoints but no model.
+            # A job that has not ended, or has failed, has checkpoints but no model.
             job_id = index.job_of_name(name) if checkpoint else index.job_of(name)
         except NotFoundError as error:
             raise NotFoundError(f"{error}{nearest(name, self._fine_tuned(owner))}") from error
@@ -172,7 +170,7 @@ class ModelCatalog:
         directory = output / f"checkpoint-{int(checkpoint['step'])}" if checkpoint else output
         if not self._is_model(directory):
             raise NotFoundError(
-                f"model {model!r} of job {job_id} has no files any more; expected {directory}"
+                f"the files of model {model!r} of job {job_id} are gone; expected {directory}"
                 f"{_checkpoints_in(output) if checkpoint else ''}"
             )
         return directory
@@ -188,7 +186,7 @@ class ModelCatalog:
         return (demo, *named)
 
     def _named(self, name: str) -> Path | None:
-        """The directory of a base model of this name."""
+        """Returns the directory of a base model of this name."""
         if not _DIRECTORY_NAME.fullmatch(name):
             return None
         found = (root / name for root in self._roots if self._is_model(root / name))
@@ -210,7 +208,7 @@ def _checkpoints_in(output: Path) -> str:
     steps = sorted(int(step["step"]) for step in found if step)
     if not steps:
         return "; the job has no checkpoints"
-    return f"; its checkpoints are of the steps {', '.join(map(str, steps))}"
+    return f"; the job has checkpoints at steps {', '.join(map(str, steps))}"
 
 
 def _made_by(job: Job, model: str) -> Model:

@@ -1,11 +1,11 @@
-"""Finds the known name that a misspelt one was probably meant to be."""
+"""Suggestions for misspelt names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns a hint at the known name that `name` was probably meant to be, or ''.
+    """Returns a hint with the known name most similar to `name`, or ''.
 
     >>> nearest("learning_rat", ["learning_rate", "seed"])
     "; did you mean 'learning_rate'?"

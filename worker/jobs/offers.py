@@ -1,5 +1,5 @@
-"""Which integrations the operator has set up, and for whom: what the process that has the
-accounts says of them to the API, without any secret."""
+"""Registry of the configured integrations and the owners who may use them. The process that holds
+the accounts publishes it to the API, without any secret."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from worker.jobs.scripts import Argument, Scripts
 
 ALL_OWNERS = "*"
 _NAMESPACES = ":namespaces"
-"""After the name of a type: where its jobs may write."""
+"""Suffix of the field that lists the namespaces to which jobs may write."""
 
 
 class IntegrationOffers:
@@ -31,9 +31,8 @@ class IntegrationOffers:
         *,
         namespaces: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """From now on jobs may name these types, each for its owners (or ALL_OWNERS), and no
-        others; those in `namespaces` for what is in one of these. It is on the server's disk when
-        this returns."""
+        """Replaces the allowed types, each with its owners (or ALL_OWNERS). A type in `namespaces`
+        is limited to them. Returns once this is on the server's disk."""
         arguments: list[Argument] = []
         for kind, names in owners.items():
             arguments += [kind, json.dumps(list(names))]
@@ -42,15 +41,15 @@ class IntegrationOffers:
         self._scripts.run_durably("integrations_offer", *arguments)
 
     def types(self) -> tuple[str, ...]:
-        """What jobs of some owner may name."""
+        """Returns the types that any owner may use."""
         return offered_types(self._redis)
 
     def types_for(self, owner: str) -> tuple[str, ...]:
-        """What jobs of this owner may name."""
+        """Returns the types that this owner may use."""
         return _types_for(owner, self._offered())
 
     def check(self, integrations: Sequence[Integration], *, owner: str) -> None:
-        """Raises InvalidRequestError for one that is not set up for this owner."""
+        """Raises InvalidRequestError for an integration that is not configured for this owner."""
         if not integrations:
             return
         offered = self._offered()
@@ -58,10 +57,10 @@ class IntegrationOffers:
         for number, each in enumerate(integrations):
             if each.type not in here:
                 raise InvalidRequestError(
-                    f"integrations.{number}: {each.type!r} is not set up here for you; set up: "
-                    f"{', '.join(here) or 'none'}. The operator has to add [{each.type}] to the "
-                    "file of FLANT5_INTEGRATIONS_FILE, with `python -m worker.integrations` "
-                    "running (docs/integrations.md)",
+                    f"integrations.{number}: {each.type!r} is not configured for your API key. "
+                    f"Available: {', '.join(here) or 'none'}. The operator can add [{each.type}] "
+                    "to the file in FLANT5_INTEGRATIONS_FILE and run `python -m "
+                    "worker.integrations` (docs/integrations.md)",
                     param=f"integrations.{number}.type",
                 )
             if isinstance(each, HubIntegration):
@@ -73,7 +72,7 @@ class IntegrationOffers:
 
 
 def offered_types(redis: Redis) -> tuple[str, ...]:
-    """What jobs of some owner may name. Raises StoreUnavailableError."""
+    """Returns the types that any owner may use. Raises StoreUnavailableError."""
     return tuple(sorted(name for name in _offered_in(redis) if not name.endswith(_NAMESPACES)))
 
 
@@ -97,8 +96,8 @@ def _refuse_namespace(place: HubRepository, allowed: Sequence[str] | None, *, nu
     if allowed is not None and place.namespace not in allowed:
         raise InvalidRequestError(
             f"integrations.{number}.huggingface.repository: found the namespace "
-            f"{place.namespace!r}; expected one that the operator has allowed here: "
-            f"{', '.join(allowed) or 'none'} (namespaces of [huggingface] in the file of "
+            f"{place.namespace!r}; expected one that the operator allows: "
+            f"{', '.join(allowed) or 'none'} (namespaces of [huggingface] in the file in "
             "FLANT5_INTEGRATIONS_FILE)",
             param=f"integrations.{number}.huggingface.repository",
         )

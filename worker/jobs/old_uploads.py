@@ -1,4 +1,4 @@
-"""What uploads leave behind that ended, or that nobody went on with."""
+"""Removal of ended and expired uploads."""
 
 import os
 import shutil
@@ -10,19 +10,19 @@ from worker.jobs.upload import UPLOAD_IDS, UploadStatus
 from worker.jobs.upload_directory import UploadDirectory
 
 _REMEMBERED_SECONDS = 24 * 3600.0
-"""Time from its expiry during which an upload's end is still told."""
+"""Time after its expiry for which the status of an upload is kept."""
 
 
 def remove_old_uploads(uploads: Path) -> Iterator[str]:
-    """Remove the parts of each upload that has ended or expired and, a day after its expiry, all of
-    it; the ids of those of which something was removed, and "" for each of the others."""
+    """Removes the parts of ended and expired uploads, and all their files a day after expiry.
+    Yields the id of each upload of which it removed anything, and "" for each other one."""
     names = sorted(os.listdir(uploads)) if uploads.is_dir() else []
     for name in filter(UPLOAD_IDS.matches, names):
         directory = UploadDirectory(uploads / name)
         try:
             lock = directory.lock(waits=False)
         except (BlockingIOError, FileNotFoundError):
-            yield ""  # somebody is at work on it, or has removed it
+            yield ""  # in use by another process, or already removed
             continue
         try:
             yield name if _remove_old(directory) else ""
@@ -34,7 +34,7 @@ def _remove_old(directory: UploadDirectory) -> bool:
     try:
         upload = directory.read()
     except FileNotFoundError:
-        # Left behind by who was killed while making it.
+        # The process that created it was killed midway.
         return _remove_whole(directory, expired_at=directory.path.stat().st_mtime)
     if _remove_whole(directory, expired_at=upload.expires_at):
         return True

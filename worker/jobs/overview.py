@@ -1,4 +1,4 @@
-"""Figures of the whole service at one moment, at a cost that does not grow with ended jobs."""
+"""Snapshot of the whole service's statistics. Its cost does not grow with ended jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ _VERDICTS = ("accepted", "rejected")
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What is going on."""
+    """Job counts, running jobs and workers at one moment."""
 
     num_jobs: Mapping[Status, int]
     longest_wait_seconds: float
-    """How long the job that has waited longest is in the queue by now; 0 when none waits."""
+    """Time in the queue of the job that has waited longest; 0 if no job is queued."""
     num_checks: Mapping[str, int]
-    """File checks that ended, by verdict, since the store began."""
+    """Finished file checks by verdict, since the store was created."""
     running: tuple[Job, ...]
     workers: tuple[WorkerState, ...]
 
 
 def look(redis: Redis) -> Overview:
-    """Raises StoreUnavailableError."""
+    """Takes a snapshot. Raises StoreUnavailableError."""
     with unavailable(), redis.pipeline(transaction=False) as pipeline:
         pipeline.time()
         pipeline.hgetall(keys.COUNTS)
@@ -45,7 +45,7 @@ def look(redis: Redis) -> Overview:
         pipeline.zrange(keys.RUNNING, 0, -1)
         (seconds, microseconds), counts, *sizes, oldest, running_ids = pipeline.execute()
     now = seconds + microseconds / 1e6
-    # An index is what its jobs are found by, so its size is right even where counting began late.
+    # The size of an index is exact, even in a store that began counting late.
     indexed = dict(zip(_INDEXES, sizes, strict=True))
     counted = {status: max(0, int(counts.get(status, 0))) for status in Status}
     return Overview(
@@ -63,5 +63,5 @@ def _running(redis: Redis, job_ids: list[str]) -> tuple[Job, ...]:
             pipeline.hgetall(keys.job(job_id))
         hashes = cast(list[dict[str, str]], pipeline.execute())
     jobs = (read_job(*each) for each in zip(job_ids, hashes, strict=True) if each[1])
-    # One that ended meanwhile does not run any more.
+    # A job may have ended meanwhile.
     return tuple(job for job in jobs if job.status is Status.RUNNING)

@@ -140,7 +140,7 @@ def test_models_and_checkpoints_are_offered_to_those_who_may_see_them(
         with pytest.raises(NotFoundError, match="no fine-tuned model"):
             base_of(visitors["bob"], each)
     assert base_of(visitors["bob"], "flant5-demo") is None
-    with pytest.raises(NotFoundError, match="possible are"):
+    with pytest.raises(NotFoundError, match="available: "):
         base_of(visitors["bob"], "nothing-of-the-kind")
 
 
