@@ -1,1 +1,1 @@
-"""Why an attempt failed, and what follows from that."""
+"""Failure diagnosis of attempts, and the retry policy."""

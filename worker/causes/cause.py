@@ -1,8 +1,8 @@
-"""Why an attempt failed, from what it left behind.
+"""Finds the cause of a failed attempt in its files and exit code.
 
-torchrun's exit code says little: it is 1 whatever the ranks exited with. What counts, in this
-order: our own `error.json` where it names a cause, torchrun's summary of how each process ended,
-torchrun's own failure, the exit code of the whole, the end of the log.
+torchrun's exit code is of little use: it is 1 whatever the ranks exited with. Evidence is used in
+this order: our own `error.json` if it names a cause, torchrun's summary of its processes,
+torchrun's own failure, the exit code, the end of the log.
 """
 
 import signal
@@ -15,12 +15,12 @@ from worker.causes.traces import Traces
 from worker.processes.supervisor import LIFELINE_CUT
 
 VAGUE = {FailureCode.INTERNAL, FailureCode.WORKER_LOST, FailureCode.KILLED}
-"""What a process may also say that only suffers from the end of another one."""
+"""Codes that a process may also report when only another process failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why an attempt failed, in a sentence for people; `killed_by` is a signal."""
+    """The cause of a failed attempt, with a message for users. `killed_by` is a signal number."""
 
     code: FailureCode
     message: str
@@ -29,7 +29,7 @@ class Cause:
 
 
 def cause_of(traces: Traces, *, stopped_at: int | None) -> Cause:
-    """`stopped_at` is the step at which the trainer ended in good order, on SIGTERM."""
+    """Returns the cause. `stopped_at` is the step at which SIGTERM stopped the trainer cleanly."""
     failure = traces.failure
     if failure is not None and failure.code not in VAGUE:
         return Cause(failure.code, failure.message, failure.param)
@@ -38,7 +38,7 @@ def cause_of(traces: Traces, *, stopped_at: int | None) -> Cause:
     if failure is not None:
         return Cause(failure.code, failure.message, failure.param)
     if stopped_at is not None:
-        message = f"the trainer was told to stop, at step {stopped_at}"
+        message = f"the trainer received SIGTERM at step {stopped_at}"
         return Cause(FailureCode.KILLED, message, killed_by=signal.SIGTERM)
     if traces.torch_error is not None:
         return _of_torchrun(traces.torch_error)
@@ -46,7 +46,10 @@ def cause_of(traces: Traces, *, stopped_at: int | None) -> Cause:
 
 
 def _of_rank(summary: Summary, traces: Traces) -> Cause | None:
-    """The cause in a training process's end; None when that process said it in `error.json`."""
+    """Returns the cause from the exit of a training process.
+
+    None if that process described the cause in `error.json`.
+    """
     cause, failure = summary.cause, traces.failure
     is_killed = cause.signal == signal.SIGKILL
     if failure is not None and failure.code is FailureCode.WORKER_LOST:
@@ -67,23 +70,23 @@ def _of_rank(summary: Summary, traces: Traces) -> Cause | None:
 
 
 def _of_torchrun(message: str) -> Cause:
-    """The cause in torchrun's own failure."""
+    """Returns the cause from torchrun's own failure."""
     if "SignalException" in message:
-        said = f"torchrun was told to stop: {message}"
+        said = f"torchrun received a signal to stop: {message}"
         return Cause(FailureCode.KILLED, said, killed_by=signal.SIGTERM)
     return Cause(code_of_text(message) or FailureCode.INTERNAL, f"torchrun failed: {message}")
 
 
 def _of_exit(traces: Traces) -> Cause:
-    """The cause in how the whole ended, when nobody said anything."""
+    """Returns the cause from the exit code alone, without any other evidence."""
     code = traces.end.exit_code
     if code is None:
-        words = f"; its last lines: {traces.last_words}" if traces.words else " without a word"
+        words = f"; its last lines: {traces.last_words}" if traces.words else " without any output"
         return Cause(FailureCode.WORKER_LOST, f"the trainer ended unexpectedly{words}")
     if code < 0:
         return Cause(FailureCode.WORKER_LOST, f"the supervisor was killed by {signal_name(-code)}")
     if code == LIFELINE_CUT:
-        return Cause(FailureCode.WORKER_LOST, "the trainer lost its worker, or did not end in time")
+        return Cause(FailureCode.WORKER_LOST, "the trainer lost its worker or missed its deadline")
     if code > 128:
         number = code - 128
         return Cause(
@@ -93,13 +96,13 @@ def _of_exit(traces: Traces) -> Cause:
 
 
 def _unexplained(end: str, traces: Traces) -> Cause:
-    """The cause in the last lines of the log, of a trainer that could not leave an `error.json`."""
+    """Returns the cause from the last log lines of a trainer that wrote no `error.json`."""
     if traces.num_free_bytes < ROOM_BYTES:
         return Cause(
             FailureCode.DISK_FULL,
-            f"{end}, and the disk is full: {traces.num_free_bytes} bytes are free where its run"
-            " directory is",
+            f"{end}, and the disk of its run directory is full: {traces.num_free_bytes} bytes are"
+            " free",
         )
-    words = f"; its last lines: {traces.last_words}" if traces.words else " and said nothing"
+    words = f"; its last lines: {traces.last_words}" if traces.words else " and wrote no output"
     code = code_of_text(traces.last_words) or FailureCode.INTERNAL
     return Cause(code, end + words)

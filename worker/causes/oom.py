@@ -1,9 +1,9 @@
-"""How many processes the kernel has killed for want of memory.
+"""Counts processes that the kernel's OOM killer has killed.
 
-A process killed by signal 9 does not say who sent it; this counter having gone up meanwhile does.
-Both sources only grow: the whole machine's (/proc/vmstat), and this process's memory cgroup, which
-in a container may be the only one there is. A kill of our own counts in both: what matters is
-whether the sum has changed.
+Signal 9 has no sender. If this counter increased in the meantime, the kernel sent it. There are two
+sources, which only grow: the whole machine (/proc/vmstat), and this process's memory cgroup, which
+may be the only one in a container. A kill in this cgroup counts in both. Only a change of the sum
+is relevant.
 """
 
 import re
@@ -13,7 +13,7 @@ _OOM_KILL = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 class OomCounter:
-    """`proc` and `cgroups` are where those file systems are mounted."""
+    """Reads the counters. `proc` and `cgroups` are the mount points of those file systems."""
 
     def __init__(
         self, *, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
@@ -22,13 +22,13 @@ class OomCounter:
         self._cgroups = cgroups
 
     def read(self) -> int:
-        """Kills so far; 0 where the kernel does not tell."""
+        """Returns the number of kills so far, or 0 if the kernel does not report it."""
         groups = (_count(path) for path in self._files_of_own_group())
         own = next((count for count in groups if count is not None), 0)
         return (_count(self._proc / "vmstat") or 0) + own
 
     def _files_of_own_group(self) -> list[Path]:
-        """Where its count may be, the likeliest place first.
+        """Returns the files that may hold this group's count, the most likely one first.
 
         A line of /proc/self/cgroup is "4:memory:/path" (version 1) or "0::/path" (version 2). In a
         container the path can be the host's, while its own group is mounted at the root.
@@ -53,7 +53,7 @@ def _count(path: Path) -> int | None:
 
 
 def _read(path: Path) -> str:
-    """Empty where there is no such file, or this user may not read it."""
+    """Returns the text, or "" if the file is missing or unreadable for this user."""
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, PermissionError):

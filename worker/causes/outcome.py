@@ -1,7 +1,7 @@
-"""What became of an attempt, judged by what it left in its run directory.
+"""Classifies the outcome of an attempt from the files in its run directory.
 
-The final record of `progress.jsonl` says that it went well; why it did not is
-`worker.causes.cause`'s to find and `worker.causes.retry`'s to weigh.
+The final record of `progress.jsonl` shows success. Otherwise `worker.causes.cause` finds the cause
+and `worker.causes.retry` decides whether to retry.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ _TAIL_BYTES = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The attempt ended without an outcome for the job; another one can go on, as often as `retry`
-    allows. `code` is the job's error when it allows no more."""
+    """The attempt ended without an outcome for the job. Another attempt can continue, as often as
+    `retry` allows. After that the job fails with `code`."""
 
     reason: str
     code: FailureCode = FailureCode.WORKER_LOST
@@ -34,14 +34,14 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where an attempt's part of the files begins, in bytes."""
+    """File sizes in bytes at which an attempt's own output begins."""
 
     progress: int
     log: int
 
     @classmethod
     def of(cls, run_directory: RunDirectory) -> "Start":
-        """Taken before the trainer starts; a cut last line counts as not written."""
+        """Reads the sizes, before the trainer starts. An incomplete last line does not count."""
         return cls(progress=whole_size(run_directory.progress), log=whole_size(run_directory.log))
 
 
@@ -51,9 +51,9 @@ _UNKNOWN = End()
 def judge(
     job: Job, run_directory: RunDirectory, start: Start, end: End = _UNKNOWN
 ) -> Succeeded | Failed | Interrupted:
-    """The outcome of the attempt that began at `start`; its processes are gone.
+    """Returns the outcome of the attempt that began at `start`. Its processes must have exited.
 
-    Failed is final; what may be tried again is Interrupted.
+    Failed is final; Interrupted may be retried.
     """
     last = last_record(run_directory.progress, start.progress)
     if isinstance(last, ModelSaved):
@@ -66,7 +66,7 @@ def judge(
 
 
 def outcome_of(cause: Cause) -> Failed | Interrupted:
-    """What follows for the job from why its attempt failed."""
+    """Returns the consequence of a cause for the job."""
     retry = retry_after(cause.code, killed_by=cause.killed_by)
     if retry is Retry.NEVER:
         return Failed(JobError(code=cause.code.value, message=cause.message, param=cause.param))
@@ -74,7 +74,7 @@ def outcome_of(cause: Cause) -> Failed | Interrupted:
 
 
 def last_record(path: Path, offset: int) -> Record | None:
-    """The last record that is whole, at or after `offset`."""
+    """Returns the last complete record at or after `offset`."""
     tail = max(offset, whole_size(path) - _TAIL_BYTES)
     for line in reversed(whole_lines(path, tail)[0]):
         try:

@@ -1,4 +1,4 @@
-"""Which failures are worth another attempt."""
+"""Retry policy: maps failure codes to retries."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -9,14 +9,14 @@ from worker.causes.torchrun_summary import CRASHES
 
 
 class Retry(Enum):
-    """What follows a failed attempt."""
+    """Consequence of a failed attempt."""
 
     LOSS = auto()
-    """The machine's fault: again, up to a limit on losses without a new checkpoint in between."""
+    """Infrastructure failure: retry, up to the limit of losses without a new checkpoint."""
     ONCE = auto()
-    """Maybe the machine's, maybe the job's: again, but once."""
+    """Unclear whether the machine or the job is at fault: retry once."""
     NEVER = auto()
-    """It would fail the same way."""
+    """A retry would fail in the same way."""
 
 
 _RETRIES: Mapping[FailureCode, Retry] = MappingProxyType(
@@ -38,7 +38,7 @@ _RETRIES: Mapping[FailureCode, Retry] = MappingProxyType(
 
 
 def retry_after(code: FailureCode, *, killed_by: int | None = None) -> Retry:
-    """The policy; `killed_by` is the signal that ended a process, for `killed`."""
+    """Returns the retry for a failure. `killed_by` is the signal behind the code `killed`."""
     if code is FailureCode.KILLED and killed_by in CRASHES:
         return Retry.ONCE
     return _RETRIES[code]

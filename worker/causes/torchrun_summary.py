@@ -1,4 +1,4 @@
-"""What torchrun says last: which training process failed first, and how each of them ended.
+"""Parses torchrun's failure summary: the first failed process, and the exit of each process.
 
     Failures:
     [1]:
@@ -9,9 +9,9 @@
       rank      : 1 (local_rank: 1)
       exitcode  : 3 (pid: 6355)
 
-A process of a training that lost another one ends too: with 1, by an exception of its own, or by
-the SIGTERM and the SIGKILL that end the rest. The first observed failure is not always the cause:
-torchrun looks every 0.1 s, and two may have ended since.
+When one process is lost, the others exit too: with 1 after an exception of their own, or by the
+SIGTERM and SIGKILL that stop the rest. The first observed failure is not always the cause: torchrun
+polls every 0.1 s, and two processes may exit in between.
 """
 
 import re
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
-"""Signals that a process brings upon itself."""
+"""Signals that a process raises by its own fault."""
 
 
 _BEGINS = re.compile(r"failed \(exitcode: -?\d+\)|Sending process \d+ closing signal")
@@ -32,7 +32,7 @@ _EXCEPTION = 1
 
 @dataclass(frozen=True, slots=True)
 class RankEnd:
-    """How one training process ended; below zero, by that signal."""
+    """Exit of one training process. A negative exit code is the signal that killed it."""
 
     rank: int
     exit_code: int
@@ -53,25 +53,25 @@ class RankEnd:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The ends of all processes that failed, the first observed one first."""
+    """Exits of all failed processes, the first observed one first."""
 
     ends: tuple[RankEnd, ...]
 
     @property
     def cause(self) -> RankEnd:
-        """The end that explains the others."""
+        """The exit that explains the others."""
         first = self.ends[0]
         if first.exit_code != _EXCEPTION:
             return first
         return next((end for end in self.ends if _has_a_cause_of_its_own(end)), first)
 
     def has_killed(self, number: int) -> bool:
-        """Whether a process ended by this signal, as a cause or a consequence."""
+        """Returns True if this signal killed a process, as a cause or a consequence."""
         return any(end.signal == number for end in self.ends)
 
 
 def find_summary(lines: Sequence[str]) -> Summary | None:
-    """None when torchrun had no failed process to tell of."""
+    """Returns torchrun's summary, or None if it reports no failed process."""
     others: list[RankEnd] = []
     roots: list[RankEnd] = []
     ends = others
@@ -87,7 +87,7 @@ def find_summary(lines: Sequence[str]) -> Summary | None:
 
 
 def words_before(lines: Sequence[str]) -> list[str]:
-    """What the training processes said themselves, before torchrun told of their end."""
+    """Returns the lines that the training processes wrote before torchrun's report."""
     end = next((at for at, line in enumerate(lines) if _BEGINS.search(line)), len(lines))
     return [line for line in lines[:end] if line.strip()]
 

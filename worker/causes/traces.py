@@ -1,4 +1,4 @@
-"""What an attempt leaves behind when it fails: files, and how its processes ended."""
+"""Evidence of a failed attempt: its files and the exit of its processes."""
 
 import json
 import shutil
@@ -20,18 +20,18 @@ _MAX_WORDS_CHARACTERS = 1000
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an attempt's processes ended, as far as the system tells."""
+    """Exit of an attempt's processes, as reported by the system."""
 
     exit_code: int | None = None
-    """The supervisor's: torchrun's, 128 + n when signal n killed torchrun; below zero when a signal
-    killed the supervisor itself. None: not known."""
+    """The supervisor's exit code: torchrun's, or 128 + n if signal n killed torchrun. Negative if a
+    signal killed the supervisor itself. None if unknown."""
     oom_kills: int = 0
-    """Processes that the kernel killed for want of memory meanwhile (`worker.causes.oom`)."""
+    """Processes killed by the OOM killer during the attempt (`worker.causes.oom`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What an attempt that failed left behind."""
+    """Evidence of a failed attempt."""
 
     failure: Failure | None
     summary: Summary | None
@@ -55,7 +55,7 @@ class Traces:
 
     @property
     def last_words(self) -> str:
-        """The end of a traceback, as a rule."""
+        """The last lines, joined with " | ". Usually the end of a traceback."""
         return " | ".join(self.words[-_NUM_LAST_WORDS:])[-_MAX_WORDS_CHARACTERS:]
 
 
@@ -67,7 +67,10 @@ def _read_failure(path: Path) -> Failure | None:
 
 
 def _torch_error(path: Path) -> str | None:
-    """torchrun's file: {"message": {"message": "ValueError: ...", "extraInfo": {...}}}."""
+    """Returns the message in torchrun's error file.
+
+    Its format: {"message": {"message": "ValueError: ...", "extraInfo": {...}}}.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, json.JSONDecodeError):

@@ -1,1 +1,1 @@
-"""Attempts on several nodes: the wait for others, the members, and what the leader hears."""
+"""Multi-node attempts: waiting for other workers, leader and members."""

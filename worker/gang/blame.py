@@ -1,4 +1,4 @@
-"""Which node of a failed attempt is to blame: the others fail only because it did."""
+"""Finds the root cause of a failed multi-node attempt: the node whose failure failed the others."""
 
 from collections.abc import Iterable
 
@@ -9,35 +9,37 @@ from worker.jobs.gang import MemberEnd, MemberNews
 from worker.jobs.update import Failed
 
 _LOST, _WEIGHTS = 1, {FailureCode.KILLED: 2, FailureCode.INTERNAL: 3, FailureCode.WORKER_LOST: 4}
-"""A cause that says what was wrong goes before all of these (0). A node that is lost explains
-any broken connection elsewhere, also one in words that nobody knows; a killed process explains the
-exceptions of others; an exception explains that the others lost a process."""
+"""Precedence of causes; the lowest wins. A specific cause has 0. A lost node explains any broken
+connection elsewhere, whatever its message. A killed process explains exceptions elsewhere. An
+exception explains why other nodes lost a process."""
 
 
 def blame(
     own: Failed | Interrupted, members: Iterable[MemberNews], *, silent_seconds: float
 ) -> Failed | Interrupted:
-    """The outcome of the attempt: the leader's `own`, or what a member makes of it. A member that
-    said nothing for `silent_seconds` is lost."""
+    """Returns the outcome of the attempt: the leader's `own`, or one caused by a member.
+
+    A member without a heartbeat for `silent_seconds` counts as lost.
+    """
     candidates: list[tuple[int, Failed | Interrupted]] = []
     for member in members:
         if member.end is not None and member.end.kind == "failed":
-            # They read the same error.json, which says nothing of them then.
+            # Nodes share error.json: an equal message is no evidence about this member.
             if member.end.message != _message(own):
                 outcome = outcome_of(_cause(member.worker, member.end))
                 candidates.append((_weight(outcome), outcome))
         elif is_lost(member, silent_seconds):
-            reason = f"no sign of life from worker {member.worker}"
+            reason = f"no heartbeat from worker {member.worker}"
             candidates.append((_LOST, Interrupted(reason)))
     ours = _weight(own), own
-    # Of nodes that only lost another one, ours may have been ended by ourselves.
+    # If all nodes only lost another one, members win: this worker may have killed its own trainer.
     is_vaguest = ours[0] == max(_WEIGHTS.values())
     candidates = [*candidates, ours] if is_vaguest else [ours, *candidates]
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
 def is_lost(member: MemberNews, silent_seconds: float) -> bool:
-    """Whether the member has been silent for so long."""
+    """Returns True if the last heartbeat of the member is older than `silent_seconds`."""
     return member.silent_seconds is not None and member.silent_seconds > silent_seconds
 
 

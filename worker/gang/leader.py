@@ -1,4 +1,4 @@
-"""The other nodes of an attempt, as the worker that leads it sees them."""
+"""The leader's side of a multi-node attempt: rendezvous, and outcomes of the members."""
 
 import logging
 import socket
@@ -19,13 +19,13 @@ from worker.processes.trainer_log import TrainerLog
 from worker.settings import WorkerSettings
 
 MORE_SECONDS = 1.0
-"""What a member that lives gets on top of the time after which it would count as lost."""
+"""Seconds that the leader waits for members beyond the time after which they count as lost."""
 
 logger = logging.getLogger(__name__)
 
 
 class Gang:
-    """The members of an attempt; a job on one node has none, and then nothing happens here."""
+    """The members of an attempt. A single-node job has none, and all methods are no-ops."""
 
     def __init__(self, claim: Claim, context: WorkerContext, *, lease: Lease) -> None:
         self._claim = claim
@@ -39,18 +39,21 @@ class Gang:
         self._silent_seconds = 3 * settings.beat_seconds + settings.redis_timeout_seconds
 
     def call(self) -> Node:
-        """The leader's own node, after the members are told where to meet it. They start their
-        trainers then: what these read has to be there.
+        """Publishes the rendezvous to the members and returns the leader's own node.
 
-        Raises LostError when the job is another's.
+        Members start their trainers then, so their input files must exist before this call.
+
+        Raises LostError if another worker holds the job.
         """
         if self._num_nodes == 1:
             return Node(self._num_processes)
         here = rendezvous_of(self._context.settings)
-        logger.info("job %s: %d nodes meet at %s", self._claim.job.id, self._num_nodes, here)
+        logger.info(
+            "job %s: published rendezvous %s (nodes=%d)", self._claim.job.id, here, self._num_nodes
+        )
         meet = self._context.store.gangs.meet
         if not self._lease.insist(lambda: meet(self._claim, here)):
-            raise LostError(f"job {self._claim.job.id} is no longer ours")
+            raise LostError(f"job {self._claim.job.id} is no longer held by this worker")
         return Node(
             self._num_processes,
             num_nodes=self._num_nodes,
@@ -59,8 +62,9 @@ class Gang:
         )
 
     def hear(self, ending: Ending) -> Ending:
-        """Waits a moment for what the members say of a failed attempt: what failed on one node
-        breaks the connections of all, and the leader's may be the first to end.
+        """Waits briefly for the members' outcomes of a failed attempt.
+
+        A failure on one node breaks the connections of all, and the leader may exit first.
 
         Raises LostError.
         """
@@ -78,13 +82,13 @@ class Gang:
         return Ending.MEMBER_STOPPED if "left" in ends or "stops" in ends else ending
 
     def judge(self, own: Succeeded | Failed | Interrupted) -> Succeeded | Failed | Interrupted:
-        """The outcome of the attempt, after `hear`; `own` is what the leader's node tells."""
+        """Returns the outcome of the attempt, after `hear`. `own` is the leader's own outcome."""
         if isinstance(own, Succeeded):
             return own
         return blame(own, self._members, silent_seconds=self._silent_seconds)
 
     def tell_words(self, log: Path) -> None:
-        """Adds the last lines of the nodes that failed to the job's log, once it was judged."""
+        """Appends the last lines of failed nodes to the job's log, after the outcome is decided."""
         for member in self._members:
             if member.end is not None and member.end.words:
                 head = f"[node {member.node}, worker {member.worker}] its last lines:"
@@ -97,12 +101,12 @@ class Gang:
 
 
 def run_id(job_id: str, epoch: int) -> str:
-    """What the nodes of one attempt have in common, and no other attempt."""
+    """Returns the rendezvous id that only the nodes of this attempt share."""
     return f"{job_id}-{epoch}"
 
 
 def rendezvous_of(settings: WorkerSettings) -> Rendezvous:
-    """Where the other nodes reach this worker."""
+    """Returns the address and port at which other nodes reach this worker."""
     return Rendezvous(
         address=settings.node_address or _own_address(),
         port=settings.node_port or _free_port(),
@@ -110,7 +114,7 @@ def rendezvous_of(settings: WorkerSettings) -> Rendezvous:
 
 
 def _own_address() -> str:
-    """By name where the name has no address here: the others may know it."""
+    """Returns the IP address, or the host name if it does not resolve here: it may elsewhere."""
     name = socket.gethostname()
     try:
         return socket.gethostbyname(name)
@@ -119,7 +123,7 @@ def _own_address() -> str:
 
 
 def _free_port() -> int:
-    """Should it be taken before torchrun listens, the attempt is lost and made again."""
+    """Returns a free port. If it is taken before torchrun listens, the attempt is retried."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])

@@ -1,10 +1,9 @@
-"""One node of an attempt that another worker leads: its trainer, and what the leader is told of it.
+"""The member's side of a multi-node attempt: runs its node's trainer and reports to the leader.
 
-    seat -> (the leader claims) -> wait for the rendezvous -> supervisor -> beat -> tell the end
+    seat -> (the leader claims) -> wait for the rendezvous -> supervisor -> beat -> report the end
 
-The leader alone holds the lease and speaks for the job. A member that hears that the attempt is
-over (its end, a cancellation, a lost leader), or hears nothing from Redis for too long, ends its
-trainer.
+Only the leader holds the lease and updates the job. A member kills its trainer if the attempt is
+over (outcome, cancellation, lost leader) or Redis does not reply for too long.
 """
 
 import logging
@@ -29,7 +28,7 @@ from worker.processes.trainer_process import TrainerProcess
 from worker.slots.slot_locks import HeldSlots
 
 LOCK_SECONDS = 5.0
-"""Time in which the leader's lock is seen to be shared; a shared file system may be late."""
+"""Seconds to wait until the leader's lock is visible. A shared file system may be late."""
 NUM_WORDS = 20
 
 logger = logging.getLogger(__name__)
@@ -49,16 +48,16 @@ class Member:
         self._lease = Lease(self._beat, job_id=self._job.id, settings=context.settings)
 
     def run(self) -> None:
-        """Returns when this node has ended by itself and the leader knows.
+        """Runs this node until its trainer has exited and the outcome is reported to the leader.
 
-        Raises LostError when the attempt is over, and StoreUnavailableError; no process is left
-        then either.
+        Raises LostError if the attempt is over, and StoreUnavailableError. No process is left
+        running in any case.
         """
         name = self._context.settings.worker_name
         self._kill_strays(f"{NODE_MARK}={node_mark(self._run_directory, name)}")
         while self._rendezvous is None:
             if self._context.is_stopping():
-                self._tell(MemberEnd(kind="left", message="its worker stops"))
+                self._tell(MemberEnd(kind="left", message="its worker is shutting down"))
                 return
             self._lease.keep()
             time.sleep(self._context.settings.poll_seconds)
@@ -91,10 +90,10 @@ class Member:
         self._tell(self._end(end, log_start) if has_ended else MemberEnd(kind="left"))
 
     def _watch(self, trainer: TrainerProcess) -> bool:
-        """True when the trainer is gone, False when it is to be ended. Raises LostError.
+        """Returns True if the trainer has exited, False if it must be killed. Raises LostError.
 
-        It is the leader who asks all ranks to save when this worker stops: should these end first,
-        its torchrun would wait for this one for minutes.
+        When this worker shuts down, the leader asks all ranks to save. Without this, these ranks
+        would exit first, and the leader's torchrun would wait for this node for minutes.
         """
         settings = self._context.settings
         leaves_at: float | None = None
@@ -139,10 +138,10 @@ class Member:
     def _tell(self, end: MemberEnd) -> None:
         tell = self._context.store.gangs.end
         is_heard = self._lease.insist(lambda: tell(self._membership, end))
-        heard = "" if is_heard else "; the attempt is over"
+        heard = "" if is_heard else "; the attempt was already over"
         logger.info("job %s, node %d: %s%s", self._job.id, self._membership.node, end.kind, heard)
 
     def _kill_strays(self, mark: str) -> None:
-        """This worker's own only: the leader may be on this machine as well."""
+        """Kills only this worker's processes: the leader may run on the same machine."""
         if strays := kill_marked(mark):
             logger.warning("job %s: killed stray processes %s", self._job.id, strays)

@@ -1,4 +1,4 @@
-"""The wait for other workers at a job of several nodes."""
+"""Waits for other workers of a multi-node job."""
 
 import logging
 import time
@@ -12,10 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 def find_work(context: WorkerContext, *, num_slots: int) -> Claim | Membership | None:
-    """The best job for so many slots, or the part in one that another worker leads.
+    """Claims the best job for this number of slots, or joins one that another worker leads.
 
-    At a job of several nodes this waits for the others, for `gang_seconds`; what comes first in
-    the queue meanwhile is taken. Raises StoreUnavailableError.
+    For a multi-node job this waits up to `gang_seconds` for other workers. A job that becomes first
+    in the queue in the meantime is claimed instead. Raises StoreUnavailableError.
     """
     settings, leases = context.settings, context.store.leases
     name, lease_seconds = settings.worker_name, settings.lease_seconds
@@ -31,8 +31,8 @@ def find_work(context: WorkerContext, *, num_slots: int) -> Claim | Membership |
         except StoreUnavailableError as error:
             if not sits:
                 raise
-            # Others may have begun by now, and count on this worker.
-            logger.warning("still waiting for others: %s", error)
+            # Others may have begun in the meantime and count on this worker.
+            logger.warning("still waiting for other workers: %s", error)
         else:
             if not isinstance(found, Seat):
                 return found

@@ -1,1 +1,1 @@
-"""The trainer's process tree: started, supervised, logged, ended."""
+"""The trainer's process tree: start, supervision, logging, termination."""

@@ -1,7 +1,7 @@
-"""The variables of a worker's environment that reach the programs it starts.
+"""Allowlist of environment variables that a worker passes to the programs it starts.
 
-Everything else stays behind: passwords, keys and the service's own settings. docs/deploy.md has the
-same table, kept true by a test.
+Everything else is withheld: passwords, keys and the service's own settings. docs/deploy.md has the
+same table; a test compares the two.
 """
 
 import re
@@ -37,7 +37,7 @@ _SECRET = re.compile(
     r"|(?:.*_)?(?:TOKENS?|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|KEYS?)(?:_.*)?)",
     re.IGNORECASE,
 )
-# With it `torch.load` runs code that a file brings along.
+# Makes `torch.load` run code contained in the file.
 _UNSAFE = frozenset({"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"})
 _OF_THE_LAUNCHER = re.compile(
     r"(?:LOCAL_|GROUP_|ROLE_)?(?:RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(?:ADDR|PORT)"
@@ -47,20 +47,19 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def allowed_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Returns the part of the environment that every program of a worker gets."""
+    """Returns the part of the environment that a worker passes to every program."""
     return {name: value for name, value in inherited.items() if _is_passed(name)}
 
 
 def named_environment(inherited: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Returns the variables that the operator named and set."""
+    """Returns the variables that the operator named, as far as they are set."""
     return {name: inherited[name] for name in names if name in inherited}
 
 
 def variable_names(text: str) -> tuple[str, ...]:
     """Returns the names in a comma-separated list.
 
-    Raises ValueError for a name that can't be one, for a secret and for a variable that torchrun
-    sets in each rank.
+    Raises ValueError for an invalid name, a secret, or a variable that torchrun sets in each rank.
 
     >>> variable_names("LD_PRELOAD, MY_SITE")
     ('LD_PRELOAD', 'MY_SITE')
@@ -69,18 +68,18 @@ def variable_names(text: str) -> tuple[str, ...]:
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"FLANT5_TRAINER_ENVIRONMENT has {name!r}, which is no name of a variable; "
-                "expected names without values or patterns, separated by commas"
+                f"FLANT5_TRAINER_ENVIRONMENT contains {name!r}, which is not a variable name; "
+                "expected comma-separated names without values or patterns"
             )
         if _SECRET.fullmatch(name):
             raise ValueError(
-                f"FLANT5_TRAINER_ENVIRONMENT names {name}, which looks like a secret or a setting "
-                "of the service; these never reach a trainer, so leave it out"
+                f"FLANT5_TRAINER_ENVIRONMENT contains {name}, which looks like a secret or a "
+                "setting of the service; these are never passed to a trainer: remove it"
             )
         if _OF_THE_LAUNCHER.fullmatch(name):
             raise ValueError(
-                f"FLANT5_TRAINER_ENVIRONMENT names {name}, which torchrun or the worker sets for "
-                "each run; leave it out"
+                f"FLANT5_TRAINER_ENVIRONMENT contains {name}, which torchrun or the worker sets "
+                "for each run; remove it"
             )
     return names
 

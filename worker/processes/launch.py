@@ -1,6 +1,6 @@
-"""How a trainer is started: its command line and its environment.
+"""Command line and environment of a trainer.
 
-The environment is built from a list of what a trainer needs, `environment_policy.PASSED`.
+The environment is built from an allowlist, `environment_policy.PASSED`.
 """
 
 import json
@@ -14,36 +14,39 @@ from worker.processes.environment_policy import allowed_environment
 from worker.processes.node import Node
 
 TRAINER_MARK = "FLANT5_RUN_DIRECTORY"
-"""The variable that marks all processes of a trainer. One of our own: torchrun gives each rank
-another value of its variables."""
+"""Variable that marks all processes of a trainer. torchrun's variables are unsuitable: their values
+differ between ranks."""
 
 WORKER_PROCESS = "FLANT5_WORKER_PROCESS"
-"""The variable that tells a rank the id of the process that started it all."""
+"""Variable with the id of the process that started the trainer."""
 HELD_LOCKS = "FLANT5_HELD_LOCKS"
-"""The variable with the lock files that a rank has to share: a JSON array, since a path may hold
-any character."""
+"""Variable with the lock files that a rank shares. A JSON array, since a path may contain any
+character."""
 
 NODE_MARK = "FLANT5_RUN_NODE"
-"""The variable that marks the processes of one worker among those of a run on several nodes: two of
-its workers may be on one machine."""
+"""Variable that marks the processes of one worker in a multi-node run: several workers of a run may
+share one machine."""
 
 MEET_SECONDS = 180
-"""Time in which all nodes have to come to the rendezvous; they start within seconds, but a network
-may not let them through."""
+"""Seconds within which all nodes must reach the rendezvous. They start within seconds, but a
+firewall may block them."""
 
 LOOPBACK_ADDRESS = "127.0.0.1"
-"""The address of the store of a run on one node. Linux gives it to every loopback interface, with
-IPv6 alone in use too."""
+"""Address of the rendezvous store of a single-node run. Linux assigns it to every loopback
+interface, even with IPv6 only."""
 
 ONE_NODE_ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}
-"""Defaults for a run on one node. Without this gloo resolves the host's own name in each rank."""
+"""Defaults of a single-node run. Without this, gloo resolves the host's own name in each rank."""
 
 TrainerArgv = Callable[[Path, Node, float], list[str]]
-"""(run.json, what of the run is on this machine, grace seconds) -> the command that trains."""
+"""(run.json, this machine's node, grace seconds) -> the training command."""
 
 
 def torchrun_argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
-    """torchrun for one node. Restarts are ours to make, where they are counted and seen."""
+    """Returns torchrun's command for one node.
+
+    torchrun must not restart: the service retries, where attempts are counted and visible.
+    """
     return [
         sys.executable,
         *("-m", "torch.distributed.run"),
@@ -57,12 +60,12 @@ def torchrun_argv(run_config: Path, node: Node, grace_seconds: float) -> list[st
 
 
 def _rendezvous(node: Node) -> list[str]:
-    """Options for torchrun's rendezvous.
+    """Returns torchrun's rendezvous options.
 
-    One node: a store of its own on the loopback address, never on the host's name or `localhost`.
-    `--standalone` uses both; on a host that resolves neither it retries for ten minutes (torch
-    2.13). Several nodes: the static rendezvous, which keeps the node numbers given here; the
-    dynamic ones number nodes by address, and rank 0 could be on any of them.
+    One node: its own store on the loopback address, never on the host name or `localhost`.
+    `--standalone` uses both, and retries for ten minutes on a host that resolves neither (torch
+    2.13). Several nodes: the static rendezvous, which keeps the given node numbers. The dynamic
+    ones number nodes by address, which could put rank 0 on any node.
     """
     if node.rendezvous is None:
         return [
@@ -82,13 +85,12 @@ def _rendezvous(node: Node) -> list[str]:
 
 
 def node_mark(run_directory: RunDirectory, worker_name: str) -> str:
-    """The value that marks this worker's processes of a run."""
+    """Returns the value that marks this worker's processes of a run."""
     return f"{run_directory.path}@{worker_name}"
 
 
 def mark_of(environment: Mapping[str, str]) -> str:
-    """NAME=value by which the processes that were started with this environment are found, and no
-    other worker's."""
+    """Returns NAME=value, which identifies the processes started with this environment."""
     name = NODE_MARK if NODE_MARK in environment else TRAINER_MARK
     return f"{name}={environment[name]}"
 
@@ -101,12 +103,11 @@ def trainer_environment(
     held_locks: tuple[Path, ...] = (),
     visible_devices: tuple[str, ...] | None = None,
 ) -> dict[str, str]:
-    """Returns the environment of torchrun, started by this process; the cores are shared out among
-    the ranks unless OMP_NUM_THREADS is set.
+    """Returns the environment of torchrun, as started by this process.
 
-    The ranks share `held_locks` (`flant5_train.process`). They see the GPUs `visible_devices`: with
-    () none, which keeps a trainer on CPU slots from a GPU that nobody gave it; with None those that
-    this process sees.
+    Cores are divided among the ranks unless OMP_NUM_THREADS is set. The ranks share `held_locks`
+    (`flant5_train.process`). They see the GPUs in `visible_devices`; None means those visible to
+    this process. () keeps a trainer on CPU slots from using a GPU.
     """
     num_cores = len(os.sched_getaffinity(0))
     environment = {

@@ -1,16 +1,16 @@
-"""The newest lines of a log that takes no more, until they can be written at its end.
+"""Buffer for the newest lines of a full log, to be written when the log is closed.
 
-No imports beyond the standard library, because the supervisor lives on this.
+Imports only the standard library, because the supervisor depends on it.
 """
 
 from collections import deque
 
 END_BYTES = 65_536
-"""More than is looked at for the cause of a failure (`worker.causes.traces`)."""
+"""More than failure diagnosis reads (`worker.causes.traces`)."""
 
 
 class LogEnd:
-    """Holds at most END_BYTES, in whole lines."""
+    """Holds at most END_BYTES of whole lines."""
 
     def __init__(self) -> None:
         self._lines: deque[bytes] = deque()

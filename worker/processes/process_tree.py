@@ -1,6 +1,6 @@
-"""Processes and what they start: how to find all of them, end all of them, and leave none behind.
+"""Finds and kills process trees without leaving a process behind.
 
-Linux only; no imports beyond the standard library, because the supervisor lives on this.
+Linux only. Imports only the standard library, because the supervisor depends on it.
 """
 
 import ctypes
@@ -17,20 +17,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def end_with(parent: int) -> None:
-    """This process gets SIGKILL when the thread of `parent` that started it ends."""
+    """Makes the kernel kill this process when the thread of `parent` that started it ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        # It ended before the wish was known.
+        # The parent ended before the request took effect.
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Descendants whose parent dies become children of this process, not of init."""
+    """Makes orphaned descendants children of this process instead of init."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def descendants(pid: int) -> list[int]:
-    """Children of all generations that are alive or not yet reaped, parents first."""
+    """Returns all descendants that are alive or not yet reaped, parents first."""
     found: list[int] = []
     waiting = [pid]
     while waiting:
@@ -41,7 +41,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler for the signal; False for one that is gone."""
+    """Returns True if the process has a handler for the signal, False if it has exited."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -51,9 +51,9 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 
 def kill_descendants() -> None:
-    """Returns when this process has no descendant left; needs `adopt_orphans`.
+    """Kills all descendants of this process and waits for them. Requires `adopt_orphans`.
 
-    One pass isn't enough: a process may start another between the look and the kill.
+    One pass is not enough: a process may start another between the listing and the kill.
     """
     while True:
         for pid in descendants(os.getpid()):
@@ -70,8 +70,10 @@ def kill_descendants() -> None:
 
 
 def kill_marked(variable: str) -> list[int]:
-    """Ends all processes that were started with `variable` (NAME=value) in their environment;
-    returns the ids of those there were, after they are gone."""
+    """Kills all processes started with `variable` (NAME=value) in their environment.
+
+    Returns their ids, after they have exited.
+    """
     killed: list[int] = []
     while marked := [pid for pid in _all_processes() if variable.encode() in _environment(pid)]:
         for pid in marked:
@@ -91,7 +93,7 @@ def _all_processes() -> list[int]:
 
 
 def _environment(pid: int) -> list[bytes]:
-    """Empty for a process that is gone, a zombie, or another user's."""
+    """Returns [] for a process that has exited, a zombie, or another user's process."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError, PermissionError):

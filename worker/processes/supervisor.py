@@ -1,18 +1,20 @@
-"""The supervisor: the process that owns a trainer's whole tree and leaves nothing behind.
+"""The supervisor: owns a trainer's process tree and leaves no process behind.
 
     python -m worker.processes.supervisor --lifeline 5 --grace-seconds 60 --log train.log \\
         -- torchrun ...
 
 torchrun starts each rank in a session of its own, so killing torchrun or its process group leaves
-all ranks alive. This process adopts whatever loses its parent, and ends every descendant when the
-command has ended or when the other end of the lifeline (a pipe its starter holds) is closed, be it
-by the starter's death. SIGTERM is passed on to the command, which then has the grace time to end.
-When one rank fails, torchrun asks the others to end and waits for them as long as for a checkpoint,
-though they hang in a collective that can't complete: they are ended here, half a second later.
-Should this process itself be killed, torchrun and the ranks get SIGKILL from the kernel, because
-each of them asked for it (PR_SET_PDEATHSIG).
+all ranks alive. This process adopts orphaned descendants. It kills every descendant when the
+command exits or the lifeline closes. The lifeline is a pipe held by the starter; it also closes
+when the starter dies. SIGTERM is forwarded to the command, which then has the grace time to exit.
 
-Exit code: the command's; 128 + n when signal n killed it; 70 when the lifeline was cut.
+When one rank fails, torchrun asks the others to exit and waits as long as for a checkpoint. But
+they hang in a collective that cannot complete, so this process kills them half a second later.
+
+If this process itself is killed, the kernel kills torchrun and the ranks, because each of them
+requested that (PR_SET_PDEATHSIG).
+
+Exit code: the command's; 128 + n if signal n killed it; 70 if the lifeline was cut.
 """
 
 import argparse
@@ -37,11 +39,11 @@ from worker.processes.wakeup import readable_on
 LIFELINE_CUT = 70
 
 RANKS_SECONDS = 0.5
-"""Time the other ranks get to end by themselves when one has failed."""
+"""Seconds the other ranks have to exit by themselves after one has failed."""
 
 _CHUNK_BYTES = 65536
 _CLOSES_RANKS = re.compile(r"Sending process \d+ closing signal")
-"""What torchrun says first when a rank has failed (torch.distributed.elastic.multiprocessing)."""
+"""torchrun's first message after a rank failed (torch.distributed.elastic.multiprocessing)."""
 
 
 class Supervisor:
@@ -68,7 +70,7 @@ class Supervisor:
             self._selector.register(pipe, selectors.EVENT_READ)
 
     def run(self, lifeline: int) -> int:
-        """The exit code, after the last descendant is gone."""
+        """Runs the command; returns its exit code after the last descendant has exited."""
         self._selector.register(lifeline, selectors.EVENT_READ)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         is_cut = False
@@ -101,7 +103,7 @@ class Supervisor:
         return None if deadline == math.inf else max(0.0, deadline - time.monotonic())
 
     def _kill_ranks(self) -> None:
-        """torchrun itself stays: it has yet to say which rank failed first, and how."""
+        """Kills the ranks but not torchrun, which must still report the first failed rank."""
         for pid in descendants(self._command.pid):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -117,18 +119,18 @@ class Supervisor:
                 self._reap()
 
     def _reap(self) -> None:
-        """Adopted orphans are reaped here as well, so nothing else may wait for the command."""
+        """Reaps the command and adopted orphans. Nothing else may wait for the command."""
         try:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._command.pid:
                     code = os.waitstatus_to_exitcode(ended[1])
                     self._exit_code = code if code >= 0 else 128 - code
-                    self._command.returncode = code  # so that Popen doesn't look for it
+                    self._command.returncode = code  # keeps Popen from waiting for it
         except ChildProcessError:
             return
 
     def _take_output(self, pipe: IO[bytes]) -> bool:
-        """False when there is nothing more to read at the moment."""
+        """Reads a chunk. Returns False if nothing is available at the moment."""
         stream, splitter = self._outputs[pipe]
         try:
             data = os.read(pipe.fileno(), _CHUNK_BYTES)
@@ -176,7 +178,7 @@ def _run(command: list[str], log: TrainerLog, options: argparse.Namespace) -> in
     try:
         supervisor = Supervisor(command, log=log, grace_seconds=options.grace_seconds)
     except OSError as error:
-        log.append("stderr", [f"the trainer could not be started: {error}"])
+        log.append("stderr", [f"cannot start the trainer: {error}"])
         return 1
     return supervisor.run(options.lifeline)
 

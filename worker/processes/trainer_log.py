@@ -1,6 +1,6 @@
 """Writes `train.log` (`worker.jobs.log_format`).
 
-No imports beyond the standard library, because the supervisor lives on this.
+Imports only the standard library, because the supervisor depends on it.
 """
 
 import codecs
@@ -16,14 +16,12 @@ from worker.jobs.redaction import redacted
 from worker.processes.log_end import LogEnd
 
 MAX_CHARACTERS = 8192
-"""A longer line is cut into lines of this length."""
+"""Longer lines are split into lines of this length."""
 
-_HELD_BACK = (
-    "of what comes now only the last lines are kept, and written when the attempt has ended"
-)
+_HELD_BACK = "from now on, only the last lines are kept and are written when the attempt ends"
 
-# Terminal sequences as a whole (ECMA-48), then every other control character but the tab. A control
-# string without its end loses its introducer alone: what follows may be text.
+# Complete terminal sequences (ECMA-48), then every other control character except tab. An
+# unterminated control string loses only its introducer: the rest may be text.
 _CONTROL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor moves
     # OSC, DCS, SOS, PM, APC: titles, links, pictures
@@ -35,15 +33,14 @@ _LINE_ENDS = re.compile(r"[\r\n]")
 
 
 class LineSplitter:
-    """Makes lines out of the bytes of one stream; a progress bar's carriage return ends a line
-    too."""
+    """Splits the bytes of one stream into lines. A carriage return (progress bars) ends a line."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
 
     def feed(self, data: bytes, *, is_last: bool = False) -> list[str]:
-        """The lines that `data` completes; at the end of the stream also the one left over."""
+        """Returns the lines that `data` completes, at the end of the stream also the rest."""
         *lines, rest = _LINE_ENDS.split(self._rest + self._decoder.decode(data, is_last))
         if is_last:
             lines.append(rest)
@@ -57,11 +54,11 @@ class LineSplitter:
 
 
 class TrainerLog:
-    """Appends to `train.log`. A full disk costs lines, not the training: how many is said in the
-    log as soon as there is room again.
+    """Appends to `train.log`. On a full disk lines are dropped, but training continues; the log
+    states their number once there is space again.
 
-    A file that has reached `max_bytes` (0: any size) takes no more but the newest lines, once this
-    is closed: a run that prints without end must not fill the disk.
+    After `max_bytes` (0: no limit), only the newest lines are kept and are written on `close`.
+    Without this, a run that prints endlessly would fill the disk.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = 0) -> None:
@@ -73,7 +70,7 @@ class TrainerLog:
         self._room_bytes = max_bytes - size if max_bytes else math.inf
         self._end: LogEnd | None = None
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            os.write(self._descriptor, b"\n")  # a predecessor was killed while writing
+            os.write(self._descriptor, b"\n")  # an earlier process was killed while writing
 
     def append(self, stream: Stream, lines: Sequence[str]) -> None:
         at = datetime.now(UTC)
@@ -89,7 +86,7 @@ class TrainerLog:
             self._end.add(line)
 
     def close(self) -> None:
-        """The end of a log that was full is in it then."""
+        """Writes the buffered last lines of a full log and closes the file."""
         if self._end is not None:
             self._write([_note(f"{self._end.num_left_out} lines were left out"), *self._end.lines])
         os.close(self._descriptor)
@@ -111,7 +108,7 @@ class TrainerLog:
 
 
 def _note(text: str) -> bytes:
-    """A line of our own."""
+    """Formats a line of the supervisor itself."""
     return format_line(f"[{text}]", stream="stderr", at=datetime.now(UTC))
 
 

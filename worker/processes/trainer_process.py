@@ -16,22 +16,23 @@ _KILL_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TrainerCommand:
-    """What to run, and where what it writes goes."""
+    """The command to run, and its log."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
     log: Path
     grace_seconds: float
-    """Time to end after `stop`."""
+    """Seconds to exit after `stop`."""
     max_log_bytes: int = 0
-    """Size at which the log takes no more but its end; 0: none."""
+    """Log size in bytes beyond which only the last lines are kept. 0 means no limit."""
 
 
 class TrainerProcess:
-    """Start it from the main thread: the kernel ends the tree when the starting thread ends.
+    """A running trainer. Start it in the main thread: the kernel kills the tree when the starting
+    thread ends.
 
-    `held` are descriptors (the locks of the run directory and the slots) that stay open until the
-    whole tree is gone.
+    `held` are descriptors (locks of the run directory and the slots) that stay open until the whole
+    tree has exited.
     """
 
     def __init__(self, command: TrainerCommand, *, held: tuple[int, ...]) -> None:
@@ -61,17 +62,17 @@ class TrainerProcess:
 
     @property
     def pid(self) -> int:
-        """The supervisor's."""
+        """The supervisor's process id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """The supervisor's, which is the command's; for people and tests: the outcome of an
-        attempt is judged by what it left behind."""
+        """The supervisor's exit code, which is the command's. For users and tests only: the outcome
+        of an attempt is classified by the files it wrote."""
         return self._process.returncode
 
     def has_ended_within(self, seconds: float) -> bool:
-        """True when the tree is gone; waits up to `seconds` for it."""
+        """Waits up to `seconds`. Returns True if the tree has exited."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -79,29 +80,31 @@ class TrainerProcess:
         return True
 
     def stop(self) -> None:
-        """Asks the trainer to save and end; after the grace time it is killed."""
+        """Asks the trainer to save and exit. After the grace time the supervisor kills it."""
         self._process.send_signal(signal.SIGTERM)
 
     def ask_for_stacks(self) -> None:
-        """All training processes write where they are to the log, those at least that can still
-        take a signal. Nobody else gets it: it would end who does not expect it."""
+        """Makes training processes write their stacks to the log, if they still handle signals.
+
+        Only processes with a handler get the signal: it would kill any other process.
+        """
         for pid in descendants(self._process.pid):
             if catches(pid, signal.SIGUSR1):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGUSR1)
 
     def kill(self) -> None:
-        """Ends the whole tree at once; the last checkpoint stays."""
+        """Kills the whole tree at once. The last checkpoint is kept."""
         self._cut_lifeline()
         try:
             self._process.wait(_KILL_SECONDS)
         except subprocess.TimeoutExpired:
-            # Stuck, e.g. on a dead file system: its own death kills the tree as well.
+            # Stuck, e.g. on a dead file system. Killing the supervisor also kills the tree.
             self._process.kill()
             self._process.wait()
 
     def close(self) -> None:
-        """Gives the lifeline back; a tree that is still there is killed."""
+        """Closes the lifeline. Kills the tree if it is still running."""
         if self._process.returncode is None:
             self.kill()
         self._cut_lifeline()

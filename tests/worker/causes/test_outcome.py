@@ -67,7 +67,7 @@ def test_only_this_attempts_part_of_the_files_counts(directory: RunDirectory) ->
     directory.log.write_text(summary((0, -11)))
     start = Start.of(directory)
     assert judge(JOB, directory, start) == Interrupted(
-        "the trainer ended unexpectedly without a word"
+        "the trainer ended unexpectedly without any output"
     )
     fail(directory, FailureCode.INTERNAL)
     assert isinstance(judge(JOB, directory, start), Failed)
@@ -109,7 +109,7 @@ def test_a_trainer_that_was_stopped_by_somebody_else_is_interrupted(
 ) -> None:
     report(directory, STOPPED)
     assert judge(JOB, directory, BEGIN) == Interrupted(
-        "the trainer was told to stop, at step 4", FailureCode.KILLED, Retry.LOSS
+        "the trainer received SIGTERM at step 4", FailureCode.KILLED, Retry.LOSS
     )
 
 
@@ -221,8 +221,8 @@ def test_an_abort_for_a_broken_gpu_is_the_machines_fault(directory: RunDirectory
         (-9, "worker_lost", "the supervisor was killed by signal 9 (SIGKILL)"),
         (70, "worker_lost", "the trainer lost its worker"),
         (137, "killed", "torchrun was killed by signal 9 (SIGKILL)"),
-        (1, "internal", "the trainer ended with exit code 1 and said nothing"),
-        (0, "internal", "the trainer ended with exit code 0 and said nothing"),
+        (1, "internal", "the trainer ended with exit code 1 and wrote no output"),
+        (0, "internal", "the trainer ended with exit code 0 and wrote no output"),
     ],
 )
 def test_without_any_other_trace_the_exit_code_counts(

@@ -31,7 +31,7 @@ DIED = said(FailureCode.KILLED, "killed by signal 9")
 CRASHED = said(FailureCode.INTERNAL, "exit code 3")
 NO_MEMORY = said(FailureCode.HOST_OOM, "out of memory")
 
-GONE = Interrupted("no sign of life from worker w1")
+GONE = Interrupted("no heartbeat from worker w1")
 
 
 @pytest.mark.parametrize(

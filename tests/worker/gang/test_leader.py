@@ -113,7 +113,7 @@ def test_a_node_without_a_sign_of_life_is_a_loss(company: Company) -> None:
 
     after = lead(company, job, die)
     assert (after.status, after.losses) == (Status.QUEUED, 1)
-    expected = "Job queued again: no sign of life from worker other"
+    expected = "Job queued again: no heartbeat from worker other"
     assert company.workshop.messages(job.id)[-1] == expected
 
 
@@ -122,7 +122,7 @@ def test_an_error_of_the_leader_that_a_lost_node_explains_is_a_loss(company: Com
     job = company.new_job()
     after = lead(company, job, lambda member: None, "crashes.py")
     assert (after.status, after.losses) == (Status.QUEUED, 1)
-    expected = "Job queued again: no sign of life from worker other"
+    expected = "Job queued again: no heartbeat from worker other"
     assert company.workshop.messages(job.id)[-1] == expected
 
 

@@ -32,7 +32,8 @@ def test_an_address_of_the_leader_that_no_other_host_reaches_is_told(
 ) -> None:
     found = obstacle_to(run_of(tmp_path, host="elsewhere"), Rendezvous(address, 29_500))
     assert found is not None
-    assert found.startswith(f"worker gpu-0 on host elsewhere waits for the others at {address}")
+    expected = f"worker gpu-0 on host elsewhere waits for the other workers at {address}"
+    assert found.startswith(expected)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7", "gpu-host-7"])

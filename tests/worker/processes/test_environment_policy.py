@@ -107,14 +107,17 @@ def test_further_names_are_passed_when_they_are_set() -> None:
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        ("HF_TOKEN", "names HF_TOKEN, which looks like a secret"),
+        ("HF_TOKEN", "contains HF_TOKEN, which looks like a secret"),
         ("aws_secret_access_key", "looks like a secret"),
-        ("GOOD,FLANT5_REDIS_URL", "names FLANT5_REDIS_URL, which looks like a secret or a setting"),
+        (
+            "GOOD,FLANT5_REDIS_URL",
+            "contains FLANT5_REDIS_URL, which looks like a secret or a setting",
+        ),
         ("MASTER_ADDR", "torchrun or the worker sets"),
         ("PET_NNODES", "torchrun or the worker sets"),
-        ("NCCL_*", "'NCCL_\\*', which is no name of a variable"),
-        ("A=1", "'A=1', which is no name"),
-        ("A B", "'A B', which is no name"),
+        ("NCCL_*", "'NCCL_\\*', which is not a variable name"),
+        ("A=1", "'A=1', which is not a variable name"),
+        ("A B", "'A B', which is not a variable name"),
     ],
 )
 def test_names_that_must_not_reach_a_trainer_are_refused(names: str, reason: str) -> None:

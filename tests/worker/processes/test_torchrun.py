@@ -129,7 +129,7 @@ def test_the_ranks_are_marked_and_hold_the_slots_until_they_are_dead(tmp_path: P
 
 def test_the_exit_code_of_the_rank_that_ended_first_is_told(tmp_path: Path) -> None:
     message = failed(outcome_of(RunDirectory(tmp_path), ONE_RANK_ENDS, str(tmp_path), "3"))
-    assert message == "a training process ended with exit code 3 and said nothing"
+    assert message == "a training process ended with exit code 3 and wrote no output"
 
 
 def test_a_trainer_that_can_not_even_start_leaves_the_end_of_its_traceback(tmp_path: Path) -> None:
