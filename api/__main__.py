@@ -1,4 +1,4 @@
-"""`python -m api`: the API server."""
+"""`python -m api`: starts the API server."""
 
 import signal
 import sys
@@ -21,15 +21,15 @@ from worker.jobs.settings import settings_fault
 
 
 class _Server(uvicorn.Server):
-    """Ends live streams as soon as the process is told to stop: they would never end of
-    themselves, and their clients come back with a cursor."""
+    """Closes live streams at shutdown. They would never end by themselves, and their clients
+    reconnect with a cursor."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
         self._services = services
 
     def request_stop(self) -> None:
-        """May be called from another thread."""
+        """Requests a shutdown. May be called from another thread."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
@@ -57,7 +57,7 @@ def main() -> int:
         log_config=None,
         timeout_graceful_shutdown=settings.stop_grace_seconds,
     )
-    # uvicorn raises the signal that stopped it once more when it is through.
+    # uvicorn raises the signal that stopped it again after its shutdown.
     signal.signal(signal.SIGTERM, _end_well)
     signal.signal(signal.SIGINT, _end_well)
     server = _Server(config, app.state.services)

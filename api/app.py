@@ -1,4 +1,4 @@
-"""The application: routes, middleware and services put together."""
+"""Application factory: combines routes, middleware and services."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,29 +39,29 @@ from api.services import Services
 from api.settings import ApiSettings
 
 _MAX_THREADS = 96
-"""Requests served at a time. While Redis is frozen each waits two seconds: with the usual 40 the
-forty-first would wait for one of those first, and get its 503 too late. More threads than there are
-connections in the Redis client's pool (100) would be refused one, frozen or not."""
+"""Requests served concurrently. While Redis hangs, each waits two seconds. With the default of 40,
+the 41st would queue behind them and get its 503 too late. The Redis connection pool has 100
+connections, so more threads would be refused one even when Redis works."""
 
 _DESCRIPTION = """
-Fine-tunes Flan-T5 on conversations. The paths under `/v1` speak the contract of the `openai`
-Python SDK; fields and paths beyond it are described where they are.
+Fine-tunes Flan-T5 on conversations. The paths under `/v1` are compatible with the `openai`
+Python SDK. Fields and paths beyond it are documented where they appear.
 """
 _TAGS = [
     {"name": "files", "description": "Conversations to train on."},
-    {"name": "uploads", "description": "Big files, in parts; an upload survives restarts."},
+    {"name": "uploads", "description": "Large files, in parts. An upload survives restarts."},
     {"name": "fine-tuning", "description": "Jobs: submit, follow, pause, cancel."},
     {"name": "history", "description": "Events, log lines and checkpoints of a job; also live."},
     {"name": "outputs", "description": "The loss curve and the files of a job."},
-    {"name": "models", "description": "Models to start from, and those that jobs made."},
-    {"name": "chat", "description": "Answers of models."},
-    {"name": "recovery", "description": "Job records back from the disk."},
-    {"name": "health", "description": "For whoever watches the process."},
+    {"name": "models", "description": "Base models and fine-tuned models."},
+    {"name": "chat", "description": "Chat completions of models."},
+    {"name": "recovery", "description": "Recovery of job records from disk."},
+    {"name": "health", "description": "Liveness and readiness."},
 ]
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
-    """The application; it connects to Redis with the first request.
+    """Returns the application. It connects to Redis on the first request.
 
     Raises KeysFileError when API keys are configured and can't be read.
     """
@@ -72,7 +72,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         openapi_tags=_TAGS,
         lifespan=_lifespan,
         redoc_url=None,
-        # A redirect would go to whatever host the request names.
+        # A redirect would go to the host that the request names.
         redirect_slashes=False,
         # `default` also keeps FastAPI from advertising its own shape of a 422.
         responses={"default": {"model": ErrorResponse, "description": "Any error."}},
@@ -89,9 +89,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
         read_keys(settings.api_keys_file)
         keys = KeyRing(settings.api_keys_file)
         app.add_middleware(Gate, keys=keys)
-    # Added after the gate, so that they are around it: refusals carry a request id too, and are in
-    # the audit log. They are counted as well, and so are the answers to failures that the frame
-    # gives.
+    # Added after the gate, so they wrap it: rejected requests also get a request id, and are
+    # audited and counted. The frame's responses to internal errors are counted too.
     app.add_middleware(RequestChecks, has_keys=settings.api_keys_file is not None)
     app.add_middleware(BodyPace, patience_seconds=settings.slow_client_seconds)
     app.add_middleware(Audit, log=AuditLog(services.home.audit))

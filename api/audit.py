@@ -1,8 +1,8 @@
-"""Who did what to which thing, and with which result: a line of JSON for each request that may have
-changed something, and for each that was kept out.
+"""Audit log: a line of JSON for each request that may change something, and for each rejected
+request.
 
-HOME/audit/2026-11-24.jsonl    a file a day, in UTC; nothing of ours reads it, and the keeper
-                               removes it by FLANT5_KEEP_AUDIT_DAYS alone
+HOME/audit/2026-11-24.jsonl    one file per day, in UTC; flant5 never reads it, and the keeper
+                               removes it only by FLANT5_KEEP_AUDIT_DAYS
 
     {"at": "2026-11-24T03:52:10.317Z", "request_id": "req_5f...", "owner": "alice",
      "address": "10.0.0.7", "action": "POST /v1/fine_tuning/jobs", "object": "ftjob-...",
@@ -31,14 +31,14 @@ _log = logging.getLogger(__name__)
 
 
 class AuditLog:
-    """The files."""
+    """Writer of the audit files."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def append(self, entry: dict[str, Any]) -> None:
-        """A line in today's file. What was done is done: a disk that takes no more costs the line,
-        and the service's log has it then."""
+        """Appends a line to today's file. The action is already done: if the disk rejects the line,
+        it goes to the service's log."""
         line = json.dumps(entry, ensure_ascii=True)
         path = self._directory / f"{entry['at'][:10]}.jsonl"
         try:
@@ -49,11 +49,12 @@ class AuditLog:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            _log.error("not in the audit log (%s): %s", error, line)
+            _log.error("audit: cannot write (%s): %s", error, line)
 
 
 class Audit:
-    """Inside the frame, which gives the id, and around the gate, which says whose request it is."""
+    """Middleware between the frame, which sets the request id, and the gate, which sets the
+    caller."""
 
     def __init__(self, app: ASGIApp, *, log: AuditLog) -> None:
         self._app = app
@@ -93,6 +94,6 @@ def _entry(scope: Scope, *, status: int, beginning: bytes) -> dict[str, Any]:
         "address": scope["client"][0] if scope.get("client") else "",
         "action": f"{scope['method']} {scope['path']}"[:_MAX_CHARACTERS],
         "object": made[1].decode("utf-8", "replace") if made else named[:_MAX_CHARACTERS],
-        # 0: it ended without an answer, by our own fault.
+        # 0: no response was sent, because of an internal error.
         "status": status,
     }

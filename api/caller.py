@@ -1,4 +1,4 @@
-"""Who sends a request, and what that lets it see and do."""
+"""Caller of a request, and its permissions."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a key is good for."""
+    """Permissions of an API key."""
 
     READ = "read"
-    """Look at what is its owner's."""
+    """Read the objects of the key's owner."""
     SUBMIT = "submit"
-    """Upload, submit, cancel, delete: change what is its owner's."""
+    """Upload, submit, cancel and delete: change the objects of the key's owner."""
     ADMIN = "admin"
-    """Widens the other two to what is everybody's, and to the service itself."""
+    """Extends the other two to the objects of all owners, and to the service itself."""
 
 
 _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -24,10 +24,11 @@ DEFAULT_SCOPES = frozenset({Scope.READ, Scope.SUBMIT})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The owner of the key that a request came with."""
+    """Owner of the request's API key."""
 
     owner: str
-    """The key's name, '' on a server without keys. What the caller makes is this owner's."""
+    """Name of the key, '' on a server without keys. New objects of the caller belong to this
+    owner."""
     scopes: frozenset[Scope]
 
     @property
@@ -36,27 +37,28 @@ class Caller:
 
     @property
     def limited_to(self) -> str | None:
-        """The owner whose things alone exist for the caller; None: all things do."""
+        """The only owner whose objects the caller may see. None means all owners."""
         return None if self.sees_all else self.owner
 
     def may_see(self, owner: str) -> bool:
-        """Whether the things of `owner` exist for the caller."""
+        """Returns True if the caller may see the objects of `owner`."""
         return self.sees_all or owner == self.owner
 
 
 ANYONE = Caller(owner="", scopes=frozenset(Scope))
-"""Whoever calls a server that asks for no keys."""
+"""Caller of a server without API keys."""
 
 
 def refusal(caller: Caller, method: str, path: str) -> str | None:
-    """Why the caller may not send such a request, or None. Looking needs `read`, changing
-    `submit`, and what is about all owners `admin` as well (/metrics names everybody's jobs)."""
+    """Returns an error message if the caller lacks a scope for the request, else None. Reading
+    needs `read`, changing needs `submit`. Requests about all owners also need `admin` (/metrics
+    names the jobs of all owners)."""
     needed = {Scope.READ if method in _LOOKS else Scope.SUBMIT}
     if path.startswith(_ABOUT_ALL):
         needed.add(Scope.ADMIN)
     if missing := needed - caller.scopes:
         has, lacks = _named(caller.scopes), _named(missing)
-        return f"the key of {caller.owner} has the scopes {has}; this call needs {lacks}"
+        return f"the key of {caller.owner} has the scopes {has}; this request needs {lacks}"
     return None
 
 

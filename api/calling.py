@@ -1,4 +1,4 @@
-"""The caller of a request, as a route asks for it."""
+"""Dependency that provides the caller of a request."""
 
 from typing import Annotated
 

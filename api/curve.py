@@ -1,4 +1,4 @@
-"""The loss curve of a job as columns, read from `progress.jsonl`."""
+"""Loss curve of a job as columns, read from `progress.jsonl`."""
 
 import math
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _EVALUATION = (
 
 
 def read_curve(path: Path) -> Metrics:
-    """The curve so far; empty columns when the run has written none."""
+    """Returns the curve so far. The columns are empty if the run has written no steps."""
     curve = read_steps(path)
     train = {name: _column(curve.steps.values(), name) for name in _TRAIN}
     evaluation = {name: _column(curve.evaluations.values(), name) for name in _EVALUATION}
@@ -34,5 +34,5 @@ def read_curve(path: Path) -> Metrics:
 
 def _column(records: Iterable[StepTrained | Evaluated], name: str) -> tuple[float | None, ...]:
     values = (getattr(record, name) for record in records)
-    # JSON has no NaN and no infinity.
+    # JSON can't represent NaN and infinity.
     return tuple(value if value is not None and math.isfinite(value) else None for value in values)

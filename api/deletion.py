@@ -1,4 +1,4 @@
-"""Deletes what a caller names, and answers with the number of bytes that this has freed."""
+"""Deletion of jobs, models, checkpoints and files. Returns the number of bytes freed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +11,17 @@ from worker.jobs.errors import InUseError, NotFoundError
 
 _MAX_STEP_DIGITS = 12
 
-_IS_FINISHED = "what was begun is finished as soon as the disk lets it: mend that, or send it again"
-_STAYS = "unless its directory is gone by now, it stays: mend that, and send it again"
-"""A checkpoint has no tombstone by which somebody else could go on (`worker.jobs.deletion`)."""
+_IS_FINISHED = "the deletion finishes once the disk works: repair the disk, or send it again"
+_STAYS = "it stays unless its directory is already gone: repair the disk and send it again"
+"""Checkpoints have no tombstone from which another process could continue the deletion
+(`worker.jobs.deletion`)."""
 
 
 def delete_job(job_id: str, *, caller: Caller, is_retry: bool, services: Services) -> int:
-    """An ended job with all that it has left. A retry whose first try has deleted it, and only its
-    answer was lost, gets the same answer.
+    """Deletes an ended job with all of its files. If the first try deleted it and only its response
+    was lost, a retry gets the same response.
 
-    Raises what `Deletions` does, and StorageFailedError when the disk refuses.
+    Raises the errors of `Deletions`, and StorageFailedError if the disk refuses.
     """
     with _reported(f"job {job_id}", caller=caller, services=services):
         try:
@@ -35,8 +36,8 @@ def delete_job(job_id: str, *, caller: Caller, is_retry: bool, services: Service
 
 
 def delete_model(model: str, *, caller: Caller, is_retry: bool, services: Services) -> int:
-    """The final model of a job, or one of its checkpoints by the id that it has as a model. Raises
-    as `delete_job` does, and InvalidRequestError for a model that no job has made."""
+    """Deletes the final model of a job, or a checkpoint by its model id. Raises the errors of
+    `delete_job`, and InvalidRequestError for a model that no job made."""
     rest = _STAYS if ":ckpt-step-" in model else _IS_FINISHED
     with _reported(f"model {model}", caller=caller, services=services, rest=rest):
         return services.models.delete(model, owner=caller.limited_to, is_retry=is_retry)
@@ -45,7 +46,8 @@ def delete_model(model: str, *, caller: Caller, is_retry: bool, services: Servic
 def delete_checkpoint(
     job_id: str, checkpoint: str, *, caller: Caller, services: Services
 ) -> tuple[int, int]:
-    """A checkpoint by its step or its id: its step, and the bytes. Raises as `delete_job` does."""
+    """Deletes a checkpoint by its step or its id. Returns its step and the bytes freed. Raises the
+    errors of `delete_job`."""
     step = _step_of(checkpoint, job_id=job_id, services=services)
     thing = f"checkpoint {checkpoint} of {job_id}"
     with _reported(thing, caller=caller, services=services, rest=_STAYS):
@@ -53,8 +55,8 @@ def delete_checkpoint(
 
 
 def delete_file(file_id: str, *, caller: Caller, services: Services) -> int:
-    """A file. Raises NotFoundError, InUseError when a job that has not ended names it, and
-    StorageFailedError."""
+    """Deletes a file. Raises NotFoundError, StorageFailedError, and InUseError if a job that has
+    not ended names the file."""
     with _reported(f"file {file_id}", caller=caller, services=services):
         services.files.get(file_id, owner=caller.limited_to)
 
@@ -63,7 +65,7 @@ def delete_file(file_id: str, *, caller: Caller, services: Services) -> int:
                 raise InUseError(f"file {file_id}", users)
 
         refuse_in_use()
-        # Once more: a create may have found the file meanwhile. Those that come now don't.
+        # Checked again: a create may have found the file meanwhile. Later ones don't find it.
         return services.files.delete(file_id, confirm=refuse_in_use)
 
 
@@ -85,12 +87,12 @@ def _reported(
     except InUseError as error:
         raise InUseError(error.thing, _seen(error.users, caller, services)) from error
     except OSError as error:
-        message = f"{thing} is not deleted as a whole: {error.strerror or error}; {rest}"
+        message = f"{thing} is not completely deleted: {error.strerror or error}; {rest}"
         raise disk_error(error, message) from error
 
 
 def _seen(job_ids: tuple[str, ...], caller: Caller, services: Services) -> tuple[str, ...]:
-    """Returns the jobs that exist for the caller."""
+    """Returns the jobs that the caller may see."""
     found = []
     for job_id in job_ids:
         try:

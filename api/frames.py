@@ -1,9 +1,9 @@
-"""The wire form of live streams: server-sent events, encoded once for all clients.
+"""Wire format of live streams: server-sent events, encoded once for all clients.
 
     id: ft-event-1764000000000-0
     data: {"id":"ft-event-1764000000000-0","object":"fine_tuning.job.event","seq":7, ...}
 
-A stream whose job ended closes with `event: end` and `data: {"status":"succeeded"}`.
+After the end of its job, a stream closes with `event: end` and `data: {"status":"succeeded"}`.
 """
 
 from collections.abc import Mapping
@@ -21,23 +21,23 @@ _FINAL = frozenset(status.value for status in Status if status.is_final)
 
 HEARTBEAT = b": still here\n\n"
 RETRY = b"retry: 2000\n\n"
-"""How long a browser waits before it connects again, in milliseconds."""
+"""Delay before a browser reconnects, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One item on its way to clients."""
+    """One encoded item of a stream."""
 
     cursor: tuple[int, int]
-    """Grows along the stream: what was sent already is told by it."""
+    """Increases along the stream. Identifies the frames that a client already has."""
     data: bytes
     end: Status | None = None
-    """How the job ended, for the event that says so."""
+    """Final status of the job, if this event ends it."""
 
 
 def frame_of(item: Event | LogLine) -> Frame:
-    """The frame of an event or a log line."""
-    # In ASCII: many clients split lines at U+2028 and its like too, which JSON leaves as they are.
+    """Returns the frame of an event or a log line."""
+    # ASCII: many clients also split lines at U+2028 and similar, which JSON does not escape.
     shown = EventObject.of(item) if isinstance(item, Event) else LogLineObject.of(item)
     return Frame(
         cursor=cursor_of(item.id),
@@ -47,13 +47,13 @@ def frame_of(item: Event | LogLine) -> Frame:
 
 
 def read_frame(topic: Topic, entry_id: str, fields: Mapping[str, str]) -> Frame:
-    """The frame of an entry of a job's stream in Redis."""
+    """Returns the frame of an entry of a job's Redis stream."""
     read = read_event if topic == "events" else read_log_line
     return frame_of(read(entry_id, fields))
 
 
 def cursor_of(entry_id: str) -> tuple[int, int]:
-    """The id of a stream's entry as a pair that compares as the entries do.
+    """Returns the id of a stream entry as a pair. Pairs compare in stream order.
 
     >>> cursor_of("1764000000000-9") < cursor_of("1764000000000-10")
     True
@@ -63,7 +63,7 @@ def cursor_of(entry_id: str) -> tuple[int, int]:
 
 
 def end_frame(status: Status) -> bytes:
-    """What tells a client that nothing follows, and why."""
+    """Returns the final frame, which carries the job's status."""
     return f'event: end\ndata: {{"status":"{status.value}"}}\n\n'.encode()
 
 

@@ -1,4 +1,4 @@
-"""`python -m api.health`: whether the API of this container can take jobs (its `/readyz`)."""
+"""`python -m api.health`: container health check, which queries the API's `/readyz`."""
 
 import json
 import sys
@@ -14,16 +14,16 @@ TIMEOUT_SECONDS = 10.0
 
 
 def api_trouble(port: int) -> str | None:
-    """Why the server on this port of this machine takes no jobs; None when it does."""
-    # No proxy stands between a container and itself.
+    """Returns the reason why the server on this local port accepts no jobs, or None."""
+    # Ignores proxy settings: the request stays inside the container.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=TIMEOUT_SECONDS):
             return None
     except urllib.error.HTTPError as error:
-        return _message(error.read()) or f"/readyz answers {error.code}"
+        return _message(error.read()) or f"/readyz returned {error.code}"
     except OSError as error:
-        return f"no answer on port {port}: {error}"
+        return f"no response on port {port}: {error}"
 
 
 def _message(body: bytes) -> str | None:
@@ -37,7 +37,7 @@ def main() -> int:
     try:
         trouble = api_trouble(ApiSettings().port)
     except ValidationError as error:
-        trouble = f"the API's settings are wrong: {settings_fault(error)}"
+        trouble = f"invalid API settings: {settings_fault(error)}"
     if trouble is not None:
         sys.stderr.write(f"{trouble}\n")
     return 0 if trouble is None else 1

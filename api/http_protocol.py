@@ -29,9 +29,9 @@ def http_protocol(*, slow_client_seconds: float) -> type[HttpToolsProtocol]:
 
 
 class _ImpatientProtocol(HttpToolsProtocol):
-    """One connection. A timer runs while the server waits for the client: for request headers, for
-    the rest of a body that nobody reads any more, or to send data. uvicorn only times connections
-    between two requests, and any byte stops that timer."""
+    """One connection. A timer runs while the server waits for request headers, for the unread rest
+    of a body, or to send data. uvicorn only times connections between two requests, and any byte
+    stops that timer."""
 
     patience_seconds = 30.0
 

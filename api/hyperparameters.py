@@ -1,4 +1,4 @@
-"""Between the hyperparameters of the SDK and ours, both ways."""
+"""Conversion between the SDK's hyperparameters and flant5's."""
 
 from typing import Literal
 
@@ -17,7 +17,8 @@ _AUTO: Literal["auto"] = "auto"
 
 
 def hyperparameters_of(request: CreateJob) -> Hyperparameters:
-    """What the job will run with. Raises InvalidRequestError when two fields contradict."""
+    """Returns the hyperparameters of the job. Raises InvalidRequestError if two fields
+    contradict."""
     requested, place = _requested(request)
     given = requested.model_fields_set - _OF_THE_SDK
     values = requested.model_dump(include=given)
@@ -31,7 +32,7 @@ def hyperparameters_of(request: CreateJob) -> Hyperparameters:
     if requested.batch_size is not None:
         values |= _shape_of_batch(requested, given=given, place=place)
     if requested.lr_scheduler_type == "constant":
-        values.setdefault("warmup_ratio", 0.0)  # its default is for the other schedules
+        values.setdefault("warmup_ratio", 0.0)  # the default is meant for other schedules
     try:
         return Hyperparameters(**values)
     except ValidationError as error:
@@ -40,8 +41,8 @@ def hyperparameters_of(request: CreateJob) -> Hyperparameters:
 
 
 def echo(hyperparameters: Hyperparameters) -> EchoedHyperparameters:
-    """Returns all values of a job, ours and the SDK's. Those that are left to the run are null by
-    our names and "auto" by the SDK's.
+    """Returns all hyperparameters of a job by flant5's and the SDK's names. Values that the run
+    will choose are null by flant5's names and "auto" by the SDK's.
 
     >>> shown = echo(Hyperparameters(num_gpus=2, learning_rate=2e-5))
     >>> shown.n_epochs, shown.batch_size, shown.learning_rate_multiplier
@@ -60,13 +61,13 @@ def echo(hyperparameters: Hyperparameters) -> EchoedHyperparameters:
 
 
 def _requested(request: CreateJob) -> tuple[RequestedHyperparameters, str]:
-    """The hyperparameters of a request and the dotted name of their place in it."""
+    """Returns the hyperparameters of a request, and their dotted path in it."""
     supervised = request.method.supervised if request.method else None
     in_method = supervised.hyperparameters if supervised else None
     on_top = request.hyperparameters
     if in_method is not None and on_top is not None and in_method != on_top:
         raise InvalidRequestError(
-            "hyperparameters: differs from method.supervised.hyperparameters; give one of them",
+            "hyperparameters: differs from method.supervised.hyperparameters; send only one",
             param="hyperparameters",
         )
     if in_method is not None:
@@ -77,7 +78,8 @@ def _requested(request: CreateJob) -> tuple[RequestedHyperparameters, str]:
 def _shape_of_batch(
     requested: RequestedHyperparameters, *, given: set[str], place: str
 ) -> dict[str, int]:
-    """Pairs per forward pass and passes per step that make `batch_size` pairs per step."""
+    """Returns the pairs per forward pass and passes per step that give `batch_size` pairs per
+    step."""
     batch_size = requested.batch_size or 0
     num_processes = requested.num_gpus * requested.num_nodes
     per_gpu = batch_size // num_processes
@@ -95,7 +97,7 @@ def _shape_of_batch(
         named += ["num_gpus"] if requested.num_nodes == 1 else ["num_gpus", "num_nodes"]
         parts = ", ".join(f"{name} {getattr(requested, name)}" for name in named)
         raise InvalidRequestError(
-            f"{place}.batch_size: {batch_size} can't be made with {parts}; it is "
+            f"{place}.batch_size: {batch_size} is impossible with {parts}; it must equal "
             "per_device_train_batch_size x gradient_accumulation_steps x num_gpus x num_nodes",
             param=f"{place}.batch_size",
         )
@@ -114,13 +116,13 @@ def _refuse_second(name: str, ours: float | None, theirs: float, *, place: str) 
     if ours is not None and ours != theirs:
         other = "num_train_epochs" if name == "n_epochs" else "learning_rate"
         raise InvalidRequestError(
-            f"{place}.{name}: means {other} {theirs:g}, but {other} is {ours:g}; give one of them",
+            f"{place}.{name}: means {other} {theirs:g}, but {other} is {ours:g}; send only one",
             param=f"{place}.{name}",
         )
 
 
 def _rounded(number: float) -> float:
-    """Without the digits that binary fractions add.
+    """Removes the extra digits of binary fractions.
 
     >>> _rounded(1e-4 * 3)
     0.0003

@@ -1,12 +1,11 @@
-"""The API keys file: who may call and what for, a key a line.
+"""API keys file: one key per line, with its owner and scopes.
 
     alice:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8:read,submit
     alice:ef797c8118f02dfb649607dd5d3f8c7623048c9c063d532cc95c5ed7a898a64f::20270101T000000Z
 
-The name is that of the keys' owner, the hexadecimal digits are the SHA-256 of a key; then come the
-scopes (`read,submit` when there are none) and the instant from which the key is no good, if there
-is one. The keys themselves are nowhere on disk. Empty lines and lines that begin with `#` are
-allowed.
+The name is that of the key's owner. The hexadecimal digits are the SHA-256 of the key. Scopes and
+an expiry time may follow. Without scopes, a key has `read,submit`. The keys themselves are never
+stored. Empty lines and lines that begin with `#` are allowed.
 """
 
 import hashlib
@@ -37,7 +36,7 @@ _EXPECTED = (
 
 
 class KeysFileError(Exception):
-    """The keys file can't be used; the message says which line, and what was expected."""
+    """The keys file is unusable. The message contains the line and the expected format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,13 @@ class KeyHash:
 
     @property
     def id(self) -> str:
-        """Names the key among those of its owner; of 256 random bits it tells nothing."""
+        """Identifies the key among those of its owner. Reveals nothing about the 256 random
+        bits."""
         return self.digest[:8]
 
     @property
     def line(self) -> str:
-        """As the file has it."""
+        """The line in the file."""
         scopes = ",".join(scope for scope in Scope if scope in self.scopes)
         expires = "" if self.expires_at is None else f":{self.expires_at.strftime(_INSTANT)}"
         return f"{self.name}:{self.digest}:{scopes}{expires}"
@@ -66,39 +66,39 @@ class KeyHash:
 
 
 def new_key() -> str:
-    """A key of 256 random bits."""
+    """Returns a new key of 256 random bits."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_of(key: str) -> str:
-    """What the file holds of a key. Plain SHA-256 is enough for 256 random bits."""
+    """Returns the hash stored in the file. Plain SHA-256 is enough for 256 random bits."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError when a key can't have this name."""
+    """Raises ValueError if the name is invalid."""
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} can't name a key; expected 1 to 64 letters, digits, '_', '.', '@' or '-'"
+            f"invalid key name {name!r}; expected 1 to 64 letters, digits, '_', '.', '@' or '-'"
         )
 
 
 def check_scopes(scopes: Iterable[str]) -> frozenset[Scope]:
-    """Raises ValueError when a key can't have these scopes."""
+    """Raises ValueError if the scopes are invalid."""
     unknown = [scope for scope in scopes if scope not in set(Scope)]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no scope; expected {', '.join(Scope)}")
+        raise ValueError(f"unknown scope {unknown[0]!r}; expected {', '.join(Scope)}")
     found = frozenset(map(Scope, scopes))
     if found <= {Scope.ADMIN}:
         raise ValueError(
             f"a key needs the scope {Scope.READ} or {Scope.SUBMIT}, or both: {Scope.ADMIN} only "
-            "widens them to the things of all owners"
+            "extends them to the objects of all owners"
         )
     return found
 
 
 def read_keys(path: Path) -> tuple[KeyHash, ...]:
-    """The keys in the file. Raises KeysFileError."""
+    """Returns the keys in the file. Raises KeysFileError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -123,8 +123,8 @@ def _read_line(line: str, path: Path, number: int) -> KeyHash:
 
 
 class KeyRing:
-    """Tells whose key one is. Reads the file again when it changed, so that a revoked key stops
-    working without a restart."""
+    """Identifies the owner of a key. Rereads the file when it changes, so revoked keys stop working
+    without a restart."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -133,8 +133,9 @@ class KeyRing:
         self._keys: tuple[KeyHash, ...] = ()
 
     def caller_of(self, key: str) -> Caller | None:
-        """Who has the key, or None when it is not known or no longer good. Takes as long for every
-        key, known or not. Raises KeysFileError when the file can't be used: nobody gets in then."""
+        """Returns the caller with this key, or None if the key is unknown or expired. Takes the
+        same time for every key. Raises KeysFileError if the file is unusable, which rejects
+        everyone."""
         digest = hash_of(key)
         found = None
         for known in self._current():
@@ -150,7 +151,7 @@ class KeyRing:
                 status = self._path.stat()
             except OSError as error:
                 raise KeysFileError(f"API keys file {self._path} can't be read: {error}") from error
-            # The size and inode too: two changes may fall into one tick of the clock.
+            # Also compares size and inode: two changes may have the same timestamp.
             state = (status.st_mtime_ns, status.st_size, status.st_ino)
             if state != self._state:
                 self._keys = read_keys(self._path)

@@ -1,4 +1,4 @@
-"""The OpenAPI document, with an example of each answer."""
+"""OpenAPI document, with an example of each response."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from api.schemas.create import CreateJob
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` show the examples in its document."""
+    """Adds the examples to the document of `app`."""
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
 
 
@@ -25,7 +25,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document["components"]["schemas"]
         for name, example in examples().items():
-            # What is left out of a request is not what one would send.
+            # A request example shows only the fields that a caller would send.
             shown = example.model_dump(mode="json", exclude_unset=isinstance(example, CreateJob))
             schemas[name].setdefault("examples", [shown])
         app.openapi_schema = document

@@ -1,4 +1,4 @@
-"""The example of a plan, for the OpenAPI document."""
+"""Example plan for the OpenAPI document."""
 
 from api.hyperparameters import echo
 from api.schemas.jobs import EchoedHyperparameters
@@ -23,7 +23,7 @@ _GIB = 2**30
 
 
 def plan_example(spec: JobSpec) -> JobPlan:
-    """A plan of a small job; its numbers go together as those of a real one do."""
+    """Returns the plan of a small job. Its numbers are consistent, as in a real plan."""
     return JobPlan(
         is_feasible=True,
         spec=PlannedSpec(**{**dict(spec), "hyperparameters": _settled(spec)}),

@@ -1,4 +1,4 @@
-"""From a create request to its plan: checked as a create is, and nothing made of it."""
+"""Job plans: checks a create request as a create does, but creates nothing."""
 
 from api.caller import Caller
 from api.gpu_choice import Gpu, gpu_for
@@ -30,9 +30,9 @@ _TOLD, _UNREADABLE = 0, 2
 def plan_of(
     request: CreateJob, query: PlanQuery, *, caller: Caller, services: Services
 ) -> JobPlan | None:
-    """The plan, or None while a file is being read.
+    """Returns the plan, or None while a file is being read.
 
-    Raises what a create raises for the request, and TooManyReportsError.
+    Raises the errors of a create, and TooManyReportsError.
     """
     spec = spec_of(request)
     check_references(spec, caller=caller, services=services)
@@ -65,7 +65,7 @@ def plan_of(
 
 
 def _settled(spec: JobSpec, forecast: Forecast) -> EchoedHyperparameters:
-    """The hyperparameters with the values that the run will choose."""
+    """Returns the hyperparameters, including the values that the run will choose."""
     chosen = forecast.chosen
     values = chosen.model_dump(exclude={"message"}, exclude_none=True) if chosen else {}
     return echo(spec.hyperparameters.model_copy(update=values))
@@ -98,7 +98,7 @@ def _memory(forecast: Forecast, gpu: Gpu | None) -> PlannedMemory | None:
         return None
     reason = None
     if gpu is None:
-        reason = "no worker here says how much memory its GPUs have; state it with gpu_memory_gib"
+        reason = "GPU memory is unknown: no GPU worker is online; pass gpu_memory_gib"
     return PlannedMemory(
         **dict(forecast.memory), gpu_from=None if gpu is None else gpu.source, reason=reason
     )
@@ -118,12 +118,12 @@ def _time(forecast: Forecast, spec: JobSpec, services: Services) -> PlannedTime:
     flops = forecast.model.flops if forecast.model else None
     if found is None:
         reason = (
-            f"no job on {spec.model} with such settings has been measured here: at least three"
-            " steps, in one attempt"
+            f"no comparable job on {spec.model} was measured yet (at least three steps in one"
+            " attempt)"
         )
         return _unknown_time(reason)
     if flops is None:
-        return _unknown_time(forecast.obstacle or forecast.model_note or "there are no steps")
+        return _unknown_time(forecast.obstacle or forecast.model_note or "the job has no steps")
     steps = flops / found.flops_per_second
     return PlannedTime(
         seconds=steps + (found.other_seconds or 0.0),

@@ -1,4 +1,4 @@
-"""A dependency of every route under `/v1`: query parameters that the route does not read."""
+"""Dependency of every route under `/v1`: rejects query parameters that the route does not read."""
 
 import re
 from collections import Counter
@@ -12,10 +12,10 @@ from worker.jobs.nearest import nearest
 
 
 def refuse_unknown_query(request: Request) -> None:
-    """Raises InvalidRequestError for a query parameter that the route does not have, or that is
-    given twice. Unknown fields of a body are refused as well."""
+    """Raises InvalidRequestError for an unknown or repeated query parameter. Unknown body fields
+    are rejected elsewhere."""
     given = Counter(name for name, _ in request.query_params.multi_items())
-    if not given:  # the document need not be made
+    if not given:  # avoids building the OpenAPI document
         return
     known = _query_parameters(request)
     for name, number in given.items():
@@ -33,8 +33,8 @@ def refuse_unknown_query(request: Request) -> None:
 
 
 def _query_parameters(request: Request) -> list[dict[str, Any]]:
-    """Returns the parameters of the route in the description of the API, which has the fields of a
-    query model one by one."""
+    """Returns the route's query parameters from the OpenAPI document, which lists the fields of a
+    query model individually."""
     path = path_template(request.scope).replace(":path}", "}")
     operation = request.app.openapi()["paths"][path][request.method.lower()]
     return [each for each in operation.get("parameters", ()) if each["in"] == "query"]

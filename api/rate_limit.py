@@ -1,4 +1,4 @@
-"""How many requests one caller may send: by key, or by address where there are no keys."""
+"""GCRA rate limiter: per key, or per address on a server without keys."""
 
 import math
 import re
@@ -16,13 +16,12 @@ _SUBMIT = re.compile(r"/v1/fine_tuning/jobs/?")
 _UPLOAD = re.compile(r"/v1/(files|uploads)(/.*)?")
 _MAX_KNOWN = 10_000
 _TOLERANCE_SECONDS = 1e-6
-"""What sums of floating-point numbers are off by."""
+"""Rounding error of floating-point sums."""
 
 
 class Allowance:
-    """Who may still send how much. A caller may send a minute's worth at once, and then as they
-    come free one by one: for each there is one instant, before which all that was sent is paid
-    off."""
+    """Rate limits of one kind of request. Keeps one timestamp per caller: the time at which its
+    budget is full again. Allows a burst of one minute's budget."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds_each = 60.0 / per_minute
@@ -30,7 +29,7 @@ class Allowance:
         self._paid_off_at: dict[str, float] = {}
 
     def wait_seconds(self, who: str) -> float:
-        """0 when the request may go on, which counts; else the time until one may."""
+        """Counts a request and returns 0 if it is allowed. Otherwise returns the time to wait."""
         now = self._clock()
         paid_off_at = max(now, self._paid_off_at.get(who, now)) + self._seconds_each
         if paid_off_at - now > 60.0 + _TOLERANCE_SECONDS:
@@ -45,7 +44,7 @@ class Allowance:
 
 
 class RateLimit:
-    """Behind the gate, which says whose request it is."""
+    """Middleware inside the gate, which sets the caller."""
 
     def __init__(self, app: ASGIApp, *, rates: RequestRates) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""An uploaded file becomes one of ours."""
+"""Storage of uploaded files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ _CHUNK_BYTES = 2**20
 
 
 def receive(file: UploadFile, *, purpose: str, owner: str, services: Services) -> StoredFile:
-    """The file, on disk and counted.
+    """Stores an uploaded file on disk and counts it.
 
-    Raises InvalidRequestError for its name or length, StorageQuotaError, StorageFullError,
+    Raises InvalidRequestError for its name or length, StorageQuotaError, StorageFullError and
     StorageFailedError.
     """
     new = NewFile.called(file.filename or "", purpose=purpose, owner=owner)
@@ -31,7 +31,7 @@ def receive(file: UploadFile, *, purpose: str, owner: str, services: Services) -
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Around writes of an upload: an error of the disk becomes one of ours."""
+    """Translates disk errors during an upload."""
     try:
         yield
     except OSError as error:

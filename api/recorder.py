@@ -1,4 +1,4 @@
-"""Nothing is acknowledged before it is on disk: brings `job.json` to what the store says."""
+"""Writes `job.json` to match the store. Nothing is acknowledged before it is on disk."""
 
 import logging
 import threading
@@ -26,18 +26,18 @@ _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Every method raises StoreUnavailableError, and StorageFullError or StorageFailedError when
-    the disk does not take the record."""
+    """Writes job records. Every method raises StoreUnavailableError. If the disk rejects the
+    record, it raises StorageFullError or StorageFailedError."""
 
     def __init__(self, store: JobStore, home: Home) -> None:
         self._store = store
         self._home = home
         self._ledger = Ledger(home)
-        # Of two requests about one job the one that reads last must write last.
+        # Of two concurrent requests for a job, the last to read must be the last to write.
         self._locks = tuple(threading.Lock() for _ in range(_NUM_LOCKS))
 
     def record(self, job_id: str) -> Job:
-        """The job as it stands in the store and on disk."""
+        """Returns the job as it is in the store, after writing it to disk."""
         with self._alone_with(job_id):
             job = self._store.get(job_id)
             try:
@@ -45,20 +45,20 @@ class Recorder:
             except OSError as error:
                 raise disk_error(
                     error,
-                    f"job {job_id} is now {_state_of(job)}, but that could not be written to disk "
-                    f"({error.strerror}) and would be forgotten with the store; send it again "
-                    "when the disk takes it",
+                    f"job {job_id} is now {_state_of(job)}, but this could not be written to disk "
+                    f"({error.strerror}) and would be lost with the store; repeat the request "
+                    "when the disk works",
                 ) from error
             return job
 
     def record_new(self, job_id: str, *, confirm: Callable[[], None]) -> Job | None:
-        """The job of a submission, on disk; None when an earlier try of the submission could not
-        record it and gave it up. A job that can't be recorded now is given up: it is cancelled.
-        So is one that `confirm` raises InvalidRequestError for, which goes on to the caller."""
+        """Records a submitted job and returns it. Returns None if an earlier try could not record
+        it and cancelled it. If the job can't be recorded now, it is cancelled. If `confirm` raises
+        InvalidRequestError, the job is cancelled and the error propagates."""
         with self._alone_with(job_id):
             job = self._store.get(job_id)
             try:
-                # An acknowledged job: a retry has nothing to add, and must not give it up.
+                # The job was acknowledged: a retry must not cancel it.
                 if self._home.run_directory(job_id).job_record.exists():
                     return job
                 if job.is_given_up:
@@ -69,7 +69,7 @@ class Recorder:
                 self._give_up(job_id, reason=str(error))
                 raise
             except OSError as error:
-                outcome = self._give_up(job_id, reason=f"it can't be recorded: {error}")
+                outcome = self._give_up(job_id, reason=f"cannot write its record: {error}")
                 raise disk_error(
                     error,
                     f"the job could not be written to disk ({error.strerror}); {outcome}",
@@ -77,21 +77,21 @@ class Recorder:
             return job
 
     def _give_up(self, job_id: str, *, reason: str) -> str:
-        """What became of the job."""
-        _log.error("job %s is cancelled before it was acknowledged: %s", job_id, reason)
+        """Cancels the job and returns the outcome as text."""
+        _log.error("job %s: cancelling before acknowledgement: %s", job_id, reason)
         try:
             self._store.give_up(job_id)
         except StoreUnavailableError as error:
-            return f"job {job_id} may run nevertheless, because it can't be cancelled now: {error}"
+            return f"job {job_id} may still run, because it could not be cancelled: {error}"
         except (InvalidRequestError, NotFoundError) as error:
             # It ended before it was acknowledged: there is nothing to cancel.
-            _log.info("job %s needs no cancelling: %s", job_id, error)
+            _log.info("job %s: already ended, not cancelling: %s", job_id, error)
         try:
-            # A record whose last step, the sync of its directory, failed.
+            # The record may exist if only the final sync of its directory failed.
             self._ledger.forget(job_id)
         except OSError as error:
-            _log.error("the record of job %s can't be removed: %s", job_id, error)
-        return f"job {job_id} was cancelled again: submit it anew when the disk takes it"
+            _log.error("job %s: cannot remove its record: %s", job_id, error)
+        return f"job {job_id} was cancelled: submit it again when the disk works"
 
     @contextmanager
     def _alone_with(self, job_id: str) -> Iterator[None]:
@@ -106,7 +106,7 @@ def _state_of(job: Job) -> str:
 
 
 def disk_error(error: OSError, message: str) -> JobsError:
-    """The answer to an error of the disk."""
+    """Returns the error response to a disk error."""
     if is_full(error):
         return StorageFullError(message)
     return StorageFailedError(message)

@@ -1,6 +1,6 @@
-"""Reports on files: each is made once, a few at a time, and kept beside its file.
+"""File reports: each is made once, a few at a time, and stored with its file.
 
-HOME/files/<file-id>/report-<key>.json    goes with the file; the key stands for all that was asked
+HOME/files/<file-id>/report-<key>.json    deleted with the file; the key hashes all query parameters
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from worker.jobs.files import FileStore, StoredFile
 from worker.jobs.models import ModelCatalog
 
 FORMAT = 2
-"""Raised whenever the same question would be answered differently."""
+"""Increase this whenever the same query would give a different report."""
 _REPORTED = (0, 1)
 _MAX_KEPT = 20
-"""Reports kept per file."""
+"""Maximum number of stored reports per file."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class _Order:
 
 
 class ReportDesk:
-    """Where reports are asked for."""
+    """Service for file reports."""
 
     def __init__(self, files: FileStore, models: ModelCatalog, programs: ProgramDesk) -> None:
         self._files = files
@@ -46,10 +46,11 @@ class ReportDesk:
         self._programs = programs
 
     def ask(self, file_id: str, query: ReportQuery, *, owner: str | None) -> FileReport | None:
-        """The report, or None while it is being made. `owner` limits which model may be named, as
-        in `ModelCatalog`.
+        """Returns the report, or None while it is being made. `owner` limits the models that may be
+        named, as in `ModelCatalog`.
 
-        Raises NotFoundError for the file, InvalidRequestError for the model, TooManyReportsError.
+        Raises NotFoundError for the file, InvalidRequestError for the model, and
+        TooManyReportsError.
         """
         order = self._order(file_id, query, owner=owner)
         if report := _kept(order):
@@ -78,9 +79,9 @@ class ReportDesk:
 
 def _made(order: _Order, programs: ReportPrograms) -> FileReport:
     report = FileReport.model_validate_json(programs.run(order.argv, good_codes=_REPORTED).out)
-    # On our disk every uploaded file is called `content`; models have other names for callers.
+    # On disk every uploaded file is named `content`. Callers know models by other names.
     report = report.model_copy(update={"file": order.file.filename})
-    # A vocabulary that is not here may be here next time.
+    # A missing vocabulary may be available next time.
     if report.tokens.note is None or report.tokens.model == DEMO_MODEL:
         _keep(report, order.kept_at)
     return report
@@ -92,23 +93,23 @@ def _kept(order: _Order) -> FileReport | None:
     except FileNotFoundError:
         return None
     except ValidationError:
-        _log.warning("%s is no report of this version; it is made anew", order.kept_at)
+        _log.warning("report %s: not in this version's format, making a new one", order.kept_at)
         return None
 
 
 def _keep(report: FileReport, path: Path) -> None:
-    """The answer does not depend on it."""
+    """Stores the report. Errors are only logged, because the response does not depend on it."""
     try:
         write_whole(path, report.model_dump_json() + "\n")
         kept = sorted(path.parent.glob("report-*.json"), key=lambda each: each.stat().st_mtime)
         for old in kept[:-_MAX_KEPT]:
             old.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("%s not kept: %s", path, error)
+        _log.warning("report %s: cannot store: %s", path, error)
 
 
 def _digest_of_vocabulary(model: str | None) -> str | None:
-    """A directory can get another vocabulary; a hub name can't."""
+    """Hashes the vocabulary of a model directory. It can change, unlike that of a hub name."""
     vocabulary = None if model is None else Path(model) / "spiece.model"
     if vocabulary is None or not vocabulary.is_file():
         return None

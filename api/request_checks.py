@@ -1,4 +1,4 @@
-"""Requests that no client of ours sends, and an attacker's page would."""
+"""Protection against requests that another site's page makes a browser send."""
 
 import ipaddress
 import re
@@ -15,11 +15,11 @@ _GUARDED = ("/v1", "/metrics")
 
 
 class RequestChecks:
-    """Refuses what comes from another site's page, and keys in a query string.
+    """Rejects cross-site requests, and API keys in a query string.
 
-    A browser sends a form to any address that it is told to, without asking: on a server that
-    wants no keys, any page could submit jobs. One whose name an attacker turns to 127.0.0.1 could
-    read them as well, so that a server without keys answers to no name with a dot in it.
+    A browser submits a form to any address without asking. On a server without keys, any page could
+    submit jobs. With DNS rebinding to 127.0.0.1, an attacker's page could also read them. A server
+    without keys therefore rejects host names that contain a dot.
     """
 
     def __init__(self, app: ASGIApp, *, has_keys: bool) -> None:
@@ -38,28 +38,27 @@ class RequestChecks:
             return None
         if _KEY.search(scope["query_string"]):
             return InvalidRequestError(
-                "found an API key in the query string, where every log on the way keeps it: revoke "
-                "it; expected `Authorization: Bearer <key>`"
+                "found an API key in the query string, where proxies and servers log it: revoke "
+                "this key; expected `Authorization: Bearer <key>`"
             )
         message = lured(Headers(scope=scope), has_keys=self._has_keys)
         return None if message is None else ForbiddenError(message)
 
 
 def lured(headers: Headers, *, has_keys: bool) -> str | None:
-    """Why a request is not its sender's own wish but that of a page of another site; None for all
+    """Returns an error message for a request that a page of another site triggered. None for all
     others."""
     host, origin = headers.get("host", ""), headers.get("origin")
     if origin is not None and not _is_same_host(origin, host):
         return (
             f"found a request from a page of {origin!r} with the Host {host!r}; expected the same "
-            "host and port in both, or no Origin. If that page is this server's, the reverse proxy "
-            "in between changes Host: pass it on unchanged (nginx: `proxy_set_header Host "
-            "$http_host;`)"
+            "host and port in both, or no Origin. If the page belongs to this server, the reverse "
+            "proxy changes Host: pass it on unchanged (nginx: `proxy_set_header Host $http_host;`)"
         )
     if not has_keys and not _is_local(host):
         return (
-            f"found the host {host!r}; a server without API keys is reached by its address, or "
-            "by a name without a dot"
+            f"found the host {host!r}; without API keys, use the server's IP address or a name "
+            "without a dot"
         )
     return None
 
@@ -68,7 +67,8 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def _is_same_host(origin: str, host: str) -> bool:
-    """A proxy may add the port of the scheme to Host, which a browser leaves out of Origin.
+    """Compares hosts, ignoring default ports. A proxy may add the scheme's port to Host, but
+    browsers omit it from Origin.
 
     >>> _is_same_host("https://gpu", "GPU:443"), _is_same_host("http://gpu:8443", "gpu")
     (True, False)

@@ -1,4 +1,4 @@
-"""Headers that tell a browser what it must not do with an answer."""
+"""Response headers that restrict what browsers do with a response."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,12 +11,12 @@ EVERYWHERE = {
 }
 _DATA = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _PAGES = "frame-ancestors 'none'; object-src 'none'; base-uri 'self'; form-action 'self'"
-"""Scripts and styles inside the page are how the dashboard and /docs work."""
+"""The dashboard and /docs need inline scripts and styles."""
 
 
 class SecurityHeaders:
-    """Adds them to every answer. What is under /v1 is data: no browser may run or keep any of
-    it."""
+    """Adds security headers to every response. Responses under /v1 are data: browsers must not run
+    or cache them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,5 @@
-"""The API's check of its store at the start; it serves /healthz while Redis is still away."""
+"""Store check at the start of the API. While Redis is unavailable, the API already serves
+/healthz."""
 
 import logging
 import threading
@@ -12,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class StartGuard:
-    """Checks at once, or as soon as Redis answers."""
+    """Checks the store at once, or as soon as Redis responds."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
@@ -20,7 +21,7 @@ class StartGuard:
         self.refusal: StartRefusedError | None = None
 
     def check(self) -> None:
-        """Raises StartRefusedError. A Redis that does not answer yet is no reason to end."""
+        """Raises StartRefusedError. An unavailable Redis does not stop the start."""
         check_directories(self._settings.home_directories, use="api")
         try:
             check_start(
@@ -30,12 +31,12 @@ class StartGuard:
                 may_lose_data=self._settings.allow_lossy_redis,
             )
         except StoreUnavailableError as error:
-            _log.warning("start: answers 503 until the store is there: %s", error)
+            _log.warning("start: store is unavailable, serving 503 until it responds: %s", error)
         else:
             self._is_checked = True
 
     def watch(self, stop: Callable[[], None]) -> None:
-        """Checks in the background what `check` could not, and calls `stop` when it is refused."""
+        """Runs the pending check in the background. Calls `stop` if it fails."""
         if not self._is_checked:
             threading.Thread(target=self._wait, args=(stop,), daemon=True).start()
 
@@ -49,5 +50,5 @@ class StartGuard:
             )
         except StartRefusedError as error:
             self.refusal = error
-            _log.critical("start: ends, because it can't work: %s", error)
+            _log.critical("start: refused, shutting down: %s", error)
             stop()

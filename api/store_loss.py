@@ -1,4 +1,4 @@
-"""The last loss of the store that a keeper noticed, as callers and operators see it."""
+"""Notice and metrics of the last data loss in the store that a keeper detected."""
 
 import logging
 import time
@@ -9,20 +9,21 @@ from worker.jobs.losses import Losses, LossLog
 from worker.jobs.recovery import Recovery, RecoveryDesk
 
 SHOWN_SECONDS = 600.0
-"""Time for which a loss is shown after its jobs are back."""
+"""Time for which a loss is shown after its jobs were restored, in seconds."""
 
 _log = logging.getLogger(__name__)
 
 
 class StoreLoss:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """Reports on lost store data. Every method raises StoreUnavailableError if Redis does not
+    respond."""
 
     def __init__(self, losses: LossLog, desk: RecoveryDesk) -> None:
         self._losses = losses
         self._desk = desk
 
     def notice(self) -> str | None:
-        """One line about the last loss; None when it is over and was a while ago."""
+        """Returns one line about the last loss. None if it was resolved some time ago."""
         last = self._read().last
         if last is None:
             return None
@@ -35,22 +36,22 @@ class StoreLoss:
         return f"{noticed}; {outcome}" if last.num_jobs else noticed
 
     def families(self) -> tuple[Metric, ...]:
-        """For Prometheus."""
+        """Returns the Prometheus metrics."""
         losses, recovery = self._read(), self._desk.state()
         return (
             CounterMetricFamily(
                 "flant5_store_losses",
-                "Times that a keeper noticed that Redis had lost data.",
+                "Data losses in Redis that a keeper detected.",
                 value=losses.num_losses,
             ),
             CounterMetricFamily(
                 "flant5_store_lost_jobs",
-                "Jobs that were then missing in Redis or in an older state than on disk.",
+                "Jobs affected by these losses: missing in Redis, or older there than on disk.",
                 value=losses.num_jobs,
             ),
             GaugeMetricFamily(
                 "flant5_store_unrestored_jobs",
-                "Jobs that the last recovery could not bring back as a whole.",
+                "Jobs that the last recovery could not completely restore.",
                 value=0 if recovery is None else len(recovery.problems),
             ),
         )
@@ -59,21 +60,21 @@ class StoreLoss:
         try:
             return self._losses.read()
         except OSError as error:
-            _log.error("losses of the store can't be read: %s", error)
+            _log.error("store losses: cannot read the log: %s", error)
             return Losses()
 
 
 def _outcome(recovery: Recovery | None, noticed_at: float) -> tuple[str, bool]:
-    """What has become of the jobs since then, and whether that is over."""
+    """Returns the recovery state of the lost jobs, and whether the recovery is complete."""
     is_done = recovery is not None and recovery.status == "done"
-    # A loss that is found in several rounds is noticed last after its recovery was asked for.
+    # A loss found in several rounds may be noticed again after its recovery was requested.
     if recovery is None or (is_done and (recovery.finished_at or 0.0) < noticed_at):
-        return "they are not back yet (`flant5 recover` brings them back)", False
+        return "they are not restored yet (restore them with `flant5 recover`)", False
     if not is_done:
-        return f"{len(recovery.restored)} are back so far", False
+        return f"{len(recovery.restored)} are restored so far", False
     if recovery.problems:
         return (
-            f"{len(recovery.problems)} could not be brought back: GET /v1/recover says why",
+            f"{len(recovery.problems)} could not be restored: see GET /v1/recover",
             False,
         )
     return "all are back", True

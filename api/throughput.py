@@ -1,4 +1,4 @@
-"""How fast jobs of this service trained, from what they wrote of their steps."""
+"""Training speed of past jobs of this service, measured from their step records."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from worker.jobs.life import Status
 from worker.jobs.spec import JobSpec
 
 _MAX_LOOKED_AT = 200
-"""The newest jobs, among which comparable ones are looked for."""
+"""Number of newest jobs searched for comparable ones."""
 _MAX_MEASURED = 5
 _MAX_BATCH_RATIO = 2
 _SPEED = (
     *("num_gpus", "num_nodes", "finetuning_type", "sharding", "optim", "batching"),
     *("bf16", "gradient_checkpointing", "torch_compile", "tokenization"),
 )
-"""Settings that have to be equal; the batch may be up to twice or half as large."""
+"""Settings that must be equal. The batch may be up to twice or half as large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """The medians of some jobs."""
+    """Medians over some jobs."""
 
     num_jobs: int
     tokens_per_second: float
     flops_per_second: float
     other_seconds: float | None
-    """Beside the steps; None when no job has succeeded."""
+    """Time outside the steps. None if no job succeeded."""
 
 
 def measured(spec: JobSpec, services: Services) -> Throughput | None:
-    """Of the newest jobs like `spec`; None when there is none."""
+    """Returns the throughput of the newest jobs comparable to `spec`. None if there are none."""
     found = [*_found(spec, services)]
     if not found:
         return None
@@ -52,7 +52,7 @@ def _found(spec: JobSpec, services: Services) -> Iterator[tuple[Job, StepSpan]]:
     num_left = _MAX_MEASURED
     page = services.store.list(after=None, limit=_MAX_LOOKED_AT)
     for job in page.items:
-        # Of a job with several attempts the steps have gaps, and some were trained twice.
+        # With several attempts, the steps have gaps and some were trained twice.
         if job.attempt == 1 and is_comparable(job.spec, spec):
             span = read_step_span(services.home.run_directory(job.id).progress)
             if span is not None:
@@ -63,7 +63,7 @@ def _found(spec: JobSpec, services: Services) -> Iterator[tuple[Job, StepSpan]]:
 
 
 def is_comparable(one: JobSpec, other: JobSpec) -> bool:
-    """Whether the two should train at about the same speed."""
+    """Returns True if the two jobs should train at about the same speed."""
     first, second = one.hyperparameters, other.hyperparameters
     sizes = [first.per_device_train_batch_size, second.per_device_train_batch_size]
     return (

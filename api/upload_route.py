@@ -1,7 +1,7 @@
-"""Routes that take files: what a client sends waits on the disk of HOME until it is whole.
+"""Routes that accept files: incoming data is spooled to the disk of HOME until it is complete.
 
-Starlette puts it into TMPDIR, which is often a small part of the memory; what did not fit there was
-answered as a body that can't be parsed.
+Starlette spools to TMPDIR, which is often a small tmpfs. When it was full, the response was an
+error about an unparsable body.
 """
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -25,7 +25,7 @@ _MULTIPART = "multipart/form-data"
 
 
 class UploadRoute(APIRoute):
-    """A route whose multipart bodies are spooled to HOME; to be given as `route_class`."""
+    """Route that spools multipart bodies to HOME. Pass it as `route_class`."""
 
     @staticmethod
     def services_of(request: Request) -> Services:
@@ -54,7 +54,7 @@ class _UploadRequest(Request):
         return await super()._get_form(**limits)
 
     async def _received(self, **limits: Any) -> FormData:
-        """FastAPI lets only an HTTPException pass."""
+        """Parses the form. Raises only HTTPException: FastAPI converts other errors."""
         directory = self._incoming
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class _HomeParser(MultiPartParser):
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
         if self._current_part.file is not None:
-            # In place of the one that would go to TMPDIR; nothing is in it yet.
+            # Replaces the spool in TMPDIR, which is still empty.
             spool = SpooledTemporaryFile(max_size=self.spool_max_size, dir=str(self._directory))  # noqa: SIM115
             self._files_to_close_on_error.pop().close()
             self._files_to_close_on_error.append(spool)

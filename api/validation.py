@@ -1,4 +1,4 @@
-"""Turns what pydantic says about a bad request into sentences for the person who sent it."""
+"""Converts pydantic's validation errors to messages for callers."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ def explain(
     model: type[BaseModel] | None = None,
     prefix: str = "",
 ) -> tuple[str, str | None]:
-    """The message and the dotted name of the first field at fault.
+    """Returns the message and the dotted name of the first invalid field.
 
-    With the `model` of the body, an unknown field is answered with the nearest known one.
+    With the `model` of the body, the message for an unknown field suggests the nearest known one.
 
     >>> from worker.jobs.spec import JobSpec
     >>> try: JobSpec(model="flant5-demo", training_file="f", seed=-1)
@@ -39,8 +39,7 @@ def explain(
 
 
 def _one_of_each_message(faults: Iterable["_Fault"]) -> Iterator["_Fault"]:
-    """Leaves out all faults of a chat message but the first, as the check of conversation files
-    does."""
+    """Yields only the first fault of each chat message, as the check of conversation files does."""
     seen: set[str] = set()
     for fault in faults:
         message = re.match(r"messages\.\d+(?=\.|$)", fault.field)
@@ -54,7 +53,7 @@ class _Fault:
     def __init__(
         self, details: Mapping[str, Any], *, prefix: str, model: type[BaseModel] | None
     ) -> None:
-        # A name may hold half a surrogate pair, which no answer can carry.
+        # A name may contain half a surrogate pair, which a response can't encode.
         location = [
             str(part).encode("utf-8", "backslashreplace").decode() for part in details["loc"]
         ]
@@ -85,8 +84,8 @@ class _Fault:
 
 
 def _without_tags(location: list[str], found: Sequence[int | str]) -> list[str]:
-    """pydantic puts the type of an integration between its number and its fields, where a request
-    has nothing: integrations.0.wandb.wandb.project -> integrations.0.wandb.project"""
+    """Removes the integration type that pydantic inserts between its index and its fields.
+    integrations.0.wandb.wandb.project -> integrations.0.wandb.project"""
     numbers = {str(part) for part in found if isinstance(part, int)}
     if location[:1] == ["integrations"] and len(location) > 2 and location[1] in numbers:
         return [*location[:2], *location[3:]]
@@ -94,7 +93,7 @@ def _without_tags(location: list[str], found: Sequence[int | str]) -> list[str]:
 
 
 def _names_beside(location: Sequence[str], model: type[BaseModel] | None) -> Iterable[str]:
-    """The fields of the model in which the last part of `location` was looked for."""
+    """Returns the fields of the model to which the last part of `location` belongs."""
     for part in location[:-1]:
         field = model.model_fields.get(part) if model else None
         model = _model_in(field.annotation) if field else None
@@ -102,7 +101,7 @@ def _names_beside(location: Sequence[str], model: type[BaseModel] | None) -> Ite
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model in `Model` or `Model | None`."""
+    """Returns the model in `Model` or `Model | None`."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate

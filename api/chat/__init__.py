@@ -1,1 +1,1 @@
-"""Answers of models to callers: asked for in Redis, gathered or passed on as they come."""
+"""Chat completions: sends requests through Redis, and returns answers whole or as a stream."""

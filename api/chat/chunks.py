@@ -1,4 +1,4 @@
-"""The streamed form of an answer: server-sent events, one for each piece of text.
+"""Streamed chat completions: server-sent events, one for each piece of text.
 
 data: {"id":"chatcmpl-...","object":"chat.completion.chunk", ... "delta":{"content":"Hello"} ...}
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class ChunkWriter:
-    """Writes the chunks of one answer, which has `started`."""
+    """Writes the chunks of one answer that has `started`."""
 
     def __init__(
         self, body: CreateChatCompletion, started: Started, *, heartbeat_seconds: float
@@ -35,18 +35,19 @@ class ChunkWriter:
         self._heartbeat_seconds = heartbeat_seconds
 
     async def frames(self, pieces: Pieces) -> AsyncIterator[bytes]:
-        """All events. An answer that breaks off ends with its error, as its HTTP code has gone."""
+        """Yields all events. An interrupted answer ends with its error, because the HTTP status was
+        already sent."""
         try:
             async with aclosing(pieces):
                 async for frame in self._frames(pieces):
                     yield frame
-        except Exception as error:  # noqa: BLE001 - told to the client, whatever it is
-            _log.warning("the stream of %s ends early: %r", self._started.id, error)
+        except Exception as error:  # noqa: BLE001 - the client gets every error
+            _log.warning("chat %s: stream ended early: %r", self._started.id, error)
             yield b"data: " + bytes(answer(error).body) + b"\n\n"
 
     async def _frames(self, pieces: Pieces) -> AsyncIterator[bytes]:
-        """The role, the text piece by piece, the reason of the end, the usage if it was asked for,
-        and [DONE]; a comment when nothing comes for long."""
+        """Yields the role, the text piece by piece, the finish reason, the usage if requested, and
+        [DONE]. After a long silence, yields a comment."""
         yield self._event(role="assistant", content="")
         sent_at = time.monotonic()
         async for piece in pieces:
@@ -76,5 +77,5 @@ class ChunkWriter:
             model=self._body.model,
             usage=usage,
         )
-        # In ASCII: many clients split lines at U+2028 and its like too, which JSON leaves there.
+        # ASCII: many clients also split lines at U+2028 and similar, which JSON does not escape.
         return f"data: {chunk.model_dump_json(ensure_ascii=True)}\n\n".encode()

@@ -1,4 +1,4 @@
-"""From the pieces of an answer to what the SDK reads: one object, or a stream of chunks."""
+"""Chat completions in the SDK's form: one object, or a stream of chunks."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 async def complete(
     body: CreateChatCompletion, *, services: Services, request: Request
 ) -> ChatCompletion:
-    """The whole answer. Raises ClientGoneError when nobody waits for it any more."""
+    """Returns the complete answer. Raises ClientGoneError if the client disconnects."""
     async with aclosing(services.chats.ask(body.question())) as pieces:
         return await _while_connected(request, _gathered(pieces, body.model))
 
@@ -31,7 +31,8 @@ async def complete(
 async def stream(
     body: CreateChatCompletion, *, services: Services, request: Request
 ) -> StreamingResponse:
-    """The answer as it comes, from when it has begun: what goes wrong before has its HTTP code."""
+    """Returns the answer as a stream once it has begun. Earlier errors still set the HTTP
+    status."""
     pieces = services.chats.ask(body.question())
     try:
         started = await _while_connected(request, _started(pieces))
@@ -65,13 +66,13 @@ async def _gathered(pieces: Pieces, model: str) -> ChatCompletion:
 
 
 async def _while_connected(request: Request, work: Awaitable[Result]) -> Result:
-    """The result of the work, which is cancelled when the client goes away."""
+    """Returns the result of the work. Cancels the work if the client disconnects."""
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientGoneError("the client has gone")
+            raise ClientGoneError("the client disconnected")
         return working.result()
     finally:
         working.cancel()

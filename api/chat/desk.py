@@ -1,4 +1,5 @@
-"""Asks the serving processes, and reads their answers as they are written."""
+"""Client of the serving processes: submits chat requests and reads answers as they are
+generated."""
 
 import asyncio
 import logging
@@ -22,11 +23,11 @@ from worker.jobs.errors import StoreUnavailableError
 _BLOCK_MS = 1000
 _CHECK_SECONDS = WANTED_SECONDS / 3
 _MAX_MISSES = 3
-"""Looks that find a question neither waiting nor taken; it is between the two for an instant."""
+"""Consecutive checks that may find a request neither waiting nor taken. It is briefly in
+between."""
 _TIMEOUT_SECONDS = 5.0
 _MAX_CONNECTIONS = 64
-"""Answers that are read at the same time, each on a connection of its own; further ones take
-turns."""
+"""Answers read concurrently, each on its own connection. Further ones take turns."""
 _POOL_TIMEOUT_SECONDS = 30.0
 
 Pieces = AsyncGenerator[Piece | None]
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class ChatDesk:
-    """The way to the serving processes. Used in one event loop."""
+    """Client of the serving processes. Used in one event loop."""
 
     def __init__(self, redis: Redis, settings: ApiSettings) -> None:
         self._settings = settings
@@ -52,8 +53,8 @@ class ChatDesk:
         await self._redis.aclose()
 
     async def ask(self, question: Question) -> Pieces:
-        """The pieces of the answer, the last one Finished or Refused; None now and then while
-        nothing comes. Whoever stops reading cancels the answer.
+        """Yields the pieces of the answer. The last one is Finished or Refused. Yields None
+        periodically while there is no new piece. Closing the generator cancels the request.
 
         Raises NoServerError, ServerLostError, ChatTimeoutError, ChatLimitError, and
         StoreUnavailableError.
@@ -85,8 +86,8 @@ class ChatDesk:
                     return
             if clock() > ends_at:
                 raise ChatTimeoutError(
-                    f"no whole answer within {self._settings.chat_seconds:g} s; a shorter one "
-                    "(max_completion_tokens) may be there in time"
+                    f"the answer was not complete within {self._settings.chat_seconds:g} s; "
+                    "limit its length with max_completion_tokens"
                 )
             if not entries:
                 yield None
@@ -94,11 +95,11 @@ class ChatDesk:
                 is_seen = await run_in_threadpool(self._check, chat_id, server)
                 num_misses = 0 if is_seen else num_misses + 1
                 if num_misses == _MAX_MISSES:
-                    raise ServerLostError("the serving process ended when it took the question")
+                    raise ServerLostError("the serving process ended when it took the request")
                 check_at = clock() + _CHECK_SECONDS
 
     async def _entries(self, chat_id: str, *, after: str) -> list[tuple[str, Taken | Piece]]:
-        """What was written after that entry; waits a while for the first one."""
+        """Returns the entries after `after`. Waits briefly for the first one."""
         with unavailable():
             answer = await self._redis.xread({keys.answer(chat_id): after}, block=_BLOCK_MS)
         streams = cast(list[tuple[str, list[tuple[str, dict[str, str]]]]], answer)
@@ -109,13 +110,13 @@ class ChatDesk:
         ]
 
     def _check(self, chat_id: str, server: str | None) -> bool:
-        """Says that the client still waits; whether its question waits or is somebody's. Raises
-        NoServerError or ServerLostError when it waits for nobody."""
+        """Renews the request and returns whether it is waiting or taken. Raises NoServerError or
+        ServerLostError if no serving process can answer it."""
         self._queue.keep(chat_id)
         here = self._servers.all()
         if server is not None:
             if server not in here:
-                raise ServerLostError("the serving process has ended before it was through")
+                raise ServerLostError("the serving process ended before the answer was complete")
             return True
         if not here:
             raise NoServerError
@@ -125,5 +126,5 @@ class ChatDesk:
         try:
             self._queue.withdraw(chat_id)
         except StoreUnavailableError as error:
-            # It ends by itself, a little later.
-            _log.warning("%s could not be withdrawn: %s", chat_id, error)
+            # It expires by itself a little later.
+            _log.warning("chat %s: cannot cancel: %s", chat_id, error)

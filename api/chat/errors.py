@@ -1,41 +1,41 @@
-"""What can go wrong between a question and its answer."""
+"""Errors of chat requests."""
 
 from flant5_train.serving.messages import RefusalKind, Refused
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 
 
 class NoServerError(Exception):
-    """There is no serving process."""
+    """No serving process is running."""
 
     def __init__(self) -> None:
         super().__init__(
-            "no serving process is here to answer; `flant5 up` has one, with compose "
-            "`docker compose up -d serve` starts one, else `python -m worker.serving`"
+            "no serving process is running; start one with `flant5 up`, "
+            "`docker compose up -d serve` or `python -m worker.serving`"
         )
 
 
 class ServerLostError(Exception):
-    """The serving process ended before its answer was whole."""
+    """The serving process ended before the answer was complete."""
 
 
 class ChatTimeoutError(Exception):
-    """The answer took longer than any may."""
+    """The answer exceeded the time limit."""
 
 
 class ChatFailedError(Exception):
-    """A bug of ours in the serving process."""
+    """Internal error of the serving process."""
 
 
 class TooLongError(InvalidRequestError):
-    """The model can't read that much."""
+    """The prompt is too long for the model."""
 
 
 class ClientGoneError(Exception):
-    """Nobody waits for the answer any more."""
+    """The client disconnected."""
 
 
 def error_of(refused: Refused) -> Exception:
-    """The error that answers a refused question."""
+    """Returns the error for a refused chat request."""
     kinds: dict[RefusalKind, type[Exception]] = {
         "not_found": NotFoundError,
         "unavailable": ServerLostError,

@@ -1,1 +1,1 @@
-"""The doors: each route hands its request on and its result back."""
+"""REST routes. Each one validates its input, calls a service, and returns the result."""

@@ -1,4 +1,4 @@
-"""Answers of models."""
+"""Chat completions."""
 
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/chat/completions", tags=["chat"])
 
 _LIVE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The answer; with `stream` as chunks, token by token.",
+        "description": "The completion. With `stream`, chunks token by token.",
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
     }
 }
@@ -28,11 +28,11 @@ _LIVE: dict[int | str, dict[str, Any]] = {
 async def create_chat_completion(
     services: Wired, calling: Calling, request: Request, body: CreateChatCompletion
 ) -> ChatCompletion | StreamingResponse:
-    """The next answer of a conversation, by the prompt format that models are trained with.
+    """Generate the next answer of a conversation, in the prompt format used for training.
 
-    A parameter that this server can't honour is refused by its name.
+    Unsupported parameters are rejected by name.
     """
-    # Raises for a model that is not there, or not the caller's.
+    # Raises if the model is missing or belongs to another owner.
     await run_in_threadpool(partial(services.models.resolve, body.model, owner=calling.limited_to))
     give = stream if body.stream else complete
     return await give(body, services=services, request=request)

@@ -1,4 +1,4 @@
-"""Files to train on."""
+"""Training files."""
 
 from typing import Annotated, Literal
 
@@ -28,18 +28,18 @@ router = APIRouter(prefix="/files", tags=["files"], route_class=UploadRoute)
 def create_file(
     services: Wired,
     calling: Calling,
-    file: Annotated[UploadFile, File(description="The conversations.")],
+    file: Annotated[UploadFile, File(description="The file with the conversations.")],
     purpose: Annotated[Literal["fine-tune"], Form(description="What the file is for.")],
     expires_after: Annotated[
-        str | None, Form(alias="expires_after[anchor]", description="Not supported: leave it out.")
+        str | None, Form(alias="expires_after[anchor]", description="Not supported. Omit it.")
     ] = None,
 ) -> FileObject:
     """Upload conversations: a ShareGPT JSON array, the same as JSONL, or chat `messages` JSONL.
 
-    What the file holds is checked by the job that uses it.
+    The content is checked by the job that uses the file.
     """
     if expires_after is not None:
-        message = "expires_after: not supported; a file stays until it is deleted"
+        message = "expires_after: not supported; files stay until they are deleted"
         raise InvalidRequestError(message, param="expires_after")
     return FileObject.of(receive(file, purpose=purpose, owner=calling.owner, services=services))
 
@@ -51,11 +51,11 @@ def list_files(
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=10_000, description=MOST_ITEMS)] = 10_000,
     order: Annotated[
-        Literal["asc", "desc"], Query(description="By age: oldest or newest first.")
+        Literal["asc", "desc"], Query(description="`asc`: oldest first, `desc`: newest first.")
     ] = "desc",
-    purpose: Annotated[str | None, Query(description="Only files of this purpose.")] = None,
+    purpose: Annotated[str | None, Query(description="Only files with this purpose.")] = None,
 ) -> ListPage[FileObject]:
-    """All files that the key may see, newest first."""
+    """List all files that the key may see, newest first."""
 
     def wanted(file: StoredFile) -> bool:
         return calling.may_see(file.owner) and purpose in (None, file.purpose)
@@ -67,19 +67,19 @@ def list_files(
 
 @router.get("/{file_id}", dependencies=_OF_ONE_FILE)
 def retrieve_file(services: Wired, file_id: str) -> FileObject:
-    """What is known about a file."""
+    """Get a file's metadata."""
     return FileObject.of(services.files.get(file_id))
 
 
 @router.delete("/{file_id}", dependencies=_OF_ONE_FILE)
 def delete_file(services: Wired, calling: Calling, file_id: str) -> FileDeleted:
-    """Delete a file. 409 while a job that has not ended names it."""
+    """Delete a file. Returns 409 if a job that has not ended uses it."""
     freed = deletion.delete_file(file_id, caller=calling, services=services)
     return FileDeleted(id=file_id, freed_bytes=freed)
 
 
 @router.get("/{file_id}/content", response_class=FileResponse, dependencies=_OF_ONE_FILE)
 def retrieve_file_content(services: Wired, file_id: str) -> Download:
-    """The file as it was uploaded."""
+    """Download a file as it was uploaded."""
     content = services.files.content_path(file_id)
     return Download(content, filename=services.files.get(file_id).filename)

@@ -1,4 +1,4 @@
-"""For whoever watches the process."""
+"""Liveness and readiness probes."""
 
 import logging
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.home_check import HomeFullError, check_home
 
 _PROBE = "#!lua\nreturn 1"
-"""A script that writes nothing and might: refused where a create would be, also by a server that
-is full, reads from its disk, or can't write to it."""
+"""A script that could write but does not. Redis rejects it whenever a create would fail: also when
+it is full, loads its data, or can't write to disk."""
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
-    """The process works; anything else is an error."""
+    """The process is alive. Any other response is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -32,32 +32,32 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Jobs can be submitted; anything else is an error."""
+    """Jobs can be submitted. Any other response is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     status: Literal["ok", "degraded"] = "ok"
-    """`degraded`: jobs can be submitted, and Redis has lost data in the last ten minutes, or lost
-    jobs that are not back."""
+    """`degraded`: jobs can be submitted, but Redis lost data in the last ten minutes, or lost jobs
+    are not restored yet."""
     reason: str | None = None
-    """Why it is degraded; null when it is not."""
+    """Reason for `degraded`, else null."""
 
 
 @router.get("/healthz")
 async def is_alive() -> Health:
-    """The process answers."""
+    """Check that the process responds."""
     return Health()
 
 
 @router.get("/readyz")
 def is_ready(services: Wired) -> Readiness:
-    """Redis answers too, takes writes and is of this service, and files can be written to HOME, so
-    that jobs can be submitted; 503 when not."""
-    with _in_general_words("Redis is not available, or takes no writes"), unavailable():
+    """Check that jobs can be submitted. Redis must respond, accept writes and belong to this
+    service, and HOME must be writable. Returns 503 otherwise."""
+    with _in_general_words("Redis is not available or rejects writes"), unavailable():
         services.redis.eval(_PROBE, 0)
-    with _in_general_words("HOME can't be written"):
+    with _in_general_words("HOME is not writable"):
         check_home(services.home, writer="api")
-    with _in_general_words("HOME and Redis belong to two services"):
+    with _in_general_words("HOME and Redis belong to different services"):
         services.identity.refuse_another()
     reason = services.store_loss.notice()
     return Readiness() if reason is None else Readiness(status="degraded", reason=reason)
@@ -65,15 +65,15 @@ def is_ready(services: Wired) -> Readiness:
 
 @contextmanager
 def _in_general_words(found: str) -> Iterator[None]:
-    """Logs the error in full and raises one of the same kind without addresses, paths and ids:
-    anybody may read /readyz."""
+    """Logs the full error and raises one of the same kind without addresses, paths and ids, because
+    /readyz is public."""
     try:
         yield
     except (StoreUnavailableError, StartRefusedError) as error:
         _log.error("readyz: %s", error)
-        message = f"{found}; the log of the API has the details"
+        message = f"{found}; see the API log for details"
         if isinstance(error, StoreUnavailableError):
             raise StoreUnavailableError(message) from error
         if isinstance(error, HomeFullError):
-            message = message.replace(found, "HOME has no room")
+            message = message.replace(found, "HOME has no free space")
         raise StorageFailedError(message) from error

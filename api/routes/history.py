@@ -1,4 +1,5 @@
-"""What happens to a job: events, log lines, checkpoints; the first two also live."""
+"""History of a job: events, log lines and checkpoints. Events and log lines are also live
+streams."""
 
 from typing import Annotated, Any
 
@@ -34,7 +35,7 @@ router = APIRouter(
 
 _LIVE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A page; with `Accept: text/event-stream` the live stream.",
+        "description": "A page, or the live stream with `Accept: text/event-stream`.",
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
     }
 }
@@ -49,10 +50,10 @@ def list_events(
     limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 20,
     last_event_id: LastEventId = None,
 ) -> ListPage[EventObject] | StreamingResponse:
-    """What happened to a job, newest first.
+    """List the events of a job, newest first.
 
-    The live form sends everything after `Last-Event-ID` (or `after`), oldest first, goes on with
-    what happens, and ends after the job's last event with `event: end`.
+    The live stream starts after `Last-Event-ID` (or `after`), oldest first, and continues with new
+    events. It ends after the job's last event with `event: end`.
     """
     if wants_stream(request):
         cursor = _cursor(last_event_id or after, EVENT_PREFIX)
@@ -70,13 +71,13 @@ def list_logs(
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=10_000, description=MOST_ITEMS)] = 1000,
     tail: Annotated[
-        int | None, Query(ge=1, le=10_000, description="So many of the last lines, instead.")
+        int | None, Query(ge=1, le=10_000, description="Return only this many last lines.")
     ] = None,
     last_event_id: LastEventId = None,
 ) -> ListPage[LogLineObject] | StreamingResponse:
-    """What the trainer wrote, oldest first; with `tail` only the last lines.
+    """List the trainer's log lines, oldest first. With `tail`, only the last ones.
 
-    The live form sends everything after `Last-Event-ID` (or `after`) and goes on to the end.
+    The live stream starts after `Last-Event-ID` (or `after`) and continues until the job ends.
     """
     if wants_stream(request):
         return Stream.response(services, job_id, topic="logs", after=last_event_id or after)
@@ -92,7 +93,7 @@ def list_checkpoints(
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 10,
 ) -> ListPage[CheckpointObject]:
-    """Complete checkpoints of a job, newest first."""
+    """List the complete checkpoints of a job, newest first."""
     job = services.store.get(job_id)
     cursor = _cursor(after, CHECKPOINT_PREFIX)
     page = services.history.checkpoints(job_id, after=cursor, limit=limit)
@@ -106,7 +107,7 @@ def delete_checkpoint(
 ) -> CheckpointDeleted:
     """Delete a checkpoint of an ended job, with its files.
 
-    409 while the job has not ended, and while another one that has not ended starts from it.
+    Returns 409 if the job has not ended, or if another job that has not ended starts from it.
     """
     job = services.store.get(job_id)
     step, freed = deletion.delete_checkpoint(job_id, checkpoint, caller=calling, services=services)

@@ -27,7 +27,7 @@ _METADATA_PARAMETER = {
     "style": "deepObject",
     "explode": True,
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
-    "description": "Pairs that a job must carry, each as `metadata[key]=value`.",
+    "description": "Only jobs with these metadata pairs, each as `metadata[key]=value`.",
 }
 
 _OF_ONE_JOB = [Depends(own_job)]
@@ -36,14 +36,15 @@ router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 
 
 def _is_heard(request: Request) -> None:
-    """A create that a slow network delivers after its client lost patience makes no job: that
-    client has sent it again, or given up. Without this it would look like a second submission.
+    """Raises ClientGoneError if the client of a create has already disconnected. A slow network can
+    deliver a create after its client timed out and sent it again. Without this check, it would
+    become a second job.
 
-    Not async: the way into a thread and back lets the server see the end of the connection, which
-    comes right behind such a request.
+    Not async: the switch to a thread and back lets the server notice the disconnect, which arrives
+    right after such a request.
     """
     if from_thread.run(request.is_disconnected):
-        raise ClientGoneError("the client hung up before the job was made; no job was made")
+        raise ClientGoneError("the client disconnected, so no job was created")
 
 
 @router.post("", dependencies=[Depends(_is_heard)])
@@ -56,12 +57,12 @@ def create_job(
     is_retry: IsRetry,
     idempotency_key: Annotated[
         str | None,
-        Header(max_length=255, description="Two requests with the same one are one submission."),
+        Header(max_length=255, description="Requests with the same key are one submission."),
     ] = None,
 ) -> JobObject:
-    """Submit a job. It answers at once; the files are checked under `validating_files`.
+    """Submit a job. Returns at once; the files are checked in the status `validating_files`.
 
-    The same `Idempotency-Key`, or a retry by the SDK, gives the job of the first try.
+    The same `Idempotency-Key`, or a retry by the SDK, returns the job of the first request.
     """
     origin = Origin(
         caller=calling,
@@ -82,8 +83,8 @@ def list_jobs(
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 20,
 ) -> ListPage[JobObject]:
-    """All jobs that the key may see, newest first; with `metadata[key]=value`, those that carry all
-    such pairs."""
+    """List all jobs that the key may see, newest first. With `metadata[key]=value`, only jobs with
+    all of these pairs."""
     found = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
     metadata = {match["key"]: value for match, value in found if match}
     page = services.store.list(
@@ -94,17 +95,17 @@ def list_jobs(
 
 @router.get("/{job_id}", dependencies=_OF_ONE_JOB)
 def retrieve_job(services: Wired, view: Viewing, job_id: str) -> JobObject:
-    """A job as it stands."""
+    """Get a job."""
     return view.one(services.store.get(job_id))
 
 
 @router.delete("/{job_id}", dependencies=_OF_ONE_JOB)
 def delete_job(services: Wired, calling: Calling, job_id: str, is_retry: IsRetry) -> JobDeleted:
-    """Delete an ended job with all that it has left: its model, checkpoints, events, logs and
-    numbers. The files that it was trained on stay.
+    """Delete an ended job with its model, checkpoints, events, logs and metrics. Its training files
+    stay.
 
-    409 while it has not ended (cancel it first), and while a job that has not ended starts from its
-    model or from one of its checkpoints.
+    Returns 409 if the job has not ended; cancel it first. Also returns 409 if a job that has not
+    ended starts from its model or checkpoints.
     """
     freed = deletion.delete_job(job_id, caller=calling, is_retry=is_retry, services=services)
     return JobDeleted(id=job_id, freed_bytes=freed)
@@ -117,13 +118,14 @@ def cancel_job(
     job_id: str,
     is_retry: IsRetry,
     save_checkpoint: Annotated[
-        bool, Query(description="Whether a running trainer saves a checkpoint first.")
+        bool, Query(description="Save a checkpoint before stopping a running trainer.")
     ] = False,
 ) -> JobObject:
-    """Cancel a job: one that waits at once, one that runs as soon as its worker hears of it.
+    """Cancel a job. A waiting job is cancelled at once, a running job at its worker's next
+    heartbeat.
 
-    A running trainer is killed; with `save_checkpoint=true` it saves a checkpoint first. The
-    checkpoints stay, and a cancelled job can be resumed.
+    A running trainer is killed. With `save_checkpoint=true` it saves a checkpoint first.
+    Checkpoints stay, and a cancelled job can be resumed.
     """
     wish = wishes.CANCEL_WITH_CHECKPOINT if save_checkpoint else wishes.CANCEL
     return view.one(wishes.fulfil(wish, job_id, is_retry=is_retry, services=services))
@@ -131,9 +133,9 @@ def cancel_job(
 
 @router.post("/{job_id}/pause", dependencies=_OF_ONE_JOB)
 def pause_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
-    """Pause a job: one that waits at once, one that runs after a checkpoint.
+    """Pause a job. A waiting job is paused at once, a running job after saving a checkpoint.
 
-    A paused job keeps its place in the queue, and no GPU.
+    A paused job keeps its place in the queue, but no GPU.
     """
     job = wishes.fulfil(wishes.PAUSE, job_id, is_retry=is_retry, services=services)
     return view.one(job)
@@ -141,9 +143,9 @@ def pause_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) ->
 
 @router.post("/{job_id}/resume", dependencies=_OF_ONE_JOB)
 def resume_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
-    """Let a paused, failed or cancelled job go on from its newest checkpoint.
+    """Resume a paused, failed or cancelled job from its newest checkpoint.
 
-    A pause that was not yet carried out is taken back.
+    Cancels a pending pause.
     """
     job = wishes.fulfil(wishes.RESUME, job_id, is_retry=is_retry, services=services)
     return view.one(job)

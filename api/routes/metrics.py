@@ -1,4 +1,4 @@
-"""For Prometheus."""
+"""Prometheus endpoint."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -10,5 +10,5 @@ router = APIRouter()
 
 @router.get("/metrics", include_in_schema=False)
 def scrape(services: Wired) -> Response:
-    """The figures of this moment; 200 also while Redis is away."""
+    """Returns the current metrics. Returns 200 even if Redis is unavailable."""
     return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

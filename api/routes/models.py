@@ -1,4 +1,4 @@
-"""Models a job can start from. Their ids contain `/` and `:`, raw or escaped."""
+"""Models that a job can start from. Their ids contain `/` and `:`, raw or escaped."""
 
 from fastapi import APIRouter
 
@@ -15,14 +15,14 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 @router.get("")
 def list_models(services: Wired, calling: Calling) -> ListPage[ModelObject]:
-    """The models that are here: those that jobs made, newest first, and base models."""
+    """List the available models: fine-tuned models, newest first, then base models."""
     models = services.models.list(owner=calling.limited_to)
     return ListPage[ModelObject].of([ModelObject.of(model) for model in models])
 
 
 @router.get("/{model:path}")
 def retrieve_model(services: Wired, calling: Calling, model: ModelId) -> ModelObject:
-    """What is known about a model."""
+    """Get a model."""
     return ModelObject.of(services.models.get(model, owner=calling.limited_to))
 
 
@@ -30,10 +30,10 @@ def retrieve_model(services: Wired, calling: Calling, model: ModelId) -> ModelOb
 def delete_model(
     services: Wired, calling: Calling, model: ModelId, is_retry: IsRetry
 ) -> ModelDeleted:
-    """Delete a model that a job made, with its files; the job and its checkpoints stay. By its own
-    id (`...:ckpt-step-40`) a checkpoint is deleted.
+    """Delete a fine-tuned model with its files. Its job and checkpoints stay. An id such as
+    `...:ckpt-step-40` deletes that checkpoint.
 
-    409 while a job that has not ended starts from it. An answer that is being written is finished.
+    Returns 409 if a job that has not ended starts from it. An answer in progress is completed.
     """
     freed = deletion.delete_model(model, caller=calling, is_retry=is_retry, services=services)
     return ModelDeleted(id=model, freed_bytes=freed)

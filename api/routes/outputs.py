@@ -1,4 +1,4 @@
-"""What a job leaves on disk: its loss curve and its files."""
+"""Outputs of a job: its loss curve and its files."""
 
 from typing import Annotated
 
@@ -26,14 +26,14 @@ router = APIRouter(
 
 @router.get("/metrics")
 def retrieve_metrics(services: Wired, job_id: str) -> Metrics:
-    """The loss curve so far, as columns."""
+    """Get the loss curve so far, as columns."""
     job = services.store.get(job_id)
     return read_curve(services.home.run_directory(job.id).progress)
 
 
 @router.get("/artifacts")
 def list_job_artifacts(services: Wired, job_id: str) -> ListPage[Artifact]:
-    """All files of a job's output: checkpoints and the final model."""
+    """List all files of a job's output: checkpoints and the final model."""
     job = services.store.get(job_id)
     output = services.home.run_directory(job.id).output
     return ListPage[Artifact].of(list_artifacts(output, find_artifact(output, "")))
@@ -43,7 +43,7 @@ def list_job_artifacts(services: Wired, job_id: str) -> ListPage[Artifact]:
 def retrieve_artifact(
     services: Wired, job_id: str, path: ArtifactPath
 ) -> ListPage[Artifact] | Download:
-    """A file of a job's output; for a directory, the list of the files under it."""
+    """Download a file of a job's output. For a directory, list the files under it."""
     job = services.store.get(job_id)
     output = services.home.run_directory(job.id).output
     found = find_artifact(output, path)

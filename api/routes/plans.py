@@ -1,4 +1,4 @@
-"""What a job would be, before it is submitted."""
+"""Job plans, made before submission."""
 
 from typing import Annotated
 
@@ -19,17 +19,18 @@ router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 @router.post(
     "/plan",
     response_model=JobPlan,
-    responses={202: {"model": PlanInProgress, "description": "It is being made; ask again."}},
+    responses={202: {"model": PlanInProgress, "description": "Not finished yet; ask again."}},
 )
 def plan_job(
     services: Wired, calling: Calling, body: CreateJob, query: Annotated[PlanQuery, Query()]
 ) -> JobPlan | JSONResponse:
-    """Plan a job: the body is that of a create, and so are the errors. Beyond the SDK.
+    """Estimate a job without starting it. The body and the errors are those of a create. Not part
+    of the SDK.
 
-    Tells the settings with every default, pairs, steps, tokens and padding, from the same plan of
-    batches that a run makes; what is cut; the memory of a GPU, the disk and the time that it would
-    take; and what to look at first. Nothing is started and no job stored. The first plan for a big
-    file takes as long as reading it: until then the answer is 202.
+    Returns the settings with every default, and the pairs, steps, tokens and padding, from the same
+    batch plan as a run. Also returns the truncation, the required GPU memory, disk space and time,
+    and warnings. Nothing is started and no job is stored. The first plan for a large file takes as
+    long as reading it. Until then the response is 202.
     """
     plan = plan_of(body, query, caller=calling, services=services)
     if plan is None:

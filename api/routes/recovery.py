@@ -1,4 +1,4 @@
-"""The job records back from the run directories, after the store was lost."""
+"""Recovery of job records from the run directories after the store lost them."""
 
 from fastapi import APIRouter
 
@@ -11,17 +11,17 @@ router = APIRouter(prefix="/recover", tags=["recovery"])
 
 @router.post("", status_code=202)
 def start_recovery(services: Wired) -> RecoveryObject:
-    """Bring back all jobs that are on disk and not in the store; the keeper does it.
+    """Restore all jobs that are on disk but not in the store. The keeper does the work.
 
-    While one is under way, that one is answered.
+    If a recovery is in progress, returns that one.
     """
     return RecoveryObject.of(services.recovery.request())
 
 
 @router.get("")
 def retrieve_recovery(services: Wired) -> RecoveryObject:
-    """How far the last recovery is."""
+    """Get the state of the last recovery."""
     recovery = services.recovery.state()
     if recovery is None:
-        raise NotFoundError("no recovery was asked for; POST /v1/recover starts one")
+        raise NotFoundError("no recovery was requested; start one with POST /v1/recover")
     return RecoveryObject.of(recovery)

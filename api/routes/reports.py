@@ -1,4 +1,4 @@
-"""What a file holds and what is wrong with it, before a job is paid for."""
+"""File reports: content and problems of a file, before a job uses it."""
 
 from typing import Annotated
 
@@ -19,17 +19,18 @@ router = APIRouter(prefix="/files", tags=["files"])
     "/{file_id}/report",
     dependencies=[Depends(own_file)],
     response_model=FileReportObject,
-    responses={202: {"model": ReportInProgress, "description": "It is being made; ask again."}},
+    responses={202: {"model": ReportInProgress, "description": "Not finished yet; ask again."}},
 )
 def report_file(
     services: Wired, calling: Calling, file_id: str, query: Annotated[ReportQuery, Query()]
 ) -> FileReportObject | JSONResponse:
-    """Conversations, pairs, tokens, what limits on length would cut, repeats, and every problem
-    with its record, line and field: all counted, the first 100 listed. Beyond the SDK.
+    """Check a file: conversations, pairs, tokens, truncation, duplicates, and every problem with
+    its record, line and field. All problems are counted, the first 100 are listed. Not part of the
+    SDK.
 
-    A file of 600 MB takes half a minute or more: until its report is there the answer is 202. It is
-    made once and kept with the file. Tokens are exact for a `model` whose vocabulary the server can
-    read, else estimated; `tokens.counted` and `tokens.note` say so.
+    A file of 600 MB takes half a minute or more. Until then the response is 202. The report is made
+    once and stored with the file. Tokens are exact for a `model` whose vocabulary the server can
+    read, else estimated; see `tokens.counted` and `tokens.note`.
     """
     report = services.reports.ask(file_id, query, owner=calling.limited_to)
     if report is None:

@@ -1,4 +1,4 @@
-"""Big files, in parts."""
+"""Large files, uploaded in parts."""
 
 from typing import Annotated
 
@@ -21,13 +21,13 @@ router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=UploadRoute)
 
 @router.post("")
 def create_upload(services: Wired, calling: Calling, body: CreateUpload) -> UploadObject:
-    """Begin a file that comes in parts: for files over the limit of `POST /files`, and for networks
-    that break.
+    """Start an upload in parts, for files over the limit of `POST /files` and for unreliable
+    networks.
 
-    It has to be completed before `expires_at`.
+    Must be completed before `expires_at`.
     """
     if body.expires_after is not None:
-        message = "expires_after: not supported; a file stays until it is deleted"
+        message = "expires_after: not supported; files stay until they are deleted"
         raise InvalidRequestError(message, param="expires_after")
     announced = AnnouncedFile(
         filename=body.filename,
@@ -42,7 +42,7 @@ def create_upload(services: Wired, calling: Calling, body: CreateUpload) -> Uplo
 
 @router.get("/{upload_id}")
 def retrieve_upload(services: Wired, calling: Calling, upload_id: UploadId) -> UploadObject:
-    """An upload as it stands. Beyond the SDK."""
+    """Get an upload. Not part of the SDK."""
     return _shown(services.uploads.get(upload_id, owner=calling.limited_to), services)
 
 
@@ -53,10 +53,10 @@ def create_part(
     upload_id: UploadId,
     data: Annotated[UploadFile, File(description="The bytes of the part.")],
 ) -> UploadPart:
-    """Add a part of up to 64 MiB. Parts may come side by side and in any order; one that gets no
-    answer can be sent again, and is another part then.
+    """Add a part of up to 64 MiB. Parts may be sent in parallel and in any order. If a part gets no
+    response, send it again; it is then a new part.
 
-    It is on disk when it is answered.
+    The part is on disk when the response is sent.
     """
     chunks = iter(lambda: data.file.read(_CHUNK_BYTES), b"")
     with disk_errors():
@@ -66,8 +66,8 @@ def create_part(
 
 @router.get("/{upload_id}/parts")
 def list_parts(services: Wired, calling: Calling, upload_id: UploadId) -> ListPage[UploadPart]:
-    """The parts that are here, oldest first: what a client needs to go on after a break. Beyond the
-    SDK. Always all of them, 10,000 at most."""
+    """List the stored parts, oldest first, to continue after an interruption. Not part of the SDK.
+    Always returns all parts, at most 10,000."""
     parts = services.uploads.parts(upload_id, owner=calling.limited_to)
     return ListPage[UploadPart].of([UploadPart.of(part) for part in parts])
 
@@ -76,10 +76,10 @@ def list_parts(services: Wired, calling: Calling, upload_id: UploadId) -> ListPa
 def complete_upload(
     services: Wired, calling: Calling, upload_id: UploadId, body: CompleteUpload
 ) -> UploadObject:
-    """Make the file of these parts, in this order; it is in `file`, and whole.
+    """Create the file from these parts, in this order. The response contains the complete `file`.
 
-    What is refused (a size or an `md5` that does not match, an unknown part) leaves the upload
-    pending. The same call again answers the same.
+    If the request is rejected (wrong size or `md5`, unknown part), the upload stays pending.
+    Repeating the request returns the same response.
     """
     owner = calling.limited_to
     was = services.uploads.get(upload_id, owner=owner).status
@@ -94,7 +94,7 @@ def complete_upload(
 
 @router.post("/{upload_id}/cancel")
 def cancel_upload(services: Wired, calling: Calling, upload_id: UploadId) -> UploadObject:
-    """End an upload; its parts are removed. No body."""
+    """Cancel an upload and remove its parts. No request body."""
     return _shown(services.uploads.cancel(upload_id, owner=calling.limited_to), services)
 
 

@@ -1,1 +1,1 @@
-"""Shapes that exist only in HTTP: what callers send and what they get."""
+"""HTTP schemas of requests and responses."""

@@ -1,4 +1,4 @@
-"""Files of a job's output, as callers see them."""
+"""Schema of a file in a job's output."""
 
 from typing import Literal
 
@@ -6,9 +6,9 @@ from api.schemas.pages import Identified
 
 
 class Artifact(Identified):
-    """A file that can be downloaded from `.../artifacts/{id}`; its id is its path, relative to the
+    """A file that can be downloaded from `.../artifacts/{id}`. Its id is its path, relative to the
     output directory."""
 
     object: Literal["fine_tuning.job.artifact"] = "fine_tuning.job.artifact"
     bytes: int
-    """Its size."""
+    """Size in bytes."""

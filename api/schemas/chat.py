@@ -1,4 +1,4 @@
-"""Questions to models, as callers send them."""
+"""Schemas of chat completion requests."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ _MAX_SHOWN = 60
 
 
 def _only(*neutral: JsonValue) -> AfterValidator:
-    """A parameter that this server can't honour: just the values that ask for nothing pass."""
+    """Returns a validator for an unsupported parameter. Only its neutral values pass."""
 
     def check(value: JsonValue) -> JsonValue:
         if value is None or value in neutral:
@@ -31,13 +31,13 @@ def _only(*neutral: JsonValue) -> AfterValidator:
         expected = " or ".join([*map(repr, neutral), "nothing"])
         found = ascii(value)
         found = found if len(found) <= _MAX_SHOWN else f"{found[:_MAX_SHOWN]}..."
-        raise ValueError(f"found {found}, which is not supported here; expected {expected}")
+        raise ValueError(f"found {found}, which is not supported; expected {expected}")
 
     return AfterValidator(check)
 
 
 def _text_of(content: Any) -> Any:
-    """Parts of text as one text; pydantic refuses what is neither."""
+    """Joins text parts into one text. pydantic rejects everything else."""
     return text_of(content) if isinstance(content, list) else content
 
 
@@ -52,16 +52,17 @@ def _whole(text: str) -> str:
 
 
 def _in_order(messages: tuple["ChatMessage", ...]) -> tuple["ChatMessage", ...]:
-    """Neighbours of one role pass: the serving process joins them (`flant5_train.turns.joined`)."""
+    """Checks the order of the roles. Consecutive messages of one role are allowed: the serving
+    process joins them (`flant5_train.turns.joined`)."""
     if not messages:
-        # Not by `min_length`: pydantic counts the valid ones, and adds an error to each bad one.
-        raise ValueError("found no message; expected at least one, the user's last")
+        # Not `min_length`: it counts only valid messages, and adds an error to each invalid one.
+        raise ValueError("found no message; expected at least one, the last with the role 'user'")
     is_begun = False
     for number, message in enumerate(messages):
         is_system = ROLES[message.role] is Role.SYSTEM
         if is_system and is_begun:
             raise ValueError(
-                f"messages[{number}] has the role {message.role!r}; expected it before the others"
+                f"messages[{number}] has the role {message.role!r}; expected it before all others"
             )
         is_begun = is_begun or not is_system
     last = messages[-1].role
@@ -74,9 +75,9 @@ def _as_list(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else stop
 
 
-_UNSUPPORTED = Field(description="Not supported here: refused unless it asks for nothing.")
+_UNSUPPORTED = Field(description="Not supported: rejected unless it has no effect.")
 Unsupported = Annotated[JsonValue, _only(), _UNSUPPORTED]
-Ignored = Annotated[JsonValue, Field(description="Accepted, and without effect here.")]
+Ignored = Annotated[JsonValue, Field(description="Accepted, but has no effect.")]
 Text = Annotated[str, AfterValidator(_whole)]
 Content = Annotated[
     Text,
@@ -92,13 +93,13 @@ class _Sent(BaseModel):
 
 
 class ChatMessage(_Sent):
-    """What one speaker said. An assistant's message of an earlier answer may be sent as it came."""
+    """One message of a conversation. An earlier answer may be sent back unchanged."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    """`developer` is another name of `system`, whose text stands in for the prompt's first
-    sentence."""
+    """`developer` is an alias of `system`. The system message replaces the first sentence of the
+    prompt."""
     content: Content
-    """A text, or parts like `{"type": "text", "text": "..."}`."""
+    """A text, or a list of parts like `{"type": "text", "text": "..."}`."""
     name: Ignored = None
     refusal: Unsupported = None
     audio: Unsupported = None
@@ -108,15 +109,15 @@ class ChatMessage(_Sent):
 
 
 class StreamOptions(_Sent):
-    """What a stream has beside the answer."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
-    """A last chunk says how many tokens there were."""
+    """Add a last chunk with the token counts."""
     include_obfuscation: Ignored = None
 
 
 class CreateChatCompletion(_Sent):
-    """A conversation whose next answer is wanted."""
+    """A conversation to continue with an answer."""
 
     model: Text
     """A fine-tuned model, a checkpoint, or a base model of this service."""
@@ -125,24 +126,25 @@ class CreateChatCompletion(_Sent):
         AfterValidator(_in_order),
         Field(json_schema_extra={"minItems": 1}),
     ]
-    """System messages first if at all, then user and assistant in turn; the user comes last.
-    Messages of one role in a row are joined by an empty line, as in conversation files."""
+    """System messages come first, then user and assistant messages in turn. The last message is the
+    user's. Consecutive messages of one role are joined by an empty line, as in conversation
+    files."""
     stream: bool | None = None
-    """Server-sent events as the answer is generated, token by token."""
+    """Send the answer as server-sent events, token by token."""
     stream_options: StreamOptions | None = None
-    """What a stream has beside the answer."""
+    """Options of a stream."""
     max_completion_tokens: int | None = Field(None, ge=1)
-    """Most tokens of the answer; unless given, as many as one in training could have."""
+    """Maximum tokens of the answer. Default: the training limit."""
     max_tokens: int | None = Field(None, ge=1)
-    """The same by its old name."""
+    """Former name of `max_completion_tokens`."""
     temperature: float | None = Field(None, ge=0, le=2)
-    """0, which takes the likeliest token each time, unless given."""
+    """Sampling temperature. The default, 0, always takes the likeliest token."""
     top_p: float | None = Field(None, gt=0, le=1)
-    """Choose among the fewest likeliest tokens that together have this likelihood."""
+    """Sample from the smallest set of likeliest tokens with at least this total probability."""
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     """The same seed gives the same answer."""
     stop: Stops | None = None
-    """Up to 4 texts; the answer ends before the first that comes."""
+    """Up to 4 texts. The answer ends before the first occurrence of any of them."""
 
     user: Ignored = None
     safety_identifier: Ignored = None
@@ -186,7 +188,7 @@ class CreateChatCompletion(_Sent):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     def question(self) -> Question:
-        """What the serving process is asked."""
+        """Returns the request to the serving process."""
         return Question(
             model=self.model,
             turns=_turns(self.messages),

@@ -1,4 +1,4 @@
-"""Answers of models, as callers see them."""
+"""Schemas of chat completion responses."""
 
 import time
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ class _Shown(BaseModel):
 
 
 class Usage(_Shown):
-    """Tokens of a question and its answer."""
+    """Token counts of a chat completion."""
 
     prompt_tokens: int
-    """What the model read, the prompt format and the system text among it."""
+    """Tokens that the model read, including the prompt format and the system message."""
     completion_tokens: int
-    """What it generated, the token that ends the answer among it."""
+    """Tokens that the model generated, including the end token."""
     total_tokens: int
-    """Both together."""
+    """Sum of both."""
     truncated_prompt_tokens: int
-    """What it did not read: the oldest turns of a conversation that is longer than it was trained
-    to read."""
+    """Tokens that the model did not read. If a conversation exceeds the training limit, its oldest
+    turns are cut."""
 
     @classmethod
     def of(cls, started: Started, finished: Finished) -> Self:
@@ -37,41 +37,42 @@ class Usage(_Shown):
 
 
 class AnswerMessage(_Shown):
-    """What the model says."""
+    """The model's message."""
 
     role: Literal["assistant"] = "assistant"
     content: str
-    """The answer, without the line end that closes a turn in the prompt format."""
+    """The answer, without the newline that ends a turn in the prompt format."""
     refusal: None = None
     """Always null."""
 
 
 class Choice(_Shown):
-    """The one answer."""
+    """The answer. There is always one."""
 
     index: Literal[0] = 0
     message: AnswerMessage
-    """What was said."""
+    """The answer's message."""
     finish_reason: FinishReason
-    """`stop`: the model ended its answer, or a stop sequence came; `length`: it was cut off."""
+    """`stop`: the model ended its answer, or generated a stop sequence. `length`: the answer was
+    cut off."""
     logprobs: None = None
     """Always null."""
 
 
 class ChatCompletion(_Shown):
-    """A whole answer."""
+    """A complete answer."""
 
     id: str
     """The id of the answer, the same in all chunks."""
     object: Literal["chat.completion"] = "chat.completion"
     created: int
-    """When it was begun, in Unix seconds."""
+    """Start of the answer, in Unix seconds."""
     model: str
-    """The model that was asked."""
+    """The requested model."""
     choices: tuple[Choice]
-    """The one answer."""
+    """The answer."""
     usage: Usage
-    """How many tokens it took."""
+    """Token counts."""
     system_fingerprint: None = None
     """Always null."""
     service_tier: None = None
@@ -84,7 +85,7 @@ class ChatCompletion(_Shown):
 
 
 def completion_example(*, model: str, created: int) -> ChatCompletion:
-    """As the OpenAPI document shows it."""
+    """Returns the example for the OpenAPI document."""
     usage = Usage(prompt_tokens=41, completion_tokens=9, total_tokens=50, truncated_prompt_tokens=0)
     end = Finished(id="chatcmpl-x7Yh2Kq9", reason="stop", completion_tokens=9)
     completion = ChatCompletion.of("Hold the button.", model=model, usage=usage, end=end)
@@ -92,12 +93,12 @@ def completion_example(*, model: str, created: int) -> ChatCompletion:
 
 
 class ChunkDelta(_Shown):
-    """What is new; the role comes with the first chunk, nothing with the last."""
+    """New content. The first chunk has the role, the last one nothing."""
 
     role: Literal["assistant"] | None = None
-    """Who speaks."""
+    """Role of the message."""
     content: str | None = None
-    """More of the answer: whole characters."""
+    """More of the answer, in whole characters."""
 
     @model_serializer(mode="wrap")
     def _what_there_is(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -105,31 +106,31 @@ class ChunkDelta(_Shown):
 
 
 class ChunkChoice(_Shown):
-    """More of the one answer."""
+    """The next piece of the answer."""
 
     index: Literal[0] = 0
     delta: ChunkDelta
-    """What this chunk adds."""
+    """New content of this chunk."""
     finish_reason: FinishReason | None = None
-    """Why the answer ended, in its last chunk."""
+    """Reason for the end of the answer, in its last chunk."""
     logprobs: None = None
     """Always null."""
 
 
 class ChatChunk(_Shown):
-    """An event of a stream."""
+    """An event of a streamed chat completion."""
 
     id: str
     """The id of the answer, the same in all chunks."""
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
-    """When it was begun, in Unix seconds."""
+    """Start of the answer, in Unix seconds."""
     model: str
-    """The model that was asked."""
+    """The requested model."""
     choices: tuple[ChunkChoice, ...]
-    """Empty in the chunk with the usage."""
+    """Empty in the usage chunk."""
     usage: Usage | None = None
-    """In a chunk of its own at the end, if `stream_options.include_usage` asked for it."""
+    """Token counts, in a separate last chunk if `stream_options.include_usage` is set."""
     system_fingerprint: None = None
     """Always null."""
     service_tier: None = None
@@ -137,7 +138,8 @@ class ChatChunk(_Shown):
 
     @classmethod
     def of(cls, choice: Mapping[str, str], **fields: Any) -> Self:
-        """A chunk with these fields of a choice or its delta; without any it has no choice."""
+        """Returns a chunk with these fields of a choice or its delta. Without fields, it has no
+        choice."""
         delta = {name: choice[name] for name in ("role", "content") if name in choice}
         shown = ChunkChoice.model_validate(
             {"delta": delta, "finish_reason": choice.get("finish_reason")}

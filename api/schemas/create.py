@@ -1,4 +1,4 @@
-"""Jobs, as callers submit them."""
+"""Schema of a job submission."""
 
 from typing import Any, Literal
 
@@ -10,16 +10,17 @@ from worker.jobs.integrations import Integration
 
 
 class RequestedHyperparameters(Hyperparameters):
-    """Ours, by the Trainer's names, and the three of the SDK; "auto" means the default."""
+    """Hyperparameters by the Trainer's names, plus the three of the SDK. "auto" means the
+    default."""
 
     n_epochs: float | None = Field(None, gt=0, le=1000)
-    """Another name of `num_train_epochs`."""
+    """Alias of `num_train_epochs`."""
     batch_size: int | None = Field(None, ge=1, le=2**22)
     """Pairs per optimizer step, over all processes: `per_device_train_batch_size` x
-    `gradient_accumulation_steps` x `num_gpus` x `num_nodes`; the first two are chosen to give
-    it."""
+    `gradient_accumulation_steps` x `num_gpus` x `num_nodes`. The first two are chosen
+    accordingly."""
     learning_rate_multiplier: float | None = Field(None, gt=0, le=1e6)
-    """`learning_rate` as a factor on 1e-4."""
+    """`learning_rate` as a multiple of 1e-4."""
 
     @model_validator(mode="before")
     @classmethod
@@ -36,22 +37,22 @@ class Supervised(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     hyperparameters: RequestedHyperparameters | None = None
-    """What differs from the defaults."""
+    """Hyperparameters that differ from the defaults."""
 
 
 class Method(BaseModel):
-    """How to fine-tune."""
+    """Fine-tuning method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     type: Literal["supervised"]
-    """This service has no other method."""
+    """The only supported method."""
     supervised: Supervised | None = None
-    """Its settings."""
+    """Settings of the method."""
 
 
 class CreateJob(BaseModel):
-    """A job to submit. What is left out or null takes its default."""
+    """A job to submit. Omitted and null fields take their defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -63,26 +64,26 @@ class CreateJob(BaseModel):
     validation_file: str | None = None
     """Conversations to evaluate on: a file id, or a path relative to `DATA_ROOT`."""
     method: Method | None = None
-    """How to fine-tune, with the hyperparameters."""
+    """Fine-tuning method, with the hyperparameters."""
     hyperparameters: RequestedHyperparameters | None = None
     """Deprecated by the SDK: use `method.supervised.hyperparameters`."""
     suffix: str | None = None
     """Part of the fine-tuned model's id: 1 to 64 letters, digits, `_`, `.` or `-`."""
     seed: int | None = None
-    """Seed of the data order, the dropout and the validation split; 42 unless given."""
+    """Seed of the data order, the dropout and the validation split. Default: 42."""
     priority: int | None = None
-    """-100 to 100, 0 unless given: jobs with a higher one run first, those of one priority in the
-    order of their creation."""
+    """Scheduling priority, -100 to 100. Higher values run first; ties run in creation order.
+    Default: 0."""
     max_run_seconds: int | None = None
-    """Time on a worker, over all attempts, after which the job is stopped with a checkpoint and
-    has failed with the code `timeout`; no limit unless given."""
+    """Maximum time on a worker, in seconds, over all attempts. When it expires, the job saves a
+    checkpoint and fails with the code `timeout`. Default: no limit."""
     metadata: dict[str, str] | None = None
-    """Up to 16 pairs of the caller's own; keys to 64 characters, values to 512."""
+    """Up to 16 key-value pairs of the caller. Keys have up to 64 characters, values up to 512."""
     integrations: list[Integration] | None = Field(
         None, examples=[[{"type": "wandb", "wandb": {"project": "chats", "tags": ["first"]}}]]
     )
-    """Where the run or its model is shown besides here, at most one of a type; those that the
-    operator has set up (docs/integrations.md)."""
+    """Trackers and hubs to which the run or its model is also sent, at most one per type. The
+    operator must have configured them (docs/integrations.md)."""
 
     @model_validator(mode="before")
     @classmethod

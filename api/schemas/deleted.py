@@ -1,4 +1,4 @@
-"""What was deleted, as callers see it."""
+"""Schemas of deletions."""
 
 from typing import Literal
 
@@ -9,33 +9,33 @@ class _Deleted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
-    """The id that is known no more."""
+    """The id of the deleted object."""
     deleted: Literal[True] = True
     freed_bytes: int
-    """Bytes of the files that were removed."""
+    """Total size of the removed files, in bytes."""
 
 
 class JobDeleted(_Deleted):
-    """A job is gone, with its model, its checkpoints and its history."""
+    """The job was deleted, with its model, its checkpoints and its history."""
 
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
 
 
 class CheckpointDeleted(_Deleted):
-    """A checkpoint is gone; `id` is the one that it had as a model."""
+    """The checkpoint was deleted. `id` is its former model id."""
 
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
     step_number: int
-    """The step that it was saved at."""
+    """The step at which it was saved."""
 
 
 class ModelDeleted(_Deleted):
-    """A fine-tuned model is gone; the job that made it stays."""
+    """The fine-tuned model was deleted. Its job stays."""
 
     object: Literal["model"] = "model"
 
 
 class FileDeleted(_Deleted):
-    """A file is gone."""
+    """The file was deleted."""
 
     object: Literal["file"] = "file"

@@ -1,27 +1,27 @@
-"""The shape of every error."""
+"""Schema of errors."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Error(BaseModel):
-    """Why a request was not carried out."""
+    """Details of an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     message: str
-    """What was found, where, and what was expected."""
+    """The problem, the value found, and the expected value."""
     type: str
     """`invalid_request_error`, `authentication_error`, `rate_limit_error` or `server_error`."""
     param: str | None
-    """The field at fault, with dots between the levels."""
+    """The invalid field, as a dotted path."""
     code: str | None
-    """The class of error, for programs."""
+    """The error class, for programs."""
 
 
 class ErrorResponse(BaseModel):
-    """Every error has this shape, whatever caused it."""
+    """The shape of every error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     error: Error
-    """What went wrong."""
+    """Details of the error."""

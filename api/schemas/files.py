@@ -1,4 +1,4 @@
-"""Files, as callers see them."""
+"""Schema of files."""
 
 from typing import Literal, Self
 
@@ -11,17 +11,17 @@ class FileObject(Identified):
 
     object: Literal["file"] = "file"
     bytes: int
-    """Its size."""
+    """Size in bytes."""
     created_at: int
     """Unix seconds."""
     expires_at: int | None = None
     """Always null: files stay until they are deleted."""
     filename: str
-    """The caller's name for it."""
+    """The caller's name for the file."""
     purpose: str
-    """`fine-tune` for conversations, `fine-tune-results` for the numbers that a job leaves."""
+    """`fine-tune` for conversations, `fine-tune-results` for the metrics of a job."""
     status: Literal["processed"] = "processed"
-    """A file is complete once it has an id; what it holds is checked by the job that uses it."""
+    """A file is complete once it has an id. Its content is checked by the job that uses it."""
     status_details: str | None = None
     """Always null."""
 

@@ -1,4 +1,4 @@
-"""What happens to a job, as callers see it: events, checkpoints and log lines."""
+"""Schemas of a job's history: events, checkpoints and log lines."""
 
 from typing import Literal, Self
 
@@ -17,25 +17,25 @@ _METRICS = {
     "eval_loss": "full_valid_loss",
     "eval_token_accuracy": "full_valid_mean_token_accuracy",
 }
-"""The trainer's names -> those of the SDK; all others keep theirs."""
+"""Trainer's names -> SDK's names. All others are unchanged."""
 
 
 class EventObject(Identified):
-    """Something that happened to a job."""
+    """An event of a job."""
 
     object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
     seq: int
-    """1, 2, 3, ... within the job: a missing number shows that something was missed."""
+    """1, 2, 3, ... within the job. A gap shows a missed event."""
     created_at: int
     """Unix seconds."""
     level: Literal["info", "warn", "error"]
-    """How bad it is."""
+    """Severity."""
     type: Literal["message", "metrics"]
-    """`metrics` for numbers of the training, else `message`."""
+    """`metrics` for training metrics, else `message`."""
     message: str
-    """What happened, in words."""
+    """Description of the event."""
     data: dict[str, JsonValue]
-    """The numbers of a `metrics` event; the new `status` when the job took a step."""
+    """The values of a `metrics` event, or the new `status` after a status change."""
 
     @classmethod
     def of(cls, event: Event) -> Self:
@@ -51,17 +51,17 @@ class EventObject(Identified):
 
 
 class LogLineObject(Identified):
-    """One line the trainer wrote."""
+    """A log line of the trainer."""
 
     object: Literal["fine_tuning.job.log_line"] = "fine_tuning.job.log_line"
     seq: int
     """1, 2, 3, ... within the job."""
     created_at: float
-    """With its fraction: lines come fast."""
+    """Unix seconds with a fraction, since lines may follow each other quickly."""
     stream: Literal["stdout", "stderr"]
-    """Where it was written."""
+    """The output stream."""
     line: str
-    """The line, without its end."""
+    """The line, without its newline."""
 
     @classmethod
     def of(cls, line: LogLine) -> Self:
@@ -69,22 +69,22 @@ class LogLineObject(Identified):
 
 
 class CheckpointObject(Identified):
-    """A complete checkpoint; its model id can be trained on."""
+    """A complete checkpoint. A job can start from its model id."""
 
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
     created_at: int
     """Unix seconds."""
     fine_tuned_model_checkpoint: str
-    """Id of the checkpoint as a model: a job can start from it."""
+    """Model id of the checkpoint. A job can start from it."""
     fine_tuning_job_id: str
-    """The job that made it."""
+    """The job that saved it."""
     step_number: int
     """Optimizer steps done."""
     metrics: dict[str, float]
-    """`step`, `train_loss` and, where it was evaluated, `full_valid_loss`,
+    """`step`, `train_loss` and, if it was evaluated, `full_valid_loss`,
     `full_valid_mean_token_accuracy` and more. Losses are in nats per target token."""
     path: str
-    """Where it lies, relative to the run directory."""
+    """Path relative to the run directory."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, job: Job) -> Self:

@@ -1,4 +1,4 @@
-"""Jobs, as callers see them."""
+"""Schemas of jobs."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -13,22 +13,22 @@ from worker.jobs.life import Status
 
 
 class EchoedHyperparameters(Hyperparameters):
-    """All hyperparameters with the values the job runs with. `num_train_epochs` and
-    `learning_rate` are null until the run has chosen them, unless the request gave them."""
+    """All hyperparameters of the job. `num_train_epochs` and `learning_rate` are null until the run
+    chooses them, unless the request sets them."""
 
     n_epochs: int | float | Literal["auto"]
     """The same as `num_train_epochs`; `auto` while that is null."""
     batch_size: int
     """Pairs per optimizer step, over all processes."""
     learning_rate_multiplier: float | Literal["auto"]
-    """`learning_rate` as a factor on 1e-4; `auto` while that is null."""
+    """`learning_rate` as a multiple of 1e-4; `auto` while that is null."""
 
 
 class EchoedSupervised(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     hyperparameters: EchoedHyperparameters
-    """The same as `hyperparameters` of the job."""
+    """Same as the job's `hyperparameters`."""
 
 
 class EchoedMethod(BaseModel):
@@ -36,11 +36,11 @@ class EchoedMethod(BaseModel):
 
     type: Literal["supervised"] = "supervised"
     supervised: EchoedSupervised
-    """Its settings."""
+    """Settings of the method."""
 
 
 class JobProgress(BaseModel):
-    """How far a job's training is."""
+    """Training progress of a job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -49,19 +49,19 @@ class JobProgress(BaseModel):
     max_steps: int | None
     """Null until the data is read."""
     percent: float
-    """Share of the steps that are done, 0 to 100."""
+    """Completed steps as a percentage, 0 to 100."""
     loss: float | None
-    """Of the last step, in nats per target token."""
+    """Loss of the last step, in nats per target token."""
     tokens_per_second: float | None
-    """Source and target tokens, padding not counted."""
+    """Source and target tokens, excluding padding."""
     eta_seconds: float | None
-    """Time to the last step, by the pace so far."""
+    """Estimated time to the last step, at the current pace."""
     last_heartbeat_at: float | None
-    """When the worker last said that it is alive."""
+    """Last heartbeat of the worker."""
 
     @classmethod
     def of(cls, job: Job) -> Self | None:
-        """None for a job that has never run."""
+        """Returns None for a job that never ran."""
         if job.started_at is None:
             return None
         done = job.progress
@@ -81,73 +81,71 @@ class JobObject(Identified):
 
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
     created_at: int
-    """Unix seconds, as all instants."""
+    """Unix seconds, as all times."""
     started_at: int | None
-    """When the first attempt began."""
+    """Start of the first attempt."""
     finished_at: int | None
-    """When it ended; null before."""
+    """End of the job; null until it ends."""
     model: str
-    """What it starts from."""
+    """The model that the job starts from."""
     fine_tuned_model: str | None
-    """Id of the result; null until the job has succeeded."""
+    """Id of the fine-tuned model; null until the job has succeeded."""
     organization_id: str = "flant5"
     """Always `flant5`."""
     status: Status
-    """`validating_files`, `queued`, `running`, `paused`, and at the end `succeeded`, `failed` or
+    """`validating_files`, `queued`, `running` or `paused`. Finally `succeeded`, `failed` or
     `cancelled`."""
     phase: str | None
-    """What a job that has not ended is doing: `waiting_for_gpu`, `preprocessing`,
-    `loading_model`, `training`, `evaluating`, `saving`, or `stopping` when it is to be cancelled
-    or paused. `paused` for a paused job whose status was asked for as `queued`
-    (`X-Flant5-Paused-As`)."""
+    """Current activity of a job that has not ended: `waiting_for_gpu`, `preprocessing`,
+    `loading_model`, `training`, `evaluating` or `saving`. `stopping` during a cancellation or
+    pause. `paused` for a paused job shown as `queued` (`X-Flant5-Paused-As`)."""
     waiting_for: str | None
-    """What a queued job waits for, such as `a worker with 4 slots: none is there; ...`; null for
-    every other job."""
+    """Reason why a queued job waits, such as `a worker with 4 slots: none is there; ...`; null for
+    all other jobs."""
     progress: JobProgress | None
-    """How far the training is; null for a job that has never run."""
+    """Training progress; null for a job that never ran."""
     estimated_finish: int | None
-    """When a running job will end, by the pace so far."""
+    """Estimated end of a running job, at the current pace."""
     attempt: int
-    """Executions of the trainer begun so far."""
+    """Number of trainer executions started so far."""
     workers: tuple[str, ...]
-    """The workers that run it, the one that leads first; more than one for `num_nodes` above 1."""
+    """The workers that run it, the leader first. More than one if `num_nodes` is above 1."""
     retry_at: int | None
-    """When a queued job that lost attempts may run again."""
+    """Earliest time of the next attempt, for a queued job after an infrastructure failure."""
     run_seconds: float
-    """Time on a worker of the attempts that ended, since the job was created, or resumed after
-    its end."""
+    """Time on a worker in finished attempts, since the job was created or resumed after its end."""
     max_run_seconds: int | None
-    """Time on a worker after which the job has failed."""
+    """Maximum time on a worker, after which the job fails."""
     priority: int
-    """Jobs with a higher one run first."""
+    """Scheduling priority. Higher values run first."""
     owner: str
     """Name of the API key that submitted it; empty on a server without keys."""
     training_file: str
-    """The file id or path it was submitted with."""
+    """The submitted file id or path."""
     validation_file: str | None
-    """The file id or path it was submitted with."""
+    """The submitted file id or path."""
     result_files: tuple[str, ...]
-    """Files of the purpose `fine-tune-results`: the numbers of each step as CSV, once the job has
-    succeeded. `GET /files/{id}/content` gives it."""
+    """Files with the purpose `fine-tune-results`: the metrics of each step as CSV, once the job has
+    succeeded. Download with `GET /files/{id}/content`."""
     output_directory: str
-    """Where checkpoints and the final model lie on the server."""
+    """Directory on the server with the checkpoints and the final model."""
     hyperparameters: EchoedHyperparameters
-    """All of them, with every default filled in."""
+    """All hyperparameters, with every default filled in."""
     method: EchoedMethod
-    """The same in the shape of a create request."""
+    """The method, as in a create request."""
     seed: int
-    """Of the data order, the dropout and the validation split."""
+    """Seed of the data order, the dropout and the validation split."""
     suffix: str | None
     """Part of the fine-tuned model's id."""
     metadata: dict[str, str]
-    """The caller's own pairs."""
+    """Key-value pairs of the caller."""
     integrations: tuple[Integration, ...]
-    """Where the run or its model is shown besides here; the events of the job tell the
+    """Trackers and hubs to which the run or its model is also sent. The job's events contain the
     addresses."""
     trained_tokens: int | None
-    """Source and target tokens of all steps so far, padding not counted."""
+    """Source and target tokens of all steps so far, excluding padding."""
     error: JobError | None
-    """Why it failed; null for a job that did not."""
+    """Reason for the failure; null if the job has not failed."""
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""The loss curve, as callers see it."""
+"""Schema of the loss curve."""
 
 from typing import Literal
 
@@ -8,8 +8,8 @@ Column = tuple[float | None, ...]
 
 
 class Metrics(BaseModel):
-    """The numbers of a run in columns: row i of `loss` belongs to row i of `step`, row i of
-    `eval_loss` to row i of `eval_step`. A number that was not finite is null."""
+    """Metrics of a run in columns. Row i of `loss` belongs to row i of `step`, row i of `eval_loss`
+    to row i of `eval_step`. NaN and infinity are null."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -17,38 +17,38 @@ class Metrics(BaseModel):
     step: tuple[int, ...]
     """Optimizer steps."""
     epoch: Column
-    """Passes over the data, with fractions."""
+    """Epochs, with fractions."""
     loss: Column
     """Mean negative log-likelihood per target token."""
     learning_rate: Column
-    """Of the step."""
+    """Learning rate of the step."""
     grad_norm: Column
-    """Norm of the gradient before it was clipped."""
+    """Gradient norm before clipping."""
     tokens_seen: tuple[int, ...]
-    """Source and target tokens, padding not counted."""
+    """Source and target tokens, excluding padding."""
     tokens_per_second: Column
-    """Source and target tokens, padding not counted."""
+    """Source and target tokens, excluding padding."""
     source_fill: Column
-    """Share of the encoder's places in batches that held a token; the rest was padding."""
+    """Share of the encoder positions in batches that held a token. The rest was padding."""
     target_fill: Column
-    """The same of the decoder's places."""
+    """Share of the decoder positions in batches that held a token."""
     tflops: Column
     """10^12 floating-point operations of the model per second, over all processes."""
     mfu: Column
-    """`tflops` as a share of the GPUs' bfloat16 peak; null where the peak is not known."""
+    """`tflops` as a share of the GPUs' bfloat16 peak; null if the peak is unknown."""
     gpu_memory_bytes: Column
-    """Most memory held on one GPU; null on a host without one."""
+    """Peak memory on any one GPU; null on a host without GPUs."""
     eval_step: tuple[int, ...]
-    """Optimizer steps before each evaluation."""
+    """Optimizer steps at each evaluation."""
     eval_loss: Column
-    """Mean negative log-likelihood per target token of the validation pairs."""
+    """Mean negative log-likelihood per target token on the validation pairs."""
     eval_perplexity: Column
     """`e` to the power of `eval_loss`."""
     eval_token_accuracy: Column
-    """Share of the target tokens that the model would have chosen, 0 to 1."""
+    """Share of the target tokens that the model predicts correctly, 0 to 1."""
     eval_exact_match: Column
-    """Of the answers to a sample of the validation questions; null when none were asked."""
+    """Exact match of the answers to sampled validation questions; null without samples."""
     eval_rouge_l: Column
-    """Of the same answers."""
+    """ROUGE-L of the same answers."""
     num_malformed_lines: int
-    """Lines of `progress.jsonl` that could not be read, and are left out here."""
+    """Unreadable lines of `progress.jsonl`, which are omitted here."""

@@ -1,4 +1,4 @@
-"""Models, as callers see them."""
+"""Schema of models."""
 
 from typing import Literal, Self
 
@@ -11,9 +11,9 @@ class ModelObject(Identified):
 
     object: Literal["model"] = "model"
     created: int
-    """0 for a model that came with the service."""
+    """0 for a model that is part of the service."""
     owned_by: str
-    """The owner of the job that made it; of a hub name what stands before the `/`; else
+    """Owner of the job that made it, or the part of a hub name before the `/`. Otherwise
     `flant5`."""
 
     @classmethod

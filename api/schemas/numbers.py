@@ -1,4 +1,4 @@
-"""Numbers in JSON."""
+"""Validation of JSON numbers."""
 
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 
 def without_booleans_for_numbers(model: type[BaseModel], data: Any) -> Any:
-    """`data` with the text "true" or "false" where a boolean stands in the place of a number: it is
-    refused then, by its name; pydantic would take it for 1 or 0."""
+    """Replaces booleans in number fields by the text "true" or "false", so that pydantic rejects
+    them. It would otherwise convert them to 1 or 0."""
     if not isinstance(data, dict):
         return data
     return {

@@ -1,4 +1,4 @@
-"""The shape of every list: the next page begins after the id of the last item."""
+"""Schema of lists. The next page starts after the id of the last item."""
 
 from collections.abc import Sequence
 from typing import Generic, Literal, Self, TypeVar
@@ -7,31 +7,31 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Identified(BaseModel):
-    """What can stand in a list."""
+    """An item of a list."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
-    """Also the cursor: the next page begins after it."""
+    """The id, also used as the cursor `after`."""
 
 
 Item = TypeVar("Item", bound=Identified)
 
 
 class ListPage(BaseModel, Generic[Item]):
-    """A part of a list."""
+    """A page of a list."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     object: Literal["list"] = "list"
     data: tuple[Item, ...]
-    """The items of this page."""
+    """Items of this page."""
     has_more: bool
-    """Whether another page follows; it is what ends a client's loop."""
+    """True if another page follows."""
     first_id: str | None
-    """Id of its first item; null when there is none."""
+    """Id of the first item; null if the page is empty."""
     last_id: str | None
-    """What `after` of the next page is to be."""
+    """Id of the last item: `after` of the next page."""
 
     @classmethod
     def of(cls, items: Sequence[Item], *, has_more: bool = False) -> Self:

@@ -1,4 +1,4 @@
-"""Plans of jobs, as callers ask for them and see them."""
+"""Schemas of job plans."""
 
 from typing import Literal
 
@@ -19,63 +19,64 @@ _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class PlanQuery(BaseModel):
-    """What is asked beside the job itself."""
+    """Options of a plan."""
 
     model_config = _CLOSED
 
     gpu_memory_gib: float | None = Field(None, gt=0, le=10_000, allow_inf_nan=False)
-    """Memory of one GPU to plan for; unless given, that of the workers which could take the job."""
+    """Memory of one GPU, in GiB. Default: that of the workers that could run the job."""
     wait_seconds: float = Field(10.0, ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)
-    """Time to wait for a plan that is not there yet; it goes on being made afterwards."""
+    """Maximum time to wait for a new plan, in seconds. An unfinished plan continues in the
+    background."""
 
 
 class PlannedSpec(JobSpec):
-    """What the job would be, with every default filled in."""
+    """The planned job, with every default filled in."""
 
     hyperparameters: EchoedHyperparameters
-    """All of them."""
+    """All hyperparameters."""
 
 
 class PlannedMemory(MemoryForecast):
-    """Bytes of one GPU, by an estimate that errs on the large side."""
+    """Memory of one GPU in bytes, conservatively estimated."""
 
     gpu_from: str | None
-    """Where `gpu_bytes` is from: `stated`, or the name of a worker."""
+    """Source of `gpu_bytes`: `stated`, or the name of a worker."""
     reason: str | None
-    """Why `fits` is null."""
+    """Reason if `fits` is null."""
 
 
 class PlannedDisk(DiskForecast):
-    """Bytes on the disk of the service."""
+    """Disk space of the service, in bytes."""
 
     free_bytes: int
-    """What is free now."""
+    """Currently free."""
     fits: bool
-    """Whether `peak_bytes` are free now."""
+    """True if `peak_bytes` are currently free."""
 
 
 class PlannedTime(BaseModel):
-    """How long the job would run, from what jobs of this service were measured at: those with the
-    same base model and the settings that speed depends on. Nothing else is put in their place."""
+    """Estimated run time, from measured jobs of this service with the same base model and the same
+    speed-related settings. No other source is used."""
 
     model_config = _CLOSED
 
     seconds: float | None
-    """Steps and the rest; null when no such job was measured."""
+    """Time for the steps and everything else; null if no such job was measured."""
     steps_seconds: float | None
-    """The floating-point operations of all steps at the measured rate, which includes evaluations
-    and checkpoints of the measured jobs."""
+    """Floating-point operations of all steps at the measured rate. The rate includes the
+    evaluations and checkpoints of the measured jobs."""
     other_seconds: float | None
-    """What the measured jobs took before and after their steps: reading, loading, compiling,
-    saving. Null when none of them has succeeded, and not counted then."""
+    """Time of the measured jobs outside their steps: reading, loading, compiling, saving. If none
+    of them succeeded, null and not counted."""
     tokens_per_second: float | None
-    """Of the measured jobs, median."""
+    """Median of the measured jobs."""
     tflops: float | None
-    """10^12 floating-point operations of the model per second in those, median."""
+    """10^12 floating-point operations of the model per second, median of the measured jobs."""
     num_measured_jobs: int
-    """How many were measured."""
+    """Number of measured jobs."""
     reason: str | None
-    """Why `seconds` is null."""
+    """Reason if `seconds` is null."""
 
 
 WarningCode = Literal[
@@ -97,54 +98,54 @@ WarningCode = Literal[
 
 
 class PlanWarning(BaseModel):
-    """Something to look at before the job is submitted."""
+    """A potential problem of the job."""
 
     model_config = _CLOSED
 
     level: Literal["error", "warning"]
-    """`error`: as things are now, the job would fail."""
+    """`error`: under current conditions, the job would fail."""
     code: WarningCode
-    """Its kind, for programs."""
+    """The kind of warning, for programs."""
     message: str
-    """What was found, and what would help."""
+    """The problem and a possible fix."""
     param: str | None
-    """The field of the request that it is about."""
+    """The request field concerned."""
 
 
 class JobPlan(BaseModel):
-    """What a job would be. Nothing is started, and no job stored."""
+    """An estimate of a job. Nothing is started and no job is stored."""
 
     model_config = _CLOSED
 
     object: Literal["fine_tuning.job.plan"] = "fine_tuning.job.plan"
     status: Literal["completed"] = "completed"
     is_feasible: bool
-    """False when a warning is an `error`."""
+    """False if any warning is an `error`."""
     spec: PlannedSpec
-    """What would be submitted."""
+    """The job as it would be submitted."""
     data: DataForecast
-    """What the files hold."""
+    """Content of the files."""
     batches: BatchesForecast | None
-    """Null when the job would fail on its data; `warnings` says why."""
+    """Batches of the run; null if the job would fail on its data, see `warnings`."""
     model: ModelForecast | None
-    """The base model; null when it is not known here."""
+    """The base model; null if its size is unknown."""
     model_note: str | None
-    """Why the sizes of the base model are not known; memory, disk and time are null then."""
+    """Reason if the size of the base model is unknown. Memory, disk and time are then null."""
     memory: PlannedMemory | None
-    """Of a GPU; null when the sizes of the model are not known."""
+    """GPU memory; null if the size of the model is unknown."""
     disk: PlannedDisk | None
-    """Of the service; null when the sizes of the model are not known."""
+    """Disk space; null if the size of the model is unknown."""
     time: PlannedTime
-    """How long it would run."""
+    """Estimated run time."""
     auto: str | None
-    """The hyperparameters that the request leaves to the run and what they follow from, such as
-    `auto: 20 epochs, 200 steps, because ...`; `spec` has the values. Null when it gives all."""
+    """Hyperparameters that the run chooses, and the reason, such as `auto: 20 epochs, 200 steps,
+    because ...`. `spec` has the values. Null if the request sets all of them."""
     warnings: tuple[PlanWarning, ...]
-    """What to look at first, errors before the rest."""
+    """Potential problems, errors first."""
 
 
 class PlanInProgress(BaseModel):
-    """A big file is being read; ask again."""
+    """The plan is not finished, because a large file is being read. Ask again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""A recovery, as callers see it."""
+"""Schema of a recovery."""
 
 from typing import Literal, Self
 
@@ -14,22 +14,22 @@ class RecoveryObject(BaseModel):
 
     object: Literal["recovery"] = "recovery"
     status: Literal["requested", "running", "done"]
-    """How far it is."""
+    """State of the recovery."""
     requested_at: int
     """Unix seconds."""
     cause: str | None
-    """The sign by which the keeper noticed that Redis lost data; null when a caller asked."""
+    """Evidence by which the keeper detected the data loss in Redis; null if a caller requested the
+    recovery."""
     finished_at: int | None
     """Unix seconds; null until it is done."""
     num_found: int
     """Jobs with a record on disk."""
     num_known: int
-    """Those of them that the store had anyway."""
+    """Jobs among them that the store still had."""
     restored: tuple[RestoredJob, ...]
-    """The jobs that are back or brought up to what the disk says, with the status they had right
-    after that."""
+    """Jobs that were restored or updated from disk, with their status right after that."""
     problems: tuple[Problem, ...]
-    """Jobs that are not back, or not with all of their history, and why."""
+    """Jobs that were not restored, or not with their full history, and the reasons."""
 
     @classmethod
     def of(cls, recovery: Recovery) -> Self:

@@ -1,4 +1,4 @@
-"""Files that come in parts, as callers see them."""
+"""Schemas of uploads in parts."""
 
 from typing import Literal, Self
 
@@ -13,7 +13,7 @@ _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class CreateUpload(BaseModel):
-    """The file that is to come."""
+    """A file to upload in parts."""
 
     model_config = ConfigDict(
         **_CLOSED,
@@ -30,19 +30,19 @@ class CreateUpload(BaseModel):
     )
 
     bytes: int = Field(ge=0, strict=True)
-    """The size of the whole file; its parts have to add up to it."""
+    """Size of the whole file. Must equal the total size of the parts."""
     filename: str
-    """The caller's name for it, up to 255 characters."""
+    """The caller's name for the file, up to 255 characters."""
     mime_type: str = Field(max_length=255)
-    """Kept and not used: what a file holds is read from its content."""
+    """Stored but not used. The format is detected from the content."""
     purpose: Literal["fine-tune"]
-    """What the file is for."""
+    """Purpose of the file."""
     expires_after: JsonValue = None
-    """Not supported: null, or left out."""
+    """Not supported. Must be null or omitted."""
 
 
 class CompleteUpload(BaseModel):
-    """What the file is made of."""
+    """The parts of the file."""
 
     model_config = ConfigDict(
         **_CLOSED,
@@ -57,30 +57,29 @@ class CompleteUpload(BaseModel):
     )
 
     part_ids: list[str] = Field(max_length=MAX_PARTS)
-    """The parts in the order in which they make the file, each once; parts that are not named are
-    left out."""
+    """Parts in file order, each once. Unlisted parts are omitted."""
     md5: str | None = Field(None, pattern=r"^[0-9a-fA-F]{32}$")
-    """The checksum that the file has to have, in hexadecimal."""
+    """Expected MD5 checksum of the file, in hexadecimal."""
 
 
 class UploadObject(Identified):
-    """A file that comes in parts."""
+    """An upload in parts."""
 
     object: Literal["upload"] = "upload"
     bytes: int
-    """The size that was announced."""
+    """The announced size."""
     created_at: int
     """Unix seconds."""
     expires_at: int
-    """When its parts are removed unless it was completed."""
+    """Time at which the parts are removed unless the upload is completed."""
     filename: str
     """The caller's name for the file."""
     purpose: str
-    """What the file is for."""
+    """Purpose of the file."""
     status: UploadStatus
-    """`pending` until it is completed or cancelled, or `expired`."""
+    """`pending`, `completed`, `cancelled` or `expired`."""
     file: FileObject | None
-    """The file, once the upload is completed; null before, and after it was deleted."""
+    """The file of a completed upload, else null. Also null after the file was deleted."""
 
     @classmethod
     def of(cls, upload: Upload, *, file: StoredFile | None) -> Self:
@@ -97,15 +96,15 @@ class UploadObject(Identified):
 
 
 class UploadPart(Identified):
-    """A part that is on disk."""
+    """A stored part."""
 
     object: Literal["upload.part"] = "upload.part"
     created_at: int
     """Unix seconds."""
     upload_id: str
-    """The upload it belongs to."""
+    """The upload that it belongs to."""
     bytes: int
-    """Its size; a field beyond the SDK's."""
+    """Size in bytes. Not part of the SDK."""
 
     @classmethod
     def of(cls, part: Part) -> Self:

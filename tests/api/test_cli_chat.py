@@ -108,7 +108,7 @@ def test_what_can_not_be_is_said_in_a_line(server_url: str, model: str) -> None:
     assert "unknown model 'absent'" in typed("", "absent", url=server_url).err
     assert "unknown model 'absent'" in flant5("chat", "absent", "-m", "Hi", url=server_url).err
     run = flant5("chat", model, "-m", "Hi", url=server_url)
-    assert (run.code, "no serving process is here" in run.err) == (1, True)
+    assert (run.code, "no serving process is running" in run.err) == (1, True)
     run = flant5("chat", model, "-m", "Hi", "--set", "tools=[1]", url=server_url)
-    assert "tools: found [1], which is not supported here" in run.err
+    assert "tools: found [1], which is not supported; expected" in run.err
     assert "expected" in flant5("chat", model, "-m", "Hi", "--set", "x", url=server_url).err

@@ -37,7 +37,7 @@ def test_a_dry_run_tells_what_the_job_would_be_and_leaves_nothing(
     assert "learning_rate=0.001" in rows["settings"]
     assert "lora_target_modules=q+k+v+o+wi_0+wi_1+wo" in rows["settings"]
     assert "of 1.2 GiB (stated): it may not fit" in run.out
-    assert "not known: no job on flant5-demo with such settings has been measured" in run.out
+    assert "not known: no comparable job on flant5-demo was measured yet" in run.out
     assert run.out.endswith("nothing was started\n")
     assert store.list(after=None, limit=5).items == ()
     assert [*(settings.home / "files").iterdir()] == []

@@ -81,19 +81,19 @@ def test_hyperparameters_of_the_sdk_become_ours(
             "learning_rate is 0.0001",
         ),
         ({"learning_rate_multiplier": 20000}, "learning_rate", "less than or equal to 1"),
-        ({"batch_size": 10, "num_gpus": 4}, "batch_size", "can't be made with num_gpus 4"),
-        ({"batch_size": 2, "num_gpus": 4}, "batch_size", "can't be made"),
+        ({"batch_size": 10, "num_gpus": 4}, "batch_size", "is impossible with num_gpus 4"),
+        ({"batch_size": 2, "num_gpus": 4}, "batch_size", "is impossible"),
         (
             {"batch_size": 6, "num_gpus": 2, "num_nodes": 2},
             "batch_size",
-            "can't be made with num_gpus 2, num_nodes 2",
+            "is impossible with num_gpus 2, num_nodes 2",
         ),
         ({"num_nodes": 0}, "num_nodes", "greater than or equal to 1"),
         ({"num_nodes": 65}, "num_nodes", "less than or equal to 64"),
         (
             {"batch_size": 10, "per_device_train_batch_size": 4},
             "batch_size",
-            "can't be made with per_device_train_batch_size 4, num_gpus 1",
+            "is impossible with per_device_train_batch_size 4, num_gpus 1",
         ),
         (
             {"batch_size": 16, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},

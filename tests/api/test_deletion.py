@@ -330,7 +330,7 @@ def test_files_that_cant_be_removed_are_no_success(
         answer = client.delete(jobs_url(done.job))
         error = answer.json()["error"]
         assert (answer.status_code, error["code"]) == (503, "storage_failed")
-        assert "not deleted as a whole: Permission denied" in error["message"]
+        assert "not completely deleted: Permission denied" in error["message"]
         assert client.get(jobs_url(done.job)).status_code == 404
         assert client.get(jobs_url(done.job) + "/artifacts/model.safetensors").status_code == 404
     assert store.ended.forgotten() == (done.job.id,)
@@ -375,7 +375,7 @@ def test_a_checkpoint_that_cant_be_moved_stays_and_is_not_promised_to_go(
             answer = client.delete(url)
         error = answer.json()["error"]
         assert (answer.status_code, error["code"]) == (503, "storage_failed")
-        assert "is not deleted as a whole: Permission denied; unless" in error["message"]
+        assert "is not completely deleted: Permission denied; it stays unless" in error["message"]
         assert "send it again" in error["message"]
         assert done.files.checkpoint(4).is_dir()
         assert client.delete(url).status_code == 200

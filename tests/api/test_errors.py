@@ -78,7 +78,7 @@ def test_a_job_can_be_read_again_after_redis_was_away(
             assert int(response.headers["retry-after"]) > 0
             ready = client.get("/readyz")
             assert ready.status_code == 503
-            assert ready.json()["error"]["message"].startswith("Redis is not available, or takes")
+            assert ready.json()["error"]["message"].startswith("Redis is not available or rejects")
             assert client.get("/healthz").status_code == 200
 
             server.start()
@@ -94,7 +94,7 @@ def test_readiness_names_no_service_address_or_path(
     ready = client.get("http://testserver/readyz")
     assert ready.status_code == 503
     message = ready.json()["error"]["message"]
-    assert message == "HOME and Redis belong to two services; the log of the API has the details"
+    assert message == "HOME and Redis belong to different services; see the API log for details"
     assert "service-of-another" in caplog.text
 
 

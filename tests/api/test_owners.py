@@ -258,7 +258,7 @@ def test_a_key_does_what_its_scopes_say(keyed: FastAPI, http: TestClient, alices
     assert http.get("/metrics", headers=of("looker")).status_code == 200
     refused = http.post(jobs, json=REQUEST, headers=of("looker"))
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_scope")
-    message = "the key of looker has the scopes read, admin; this call needs submit"
+    message = "the key of looker has the scopes read, admin; this request needs submit"
     assert refused.json()["error"]["message"] == message
     for method, template in routes_about_one_thing(keyed):
         if method != "get":

@@ -47,7 +47,7 @@ def test_a_create_on_a_full_disk_is_refused_and_its_job_cancelled(
     error = error_of(response)
     assert (response.status_code, error["code"]) == (507, "storage_full")
     assert "No space left on device" in error["message"]
-    assert f"job {next_ids[0]} was cancelled again" in error["message"]
+    assert f"job {next_ids[0]} was cancelled: submit it again" in error["message"]
     assert response.headers["x-should-retry"] == "false"
     assert store.get(next_ids[0]).status is Status.CANCELLED
     assert tuple(ledger.job_ids()) == ()
@@ -140,6 +140,6 @@ def test_a_job_that_can_neither_be_recorded_nor_cancelled_is_named_and_its_retry
     with monkeypatch.context() as patch:
         patch.setattr(JobStore, "give_up", away)
         message = error_of(create(client, **KEY))["message"]
-    assert f"job {next_ids[0]} may run nevertheless" in message
+    assert f"job {next_ids[0]} may still run, because" in message
     disk.has_room_again()
     assert create(client, **KEY).json()["id"] == next_ids[0]

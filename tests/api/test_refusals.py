@@ -41,7 +41,7 @@ SETTINGS: list[tuple[dict[str, Any], str, str]] = [
     (
         {"finetuning_type": "qlora"},
         "finetuning_type",
-        "which needs a GPU, and none of the workers that are registered has one (cpu-box: cpu-0);"
+        "which needs a GPU, but none of the registered workers has one (cpu-box: cpu-0);"
         " expected finetuning_type lora, or a worker with a GPU",
     ),
     ({"torch_compile": True}, "torch_compile", "expected torch_compile false, or a worker"),

@@ -59,10 +59,10 @@ def test_a_loss_degrades_readiness_for_a_while_or_until_all_jobs_are_back(
     assert ready(client) == {"status": "ok", "reason": None}
     loss = lose(seconds_ago=3600)
     assert ready(client)["status"] == "degraded"
-    assert "not back yet" in str(ready(client)["reason"])
+    assert "not restored yet" in str(ready(client)["reason"])
     problem = Problem(id="ftjob-2", message="job.json: no JSON")
     recovered(redis, loss, problem)
-    assert "1 could not be brought back" in str(ready(client)["reason"])
+    assert "1 could not be restored" in str(ready(client)["reason"])
     recovered(redis, loss)
     assert ready(client) == {"status": "ok", "reason": None}
     recovered(redis, lose())
@@ -77,10 +77,10 @@ def test_a_loss_that_was_found_in_several_rounds_is_over_when_its_recovery_ends_
     desk = RecoveryDesk(Scripts(redis, Rules()))
     first = Recovery(status="requested", requested_at=loss.noticed_at - 60)
     assert desk.replace(None, first)
-    assert "0 are back so far" in str(ready(client)["reason"])
+    assert "0 are restored so far" in str(ready(client)["reason"])
     early = first.model_copy(update={"status": "done", "finished_at": loss.noticed_at - 30})
     assert desk.replace(first, early)
-    assert "not back yet" in str(ready(client)["reason"])
+    assert "not restored yet" in str(ready(client)["reason"])
     late = early.model_copy(update={"finished_at": loss.noticed_at + 30})
     assert desk.replace(early, late)
     assert ready(client) == {"status": "ok", "reason": None}

@@ -18,13 +18,13 @@ from worker.jobs.store import JobStore
 @pytest.mark.parametrize(
     ("method", "path", "words"),
     [
-        ("POST", "/responses", "POST /v1/chat/completions answers here"),
-        ("GET", "/responses/resp_1", "POST /v1/chat/completions answers here"),
-        ("POST", "/completions", "POST /v1/chat/completions answers here"),
-        ("POST", "/embeddings", "makes embeddings"),
+        ("POST", "/responses", "use POST /v1/chat/completions instead"),
+        ("GET", "/responses/resp_1", "use POST /v1/chat/completions instead"),
+        ("POST", "/completions", "use POST /v1/chat/completions instead"),
+        ("POST", "/embeddings", "not embeddings"),
         ("POST", "/batches", "one question per request"),
         ("POST", "/evals", "validation_file"),
-        ("POST", "/moderations", "checks no content"),
+        ("POST", "/moderations", "does not moderate content"),
         ("POST", "/images/generations", "text only"),
         ("POST", "/audio/speech", "text only"),
         ("POST", "/threads/runs", "POST /v1/chat/completions"),
@@ -59,7 +59,7 @@ def test_an_sdk_whose_base_url_lacks_v1_is_told_so_by_every_call(
             with pytest.raises(openai.APIStatusError) as caught:
                 call()
             assert caught.value.status_code in (404, 405)
-            assert "the client's base URL lacks it" in str(caught.value)
+            assert "add it to the client's base URL" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_an_upload_that_home_has_no_room_for_is_507_and_logged(
     fill(home_disk, leaving_bytes=0)
     ready = readiness(client)
     assert code_of(ready) == (503, "storage_failed")
-    assert ready.json()["error"]["message"].startswith("HOME has no room; ")
+    assert ready.json()["error"]["message"].startswith("HOME has no free space; ")
     assert f"HOME {home_disk} has no free space" in caplog.text
     # In memory until it is whole, so the room is missed later.
     assert code_of(upload(client, b"[]")) == (507, "storage_full")
@@ -91,6 +91,6 @@ def test_a_home_that_can_not_be_written_refuses_uploads_and_is_not_ready(
     assert "POST /v1/files: the upload can't be stored: Read-only file system" in caplog.text
     ready = readiness(client)
     assert code_of(ready) == (503, "storage_failed")
-    assert ready.json()["error"]["message"].startswith("HOME can't be written; ")
+    assert ready.json()["error"]["message"].startswith("HOME is not writable; ")
     assert str(home_disk) not in ready.text
     assert f"{home_disk} can't be written: Read-only file system" in caplog.text

@@ -87,7 +87,7 @@ def test_a_line_that_can_not_be_written_is_in_the_services_log(
     (settings.home / "audit").write_text("no directory")
     with caplog.at_level(logging.ERROR):
         assert client.delete("/files/x", headers=ALICE).status_code == 404
-    assert "not in the audit log" in caplog.text
+    assert "audit: cannot write" in caplog.text
     assert '"owner": "alice"' in caplog.text
 
 

@@ -100,4 +100,4 @@ def test_an_api_that_is_not_ready_is_not_healthy_and_says_why(refusing_port: int
 
 
 def test_an_api_that_is_not_there_is_not_healthy() -> None:
-    assert "no answer on port 1" in str(api_trouble(1))
+    assert "no response on port 1" in str(api_trouble(1))
