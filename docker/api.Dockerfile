@@ -1,15 +1,15 @@
-# The API, the keeper, what sends webhooks, and the command line: no torch.
+# The API, the keeper, the webhook sender and the command line, without torch.
 #
 #     docker build -f docker/api.Dockerfile -t flant5-api .
 #
-# `--target integrations` is the same with what tells W&B of jobs.
+# `--target integrations` adds the exporter to W&B, MLflow and model hubs.
 #
-# Wheels in docker/wheels come before those of an index.
+# Wheels in docker/wheels take precedence over those of an index.
 
 ARG BASE_IMAGE=ubuntu:24.04
 
 FROM ${BASE_IMAGE} AS base
-# No versions: what the base image's distribution has mended is wanted.
+# No versions, to get the distribution's security fixes.
 # hadolint ignore=DL3008
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
@@ -26,7 +26,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
 ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python3 -m venv /opt/flant5
 WORKDIR /src
-# The packages first, from the lock file: they change seldom.
+# The locked packages first: they rarely change, so their layer stays cached.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=bind,source=docker/wheels,target=/wheels \
@@ -67,7 +67,7 @@ WORKDIR /var/lib/flant5
 FROM run AS integrations
 COPY --from=build-integrations /opt/flant5 /opt/flant5
 LABEL org.opencontainers.image.title="flant5 integrations" \
-      org.opencontainers.image.description="Tells trackers of runs of the jobs of flant5, a fine-tuning service for Flan-T5"
+      org.opencontainers.image.description="Sends jobs of flant5, a fine-tuning service for Flan-T5, to trackers and model hubs"
 HEALTHCHECK --interval=15s --timeout=15s --start-period=60s \
     CMD ["python", "-m", "worker.integrations.health"]
 CMD ["python", "-m", "worker.integrations"]

@@ -1,8 +1,7 @@
 #!/bin/sh
-# Makes what docker-compose.yml needs once: a password for Redis, a first API key and its hash.
+# Creates the secrets of docker-compose.yml: passwords, a first API key and its hash. Idempotent.
 #
-# Containers run as another user, so the files are readable for all; the directory they are in is
-# not.
+# Containers run as another user, so all users may read the files, but not enter their directory.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -18,16 +17,16 @@ done
 if [ ! -s secrets/api/keys ]; then
     key="f5-$(random)"
     printf 'first:%s:read,submit,admin\n' "$(hash_of "$key")" > secrets/api/keys
-    echo "the API key named 'first' (only its hash is kept): $key"
+    echo "the API key named 'first' (only its hash is stored): $key"
 fi
 if ! grep -q '^prometheus:' secrets/api/keys; then
     printf 'prometheus:%s:read,admin\n' "$(hash_of "$(cat secrets/metrics_key)")" >> secrets/api/keys
 fi
 chmod 755 secrets/api
 chmod 644 secrets/redis_password secrets/metrics_key secrets/grafana_password secrets/api/keys
-# Made by whoever calls this: what the engine makes belongs to root.
+# Created here, because directories that the engine creates belong to root.
 mkdir -p data models
 if [ ! -e .env ]; then
     cp .env.example .env
-    echo "the settings are in .env"
+    echo "wrote the settings to .env"
 fi

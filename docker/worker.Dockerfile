@@ -2,15 +2,15 @@
 #
 #     docker build -f docker/worker.Dockerfile -t flant5-worker .
 #
-# torch brings its own CUDA libraries; of the base it needs what lets the NVIDIA container toolkit
-# put the driver in, so the `base` flavour is enough: `runtime` has the same libraries once more.
-# Wheels in docker/wheels come before those of an index: a torch without CUDA, say.
+# torch includes its own CUDA libraries. The `base` flavour is enough for the NVIDIA container toolkit to
+# mount the driver; `runtime` would contain the same libraries once more.
+# Wheels in docker/wheels take precedence over those of an index, for instance a torch without CUDA.
 
 ARG BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
 
 FROM ${BASE_IMAGE} AS base
-# The compiler and Python's headers are for torch.compile: Triton builds its launchers with them.
-# No versions: what the base image's distribution has mended is wanted.
+# torch.compile needs the compiler and Python's headers: Triton builds its launchers with them.
+# No versions, to get the distribution's security fixes.
 # hadolint ignore=DL3008
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
@@ -19,7 +19,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     && apt-get install --yes --no-install-recommends ca-certificates g++ python3 python3-dev
 
 FROM base AS build
-# With qlora: jobs with finetuning_type qlora, by bitsandbytes.
+# Add qlora for jobs with finetuning_type qlora (bitsandbytes).
 ARG EXTRAS=worker,train
 # hadolint ignore=DL3008
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
@@ -29,7 +29,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
 ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python3 -m venv /opt/flant5
 WORKDIR /src
-# The packages first, from the lock file: they change seldom.
+# The locked packages first: they rarely change, so their layer stays cached.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=bind,source=docker/wheels,target=/wheels \
@@ -56,7 +56,7 @@ RUN groupadd --gid 10001 flant5 \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin flant5 \
     && install --directory --owner=10001 --group=10001 /var/lib/flant5 /var/cache/huggingface
 COPY --from=build /opt/flant5 /opt/flant5
-# What is compiled for a GPU is kept in the volume: the container's own files are read-only.
+# Code compiled for a GPU is cached in the volume, because the container's own files are read-only.
 ENV PATH=/opt/flant5/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -70,6 +70,6 @@ USER 10001:10001
 WORKDIR /var/lib/flant5
 HEALTHCHECK --interval=20s --timeout=50s --start-period=120s \
     CMD ["python", "-m", "worker.health"]
-# Time for a checkpoint comes from stop_grace_period.
+# stop_grace_period sets the time to save a checkpoint.
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "worker"]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The password goes in by standard input: an argument list is for all to see.
+# Passes the password by standard input, because argument lists are visible to all users.
 set -eu
 password=$(cat /run/secrets/redis_password)
 exec valkey-server - <<CONF
