@@ -1,7 +1,7 @@
 """Fine-tuning of Flan-T5 on multi-turn conversations.
 
-The public names are those of FastChat's train_flant5, which this package re-implements; each is
-loaded when it is first used, so that `flant5_train.config` costs no import of torch.
+The public names are those of FastChat's train_flant5, which this package re-implements. Each one is
+loaded on first use: importing `flant5_train.config` must not import torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The trainer's command line: three groups of arguments, as FastChat's train_flant5 has them."""
+"""Command line of the trainer: three argument groups, as in FastChat's train_flant5."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from flant5_train.process import rank
 
 @dataclass
 class ModelArguments:
-    """Where training starts from."""
+    """Base model, tokenization, and LoRA settings."""
 
     model_name_or_path: str = field(
         default="google/flan-t5-small",
@@ -26,48 +26,48 @@ class ModelArguments:
     )
     models_directory: str | None = field(
         default=None,
-        metadata={"help": "Where the demo model is kept; default: inside the run directory."},
+        metadata={"help": "Directory of demo models; default: inside the run directory."},
     )
     tokenization: Literal["lossless", "fastchat"] = field(
         default="lossless", metadata={"help": "fastchat adds FastChat's tokens instead of ours."}
     )
     finetuning_type: Literal["full", "lora", "qlora"] = field(
         default="full",
-        metadata={"help": "lora: low-rank additions alone are trained; qlora: on 4-bit weights."},
+        metadata={"help": "lora: train low-rank adapters only; qlora: on 4-bit weights."},
     )
-    lora_rank: int = field(default=16, metadata={"help": "Rank of the additions."})
+    lora_rank: int = field(default=16, metadata={"help": "Rank of the LoRA adapters."})
     lora_alpha: int | None = field(
-        default=None, metadata={"help": "They are scaled by alpha / rank; default: twice the rank."}
+        default=None, metadata={"help": "Scale of the adapters is alpha / rank; default: 2 * rank."}
     )
-    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout of their inputs."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout of the adapters' inputs."})
     lora_target_modules: list[str] = field(
         default_factory=lambda: [*get_args(TargetModule)],
-        metadata={"help": "Matrices that get an addition, of q k v o wi_0 wi_1 wo."},
+        metadata={"help": "Matrices that get an adapter, of q k v o wi_0 wi_1 wo."},
     )
 
 
 @dataclass
 class TrainingArguments(transformers.TrainingArguments):
-    """The Hugging Face arguments, with defaults that are right for T5."""
+    """Hugging Face training arguments with defaults that suit T5."""
 
     output_dir: str | None = field(
         default=None, metadata={"help": "Checkpoints and the final model (required)."}
     )
     run_directory: str | None = field(
         default=None,
-        metadata={"help": "Where progress.jsonl and error.json go; default: output_dir."},
+        metadata={"help": "Directory of progress.jsonl and error.json; default: output_dir."},
     )
     model_max_length: int = field(
         default=2048,
-        metadata={"help": "Limit in tokens of each side, the encoder and the decoder."},
+        metadata={"help": "Token limit of the encoder input and of the decoder target."},
     )
     num_train_epochs: float | None = field(  # type: ignore[assignment]
         default=3.0,
-        metadata={"help": "Passes over the pairs; null in a JSON file: as many as give 200 steps."},
+        metadata={"help": "Epochs; null in a JSON file: enough for 200 steps."},
     )
     learning_rate: float | None = field(  # type: ignore[assignment]
         default=5e-5,
-        metadata={"help": "Peak learning rate; null in a JSON file: by the base model's size."},
+        metadata={"help": "Peak learning rate; null in a JSON file: chosen by model size."},
     )
     batching: Batching = field(
         default="packed", metadata={"help": "How pairs share a forward pass."}
@@ -76,36 +76,36 @@ class TrainingArguments(transformers.TrainingArguments):
         default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}
     )
     eval_generation_samples: int = field(
-        default=0, metadata={"help": "Validation questions that each evaluation answers."}
+        default=0, metadata={"help": "Validation questions answered in each evaluation."}
     )
     early_stopping_patience: int = field(
         default=0,
-        metadata={"help": "Evaluations in a row without a lower loss that end training; 0: never."},
+        metadata={"help": "Stop after this many evaluations without a lower loss; 0: never."},
     )
     early_stopping_threshold: float = field(
-        default=0.0, metadata={"help": "By how much a loss has to be lower to count."}
+        default=0.0, metadata={"help": "Minimum decrease of the loss that counts as lower."}
     )
     sharding: Literal["none", "fsdp"] = field(
         default="none",
-        metadata={"help": "fsdp spreads weights, gradients and optimizer over the processes."},
+        metadata={"help": "fsdp shards weights, gradients and optimizer over the processes."},
     )
     accept_checkpoint: AcceptCheckpoint = field(
         default="same",
         metadata={
-            "help": "The checkpoint in a used output_dir that a run goes on from: same (that of an"
-            " equal run), unrecorded (also one of another version: without a record, or with"
-            " another encoding or batch plan), changed (other settings)."
+            "help": "Checkpoints in a used output_dir that a run may resume: same (of an equal"
+            " run), unrecorded (also of another version: without a record, or with another"
+            " encoding or batch plan), changed (also with other settings)."
         },
     )
     eval_strategy: str | None = field(  # type: ignore[assignment]
         default=None,
-        metadata={"help": "no, steps or epoch; default: steps, given validation pairs."},
+        metadata={"help": "no, steps or epoch; default: steps if there are validation pairs."},
     )
     compiles_blocks: bool = field(default=False, init=False)
     forbids_evaluations: bool = field(default=False, init=False)
-    # The data set's own columns are what the collator needs.
+    # The collator needs the data set's own columns.
     remove_unused_columns: bool = False
-    # A non-finite loss has to be seen, not replaced; the filter also syncs at each micro-step.
+    # Guards must see a non-finite loss. The filter hides it, and syncs at each micro-step.
     logging_nan_inf_filter: bool = False
     # Every parameter of a T5 takes part in every step.
     ddp_find_unused_parameters: bool | None = False
@@ -119,29 +119,29 @@ class TrainingArguments(transformers.TrainingArguments):
         refuse_without_effect(self)
         self.forbids_evaluations = self.eval_strategy == "no"
         self.eval_strategy = self.eval_strategy or "no"
-        # Said so, the Trainer sets up gloo between processes and allows bfloat16; not said, each
-        # process on a machine without a GPU trains for itself.
+        # With `use_cpu`, the Trainer sets up gloo between processes and allows bfloat16. Without
+        # it, each process on a machine without a GPU trains alone.
         self.use_cpu = self.use_cpu or not torch.cuda.is_available()
         if self.warmup_ratio and not self.warmup_steps:
-            # The name until transformers 4; 5 has a share of the steps as a fraction here.
+            # transformers 4 has `warmup_ratio`; 5 takes a fraction of the steps here.
             self.warmup_steps = self.warmup_ratio
         if self.gradient_checkpointing is not None and self.activation_checkpointing is None:
-            # The old name, which everybody's commands use; the library warns about it.
+            # Most commands use the old name, which the library warns about.
             self.activation_checkpointing = self.gradient_checkpointing
             self.gradient_checkpointing = None
-        # The library would compile the whole model, whose parts that change with each batch would
-        # break it into pieces; ours compiles its blocks.
+        # The library would compile the whole model, with graph breaks at the parts that change
+        # with each batch. FlanT5 compiles its blocks instead.
         self.compiles_blocks, self.torch_compile = self.torch_compile, False
         if self.fsdp:
-            # What FastChat's commands say: --fsdp "full_shard auto_wrap".
+            # FastChat's commands use --fsdp "full_shard auto_wrap".
             self.sharding, self.fsdp = "fsdp", None
-        # The library asks for evaluations and checkpoints at the same steps. Ours may differ: an
-        # evaluation that is the best so far is followed by a checkpoint.
+        # The library requires evaluations and checkpoints at the same steps. Here they may differ:
+        # a checkpoint follows each evaluation with the lowest loss so far.
         loads_best, self.load_best_model_at_end = self.load_best_model_at_end, False
         super().__post_init__()  # type: ignore[no-untyped-call]
         self.load_best_model_at_end = loads_best
         if self.sharding == "fsdp":
-            # Here, because whoever only reads data would pay for it with 100 MB.
+            # Imported here: it takes 100 MB, which processes that only read data don't need.
             from flant5_train.sharding import plugin_arguments
 
             self.fsdp, self.fsdp_config = True, {}  # type: ignore[assignment]
@@ -149,7 +149,7 @@ class TrainingArguments(transformers.TrainingArguments):
 
     @property
     def record_directory(self) -> Path:
-        """Where progress.jsonl and error.json go."""
+        """Directory of progress.jsonl and error.json."""
         assert self.output_dir is not None, "__post_init__ requires it"
         return Path(self.run_directory or self.output_dir)
 
@@ -177,9 +177,9 @@ def _json_object(path: Path) -> dict[str, object]:
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
-    """From flags, or from one JSON file (`run.json`), whose fields are the flags' names.
+    """Parses flags, or one JSON file (`run.json`) whose fields are named like the flags.
 
-    Raises ValueError naming what is unknown or missing.
+    Raises ValueError that names the unknown or missing argument.
     """
     groups: Any = (ModelArguments, DataArguments, TrainingArguments)
     parser = _Parser(groups, allow_abbrev=False)

@@ -1,7 +1,7 @@
-"""The values of hyperparameters that are left to the run: epochs and learning rate.
+"""Automatic hyperparameters: epochs and learning rate.
 
-Decision 0024 has the measurements. Neither torch nor numpy is imported here: a plan and a run
-choose by the same functions.
+Decision 0024 has the measurements. Plans and runs choose by the same functions, so neither torch
+nor numpy is imported here.
 """
 
 import math
@@ -14,7 +14,7 @@ MIN_EPOCHS = 3
 MAX_EPOCHS = 100
 
 LEARNING_RATE = 1e-4
-"""Suits the published Flan-T5 models; the factor of `learning_rate_multiplier` is on it."""
+"""Suits the published Flan-T5 models. `learning_rate_multiplier` is a factor on this value."""
 SMALL_LEARNING_RATE = 1e-3
 SMALL_MODEL_WEIGHTS = 20_000_000
 """Models with fewer weights get `SMALL_LEARNING_RATE`. The demo model has 5.4 million at most,
@@ -22,7 +22,7 @@ the smallest published Flan-T5 77 million."""
 
 
 def auto_epochs(steps_per_epoch: int) -> int:
-    """Returns the passes over the training pairs that give at least `MIN_STEPS` optimizer steps.
+    """Returns the number of epochs that gives at least `MIN_STEPS` optimizer steps.
 
     >>> [auto_epochs(steps) for steps in (1, 10, 50, 5000)]
     [100, 20, 4, 3]
@@ -55,8 +55,10 @@ class Steps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The automatic values of a run, and what they follow from. None stands for a value that the
-    caller gave or, of the learning rate, for a base model of unknown size."""
+    """Automatic values of a run, and the numbers behind them.
+
+    A value is None if the caller gave it. `learning_rate` is also None if the size of the base
+    model is unknown."""
 
     num_train_epochs: int | None
     learning_rate: float | None
@@ -66,7 +68,7 @@ class Choice:
 
     @classmethod
     def of(cls, plan: Steps, *, learning_rate: float | None, num_weights: int | None) -> "Choice":
-        """Returns what is left to a run with this plan, `learning_rate` and base model."""
+        """Returns the automatic values for this plan, `learning_rate` and base model."""
         rate = None
         if learning_rate is None and num_weights is not None:
             rate = auto_learning_rate(num_weights)
@@ -79,7 +81,7 @@ class Choice:
         )
 
     def sentence(self) -> str | None:
-        """Returns the values with their reasons, such as "auto: 20 epochs, ..."; None without any.
+        """Returns the automatic values with their reasons; None if there are none.
 
         >>> Choice(20, None, num_steps=200, steps_per_epoch=10, num_weights=None).sentence()
         'auto: 20 epochs, 200 steps, because an epoch has 10 steps and at least 200 are wanted'
@@ -93,9 +95,9 @@ class Choice:
             return ""
         steps = f"{self.steps_per_epoch} step{'' if self.steps_per_epoch == 1 else 's'}"
         if epochs == MIN_EPOCHS:
-            reason = f"{MIN_EPOCHS} are the fewest"
+            reason = f"{MIN_EPOCHS} epochs are the minimum"
         elif epochs == MAX_EPOCHS:
-            reason = f"{MAX_EPOCHS} are the most"
+            reason = f"{MAX_EPOCHS} epochs are the maximum"
         else:
             reason = f"at least {MIN_STEPS} are wanted"
         return f"{epochs} epochs, {self.num_steps} steps, because an epoch has {steps} and {reason}"

@@ -2,11 +2,11 @@
 
     <cache>/<key>/       an encoded file (`flant5_train.encoded_file`); the age of its
                          manifest.json is the time since the last use
-    <cache>/<key>.lock   held by whoever writes it
+    <cache>/<key>.lock   held by the process that writes the file
 
-The key is made of the file's content, the tokenizer and the settings that change ids. Limits on
-length are not among them: pairs are cut when they are read. Whoever has a file mapped holds a
-shared lock on its `tokens.bin`, so that it is not cleaned up (`worker.keeper.cache_cleanup`).
+The key is a hash of the file's content, the tokenizer and the settings that change ids. It does not
+include length limits: pairs are cut when they are read. A process that maps a file holds a shared
+lock on its `tokens.bin`, which protects it from `worker.keeper.cache_cleanup`.
 """
 
 import hashlib
@@ -40,15 +40,15 @@ from flant5_train.progress import FileEncoding
 from flant5_train.prompt import SYSTEM
 
 ENCODING_VERSION = 3
-"""Raised whenever the same file would give other pairs or ids. It is part of a run's identity:
-another layout of the same ids is `LAYOUT_VERSION`'s."""
+"""Raise it when the same file would give other pairs or ids. It is part of a run's identity. For
+another layout of the same ids, raise `LAYOUT_VERSION`."""
 SECONDS_BETWEEN_REPORTS = 2.0
 _CONTENT = "the encoded conversations"
 _POLL_SECONDS = 0.1
 
 
 def unheard(record: FileEncoding, /) -> None:
-    """The report of those who don't want to know how far it is."""
+    """Progress callback that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,10 @@ class DataCache:
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
     def build(self, path: Path) -> EncodedFile:
-        """Encode `path` unless that was done before. Raises DataError for an unusable file."""
+        """Returns the encoded file of `path`; encodes it if the cache has none.
+
+        Raises DataError for an unusable file.
+        """
         target = self._directory_of(path)
         with writing(_CONTENT, self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -74,13 +77,15 @@ class DataCache:
         return open_encoded(target)
 
     def wait(self, path: Path) -> EncodedFile:
-        """Returns the file that another process builds. Waits without a limit: when the other one
-        fails, torchrun ends this one too."""
+        """Returns the file that another process builds.
+
+        Waits without a limit: if the other process fails, torchrun kills this one too.
+        """
         target = self._directory_of(path)
         while True:
             try:
                 return open_encoded(target)
-            except FileNotFoundError:  # not complete yet, or an old one that is being removed
+            except FileNotFoundError:  # incomplete, or an old file being removed
                 time.sleep(_POLL_SECONDS)
 
     def _directory_of(self, path: Path) -> Path:
@@ -95,7 +100,7 @@ class DataCache:
         return self.directory / hashlib.sha256(f"{content}{settings}".encode()).hexdigest()[:32]
 
     def _encode(self, path: Path, target: Path) -> None:
-        shutil.rmtree(target, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(target, ignore_errors=True)  # left by a killed process
         encode = BlockEncoder(self.encoder, self.on_bad_record, self.on_missing_question)
         blocks = encode_file(path, encode, num_processes=num_processes_for(path))
         progress = _Progress(path, self.report)
@@ -112,8 +117,7 @@ class DataCache:
 
 @contextmanager
 def _whole_or_gone(target: Path) -> Iterator[None]:
-    """Around code that writes an encoded file: of one that did not get complete nothing is left,
-    also when this process is told to stop."""
+    """Removes the encoded file if the block leaves it incomplete, also when this process stops."""
     try:
         yield
     finally:
@@ -122,7 +126,7 @@ def _whole_or_gone(target: Path) -> Iterator[None]:
 
 
 class _Progress:
-    """Tells how far a file is encoded, but not more often than anybody wants to read it."""
+    """Reports encoding progress, at most every `SECONDS_BETWEEN_REPORTS`."""
 
     def __init__(self, path: Path, report: Callable[[FileEncoding], object]) -> None:
         self._name = path.name

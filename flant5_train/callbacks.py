@@ -1,4 +1,4 @@
-"""What happens beside the training steps: reporting and stopping when told."""
+"""Trainer callbacks: progress reports and graceful stop."""
 
 import time
 from typing import Any, Protocol
@@ -17,17 +17,17 @@ from flant5_train.telemetry import device_peak_flops, take_peak_memory
 
 
 class Report(Protocol):
-    """Where records go: `progress.jsonl` on rank 0, nowhere on the others."""
+    """Sink of progress records: `progress.jsonl` on rank 0, none on other ranks."""
 
     def __call__(self, record: Record, /) -> None: ...
 
 
 def discard(record: Record, /) -> None:
-    """The report of the processes that leave it to rank 0."""
+    """Drops a record; the report of all ranks except 0."""
 
 
 class ReportSteps(TrainerCallback):
-    """Writes when training starts and what each logged step brought."""
+    """Reports the start of training and every logged step."""
 
     def __init__(self, report: Report, *, num_pairs: int) -> None:
         self._report = report
@@ -96,7 +96,7 @@ class ReportSteps(TrainerCallback):
 
 
 class StopWhenTold(TrainerCallback):
-    """Ends training with a checkpoint after the step in which SIGTERM came."""
+    """Saves a checkpoint and stops training at the end of the step in which SIGTERM arrived."""
 
     def __init__(self, stop: StopSignal, report: Report) -> None:
         self._stop = stop

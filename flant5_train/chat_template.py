@@ -1,7 +1,7 @@
-"""The prompt format as a Jinja template, which an exported tokenizer carries.
+"""Prompt format as a Jinja chat template of the exported tokenizer.
 
 `tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)` renders the
-text that `prompt.write_script` makes of the same conversation; a test compares the two.
+same text as `prompt.write_script`; a test compares the two.
 """
 
 import json
@@ -27,7 +27,7 @@ _NAMES = {
     "joint": JOINT,
 }
 
-# One statement a line, each without the white space around it: no engine adds a character.
+# One statement per line, with white space trimmed: no engine adds a character.
 _PROGRAM = """\
 {%- macro written(role, text, before) -%}
 {%- if role == 'system' -%}
@@ -93,9 +93,9 @@ _PROGRAM = """\
 
 
 def _literal(value: object) -> str:
-    """The value in Jinja's notation, which is JSON's for texts and lists of them.
+    """Returns a string or a list of strings as a Jinja literal, which is JSON.
 
-    Line ends are written as \\n: a template's own line ends could be changed on the way.
+    Line ends are escaped as \\n: tools may convert the template's own line ends.
     """
     return json.dumps(value)
 
@@ -106,6 +106,8 @@ def _template() -> str:
 
 
 CHAT_TEMPLATE = _template()
-"""For system, user and assistant messages whose content is a string or a list of text parts. Equal
-neighbours are joined, as in files and chat. A question without an answer is left out in training;
-here it is rendered, with the answer's marker after it if `add_generation_prompt` is true."""
+"""Template for system, user and assistant messages with a string or text parts as content.
+
+Neighbours of one role are joined, as in files and chat. Training leaves out a question without an
+answer. The template renders it, followed by the answer marker if `add_generation_prompt` is true.
+"""

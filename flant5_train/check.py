@@ -1,7 +1,7 @@
 """Checks conversation files before a run: `python -m flant5_train.check FILE ...`.
 
-Prints a JSON report and exits 0, or prints a failure (`flant5_train.failure`) and exits 2. Needs
-neither torch nor a tokenizer, so that a service can run it beside a busy GPU.
+Prints a JSON report and exits 0, or prints a failure (`flant5_train.failure`) and exits 2. It needs
+neither torch nor a tokenizer: a service can run it while the GPU is busy.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def check_file(
     on_bad_record: OnBadRecord,
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN,
 ) -> CheckedFile:
-    """Returns what a file holds. Raises DataError when it can't be trained on."""
+    """Returns the contents of a file as counts. Raises DataError if it can't be trained on."""
     warnings = warnings_under(on_missing_question)
     file = ConversationFile(path, on_bad_record, warnings.add)
     conversations = pairs = 0

@@ -1,9 +1,9 @@
-"""Checkpoints on disk: which are complete, which is the newest, which may go.
+"""Checkpoints on disk: listing, completion marker, and removal.
 
-    <output_dir>/checkpoint-<step>/...           what the Trainer saves
-    <output_dir>/checkpoint-<step>/COMPLETE      written last, when every process has saved its part
+    <output_dir>/checkpoint-<step>/...           files of the Trainer
+    <output_dir>/checkpoint-<step>/COMPLETE      written last, after every process has saved
 
-`transformers.trainer_utils.get_last_checkpoint` takes the highest number, complete or not
+`transformers.trainer_utils.get_last_checkpoint` returns the highest number, complete or not
 (huggingface/transformers#35782).
 """
 
@@ -17,25 +17,25 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimizer step at which a checkpoint was saved."""
+    """Returns the optimizer step at which a checkpoint was saved."""
     match = _NAME.fullmatch(checkpoint.name)
     assert match, f"{checkpoint} is not a checkpoint directory"
     return int(match[1])
 
 
 def complete_checkpoints(output_dir: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
+    """Returns the complete checkpoints, oldest first."""
     found = _all_checkpoints(output_dir)
     return sorted((path for path in found if (path / MARKER).exists()), key=step_of)
 
 
 def newest_complete_checkpoint(output_dir: Path) -> Path | None:
-    """Where to go on; None when there is nothing to go on from."""
+    """Returns the checkpoint to resume from, or None."""
     return next(reversed(complete_checkpoints(output_dir)), None)
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Declare a checkpoint complete, after all its data has reached the disk."""
+    """Syncs all files of a checkpoint to disk, then marks it complete."""
     for path in [*checkpoint.rglob("*"), checkpoint]:
         _sync(path)
     (checkpoint / MARKER).touch()
@@ -44,8 +44,7 @@ def mark_complete(checkpoint: Path) -> None:
 
 
 def remove_old_checkpoints(output_dir: Path, *, keep: int, best: Path | None = None) -> None:
-    """Delete all complete checkpoints but the newest `keep` and the `best`, and incomplete ones
-    from before."""
+    """Deletes complete checkpoints except `best` and the newest `keep`; also older partial ones."""
     complete = complete_checkpoints(output_dir)
     if not complete:
         return
@@ -57,14 +56,14 @@ def remove_old_checkpoints(output_dir: Path, *, keep: int, best: Path | None = N
 
 
 def remove_incomplete_checkpoints(output_dir: Path) -> None:
-    """Delete what earlier runs left behind while they saved; no process may be saving now."""
+    """Deletes partial checkpoints of earlier runs. No process may be saving meanwhile."""
     for path in _all_checkpoints(output_dir):
         if not (path / MARKER).exists():
             remove_checkpoint(path)
 
 
 def remove_checkpoint(checkpoint: Path) -> None:
-    """Delete a checkpoint, or what there is of it."""
+    """Deletes a checkpoint, complete or partial."""
     # The marker goes first: a half-deleted checkpoint must not look complete.
     (checkpoint / MARKER).unlink(missing_ok=True)
     if checkpoint.exists():

@@ -1,4 +1,4 @@
-"""Examples to batches. Shapes: B batch, S longest source, T longest target."""
+"""Collates examples into batches. Shapes: B batch, S longest source, T longest target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class DataCollatorForSupervisedDataset:
 
     tokenizer: AnyTokenizer
     decoder_start_token_id: int = 0
-    """What the decoder reads first: T5's `<pad>`, whatever the tokenizer pads with."""
+    """First decoder input: T5's `<pad>`, whatever token the tokenizer pads with."""
 
     def __call__(self, instances: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `attention_mask` [B, S]; `labels`, `decoder_input_ids` [B, T].
+        """Returns `input_ids`, `attention_mask` [B, S]; `labels`, `decoder_input_ids` [B, T].
 
-        Labels are -100 behind the target's end; decoder inputs are the labels shifted right.
+        Labels are -100 after the target's end. Decoder inputs are the labels shifted right.
         """
         pad = self.tokenizer.pad_token_id
         assert isinstance(pad, int), "a T5 tokenizer has a padding token"

@@ -1,4 +1,4 @@
-"""The conversations of a file, record by record."""
+"""Iterators over the conversations of a file."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,20 +14,20 @@ from flant5_train.turns import Conversation
 
 
 class Warn(Protocol):
-    """Takes a warning of a record."""
+    """Callback for a warning about a record."""
 
     def __call__(self, warning: Problem, /, *, place: Place) -> object: ...
 
 
 def ignore(warning: Problem, /, *, place: Place) -> None:
-    """For those who need no warnings."""
+    """Warning callback that does nothing."""
 
 
 @dataclass
 class Conversations:
-    """Iterates over the conversations of records; `skipped` counts the records left out by reason.
-    `warn` is called with each warning of the others.
+    """Iterates over the conversations of records.
 
+    `skipped` counts skipped records by reason. `warn` receives each warning about other records.
     Raises DataError for the first malformed record under `OnBadRecord.FAIL`.
     """
 
@@ -37,7 +37,7 @@ class Conversations:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def left_out(self) -> Counter[str]:
-        """The records skipped so far, as reasons that stand beside those of left-out turns."""
+        """Returns the counts of skipped records, with reasons distinct from those of turns."""
         return Counter({f"record: {reason}": n for reason, n in self.skipped.items()})
 
     def __iter__(self) -> Iterator[Conversation]:
@@ -68,7 +68,7 @@ class _RecordsOf:
 
 
 class ConversationFile(Conversations):
-    """The conversations of a file. Raises DataError also for a file that can't be read."""
+    """Conversations of a file. Also raises DataError if the file can't be read."""
 
     def __init__(
         self, path: Path, on_bad_record: OnBadRecord = OnBadRecord.FAIL, warn: Warn = ignore
@@ -77,7 +77,7 @@ class ConversationFile(Conversations):
 
 
 def parse_conversation(record: object, *, place: Place) -> Conversation:
-    """The conversation of a JSON value. Raises DataError with the place and the field."""
+    """Returns the conversation of a JSON value. Raises DataError with the place and the field."""
     reading = read_record(record)
     if reading.conversation is None:
         raise DataError.of(reading.problems[0], place=place)

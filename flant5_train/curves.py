@@ -1,4 +1,4 @@
-"""The names of a run's curves, wherever they are drawn, and the points of a record in them."""
+"""Names of a run's curves, and the points that a record adds to them."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from flant5_train.progress import Evaluated, StepTrained
 
 
 def curves(record: StepTrained | Evaluated) -> Mapping[str, float]:
-    """Where a record has a point, by the name of the curve.
+    """Returns the values of a record by curve name.
 
     Evaluated(eval_loss=0.5, ...) -> {"eval/loss": 0.5, "eval/token_accuracy": 0.8}
     """

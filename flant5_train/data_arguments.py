@@ -1,6 +1,6 @@
-"""What a run is trained on: the arguments of the data.
+"""Data arguments of the trainer.
 
-Apart from the others, whose library imports take a second and 70 MB that reading data needs not.
+Separate from the other arguments, whose library imports take one second and 70 MB.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from flant5_train.config import OnBadRecord, OnMissingQuestion
 
 @dataclass
 class DataArguments:
-    """What is trained on."""
+    """Data files, and the rules for reading them."""
 
     data_path: str = field(
         metadata={"help": "Conversations: ShareGPT JSON or JSON lines, or chat messages."}
@@ -23,11 +23,11 @@ class DataArguments:
     )
     on_bad_record: OnBadRecord = field(
         default=OnBadRecord.FAIL,
-        metadata={"help": "fail at the first malformed record, or skip and count such records."},
+        metadata={"help": "fail at the first malformed record, or skip and count them."},
     )
     on_missing_question: OnMissingQuestion = field(
         default=OnMissingQuestion.TRAIN,
-        metadata={"help": "train on answers with no question before them, or skip and count them."},
+        metadata={"help": "train on answers without a preceding question, or skip and count them."},
     )
     max_source_length: int | None = field(
         default=None, metadata={"help": "Encoder limit in tokens; default: model_max_length."}
@@ -37,10 +37,10 @@ class DataArguments:
     )
     cache_directory: str | None = field(
         default=None,
-        metadata={"help": "Where encoded files are kept; default: inside the run directory."},
+        metadata={"help": "Directory of encoded files; default: inside the run directory."},
     )
 
     def __post_init__(self) -> None:
-        # The parser gives the names.
+        # The parser passes plain strings.
         self.on_bad_record = OnBadRecord(self.on_bad_record)
         self.on_missing_question = OnMissingQuestion(self.on_missing_question)

@@ -1,4 +1,4 @@
-"""Training and validation pairs as a torch data set over memory-mapped ids."""
+"""Torch data set of training and validation pairs over memory-mapped ids."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ from flant5_train.validation_split import split_by_conversation
 class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
     """Pairs cut to length: `input_ids` [S] and `labels` [T], both int64, EOS last.
 
-    Nothing is copied before a pair is asked for, so a data set costs no memory per process.
+    Pairs are copied on access only, so a data set takes no memory per process.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
         }
 
     def lengths(self) -> PairLengths:
-        """Of all pairs, as `__getitem__` gives them."""
+        """Returns the lengths of all pairs, as `__getitem__` returns them."""
         whole = self._whole_lengths()
         longest = self._encoder.longest(self._lengths)
         return PairLengths(
@@ -61,7 +61,7 @@ class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
         )
 
     def report(self) -> DataReport:
-        """What the data set holds; `left_out` and `warnings` are those of the whole file."""
+        """Returns the data report. Its `left_out` and `warnings` are those of the whole file."""
         whole = self._whole_lengths()
         return report_of(
             whole.source,
@@ -73,14 +73,14 @@ class SupervisedDataset(Dataset[dict[str, torch.Tensor]]):
         )
 
     def _whole_lengths(self) -> PairLengths:
-        """Before cutting."""
+        """Returns the lengths before cutting."""
         start, header_end, answer_start, answer_end, _ = self._encoded.spans[self._rows].T
         end = self._encoder.num_end_tokens(header_end == answer_start)
         return PairLengths(answer_start - start + end, answer_end - answer_start + 1)
 
 
 class DataModule(TypedDict):
-    """What the Trainer is given."""
+    """Data arguments of the Trainer."""
 
     train_dataset: SupervisedDataset
     eval_dataset: SupervisedDataset | None
@@ -95,10 +95,10 @@ def make_supervised_data_module(
     seed: int = 42,
     report: Callable[[FileEncoding], object] = unheard,
 ) -> DataModule:
-    """The data sets and the collator of a run.
+    """Returns the data sets and the collator of a run.
 
-    One process `builds` the encoded files, and says how far it is; the others wait for it. Raises
-    DataError for unusable files.
+    The process with `builds` encodes the files and reports its progress; the others wait for it.
+    Raises DataError for unusable files.
     """
     encoder = encoder_for(tokenizer)
     assert data_args.cache_directory is not None, "parse_arguments fills it in"

@@ -1,7 +1,7 @@
 """The demo base model: a tiny Flan-T5-shaped model whose vocabulary is trained on the job's file.
 
-Built in seconds, so that the whole service can be tried without a GPU and without a model hub. It
-knows nothing yet: what it answers is what it is trained on.
+Built in seconds, to try the whole service without a GPU and without a model hub. It is not
+pretrained: all its answers come from the job's data.
 """
 
 import io
@@ -34,10 +34,10 @@ _WITHOUT_SYMBOLS = str.maketrans(dict.fromkeys(SYMBOLS, " "))
 
 
 def demo_model(data_path: Path, models_directory: Path, *, builds: bool) -> Path:
-    """The directory of the demo model for a file that was checked before.
+    """Returns the directory of the demo model for a file that was checked before.
 
-    One process `builds` it unless it is there; the others wait (when that process fails, torchrun
-    ends them too). transformers writes models on rank 0 only.
+    The process with `builds` builds it if missing; the others wait. If that process fails, torchrun
+    kills them too. transformers writes models on rank 0 only.
     """
     target = demo_directory(data_path, models_directory)
     if builds:
@@ -60,21 +60,23 @@ def _build_once(data_path: Path, target: Path) -> None:
 
 
 def build_model(directory: Path, *, texts: Iterator[str], sizes: Mapping[str, int]) -> None:
-    """Write a model with random weights (always the same ones) and a vocabulary of up to 4,000
-    pieces, fewer when the texts have no more. `sizes` are fields of `T5Config`."""
+    """Writes a model with random weights (fixed seed) and a vocabulary of up to 4,000 pieces.
+
+    `sizes` are fields of `T5Config`. Few texts may give fewer pieces.
+    """
     directory.mkdir(parents=True)
     (directory / SENTENCEPIECE_FILE).write_bytes(train_vocabulary(texts))
     save_random_model(directory, sizes=sizes)
 
 
 def save_random_model(directory: Path, *, sizes: Mapping[str, int]) -> None:
-    """Add to a directory that holds a vocabulary a model for it, and the other tokenizer files."""
+    """Adds a random model and its tokenizer files to a directory that holds a vocabulary."""
     tokenizer = load_tokenizer(directory)
     config = small_config(vocab_size=len(tokenizer), **sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(config)
-        # With an output layer of its own it is built with three embeddings; T5 has one.
+        # Untied, the model is built with three embeddings; T5 has one.
         model.set_input_embeddings(model.shared)
         _start_where_it_learns(model)
     model.generation_config = GenerationConfig(
@@ -86,7 +88,7 @@ def save_random_model(directory: Path, *, sizes: Mapping[str, int]) -> None:
 
 
 def train_vocabulary(texts: Iterator[str], *, num_pieces: int = NUM_PIECES) -> bytes:
-    """A sentencepiece unigram model with T5's special ids: pad 0, eos 1, unknown 2."""
+    """Returns a sentencepiece unigram model with T5's special ids: pad 0, eos 1, unknown 2."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=(text.translate(_WITHOUT_SYMBOLS) for text in texts),
@@ -100,14 +102,14 @@ def train_vocabulary(texts: Iterator[str], *, num_pieces: int = NUM_PIECES) -> b
         eos_id=1,
         unk_id=2,
         bos_id=-1,
-        num_threads=1,  # more of them add up in any order: another vocabulary each time
+        num_threads=1,  # threads sum in random order: the vocabulary would vary
         minloglevel=2,
     )
     return model.getvalue()
 
 
 def _texts(data_path: Path) -> Iterator[str]:
-    """The lines of a file that was checked before."""
+    """Yields the lines of text of a file that was checked before."""
     conversations = ConversationFile(data_path, OnBadRecord.SKIP)
     for conversation in islice(conversations, _MAX_CONVERSATIONS):
         for segment in write_script(conversation).segments:
@@ -115,9 +117,12 @@ def _texts(data_path: Path) -> Iterator[str]:
 
 
 def _start_where_it_learns(model: T5ForConditionalGeneration) -> None:
-    """The library's starting weights suit loading over them, not training from them: the output
-    layer as wide as the embedding makes a first loss of tens, and position biases near zero make a
-    model that can't count ("```" has no end) for thousands of steps."""
+    """Rescales the library's initial weights, which are not meant for training from scratch.
+
+    Without this, the first loss is in the tens, because the output layer is scaled like the
+    embedding. With position biases near zero, the model can't count for thousands of steps: it
+    never ends a "```".
+    """
     model.lm_head.weight.data *= model.config.d_model**-0.5
     for name, weight in model.named_parameters():
         if "relative_attention_bias" in name:
@@ -125,7 +130,7 @@ def _start_where_it_learns(model: T5ForConditionalGeneration) -> None:
 
 
 def small_config(**sizes: int) -> T5Config:
-    """A Flan-T5-shaped configuration (gated GELU, an output layer of its own) without dropout."""
+    """Returns a Flan-T5-shaped configuration (gated GELU, untied output layer) without dropout."""
     settings: dict[str, Any] = {
         "feed_forward_proj": "gated-gelu",
         "dropout_rate": 0.0,
@@ -133,6 +138,6 @@ def small_config(**sizes: int) -> T5Config:
         "decoder_start_token_id": 0,
     }
     config = T5Config(**settings | sizes)
-    # transformers 5 sets it to True whatever it was given, and a new model would be tied.
+    # transformers 5 ignores the argument and sets True, which would tie a new model.
     config.tie_word_embeddings = False
     return config

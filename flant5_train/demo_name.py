@@ -1,12 +1,11 @@
-"""Where the demo model of a file lies, and how large it is; no torch here, unlike in
-`demo_model`, which builds it."""
+"""Directory and sizes of the demo model. Imports no torch, unlike `demo_model`, which builds it."""
 
 import hashlib
 from pathlib import Path
 
 NUM_PIECES = 4000
 MAX_DEMO_TOKENS = NUM_PIECES + 369
-"""With what the lossless tokenization adds: 100 sentinels, 13 symbols, 256 bytes."""
+"""Including the lossless tokenization's 100 sentinels, 13 symbols and 256 bytes."""
 DEMO_SIZES = {
     "d_model": 256,
     "d_kv": 32,
@@ -18,7 +17,7 @@ DEMO_SIZES = {
 
 
 def demo_directory(data_path: Path, models_directory: Path) -> Path:
-    """Of the demo model that is trained on a file: its vocabulary is made of the content."""
+    """Returns the directory of a file's demo model, named by the hash of the content."""
     with data_path.open("rb") as file:
         key = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     return models_directory / f"flant5-demo-{key}"

@@ -1,6 +1,6 @@
-"""What an exception that ended a run means, as a failure class.
+"""Classifies exceptions and error text by failure class.
 
-No torch here: the worker reads what a process printed that could not leave an `error.json`.
+No torch here: the worker classifies the output of processes that could not write `error.json`.
 """
 
 import errno
@@ -12,14 +12,14 @@ _ERRNO = {
     errno.ENOSPC: FailureCode.DISK_FULL,
     errno.EDQUOT: FailureCode.DISK_FULL,
     errno.ENOMEM: FailureCode.HOST_OOM,
-    # Whoever read this process's output was killed, and this process is next.
+    # The reader of this process's output was killed, and this process is next.
     errno.EPIPE: FailureCode.WORKER_LOST,
 }
 _SIGNS = (
     (
         FailureCode.DISK_FULL,
         r"no space left on device|disk quota exceeded"
-        # What torch.save says; numpy: "1048576 requested and 131056 written".
+        # torch.save; numpy: "1048576 requested and 131056 written".
         r"|pytorchstreamwriter failed|unexpected pos \d+ vs \d+|basic_ios::clear"
         r"|\d+ requested and \d+ written",
     ),
@@ -31,14 +31,14 @@ _SIGNS = (
     (FailureCode.HOST_OOM, r"can't allocate memory|cannot allocate memory|bad_alloc"),
     (
         FailureCode.WORKER_LOST,
-        # A process whose peer was killed sees only its connection break.
+        # If a peer is killed, a process sees only the broken connection.
         r"connection closed by peer|connection reset by peer|\bgloo\b|\bnccl error"
         # Two launchers on one machine.
         r"|eaddrinuse|address already in use|\brendezvous\w*(?:timeout|connection)\w*",
     ),
 )
 _MACHINE = re.compile(
-    # The GPU, its driver or the bus; another attempt, maybe on another machine, can go well.
+    # The GPU, its driver or the bus: another attempt, maybe on another machine, can succeed.
     r"uncorrectable ecc|unspecified launch failure|\bcuda driver|\bcuda-capable device"
     r"|device not ready|\bxid\b|fallen off the bus|unable to determine the device handle"
     r"|nvml: driver/library version mismatch"
@@ -48,7 +48,7 @@ _PATTERNS = tuple((code, re.compile(signs)) for code, signs in _SIGNS)
 
 
 def failure_code(error: BaseException) -> FailureCode:
-    """The failure class of `error`, by its type first and its text where the type says nothing."""
+    """Returns the failure class of `error`, by its type first, then by its text."""
     if isinstance(error, TrainingError):
         return error.code
     # By name, so that a failed import of torch can be diagnosed as well.
@@ -67,12 +67,12 @@ def failure_code(error: BaseException) -> FailureCode:
 
 
 def code_of_text(text: str) -> FailureCode | None:
-    """The failure class that `text`, an error's own words, is a sign of."""
+    """Returns the failure class that the text of an error indicates, or None."""
     lower = text.lower()
     found = next((code for code, pattern in _PATTERNS if pattern.search(lower)), None)
     return FailureCode.WORKER_LOST if found is None and blames_machine(text) else found
 
 
 def blames_machine(text: str) -> bool:
-    """Whether `text` tells of a fault of the hardware or its driver, not of the program."""
+    """Returns True if `text` indicates a fault of the hardware or its driver."""
     return _MACHINE.search(text.lower()) is not None

@@ -1,4 +1,4 @@
-"""A full disk while something is being written: room is made, and the error says what and where."""
+"""Handling of a full disk: removes partial output, and raises an error that names the file."""
 
 import shutil
 import traceback
@@ -11,35 +11,39 @@ from flant5_train.failure import FailureCode, TrainingError
 
 
 def _nothing() -> None:
-    """There is nothing to undo."""
+    """Undo callback that does nothing."""
 
 
 @contextmanager
 def writing(what: str, directory: Path, *, undo: Callable[[], object] = _nothing) -> Iterator[None]:
-    """Around code that writes `what` into `directory`. When the disk is full, `undo` removes what
-    was written so far and a TrainingError says so; any other error passes."""
+    """Guards code that writes `what` into `directory`.
+
+    If the disk is full, calls `undo` to remove partial output and raises TrainingError. Any other
+    error passes.
+    """
     try:
         yield
     except Exception as error:
         if failure_code(error) is not FailureCode.DISK_FULL:
             raise
-        told = disk_full(what, directory, error)  # counts the free bytes, so before the undoing
+        told = disk_full(what, directory, error)  # counts the free bytes, so call it before `undo`
         _close_what_it_holds(error)
         undo()
         raise told from (None if told is error else error)
 
 
 def _close_what_it_holds(error: BaseException | None) -> None:
-    """torch.save leaves its file open in the frames of the traceback: the space of a file that is
-    removed would stay taken."""
+    """Closes files that torch.save leaves open in the frames of the traceback.
+
+    Without this, a removed file would keep its space.
+    """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
 
 
 def disk_full(what: str, directory: Path, error: Exception) -> TrainingError:
-    """What `error` says of a full disk, in a sentence for people; one that is told already stays
-    as it is.
+    """Returns `error` as a TrainingError for users; a TrainingError is returned unchanged.
 
     "the disk is full: checkpoint-8 could not be written to /runs/a, where 4096 bytes are free
     ([Errno 28] No space left on device)"
@@ -49,13 +53,13 @@ def disk_full(what: str, directory: Path, error: Exception) -> TrainingError:
     told = TrainingError(
         FailureCode.DISK_FULL,
         f"the disk is full: {what} could not be written to {directory}, where"
-        f" {free_bytes(directory)} bytes are free ({error}). What was complete before is unharmed",
+        f" {free_bytes(directory)} bytes are free ({error}). Files completed before are intact",
     )
     told.__cause__ = error
     return told
 
 
 def free_bytes(directory: Path) -> int:
-    """What this user may still write to the disk of `directory`, which need not exist yet."""
+    """Returns the bytes this user can write to the disk of `directory`, which may not exist yet."""
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     return shutil.disk_usage(existing).free

@@ -1,11 +1,11 @@
-"""A conversation file, encoded: flat arrays on disk that any number of processes map.
+"""Encoded conversation file: flat arrays on disk that any number of processes map.
 
     tokens.bin       every id of the file, uint16 (uint32 for big vocabularies) [num_tokens]
     spans.bin        int64 [num_pairs, 5]: PairSpan and the number of its conversation
     manifest.json    counts; written last, so that its existence means complete
 
-The pages of a map are the kernel's, one copy for all processes of a machine, and it takes them back
-when memory is short.
+All processes of a machine share one copy of the mapped pages. The kernel reclaims them when memory
+is short.
 """
 
 import fcntl
@@ -24,8 +24,8 @@ from flant5_train.encoder import Ids
 from flant5_train.encoding import EncodedBatch
 
 LAYOUT_VERSION = 1
-"""Raised whenever the files or the manifest change their form: old ones are then encoded anew, and
-runs that used them go on."""
+"""Raise it when the format of the files or the manifest changes. Older files are encoded again, and
+runs that used them can be resumed."""
 MANIFEST = "manifest.json"
 _TOKENS = "tokens.bin"
 _SPANS = "spans.bin"
@@ -34,7 +34,7 @@ _SPAN_FIELDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is known of an encoded file."""
+    """Counts of an encoded file."""
 
     num_conversations: int
     num_pairs: int
@@ -46,7 +46,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class EncodedFile:
-    """A conversation file, encoded; the arrays are memory-mapped."""
+    """Encoded conversation file with memory-mapped arrays."""
 
     manifest: Manifest
     tokens: Ids
@@ -56,10 +56,12 @@ class EncodedFile:
 
 
 def open_encoded(directory: Path) -> EncodedFile:
-    """Map the arrays, and hold a shared lock on the tokens as long as they are mapped. Raises
-    FileNotFoundError when the directory is not complete."""
+    """Maps the arrays, and holds a shared lock on the tokens while they are mapped.
+
+    Raises FileNotFoundError if the directory is incomplete.
+    """
     with (directory / _TOKENS).open("rb") as file:
-        # The map has a descriptor of its own of the same open file: it keeps the lock.
+        # The map duplicates the descriptor of this open file, which keeps the lock.
         fcntl.flock(file, fcntl.LOCK_SH)
         text = (directory / MANIFEST).read_text(encoding="utf-8")
         manifest = Manifest(**json.loads(text))
@@ -70,7 +72,7 @@ def open_encoded(directory: Path) -> EncodedFile:
 
 
 class EncodedFileWriter:
-    """Writes batch after batch; nothing of them is kept in memory but counts."""
+    """Writes batch after batch; keeps only counts in memory."""
 
     def __init__(self, directory: Path, *, token_type: str) -> None:
         directory.mkdir(parents=True)
@@ -96,7 +98,7 @@ class EncodedFileWriter:
         self._spans.close()
 
     def append(self, batch: EncodedBatch) -> None:
-        """Add the pairs of the conversations that follow in the file."""
+        """Appends the pairs of the next conversations of the file."""
         spans = np.array(batch.spans, dtype=np.int64).reshape(-1, _SPAN_FIELDS - 1)
         numbers = np.repeat(np.arange(batch.num_conversations), batch.num_pairs_of)
         rows = [spans + self._num_tokens, numbers + self.num_conversations]
@@ -110,7 +112,7 @@ class EncodedFileWriter:
 
     @property
     def manifest(self) -> Manifest:
-        """What was written so far."""
+        """The counts so far."""
         return Manifest(
             num_conversations=self.num_conversations,
             num_pairs=self._num_pairs,
@@ -122,7 +124,7 @@ class EncodedFileWriter:
 
 
 def complete(directory: Path, manifest: Manifest) -> None:
-    """Say of what a closed writer wrote that it is all there."""
+    """Marks the output of a closed writer as complete: writes the manifest."""
     draft = (directory / MANIFEST).with_suffix(".draft")
     draft.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     os.replace(draft, directory / MANIFEST)

@@ -1,7 +1,6 @@
-"""Text segments to ids, and spans of ids to examples: what differs between the tokenizations.
+"""Encoders of the two tokenizations: text segments to ids, and spans of ids to examples.
 
-Neither torch nor transformers is imported here: processes that only encode are to start fast and
-stay small.
+Neither torch nor transformers is imported here: encoding processes must start fast and stay small.
 """
 
 from collections.abc import Sequence
@@ -24,8 +23,11 @@ Ids = NDArray[np.integer]
 
 
 class PairSpan(NamedTuple):
-    """A pair as offsets into one flat array of ids: question from `start` to `answer_start`, answer
-    from there to `answer_end`. The history of an answer is thereby stored once."""
+    """A pair as offsets into one flat array of ids.
+
+    The question is `start` to `answer_start`, the answer `answer_start` to `answer_end`. The
+    history of an answer is stored only once.
+    """
 
     start: int
     header_end: int
@@ -35,7 +37,7 @@ class PairSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Limits in tokens, EOS counted."""
+    """Limits in tokens, including EOS."""
 
     max_source: int
     max_target: int
@@ -50,31 +52,31 @@ class Example:
 
 
 class TextEncoder(Protocol):
-    """How segments become ids and how a pair's ids are cut to length. Can be pickled."""
+    """Encodes segments and cuts pairs to length. Can be pickled."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for encoders that give equal ids for every text."""
+        """Identifier that is equal for encoders with equal ids for every text."""
 
     @property
     def num_tokens(self) -> int:
         """Size of the vocabulary."""
 
     def encode(self, texts: Sequence[str]) -> Sequence[Ids]:
-        """The ids of each segment, without EOS."""
+        """Returns the ids of each segment, without EOS."""
 
     def num_end_tokens(self, is_bare: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many ids end each question, [N]; a bare one is a header without a turn."""
+        """Returns the number of end ids per question, [N]; a bare one is only a header."""
 
     def longest(self, lengths: Lengths) -> Lengths:
-        """The lengths of the longest example that `cut` makes; shorter pairs stay as they are."""
+        """Returns the lengths of the longest example that `cut` returns."""
 
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
-        """The example of a pair; `tokens` is the flat array."""
+        """Returns the example of a pair; `tokens` is the flat array."""
 
 
 class HasPieces(Protocol):
-    """What the encoder needs of a LosslessTokenizer."""
+    """The part of a LosslessTokenizer that the encoder needs."""
 
     @property
     def pieces(self) -> LosslessPieces: ...
@@ -84,10 +86,10 @@ class HasPieces(Protocol):
 
 
 class LosslessEncoder:
-    """Segments so cut that a question's ids are those that the plain tokenizer gives its text.
+    """Encoder whose ids for a question equal the plain tokenizer's ids for the same text.
 
-    The space that ends "### Assistant: " is left to the answer's first piece ("▁Hello"); only
-    where the question ends does it stand for itself, before EOS.
+    The space after "### Assistant:" belongs to the answer's first piece ("▁Hello"). At the end of a
+    question it is a piece of its own, before EOS.
     """
 
     def __init__(self, tokenizer: HasPieces) -> None:
@@ -107,9 +109,11 @@ class LosslessEncoder:
         return lengths
 
     def cut(self, tokens: Ids, span: PairSpan, lengths: Lengths) -> Example:
-        """Too long a question loses its oldest turns and keeps its header (which may fill half of
-        the source at most); too long an answer loses its end and has no EOS then, since it does
-        not end there."""
+        """Cuts the oldest turns of a long question, and the end of a long answer.
+
+        The header is kept, up to half of the source. A cut answer has no EOS, because it does not
+        end there.
+        """
         is_bare = span.header_end == span.answer_start
         suffix = self._question_end[1 if is_bare else 0 :]
         header = tokens[span.start : span.header_end]
@@ -125,12 +129,15 @@ class LosslessEncoder:
 
 
 class FastChatEncoder:
-    """FastChat's ids and cuts: the last tokens of a question whatever they are, and EOS behind
-    every answer, so that both sides can be one token longer than the limit."""
+    """FastChat's ids and cuts.
+
+    Keeps the last tokens of a question, header or not, and adds EOS to every question and answer.
+    Both sides can be one token longer than the limit.
+    """
 
     def __init__(self, tokenizer: "T5Tokenizer") -> None:
         assert isinstance(tokenizer.eos_token_id, int)
-        # The Rust part of the tokenizer, which is all that is needed, and can be pickled.
+        # Only the Rust part of the tokenizer is needed, and it can be pickled.
         self._tokenizer: Tokenizer = tokenizer.backend_tokenizer
         self._eos = tokenizer.eos_token_id
         self.fingerprint = f"fastchat:{self._tokenizer.to_str()}"
@@ -156,10 +163,10 @@ class FastChatEncoder:
 
 
 def encoder_for(tokenizer: "AnyTokenizer") -> TextEncoder:
-    """The encoder of a tokenizer that `load_tokenizer` made.
+    """Returns the encoder of a tokenizer from `load_tokenizer`.
 
-    A `T5Tokenizer` that `smart_tokenizer_and_embedding_resize` gave FastChat's tokens will do as
-    well. Raises TrainingError for any other tokenizer.
+    Also accepts a `T5Tokenizer` with FastChat's tokens from `smart_tokenizer_and_embedding_resize`.
+    Raises TrainingError for any other tokenizer.
     """
     from transformers import T5Tokenizer
 

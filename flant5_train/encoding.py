@@ -1,4 +1,4 @@
-"""Conversations to flat ids and the spans of their pairs."""
+"""Encodes conversations as flat ids and spans of pairs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ class EncodedBatch:
     """Some conversations, each turn encoded once."""
 
     tokens: Ids
-    """The ids of all conversations, one after the other, [N]."""
+    """Ids of all conversations, concatenated, [N]."""
     spans: list[PairSpan]
-    """The pairs, in order, as offsets into `tokens`."""
+    """Pairs in order, as offsets into `tokens`."""
     num_pairs_of: list[int]
-    """The number of pairs of each conversation."""
+    """Number of pairs of each conversation."""
     left_out: Counter[str]
     """Turns and records that make no pair, by reason."""
     warnings: Counter[str] = field(default_factory=Counter)
@@ -41,12 +41,12 @@ class EncodedBlock:
 
     batch: EncodedBatch
     num_bytes_read: int
-    """How much of the file was read up to its end."""
+    """Bytes of the file read up to the end of the block."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockEncoder:
-    """Encodes records; can be pickled, and so given to another process."""
+    """Encodes blocks of records. Can be pickled and sent to another process."""
 
     encoder: TextEncoder
     on_bad_record: OnBadRecord
@@ -80,7 +80,7 @@ def encode_batch(
     encoder: TextEncoder,
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN,
 ) -> EncodedBatch:
-    """All segments go through the encoder in one call, which is what makes it fast."""
+    """Encodes conversations. All segments go through the encoder in one call, for speed."""
     scripts = [write_script(conversation, on_missing_question) for conversation in conversations]
     texts = [segment.text for script in scripts for segment in script.segments]
     encoded = encoder.encode(texts)

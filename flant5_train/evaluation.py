@@ -1,4 +1,4 @@
-"""The loss on validation pairs, exact per token and in bounded memory."""
+"""Validation loss, exact per token and in bounded memory."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -23,19 +23,19 @@ class Evaluation:
 
     loss: float
     token_accuracy: float
-    """Share of tokens that the model, given the right ones before, holds for the likeliest."""
+    """Share of tokens ranked most likely by the model, given the correct previous tokens."""
     num_tokens: int
 
 
 def perplexity(loss: float) -> float:
-    """e to the power of a loss per token, as long as a float can hold it."""
+    """Returns e to the power of a loss per token, capped to fit a float."""
     return math.exp(min(loss, _MAX_EXPONENT))
 
 
 def validation_batches(
     dataset: SupervisedDataset, collator: DataCollatorForSupervisedDataset, *, batch_size: int
 ) -> DataLoader[Batch]:
-    """This process's share of the pairs, none of them in two shares."""
+    """Returns this process's share of the pairs; shares do not overlap."""
     size, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     own: Any = Subset(dataset, range(rank, len(dataset), size))
     return DataLoader(own, batch_size=batch_size, collate_fn=collator)
@@ -45,9 +45,9 @@ def validation_batches(
 def evaluate_pairs(
     model: torch.nn.Module, batches: Iterable[Batch], *, device: torch.device
 ) -> Evaluation:
-    """The means over the batches of all processes, which call this together.
+    """Returns the means over the batches of all processes, which call this together.
 
-    Of a batch only three numbers are kept, so that memory does not grow with the data set.
+    Keeps only three sums, so memory does not grow with the data set.
     """
     was_training = model.training
     model.eval()

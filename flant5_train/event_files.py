@@ -1,12 +1,12 @@
-"""The curves of a run for TensorBoard, drawn from the records of `flant5_train.progress`.
+"""TensorBoard event files, written from the records of `flant5_train.progress`.
 
     <run directory>/tensorboard/events.out.tfevents.0000000002     written by the second start
 
-torch's SummaryWriter writes in a thread of its own: what that has in hand is lost with a killed
-process, so that a resumed curve has a hole, and a full disk comes to light later or never. Here
-each event is in its file when `append` returns. A start has a file of its own and says in it from
-which step on the earlier ones are void. TensorBoard reads files in the order of their names: these
-have numbers, since clocks of two hosts need not agree.
+torch's SummaryWriter writes in its own thread. A killed process loses the buffered events, which
+leaves a gap in a resumed curve, and a full disk is reported late or never. Here `append` returns
+after the event is in the file. Each start has its own file, which marks later steps of earlier
+files as void. TensorBoard reads files in name order. The names contain numbers instead of times,
+because the clocks of two hosts may differ.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ _VERSION = "brain.Event:2"
 
 
 class EventFiles:
-    """Appends what has a place in a curve. Each start of a run begins a new file."""
+    """Appends the points of curves. Each start of a run begins a new file."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -47,7 +47,7 @@ class EventFiles:
         earlier = [int(path.name.removeprefix(_PREFIX)) for path in event_files(self._directory)]
         self._file = (self._directory / f"{_PREFIX}{max(earlier, default=0) + 1:010}").open("xb")
         self._write(Event(wall_time=start.at, file_version=_VERSION))
-        # What was drawn of later steps is void: they are trained again.
+        # Later steps are trained again: their earlier points are void.
         void = SessionLog(status=SessionLog.START)
         self._write(Event(wall_time=start.at, step=start.step + 1, session_log=void))
 
@@ -58,5 +58,5 @@ class EventFiles:
 
 
 def event_files(directory: Path) -> list[Path]:
-    """Oldest first."""
+    """Returns the event files of a directory, oldest first."""
     return sorted(directory.glob(f"{_PREFIX}*"))

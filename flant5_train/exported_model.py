@@ -1,7 +1,8 @@
-"""The last step of saving a model: what the library leaves in a directory that is wrong for users.
+"""Last step of saving a model: fixes files of the library that are wrong for users.
 
-Training runs without a cache and the library saves that; safetensors 0.8 makes its files readable
-for their owner alone, whatever the umask; the Trainer adds a pickle with this machine's paths.
+The library saves `use_cache=False`, the setting of training. safetensors 0.8 makes its files
+readable by their owner only, whatever the umask. The Trainer adds a pickle with this machine's
+paths.
 """
 
 import json
@@ -10,13 +11,16 @@ from pathlib import Path
 
 _CONFIG = "config.json"
 _ARGUMENTS = "training_args.bin"
-"""Neither a resumed run nor any loader reads it."""
+"""Not read by resumed runs or by loaders."""
 _ANYBODY = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 def complete_export(directory: Path) -> None:
-    """Makes a saved model one for generating: with a cache, its weights readable as its other files
-    are, without the training's arguments."""
+    """Prepares a saved model for generation.
+
+    Enables the cache, gives the weights the mode of the other files, and deletes the training
+    arguments.
+    """
     path = directory / _CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     if config.get("use_cache") is not True:
@@ -27,7 +31,7 @@ def complete_export(directory: Path) -> None:
 
 
 def give_weights_the_umask(directory: Path) -> None:
-    """Gives weights the mode that the umask gave the configuration beside them."""
+    """Gives the weights the mode of the configuration file, which follows the umask."""
     mode = (directory / _CONFIG).stat().st_mode & _ANYBODY
     for weights in directory.glob("*.safetensors"):
         weights.chmod(mode)

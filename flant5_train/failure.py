@@ -1,8 +1,8 @@
-"""`error.json`: why a run failed, for people and for the service that decides what comes next.
+"""`error.json`: the cause of a failed run, for users and for the service's retry policy.
 
-Written once, by the process that failed first; the others find it there and leave it alone.
-Its place on the disk is kept free from the start, because the failure may be a full disk. No torch
-here: the worker reads this format too.
+The process that fails first writes it; the others keep that file. Disk space is reserved for it
+from the start, because the failure may be a full disk. No torch here: the worker reads this format
+too.
 """
 
 import os
@@ -16,14 +16,14 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 ROOM_BYTES = 65_536
-"""Space kept on the disk for `error.json`."""
+"""Disk space reserved for `error.json`."""
 _MAX_TRACEBACK_CHARACTERS = ROOM_BYTES // 4
 
 
 def encodable(text: str) -> str:
-    """Returns a text with its halves of surrogate pairs as escapes, so that UTF-8 can encode it.
+    """Returns a text with lone surrogates escaped, which UTF-8 can't encode.
 
-    They come from escapes in JSON files and from file names that are not UTF-8.
+    Lone surrogates come from escapes in JSON files and from file names that are not UTF-8.
 
     >>> encodable("a\\ud83d")
     'a\\\\ud83d'
@@ -32,7 +32,7 @@ def encodable(text: str) -> str:
 
 
 class FailureCode(StrEnum):
-    """Failure classes; the service decides by them whether an attempt is worth repeating."""
+    """Failure classes, which decide if the service retries an attempt."""
 
     BAD_DATA = "bad_data"
     BAD_MODEL = "bad_model"
@@ -49,7 +49,7 @@ class FailureCode(StrEnum):
 
 
 class TrainingError(Exception):
-    """A failure whose cause is known; its message is written for the person who sent the job."""
+    """A failure with a known cause. The message addresses the user who submitted the job."""
 
     def __init__(self, code: FailureCode, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -79,10 +79,10 @@ class Failure(BaseModel):
         )
 
     def write_first(self, path: Path) -> None:
-        """Write `path` unless another process was first."""
+        """Writes `path` unless another process did so first."""
         path.parent.mkdir(parents=True, exist_ok=True)
         _room(path).unlink(missing_ok=True)
-        # With the rank, because processes of two nodes may have the same id.
+        # With the rank, because processes of two nodes may have the same process id.
         draft = path.with_name(f"{path.name}.{self.rank}-{os.getpid()}")
         try:
             draft.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -95,7 +95,7 @@ class Failure(BaseModel):
 
 @contextmanager
 def room_for_failure(path: Path) -> Iterator[None]:
-    """Keeps room on the disk for `path`, which `write_first` takes and a good end gives back."""
+    """Reserves disk space for `path`. `write_first` uses it; a successful end frees it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _room(path).write_bytes(bytes(ROOM_BYTES))
     yield
@@ -107,8 +107,10 @@ def _room(path: Path) -> Path:
 
 
 def read_failure(path: Path) -> Failure | None:
-    """The failure in `path`, or None when the run left none. Raises ValidationError when the file
-    is not a failure."""
+    """Returns the failure in `path`, or None if there is no such file.
+
+    Raises ValidationError if the file is not a failure.
+    """
     try:
         return Failure.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Recognises files that are no JSON by their first bytes, and names the way to JSON lines."""
+"""Recognises files other than JSON by their first bytes, and suggests how to convert them."""
 
 import codecs
 import csv
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 HEAD_BYTES = 4096
-"""Enough of a file to recognise it."""
+"""Number of bytes needed to recognise a file."""
 
 _PANDAS = "pandas.{read}.to_json('data.jsonl', orient='records', lines=True)"
 _UTF8 = "save the file as UTF-8"
@@ -18,7 +18,7 @@ class FileKind:
     """A kind of file that can't be read."""
 
     name: str
-    """With its article."""
+    """Name with its article."""
     way_on: str
 
 
@@ -58,7 +58,7 @@ _WORKBOOK = (b"[Content_Types].xml", b"xl/", b"_rels/")
 
 
 def kind_of_file(head: bytes) -> FileKind | None:
-    """Returns the kind of a file by its first `HEAD_BYTES` bytes; None for what may be JSON."""
+    """Returns the kind of a file by its first `HEAD_BYTES` bytes; None if it may be JSON."""
     if _begins_as_json(head.removeprefix(codecs.BOM_UTF8)):
         return None  # a text may hold "ustar" at the byte where a tar archive has it
     if head.startswith(b"PK\x03\x04"):
@@ -79,7 +79,7 @@ def _kind_of_text(head: bytes) -> FileKind | None:
         return FileKind("an HTML or XML page", "check where the file was downloaded from")
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines or (len(lines) > 1 and _begins_as_json(lines[1].encode())):
-        return None  # JSON lines behind a line of another kind are left to the reader
+        return None  # JSON lines after another first line: the reader reports that line
     for separator, name, read in (
         ("\t", "a TSV file", "read_csv('data.tsv', sep='\\t')"),
         (",", "a CSV file", "read_csv('data.csv')"),
@@ -91,8 +91,10 @@ def _kind_of_text(head: bytes) -> FileKind | None:
 
 
 def _is_header(line: str, separator: str) -> bool:
-    """Returns True for a line of two or more different names of columns. A first name may be empty,
-    as that of an index is."""
+    """Returns True for a line of two or more distinct column names.
+
+    The first name may be empty, like that of an index column.
+    """
     names = next(csv.reader([line], delimiter=separator, strict=False))
     are_names = all(re.fullmatch(r"[\w .:/#()-]{1,64}", name.strip()) for name in names[1:])
     return len(names) > 1 and are_names and len({*names}) == len(names)

@@ -1,6 +1,6 @@
-"""What a step of training costs: floating-point operations of the model, from lengths alone.
+"""Floating-point operations of a training step, computed from lengths.
 
-Neither torch nor numpy is imported here, so that whoever plans a run can count without them.
+Neither torch nor numpy is imported here: planning a run must not need them.
 """
 
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from dataclasses import astuple, dataclass
 from typing import Any, Self
 
 _TRAINING = 3
-"""A training step costs a forward pass and a backward pass of twice its size."""
+"""Cost of a training step in forward passes: the backward pass costs two."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The sizes of a Flan-T5: gated feed-forward layers, an output layer of its own."""
+    """Sizes of a Flan-T5 with gated feed-forward layers and an untied output layer."""
 
     d_model: int
     d_kv: int
@@ -26,19 +26,22 @@ class ModelShape:
 
     @classmethod
     def of(cls, config: Any) -> Self:
-        """The shape that a configuration names, transformers' T5Config or one like it."""
+        """Returns the shape of a configuration such as transformers' T5Config."""
         return cls(**{name: getattr(config, name) for name in cls.__slots__})
 
     @property
     def attention_width(self) -> int:
-        """All heads side by side; in Flan-T5 not always `d_model`."""
+        """Width of all heads together; in Flan-T5 not always `d_model`."""
         return self.num_heads * self.d_kv
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Sums over pairs, S a pair's source length and T its target length: all that the cost of
-    training on them depends on. Works add up; exact integers, however many pairs."""
+    """Sums over pairs that determine their training cost.
+
+    S is the source length of a pair, T its target length. `Work` values can be added. All counts
+    are exact integers.
+    """
 
     sources: int = 0
     targets: int = 0
@@ -48,7 +51,7 @@ class Work:
 
     @classmethod
     def of(cls, source_lengths: Iterable[int], target_lengths: Iterable[int]) -> Self:
-        """Of real tokens, padding not counted; pairs in a packed row count each for itself.
+        """Returns the sums for these lengths, without padding. Packed pairs count separately.
 
         >>> Work.of([3, 5], [2, 4])
         Work(sources=8, targets=6, squared_sources=34, squared_targets=20, products=26)
@@ -70,16 +73,16 @@ class Work:
         return Work(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def times(self, number: int) -> "Work":
-        """The same again and again."""
+        """Returns the work multiplied by `number`."""
         return Work(*(number * each for each in astuple(self)))
 
 
 def training_flops(shape: ModelShape, work: Work) -> int:
-    """Of one forward and one backward pass, recomputation not counted; a multiply-add is two.
+    """Returns the operations of a forward and a backward pass, without recomputation.
 
-    The decoder's attention to itself counts half a square: what lies behind a token is masked.
-    Position biases, norms and activations are no matrix products and not counted, as everybody
-    does it who states a share of the peak.
+    A multiply-add counts as two. Decoder self-attention counts half, because later tokens are
+    masked. Position biases, norms and activations are not matrix products and not counted, as is
+    usual for a share of the peak.
     """
     width, attention, feed = shape.d_model, shape.attention_width, shape.d_ff
     encoder, decoder = shape.num_layers, shape.num_decoder_layers

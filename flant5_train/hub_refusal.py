@@ -1,16 +1,18 @@
-"""What to say when a model hub does not let a model be downloaded."""
+"""Hint for a download that a model hub refuses."""
 
 from huggingface_hub.errors import RepositoryNotFoundError
 
 
 def token_hint(error: BaseException) -> str:
-    """A sentence about the token, where the hub wants one or another one; else nothing. A hub
-    answers the same for a private model as for one that does not exist."""
+    """Returns a sentence about the access token if the hub may need one, else an empty string.
+
+    The hub returns the same error for private and for missing models.
+    """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, RepositoryNotFoundError):  # a gated one's error is one of those
+        if isinstance(cause, RepositoryNotFoundError):  # includes GatedRepoError
             return (
-                " A private or gated model needs a token that may read it, in the file that "
+                " A private or gated model needs a token with read access, in the file that "
                 "FLANT5_HUB_TOKEN_FILE names."
             )
         cause = cause.__cause__

@@ -1,4 +1,4 @@
-"""The text of a JSON array, read value by value."""
+"""Incremental reader of JSON arrays."""
 
 import codecs
 import json
@@ -13,7 +13,7 @@ _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class ArrayText:
-    """The text of a JSON array, decoded chunk by chunk; only the part not yet read is kept."""
+    """Text of a JSON array, decoded chunk by chunk. Keeps only the part not yet consumed."""
 
     def __init__(self, file: BinaryIO, *, name: str) -> None:
         self._file = file
@@ -26,7 +26,7 @@ class ArrayText:
         self.line = 1
 
     def peek(self) -> str:
-        """The next character that is not white space; empty at the end of the file."""
+        """Returns the next character other than white space; empty at the end of the file."""
         while True:
             space = _WHITE_SPACE.match(self._text, self._at)
             assert space is not None, "no white space matches too"
@@ -46,7 +46,7 @@ class ArrayText:
         self._advance(self._at + 1)
 
     def read_value(self, record: int) -> tuple[Place, object]:
-        """The JSON value that begins at the next character."""
+        """Returns the JSON value at the next character, and its place."""
         self.peek()
         self._record = record
         place = Place(self._name, record, self.line)
@@ -54,7 +54,7 @@ class ArrayText:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                # Either malformed or not read to its end: only more text can tell.
+                # Either malformed or incomplete: more text decides.
                 if len(self._text) - self._at > MAX_RECORD_BYTES:
                     raise too_long(place) from error
                 if self._read(max(_CHUNK_BYTES, len(self._text) - self._at)):
@@ -65,7 +65,7 @@ class ArrayText:
 
     @property
     def num_bytes_read(self) -> int:
-        """How much of the file was read, the part that nobody asked for yet included."""
+        """Number of bytes read from the file, including buffered text."""
         return self._file.tell()
 
     def _malformed(self, place: Place, error: ValueError | RecursionError) -> DataError:
@@ -83,7 +83,7 @@ class ArrayText:
         self._at = position
 
     def _read(self, num_bytes: int) -> bool:
-        """Read on; whether there was more. Positions in the text stay valid when there was not."""
+        """Reads more text. Returns False at the end of the file, where positions stay valid."""
         if self._ended:
             return False
         chunk = self._file.read(num_bytes)
@@ -98,7 +98,7 @@ class ArrayText:
         return not self._ended
 
     def _not_utf8(self, error: UnicodeDecodeError) -> DataError:
-        # The decoder puts bytes it kept from the chunk before in front of this one.
+        # The decoder prepends bytes kept from the previous chunk.
         offset = self._file.tell() - len(error.object) + error.start
         line = self.line + self._text.count("\n", self._at)
         line += error.object[: error.start].count(b"\n")

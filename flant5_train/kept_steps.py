@@ -1,4 +1,4 @@
-"""The steps of a run that count, from the records of its `progress.jsonl`."""
+"""Effective steps of a run, from the records of its `progress.jsonl`."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -9,8 +9,11 @@ Kept = TypeVar("Kept", StepTrained, Evaluated)
 
 
 class KeptSteps:
-    """A step that was trained twice keeps its last record, and steps after the checkpoint that a
-    run resumed from are left out until they are trained again: that work was lost."""
+    """Collects the steps that survive resumes.
+
+    A step trained twice keeps its last record. A resume discards the steps after its checkpoint,
+    because that work was lost.
+    """
 
     def __init__(self) -> None:
         self._steps: dict[int, StepTrained] = {}
@@ -18,16 +21,16 @@ class KeptSteps:
 
     @property
     def steps(self) -> Mapping[int, StepTrained]:
-        """By their number."""
+        """Step records by step number."""
         return self._steps
 
     @property
     def evaluations(self) -> Mapping[int, Evaluated]:
-        """By the number of the step that they came after."""
+        """Evaluations by the number of the step before them."""
         return self._evaluations
 
     def take(self, record: Record) -> None:
-        """The next record of the file."""
+        """Processes the next record of the file."""
         if isinstance(record, TrainingStarted):
             self._steps = _up_to(record.step, self._steps)
             self._evaluations = _up_to(record.step, self._evaluations)

@@ -1,5 +1,6 @@
-"""The loss: exact per target token, however the batch is split over steps and processes, and
-without all logits in memory at once.
+"""Loss per target token, exact for any split into steps and processes.
+
+The logits are never all in memory at once.
 
 Shapes: N target tokens, D model width, V vocabulary.
 """
@@ -13,24 +14,24 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 IGNORED = -100
-"""Label of positions that carry no loss."""
+"""Label of positions without a loss."""
 CHUNK = 2048
-"""Tokens whose logits are in memory at one time: 0.26 GB in float32 with T5's vocabulary."""
+"""Tokens per chunk of logits: 0.26 GB in float32 with T5's vocabulary."""
 
 
 def summed_loss(
     hidden_ND: torch.Tensor, labels_N: torch.Tensor, *, output_layer: nn.Module, chunk: int = CHUNK
 ) -> torch.Tensor:
-    """The negative log-likelihood of all labels that are not -100, summed; in float32 at least.
+    """Returns the summed negative log-likelihood of all labels except -100, at least in float32.
 
-    Logits are made for `chunk` tokens at a time.
+    Computes logits for `chunk` tokens at a time.
     """
     if type(output_layer) is nn.Linear:
         loss: torch.Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden_ND, output_layer.weight, labels_N, chunk
         )
         return loss
-    # A layer that an adapter wraps: its own forward counts, and is run again in the backward pass.
+    # A layer wrapped by an adapter: call its own forward, again in the backward pass.
     total = hidden_ND.new_zeros((), dtype=_loss_dtype(hidden_ND))
     for part in _parts(len(labels_N), chunk):
         total = total + checkpoint(
@@ -42,8 +43,10 @@ def summed_loss(
 def num_right(
     hidden_ND: torch.Tensor, labels_N: torch.Tensor, *, output_layer: nn.Module, chunk: int = CHUNK
 ) -> torch.Tensor:
-    """How many labels that are not -100 the model, given the right tokens before, holds for the
-    likeliest."""
+    """Returns the number of labels, except -100, that the model ranks most likely.
+
+    The model sees the correct previous tokens.
+    """
     total = labels_N.new_zeros(())
     for part in _parts(len(labels_N), chunk):
         total += (output_layer(hidden_ND[part]).argmax(-1) == labels_N[part]).sum()
@@ -60,9 +63,11 @@ def _loss_of_part(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Output layer and cross-entropy in one: the forward pass has each chunk's logits at hand and
-    makes the gradients from them at once, so that nothing is computed twice. After the fused
-    kernels of LinkedIn's Liger, in plain torch."""
+    """Fused output layer and cross-entropy.
+
+    The forward pass computes the gradients from each chunk's logits, so nothing is computed twice.
+    Modelled on the fused kernels of LinkedIn's Liger, in plain torch.
+    """
 
     @staticmethod
     def forward(
@@ -79,7 +84,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             dtype = torch.get_autocast_dtype(device)
         total = hidden_ND.new_zeros((), dtype=_loss_dtype(hidden_ND))
         hidden_gradient = torch.empty_like(hidden_ND) if wants_hidden else None
-        # Summed in the loss's precision, also where the weight is gathered in bfloat16.
+        # Summed in the precision of the loss, even if the weight is gathered in bfloat16.
         weight_gradient = torch.zeros_like(weight_VD, dtype=total.dtype) if wants_weight else None
         with torch.autocast(device, enabled=False):
             weight_VD = weight_VD.to(dtype)
@@ -109,7 +114,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _loss_and_slope(
     logits_NV: torch.Tensor, labels_N: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The summed loss, and its slope by each logit: the probability, less 1 at the label."""
+    """Returns the summed loss and its gradient by logit: the probability, minus 1 at the label."""
     is_target_N1 = (labels_N != IGNORED)[:, None]
     label_N1 = labels_N.clamp_min(0)[:, None]
     normalizer_N1 = logits_NV.logsumexp(-1, keepdim=True)

@@ -1,16 +1,16 @@
-"""Lossless tokenization: T5's own word pieces plus what its vocabulary lacks.
+"""Lossless tokenization: T5's word pieces plus pieces for missing characters.
 
-T5's vocabulary has no newline, tab or `< { } \\ ^ ~` and backtick, squeezes white space and knows
-few scripts. Here each of those is a piece of its own, runs of 2, 4 and 8 spaces are one piece each,
-and any other character falls back to its UTF-8 bytes. The ids of T5's pieces stay.
+T5's vocabulary has no newline, tab, backtick or `< { } \\ ^ ~`, squeezes white space and covers
+few scripts. Here each of those characters is one piece. Runs of 2, 4 and 8 spaces are one piece
+each. Any other character falls back to its UTF-8 bytes. The ids of T5's pieces stay.
 
-Text is first written in a form in which each character stands for itself (`to_written`), so that
-sentencepiece and the exported Rust tokenizer need no rules of their own:
+`to_written` first converts text to a form in which each character stands for itself. Sentencepiece
+and the exported Rust tokenizer then need no rules of their own:
 
     "\\nIf x:\\n    y"  ->  " \\n If x:\\n４ y"
 
-A line start keeps its space, so that "\\nSure" still finds the pretrained piece "▁Sure". Full-width
-characters can stand for runs because NFKC, applied first, leaves none in any text.
+A line start keeps its space: "\\nSure" still matches the pretrained piece "▁Sure". Full-width
+characters can represent runs, because NFKC, applied first, removes them from any text.
 """
 
 import re
@@ -27,14 +27,16 @@ from tokenizers import normalizers
 from flant5_train.failure import FailureCode, TrainingError
 
 WORD_START = "▁"
-"""How sentencepiece writes a space."""
+"""Sentencepiece's character for a space."""
 WRITTEN_BAR = "＿"
-"""How the character U+2581 itself is written, since sentencepiece takes it for a space."""
+"""Replacement for a literal U+2581, which sentencepiece reads as a space."""
 
 
 class Run(NamedTuple):
-    """A run of spaces with a piece of its own; the last space of a run always stays a space, so
-    that the next word keeps its pretrained piece."""
+    """A run of spaces with its own piece.
+
+    The last space before a word always stays a space: the word keeps its pretrained piece.
+    """
 
     num_spaces: int
     written: str
@@ -51,9 +53,9 @@ _NFKC = normalizers.NFKC()
 
 
 def normalize(text: str) -> str:
-    """The text as it comes back from decoding: NFKC, as T5 was trained, and "\\n" line ends.
+    """Returns the text as decoding restores it: NFKC, as in T5's training, and "\\n" line ends.
 
-    The Unicode tables are those of the `tokenizers` library, which the exported tokenizer uses too.
+    The exported tokenizer uses the same Unicode tables, those of the `tokenizers` library.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.isascii() or unicodedata.is_normalized("NFKC", text):
@@ -62,7 +64,7 @@ def normalize(text: str) -> str:
 
 
 def to_written(text: str) -> str:
-    """The form of `text` that is cut into pieces; empty stays empty."""
+    """Returns the form of `text` that is split into pieces; empty stays empty."""
     if not text:
         return text
     written = " " + _LINE_START.sub("\n ", normalize(text).replace(WORD_START, WRITTEN_BAR))
@@ -70,7 +72,7 @@ def to_written(text: str) -> str:
 
 
 def _written_run(spaces: re.Match[str]) -> str:
-    """The longest runs first: 15 spaces are "８４２ "."""
+    """Replaces the longest runs first: 15 spaces become "８４２ "."""
     written, rest = "", len(spaces[0])
     for run in RUNS:
         count, rest = divmod(rest, run.num_spaces)
@@ -79,18 +81,18 @@ def _written_run(spaces: re.Match[str]) -> str:
 
 
 def from_written(written: str) -> str:
-    """The inverse of `to_written`, up to `normalize`."""
+    """Inverts `to_written`, up to `normalize`."""
     for run in RUNS:
         written = written.replace(run.written, " " * run.num_spaces)
     return written.replace("\n ", "\n").replace(WRITTEN_BAR, WORD_START).removeprefix(" ")
 
 
 def extend_vocabulary(model: bytes) -> bytes:
-    """A sentencepiece model with the missing pieces added behind the ones it has.
+    """Returns a sentencepiece model with the missing pieces appended.
 
-    Of T5's 32,000 pieces it makes 32,369: the 100 sentinels `<extra_id_*>` (32000 to 32099, as T5
-    counts them), the symbols, then 256 bytes. A model that has them all comes back with the same
-    ids. Raises TrainingError when a piece of `model` would take a symbol in.
+    T5's 32,000 pieces become 32,369: the 100 sentinels `<extra_id_*>` (32000 to 32099, in T5's
+    numbering), the symbols, then 256 bytes. A model that has them all keeps its ids. Raises
+    TrainingError if a piece of `model` contains a symbol.
     """
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(model)
@@ -107,7 +109,7 @@ def extend_vocabulary(model: bytes) -> bytes:
             proto.pieces.add(piece=piece, score=score, type=piece_type)
     proto.trainer_spec.byte_fallback = True
     proto.trainer_spec.vocab_size = len(proto.pieces)
-    # `to_written` has done all of this already.
+    # `to_written` does all of this.
     proto.normalizer_spec.name = "identity"
     proto.normalizer_spec.precompiled_charsmap = b""
     proto.normalizer_spec.add_dummy_prefix = False
@@ -122,16 +124,16 @@ def _refuse_overlapping_pieces(proto: sentencepiece_model_pb2.ModelProto) -> Non
         if piece.type == normal and any(mark in inside for mark in (WORD_START, *SYMBOLS)):
             raise TrainingError(
                 FailureCode.BAD_MODEL,
-                f"the vocabulary's piece {piece.piece!r} holds a space or one of {SYMBOLS};"
-                " expected a T5 vocabulary, whose pieces hold none",
+                f"the vocabulary's piece {piece.piece!r} contains a space or one of {SYMBOLS};"
+                " expected a T5 vocabulary, whose pieces contain none",
                 param="model",
             )
 
 
 class LosslessPieces:
-    """The extended vocabulary at work in sentencepiece: 8 to 10 times faster than the Rust one.
+    """Sentencepiece tokenizer of the extended vocabulary: 8 to 10 times faster than the Rust one.
 
-    It can be pickled, and so given to another process.
+    Can be pickled and sent to another process.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -141,16 +143,16 @@ class LosslessPieces:
         return int(self._processor.get_piece_size())
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """The ids of each text, without EOS, as arrays that can't be written to."""
+        """Returns the ids of each text, without EOS, as read-only arrays."""
         written = [to_written(text) for text in texts]
-        # In this thread: what is to run at once runs in processes, which do the rest as well.
+        # One thread: parallel work runs in processes, which parallelize the other steps too.
         ids: list[NDArray[np.int32]] = self._processor.encode(
             written, return_type="numpy", num_threads=1
         )
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids as `encode` gives them."""
+        """Returns the text of ids from `encode`."""
         return from_written(self._processor.decode([*ids]))
 
     def id_of(self, piece: str) -> int:

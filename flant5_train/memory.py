@@ -1,7 +1,7 @@
-"""How much memory a training run takes on a GPU, estimated before it starts.
+"""Estimate of the GPU memory of a training run, before it starts.
 
-Sums of what is known exactly (weights, gradients, optimizer state) and of activations by measured
-rates. Neither torch nor numpy is imported here.
+Weights, gradients and optimizer state are exact; activations follow measured rates. Neither torch
+nor numpy is imported here.
 """
 
 from dataclasses import dataclass, replace
@@ -36,10 +36,10 @@ FinetuningType = Literal["full", "lora", "qlora"]
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """The largest micro-batch of a run: places in its tensors, and its longest pair's lengths."""
+    """Largest micro-batch of a run: tensor positions, and lengths of its longest pair."""
 
     num_pairs: int
-    """Of a micro-batch as the settings have it: the mean where pairs are grouped by length."""
+    """Pairs per micro-batch by the settings; the mean if pairs are grouped by length."""
     source_places: int
     target_places: int
     longest_source: int
@@ -48,7 +48,7 @@ class MicroBatch:
 
     @classmethod
     def of(cls, largest: LargestBatch, *, num_pairs: int, batching: Batching) -> Self:
-        """From the largest one of a plan."""
+        """Returns the micro-batch for the largest batch of a plan."""
         return cls(
             num_pairs,
             largest.source_places,
@@ -59,7 +59,7 @@ class MicroBatch:
         )
 
     def halved(self) -> Self:
-        """Half the pairs; a batch that holds no more than its longest pair gets no smaller."""
+        """Returns a batch of half the pairs, but never smaller than its longest pair."""
         return replace(
             self,
             num_pairs=max(1, self.num_pairs // 2),
@@ -70,12 +70,12 @@ class MicroBatch:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What decides over the memory of a run."""
+    """Settings that determine the memory of a run."""
 
     shape: ModelShape
     batch: MicroBatch
     num_gpus: int = 1
-    """Processes in all, on all nodes."""
+    """Number of processes on all nodes."""
     is_sharded: bool = False
     bf16: bool = True
     gradient_checkpointing: bool = False
@@ -92,15 +92,15 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Bytes on one GPU."""
+    """Estimated bytes on one GPU."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
-    """Of the largest micro-batch, and what is recomputed at one time."""
+    """Activations of the largest micro-batch, including recomputed ones."""
     working: int
-    """Copies of weights to compute with, buffers between GPUs, and the loss."""
+    """Weight copies for computation, communication buffers, and the loss."""
 
     @property
     def total(self) -> int:
@@ -109,7 +109,7 @@ class MemoryEstimate:
 
 
 def estimate_memory(setup: Setup) -> MemoryEstimate:
-    """The peak on each GPU, which comes in the backward pass or in the optimizer's step."""
+    """Returns the peak on each GPU, in the backward pass or in the optimizer step."""
     shards = setup.num_gpus if setup.is_sharded else 1
     trained = num_trained(setup)
     gradients = 4 * trained // shards
@@ -123,18 +123,20 @@ def estimate_memory(setup: Setup) -> MemoryEstimate:
 
 
 def num_weights(shape: ModelShape) -> int:
-    """All weights."""
+    """Returns the number of weights of a model."""
     return num_numbers(weight_shapes(shape))
 
 
 def num_trained(setup: Setup) -> int:
-    """Weights with a gradient."""
+    """Returns the number of weights with a gradient."""
     return num_numbers(trained_shapes(setup))
 
 
 def trained_shapes(setup: Setup) -> list[tuple[int, ...]]:
-    """Of the weights with a gradient: all, or the low-rank additions to every matrix of the
-    layers."""
+    """Returns the shapes of the weights with a gradient.
+
+    These are all weights, or the low-rank adapters of every layer matrix.
+    """
     if setup.finetuning_type == "full":
         return weight_shapes(setup.shape)
     return [*low_rank_shapes(setup.shape, rank=setup.lora_rank)]
@@ -159,7 +161,7 @@ def _activation_bytes(setup: Setup) -> int:
     encoder = rates.encoder.of(shape) * batch.source_places
     decoder = rates.decoder.of(shape) * batch.target_places
     decoder += rates.cross.of(shape) * batch.source_places
-    if batch.batching != "packed":  # masks and biases are written out, [pairs, heads, L, L]
+    if batch.batching != "packed":  # masks and biases are materialized, [pairs, heads, L, L]
         cell = setup.shape.num_heads * rates.weight_bytes
         encoder += cell * batch.source_places * batch.longest_source
         decoder += cell * batch.target_places * (batch.longest_target + batch.longest_source)
@@ -171,7 +173,7 @@ def _activation_bytes(setup: Setup) -> int:
 
 
 def _loss_bytes(setup: Setup) -> int:
-    """A chunk of logits, and the output layer's gradient, which is made with them."""
+    """Returns the bytes of a chunk of logits and of the output layer's gradient."""
     tokens = min(LOSS_CHUNK_TOKENS, setup.batch.target_places)
     logits = LOSS_BYTES_PER_LOGIT * tokens * setup.shape.vocab_size
     own = 4 * setup.shape.vocab_size * setup.shape.d_model
@@ -181,11 +183,11 @@ def _loss_bytes(setup: Setup) -> int:
 def _working_bytes(setup: Setup) -> int:
     shape = setup.shape
     if not setup.is_sharded:
-        # Autocast keeps a copy of each weight; DDP sums up gradients in buffers of its own.
+        # Autocast keeps a copy of each weight; DDP reduces gradients in its own buffers.
         copies = setup.rates.weight_bytes * num_weights(shape) if setup.bf16 else 0
         return copies + (4 * num_trained(setup) if setup.num_gpus > 1 else 0)
     embeddings = 2 * shape.vocab_size * shape.d_model
     matrices = layer_matrices(shape)[shape.num_layers * 7 :]
     block = num_numbers(matrices) // max(1, shape.num_decoder_layers)
-    # Gathered weights and their gradients, which are summed up in float32.
+    # Gathered weights and their gradients, which are reduced in float32.
     return (embeddings + GATHERED_BLOCKS * block) * (2 * setup.rates.weight_bytes + 4)

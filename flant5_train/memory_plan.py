@@ -1,4 +1,4 @@
-"""Whether a run fits into its GPUs, and by which settings it would."""
+"""Memory plan of a run: fit into its GPUs, and settings that would make it fit."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,19 +13,19 @@ _MAX_CHANGES = 4
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What a run takes of a GPU's memory, and what to set if that is too much."""
+    """Estimated GPU memory of a run, and suggested settings if it does not fit."""
 
     estimate: MemoryEstimate
     gpu_bytes: int
     suggestions: tuple[str, ...] = ()
-    """Each one alone makes the run fit, by the estimate; empty when it fits or nothing would."""
+    """Each one makes the run fit, by the estimate. Empty if it fits or nothing helps."""
 
     @property
     def fits(self) -> bool:
         return self.estimate.total <= self.gpu_bytes
 
     def sentence(self) -> str:
-        """As in "about 61.5 of 79.2 GiB of each GPU: it fits"."""
+        """Returns a text like "about 61.5 of 79.2 GiB of each GPU: it fits"."""
         of = f"about {self.estimate.total / GIB:.1f} of {self.gpu_bytes / GIB:.1f} GiB of each GPU"
         if self.fits:
             return f"{of}: it fits"
@@ -35,19 +35,19 @@ class MemoryPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One way to need less memory."""
+    """One way to reduce memory."""
 
     apply: Callable[[Setup, int], Setup | None]
-    """The changed setup, given the memory of a GPU; None where there is nothing to change."""
+    """Returns the changed setup for a GPU's memory; None if it changes nothing."""
     told: Callable[[Setup], str]
-    """What to set, by the changed setup."""
+    """Returns the setting as text, for the changed setup."""
 
 
 def plan_memory(setup: Setup, *, gpu_bytes: int) -> MemoryPlan:
     """Compares the estimate with the memory of one GPU.
 
-    Suggestions are those with the fewest changes that make it fit; first comes what costs the least
-    time and changes the result the least.
+    Suggestions are the smallest sets of changes that make the run fit. First come those that cost
+    the least time and change the result the least.
     """
     estimate = estimate_memory(setup)
     if estimate.total <= gpu_bytes:
@@ -64,10 +64,10 @@ def plan_memory(setup: Setup, *, gpu_bytes: int) -> MemoryPlan:
 
 
 def _changed(setup: Setup, count: int, gpu_bytes: int) -> Iterator[tuple[Setup, str]]:
-    """Setups with `count` changes, each with what it takes."""
+    """Yields setups with `count` changes, each with its settings as text."""
     for changes in combinations(_CHANGES, count):
         changed: Setup | None = setup
-        # The batch gets only as small as the other changes leave necessary.
+        # Last: the batch shrinks only as far as the other changes require.
         for change in sorted(changes, key=lambda change: change is _SMALLER_BATCH):
             changed = changed and change.apply(changed, gpu_bytes)
         if changed is not None:
@@ -84,7 +84,7 @@ def _sharded(setup: Setup, _: int) -> Setup | None:
 
 
 def _smaller_batch(setup: Setup, gpu_bytes: int) -> Setup | None:
-    """The largest batch that fits, by halves."""
+    """Returns the setup with the largest batch that fits, found by halving."""
     batch = setup.batch
     while batch.num_pairs > 1:
         batch = batch.halved()
@@ -111,7 +111,7 @@ def _lora(setup: Setup, _: int) -> Setup | None:
 _SMALLER_BATCH = _Change(
     _smaller_batch,
     lambda setup: (
-        f"per_device_train_batch_size={setup.batch.num_pairs} with as many times more"
+        f"per_device_train_batch_size={setup.batch.num_pairs} with proportionally more"
         " gradient_accumulation_steps"
     ),
 )

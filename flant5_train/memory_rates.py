@@ -1,5 +1,7 @@
-"""The constants of the memory estimate, in one place to be calibrated. What was measured says so;
-the rest is reasoned."""
+"""Constants of the memory estimate, in one place for calibration.
+
+Measured constants are marked as such; the others are derived.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +12,7 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class LayerRate:
-    """Bytes that a layer keeps per token for the backward pass: so many per unit of each width."""
+    """Bytes per token that a layer keeps for the backward pass, per unit of each width."""
 
     d_model: float
     attention: float
@@ -26,20 +28,22 @@ class LayerRate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What is kept in one precision. `cross` counts per source token and decoder layer: keys and
-    values of the cross-attention."""
+    """Rates of one precision.
+
+    `cross` counts per source token and decoder layer: keys and values of the cross-attention.
+    """
 
     encoder: LayerRate
     decoder: LayerRate
     cross: LayerRate
     hidden_bytes: int
-    """Of one number of the stream between layers, which is what checkpointing keeps."""
+    """Bytes per number of the hidden states between layers, which checkpointing keeps."""
     weight_bytes: int
-    """Of one number of the weights that a layer computes with."""
+    """Bytes per weight in computation."""
 
 
-# Measured with saved_tensors_hooks on FlanT5, dropout on, three widths varied (exactly linear);
-# memory for attention grows with the tokens only, as that of fused kernels does.
+# Measured with saved_tensors_hooks on FlanT5 with dropout; exactly linear in the three widths.
+# Attention memory is linear in tokens, as with fused kernels.
 FLOAT32 = Rates(
     LayerRate(32, 16.25, 32),
     LayerRate(48, 24.5, 32),
@@ -62,18 +66,18 @@ BFLOAT16 = Rates(
     hidden_bytes=2,
     weight_bytes=2,
 )
-"""Sharded: a layer gathers its weights as bfloat16."""
+"""Sharded training: a layer gathers its weights in bfloat16."""
 
 LOSS_CHUNK_TOKENS = 2048
 LOSS_BYTES_PER_LOGIT = 14
-"""A chunk's logits in bfloat16 and float32, and what their slope is made from."""
+"""Logits of a chunk in bfloat16 and float32, and intermediates of their gradient."""
 OPTIMIZER_COPY_BYTES = 4
-"""Per weight: what AdamW of plain operations makes while it steps."""
+"""Bytes per weight that unfused AdamW allocates during a step."""
 FOUR_BIT_BYTES = 0.53
-"""Per weight, with the scales of its blocks."""
+"""Bytes per weight, including the block scales."""
 GATHERED_BLOCKS = 3
-"""Blocks whole at one time in sharded training: computing, fetched ahead, being reduced."""
+"""Gathered blocks in sharded training: computing, prefetched, being reduced."""
 RESERVE_BYTES = int(1.2 * GIB)
-"""CUDA itself and its libraries."""
+"""Memory of CUDA and its libraries."""
 FRAGMENTATION = 1.06
-"""What the allocator takes beyond what it is asked for."""
+"""Ratio of allocated to requested memory."""

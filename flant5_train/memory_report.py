@@ -1,4 +1,4 @@
-"""The estimate of a run's memory from what the run was told, for its progress log."""
+"""Memory estimate of a run from its arguments, for the progress log."""
 
 from typing import Any
 
@@ -15,8 +15,10 @@ from flant5_train.progress import MemoryPlanned
 def memory_planned(
     arguments: Arguments, *, config: Any, batches: RunPlan, gpu_bytes: int
 ) -> MemoryPlanned:
-    """Whether the run fits into GPUs with `gpu_bytes` each, by the estimate. `config` is the
-    model's."""
+    """Returns the memory record of a run on GPUs with `gpu_bytes` each.
+
+    `config` is the model's.
+    """
     plan = plan_memory(setup_of(arguments, config=config, batches=batches), gpu_bytes=gpu_bytes)
     estimate = plan.estimate
     return MemoryPlanned(
@@ -34,7 +36,7 @@ def memory_planned(
 
 
 def setup_of(arguments: Arguments, *, config: Any, batches: RunPlan) -> Setup:
-    """What decides over the memory of this run."""
+    """Returns the settings that determine the memory of this run."""
     training = arguments.training
     batch = MicroBatch.of(
         batches.largest,

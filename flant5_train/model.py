@@ -1,4 +1,4 @@
-"""Base models: loading them, and making room for new tokens without harming what they learned."""
+"""Base models: loading, and adding rows for new tokens without harming trained rows."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,11 +29,11 @@ def load_model(
     *,
     quantization: QuantizationConfigMixin | None = None,
 ) -> FlanT5:
-    """The base model in float32 with a row for every token of `tokenizer`; the directory of an
-    adapter that was saved here stands for its base with the adapter merged in.
+    """Returns the base model in float32 with a row for every token of `tokenizer`.
 
-    float32, because a checkpoint stored in bfloat16 would otherwise be trained in it, where small
-    updates vanish. Raises TrainingError when there is no such model or it is not a Flan-T5.
+    For the directory of an adapter saved by a run, merges the adapter into its base. Without
+    float32, a bfloat16 checkpoint would be trained in bfloat16, where small updates vanish. Raises
+    TrainingError if there is no such model or it is not a Flan-T5.
     """
     refuse_directory_without_model(name_or_path)
     if holds_adapter(name_or_path):
@@ -58,9 +58,9 @@ def load_model(
     except TrainingError:
         raise
     except Exception as error:
-        # Loaders raise errors of any kind for files they can't read.
+        # Loaders raise any kind of error for unreadable files.
         if failure_code(error) is not FailureCode.INTERNAL:
-            raise  # a full disk or too little memory is no fault of the model
+            raise  # a full disk or too little memory is not the model's fault
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
     model: FlanT5 = loaded[0]
     _refuse_wrong_weights(loaded[1], name_or_path)
@@ -77,23 +77,23 @@ def _load_adapted(directory: Path, tokenizer: AnyTokenizer) -> FlanT5:
 
 
 def num_kept_tokens(name_or_path: str | Path, tokenizer: AnyTokenizer) -> int:
-    """The number of a model's tokens, from 0 on, that mean the same in `tokenizer`.
+    """Returns the number of leading tokens of a model that mean the same in `tokenizer`.
 
-    Their rows are kept. With another tokenization, other tokens follow, whose rows begin anew: of
-    FastChat-T5's 32,110 tokens lossless tokenization keeps 32,100.
+    Their rows are kept; rows of other tokens are reinitialized. The lossless tokenization keeps
+    32,100 of FastChat-T5's 32,110 tokens.
     """
     return _num_alike(_own_tokenizer(name_or_path), tokenizer)
 
 
 def rows_begun_anew(name_or_path: str | Path, tokenizer: AnyTokenizer) -> str | None:
-    """The warning for a model whose last tokens mean something else in `tokenizer`."""
+    """Returns a warning if the last tokens of a model mean something else in `tokenizer`."""
     own = _own_tokenizer(name_or_path)
     num_lost = len(own) - _num_alike(own, tokenizer)
     if num_lost == 0:
         return None
     return (
         f"the last {num_lost} of the {len(own)} tokens that model '{name_or_path}' was trained "
-        "with mean other pieces in this run's tokenization, and their rows begin anew; set "
+        "with mean other pieces in this run's tokenization, and their rows are reinitialized; set "
         "tokenization to that of the model (fastchat for a FastChat-T5) to keep them"
     )
 
@@ -109,7 +109,7 @@ def _num_alike(one: AnyTokenizer, other: AnyTokenizer) -> int:
 
 
 def _refuse_wrong_weights(loading: Mapping[str, Any], name_or_path: str | Path) -> None:
-    """The library would begin with random weights in the place of those."""
+    """Raises TrainingError for weights that the library would initialize randomly."""
     if missing := sorted(loading["missing_keys"]):
         found = f"its weights lack {len(missing)} tensors, {missing[0]} among them"
         raise bad_model(name_or_path, found)
@@ -124,9 +124,9 @@ def smart_tokenizer_and_embedding_resize(
     tokenizer: T5Tokenizer,
     model: T5ForConditionalGeneration,
 ) -> None:
-    """Add tokens to a tokenizer and rows for them to a model, both in place.
+    """Adds tokens to a tokenizer and rows for them to a model, both in place.
 
-    The name and the arguments are those of FastChat's train_flant5.
+    Name and arguments are those of FastChat's train_flant5.
     """
     num_old_tokens = len(tokenizer)
     add_tokens(special_tokens_dict, other_tokens, tokenizer)
@@ -136,18 +136,17 @@ def smart_tokenizer_and_embedding_resize(
 def resize_embeddings(
     model: T5ForConditionalGeneration, *, num_tokens: int, num_old_tokens: int
 ) -> None:
-    """Give `model` rows for `num_tokens`, padded to a multiple of 64, in its input embedding and in
-    its output layer.
+    """Resizes input embedding and output layer to `num_tokens` rows, padded to a multiple of 64.
 
     New rows start at the mean of the rows of the `num_old_tokens` real tokens. A T5 checkpoint has
-    more rows than tokens (32,128 for 32,100); the rest was never trained and does not count.
+    more rows than tokens (32,128 for 32,100). The extra rows were never trained and are ignored.
     """
-    # transformers 5 sets this to True for every T5, and resizing would then tie the output layer
-    # to the embedding: Flan-T5's own output layer would be lost. False is also what the exported
-    # configuration has to say, for transformers 4 to read it right.
+    # transformers 5 sets this to True for every T5. Resizing would then tie the output layer to the
+    # embedding, and Flan-T5's own output layer would be lost. transformers 4 also needs False in
+    # the exported configuration.
     model.config.tie_word_embeddings = False
     if model.lm_head.weight is model.shared.weight:
-        # So loaded when both hold the same values.
+        # The loader shares both if they hold equal values.
         model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
     input_rows = model.get_input_embeddings().weight.detach().clone()
     output_rows = model.get_output_embeddings().weight.detach().clone()

@@ -1,4 +1,4 @@
-"""A look at a model's directory before it is loaded, for an error that says what was found."""
+"""Checks of a model's directory before it is loaded, for specific errors."""
 
 import json
 import os
@@ -10,10 +10,12 @@ from flant5_train.failure import FailureCode, TrainingError
 ADAPTER_RECORD = "flant5_adapter.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 TOKENIZER_DIRECTORY = "tokenizer"
-"""Where an adapter's tokenizer lies, inside of the adapter's directory. Beside the adapter's own
-configuration, peft's AutoPeftModelForSeq2SeqLM would find it, resize the base model by it, tie the
-output layer to the embedding on the way, and answer nonsense without a warning (peft 0.21.2 with
-transformers 5.23)."""
+"""Subdirectory of an adapter's tokenizer.
+
+If the tokenizer were next to the adapter's configuration, peft's AutoPeftModelForSeq2SeqLM would
+resize the base model to it and tie the output layer to the embedding. The model would answer
+nonsense without a warning (peft 0.21.2 with transformers 5.23).
+"""
 _PEFT_CONFIG = "adapter_config.json"
 _CONFIG = "config.json"
 _VOCABULARY = "spiece.model"
@@ -24,8 +26,10 @@ _MAX_SHOWN = 5
 
 
 def refuse_directory_without_model(name_or_path: str | Path) -> None:
-    """Raises TrainingError for a path that is no directory, or one that can't hold a model. A hub
-    name passes: what it holds is known when it is loaded."""
+    """Raises TrainingError for a path that is not the directory of a model.
+
+    A hub name passes: its files are known only after the download.
+    """
     path = Path(name_or_path)
     if not path.exists():
         if path.is_absolute() or str(name_or_path).startswith("."):
@@ -36,7 +40,7 @@ def refuse_directory_without_model(name_or_path: str | Path) -> None:
     if not (path / _CONFIG).is_file():
         raise bad_model(name_or_path, f"found no {_CONFIG} in it, but {_content(path)}")
     if (path / _PEFT_CONFIG).is_file() and not holds_adapter(path):
-        # transformers would follow it to the base model that it names, whatever that is.
+        # transformers would load the base model that it names, whatever that is.
         raise bad_model(
             name_or_path,
             f"found an adapter of another program in it ({_PEFT_CONFIG} without {ADAPTER_RECORD}); "
@@ -47,17 +51,19 @@ def refuse_directory_without_model(name_or_path: str | Path) -> None:
         raise bad_model(name_or_path, f"{_instead_of_weights(path)}; expected {weights[0]}")
     for file in path.iterdir():
         if not os.access(file, os.R_OK):
-            # The loader of safetensors calls it "no such file".
+            # The safetensors loader reports "no such file" instead.
             raise bad_model(
                 name_or_path,
-                f"{file.name} may not be read by user {os.geteuid()}; expected a directory that "
-                "may be (chmod -R a+rX)",
+                f"{file.name} is not readable by user {os.geteuid()}; expected a readable "
+                "directory (chmod -R a+rX)",
             )
 
 
 def refuse_unusable_model(directory: Path, *, finetuning_type: FinetuningType) -> None:
-    """Raises TrainingError for what the trainer would refuse of a model's directory before it has
-    loaded a weight, as far as small files show it."""
+    """Raises TrainingError if the trainer would refuse the directory before loading any weight.
+
+    Reads small files only.
+    """
     refuse_directory_without_model(directory)
     _refuse_config_of_others(directory)
     if not (Path(tokenizer_directory(directory)) / _VOCABULARY).is_file():
@@ -71,11 +77,11 @@ def refuse_unusable_model(directory: Path, *, finetuning_type: FinetuningType) -
 
 
 def adapter_for_qlora(name_or_path: str | Path) -> TrainingError:
-    """Returns the error for a QLoRA run that is to begin with an adapter."""
+    """Returns the error for a QLoRA run that would start from an adapter."""
     return bad_model(
         name_or_path,
-        "found the checkpoint of an adapter, which qlora can't start from; expected the model "
-        f"that its run ended with (like {Path(name_or_path).parent}), or finetuning_type lora",
+        "found the checkpoint of an adapter, which qlora can't start from; expected the final "
+        f"model of its run (like {Path(name_or_path).parent}), or finetuning_type lora",
     )
 
 
@@ -85,7 +91,7 @@ def _refuse_config_of_others(directory: Path) -> None:
     except (OSError, ValueError) as error:
         raise bad_model(directory, f"its {_CONFIG} can't be read: {error}") from error
     model_type = config.get("model_type") if isinstance(config, dict) else None
-    # transformers takes a configuration without this field for a T5 of the first kind.
+    # transformers reads a configuration without this field as a T5 v1.0.
     is_first_kind = model_type == "t5" and config.get("tie_word_embeddings") is not False
     refuse_other_architecture(directory, model_type=model_type, is_first_kind=is_first_kind)
 
@@ -93,11 +99,11 @@ def _refuse_config_of_others(directory: Path) -> None:
 def refuse_other_architecture(
     name_or_path: str | Path, *, model_type: object, is_first_kind: bool
 ) -> None:
-    """Raises TrainingError for a model that is no Flan-T5."""
+    """Raises TrainingError for a model that is not a Flan-T5."""
     if model_type != "t5":
         found = f"a model of type '{model_type}'"
     elif is_first_kind:
-        found = "a T5 of the first kind, whose output layer is tied to its embeddings"
+        found = "a T5 v1.0, whose output layer is tied to its embeddings"
     else:
         return
     raise TrainingError(
@@ -108,33 +114,35 @@ def refuse_other_architecture(
 
 
 def holds_adapter(name_or_path: str | Path) -> bool:
-    """Whether that is the directory of an adapter which a run of ours saved."""
+    """Returns True for the directory of an adapter saved by this trainer."""
     return (Path(name_or_path) / ADAPTER_RECORD).is_file()
 
 
 def tokenizer_directory(name_or_path: str | Path) -> str | Path:
-    """The directory with the tokenizer of a model, or the hub name that it was given."""
+    """Returns the directory of a model's tokenizer; hub names are returned unchanged."""
     path, inside = Path(name_or_path), Path(name_or_path) / TOKENIZER_DIRECTORY
     has_own = (path / _TOKENIZER_CONFIG).is_file()
     return inside if not has_own and (inside / _TOKENIZER_CONFIG).is_file() else name_or_path
 
 
 def bad_model(name_or_path: str | Path, found: str) -> TrainingError:
-    """The error for a model that can't be used."""
+    """Returns the error for a model that can't be loaded."""
     return TrainingError(
         FailureCode.BAD_MODEL, f"model '{name_or_path}' can't be loaded: {found}", param="model"
     )
 
 
 def _instead_of_weights(directory: Path) -> str:
-    """What is there. Of weights only safetensors are taken: a pickle is a program, which whoever
-    loads it runs."""
+    """Returns the part of an error that names the files found instead of weights.
+
+    Only safetensors are accepted: loading a pickle can run code.
+    """
     pickles = sorted(path.name for pattern in _PICKLES for path in directory.glob(pattern))
     if not pickles:
         return f"found no weights in it, but {_content(directory)}"
     return (
-        f"found its weights in {pickles[0]}, a format that can run code when it is loaded (save "
-        "the model anew with save_pretrained, where you trust it: docs/deploy.md has the command)"
+        f"found its weights in {pickles[0]}, a format that can run code when it is loaded (if you "
+        "trust the model, save it again with save_pretrained: docs/deploy.md has the command)"
     )
 
 

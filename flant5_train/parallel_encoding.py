@@ -1,5 +1,7 @@
-"""A conversation file to encoded batches, by as many processes as the file and the machine are
-worth. What comes out does not depend on their number."""
+"""Parallel encoding of a conversation file.
+
+The result does not depend on the number of processes.
+"""
 
 import os
 import signal
@@ -12,21 +14,23 @@ from flant5_train.pool import ProcessLostError, ProcessPool
 from flant5_train.records import RecordBlock, read_blocks
 
 _SMALL_BYTES = 8 << 20
-"""Encoded sooner than processes have started."""
+"""Below this size, encoding takes less time than starting processes."""
 _MAX_PROCESSES = 8
-"""This process reads the JSON, at about six times the speed at which another encodes it."""
+"""This process reads JSON about six times as fast as another process encodes it."""
 
 
 def num_processes_for(path: Path) -> int:
-    """How many processes are to encode a file; 1 is this one, which then starts no other."""
+    """Returns the number of processes to encode a file; 1 means this process."""
     if path.stat().st_size < _SMALL_BYTES:
         return 1
     return min(len(os.sched_getaffinity(0)), _MAX_PROCESSES)
 
 
 def encode_file(path: Path, encode: BlockEncoder, *, num_processes: int) -> Iterator[EncodedBlock]:
-    """The blocks of a file, in order. Raises DataError for the first fault in the file and
-    TrainingError when a process is killed."""
+    """Yields the blocks of a file, in order.
+
+    Raises DataError for the first problem in the file, and TrainingError if a process dies.
+    """
     blocks = read_blocks(path)
     if num_processes == 1:
         yield from map(encode, blocks)
@@ -51,4 +55,4 @@ def _lost(error: ProcessLostError, *, name: str) -> TrainingError:
         if number is signal.SIGKILL:
             ended += ", most likely because memory ran out,"
             code = FailureCode.HOST_OOM
-    return TrainingError(code, f"a preprocessing process {ended} while it encoded {where}")
+    return TrainingError(code, f"a preprocessing process {ended} while encoding {where}")

@@ -1,8 +1,8 @@
-"""What a GPU can do at most: the peak that a model-FLOPs utilization (MFU) is a share of."""
+"""Peak FLOPS of GPUs, the base of model FLOPs utilization (MFU)."""
 
 _PEAK_TFLOPS = (
-    # Dense bfloat16 on tensor cores with float32 sums, without sparsity, as NVIDIA's data sheets
-    # and architecture papers state it; the first name that is part of the device's name counts.
+    # Dense bfloat16 on tensor cores with float32 accumulation, without sparsity, from NVIDIA's data
+    # sheets and architecture papers. The first entry contained in the device name counts.
     ("GB200", 2500.0),
     ("B200", 2250.0),
     ("H200 NVL", 835.5),
@@ -29,7 +29,7 @@ _PEAK_TFLOPS = (
 
 
 def peak_flops(device_name: str) -> float | None:
-    """Floating-point operations per second; None when the device is not in the table.
+    """Returns floating-point operations per second; None if the device is not in the table.
 
     >>> peak_flops("NVIDIA H100 80GB HBM3")
     989400000000000.0

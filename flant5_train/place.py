@@ -1,4 +1,4 @@
-"""Places in a conversation file, and errors that name them."""
+"""Places in a conversation file, and data errors that name them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from flant5_train.failure import FailureCode, TrainingError
 
 MAX_RECORD_BYTES = 16 << 20
-"""A longer record is refused: it is no conversation, and it would have to be held in memory."""
+"""Maximum size of a record, which is held in memory. Longer records are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in a file; `record` and `line` count from 1."""
+    """Position in a file; `record` and `line` count from 1."""
 
     file: str
     record: int
@@ -24,15 +24,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a record."""
+    """A problem of a record."""
 
     reason: str
-    """Its kind, by which problems are counted."""
+    """Kind of problem, used to count problems."""
     found: str
     expected: str | None
-    """None where there is nothing to add."""
+    """None if `found` needs no hint."""
     field: str | None = None
-    """Which field of the record: `messages[1].content`."""
+    """Field of the record, such as `messages[1].content`."""
 
     def __str__(self) -> str:
         field = "" if self.field is None else f"field '{self.field}': "
@@ -41,7 +41,7 @@ class Problem:
 
 
 class DataError(TrainingError):
-    """A file that can't be used; the message says what was found, where, and what was expected."""
+    """An unusable file. The message names the place, the found and the expected value."""
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class DataError(TrainingError):
         super().__init__(FailureCode.BAD_DATA, message)
         self.reason = reason if problem is None else problem.reason
         self.place = place
-        """Where it is, when that is known."""
+        """Place of the problem, if known."""
         self.problem = problem
-        """The same in parts, when it is about one record."""
+        """Structured form of the message, if it concerns one record."""
 
     @classmethod
     def of(cls, problem: Problem, *, place: Place) -> "DataError":
@@ -64,7 +64,7 @@ class DataError(TrainingError):
 
 
 def too_long(place: Place) -> DataError:
-    """The error for a record over the limit."""
+    """Returns the error for a record over the size limit."""
     limit, expected = f"longer than {MAX_RECORD_BYTES >> 20} MiB", "one conversation"
     return DataError(
         f"{place}: the record is {limit}; expected {expected}",
@@ -74,7 +74,7 @@ def too_long(place: Place) -> DataError:
 
 
 def not_json(place: Place, what: str) -> DataError:
-    """The error for a line that can't be parsed."""
+    """Returns the error for a line that can't be parsed."""
     found = f"not valid JSON ({what})"
     expected = "a JSON array of conversations, or one whole JSON object in each line"
     return DataError(
@@ -85,7 +85,7 @@ def not_json(place: Place, what: str) -> DataError:
 
 
 def not_utf8_line(place: Place, *, byte: int, offset: int) -> DataError:
-    """The error for a line with a byte that is not text."""
+    """Returns the error for a line that is not UTF-8."""
     found = f"byte 0x{byte:02x} at offset {offset}"
     return DataError(
         not_utf8(place, byte=byte, offset=offset),
@@ -95,7 +95,7 @@ def not_utf8_line(place: Place, *, byte: int, offset: int) -> DataError:
 
 
 def not_utf8(place: object, *, byte: int, offset: int) -> str:
-    """The message for a byte that is not text; `place` is put in front."""
+    """Returns the message for a byte that is not UTF-8, prefixed with `place`."""
     return (
         f"{place}: byte 0x{byte:02x} at offset {offset} is not UTF-8; expected the file to be saved"
         " as UTF-8"
@@ -103,7 +103,7 @@ def not_utf8(place: object, *, byte: int, offset: int) -> str:
 
 
 def nothing_to_train_on(name: str, conversations: int, left_out: Counter[str]) -> DataError:
-    """The error for a file without a single pair."""
+    """Returns the error for a file without a single pair."""
     reasons = ", ".join(f"{count} x {reason}" for reason, count in left_out.most_common())
     return DataError(
         f"{name}: {conversations} conversations, but no pair of a question and an answer"

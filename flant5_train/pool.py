@@ -1,8 +1,8 @@
-"""Processes that apply one function to many items, in order and with little in memory.
+"""Process pool that maps one function over many items, in order and in bounded memory.
 
-Not those of `multiprocessing` and `concurrent.futures`: their processes import the caller's main
-module again, and torch with it; a pool of the one waits for ever for a process that was killed, and
-the other does not say how it ended and lets running items end when it is told to stop.
+The pools of `multiprocessing` and `concurrent.futures` import the caller's main module again, and
+torch with it. `multiprocessing.Pool` waits forever for a killed process. `concurrent.futures` does
+not report its exit code, and finishes running items on shutdown.
 """
 
 import signal
@@ -22,24 +22,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _MAX_EARLY_RESULTS = 2
-"""Per process: results that wait for an earlier one. More would take memory and win nothing."""
+"""Results per process that wait for an earlier one. More would take memory without a speedup."""
 
 
 class ProcessLostError(Exception):
-    """A process of the pool ended by itself, while it worked on `item`."""
+    """A process of the pool exited while it processed `item`."""
 
     def __init__(self, exit_code: int, item: object) -> None:
         super().__init__(f"a process ended with exit code {exit_code}")
         self.exit_code = exit_code
-        """The number of the signal, negated, when the process was killed."""
+        """Negative signal number if the process was killed."""
         self.item = item
 
 
 class ProcessPool(Generic[Item, Result]):
-    """`function` has to be picklable, and so have items and results.
+    """Pool of processes that apply `function`. Function, items and results must be picklable.
 
-    Leaving the context ends the processes at once, whatever they are at. They die with this process
-    too.
+    Leaving the context kills the processes at once, even busy ones. They also die with this
+    process.
     """
 
     def __init__(self, function: Callable[[Item], Result], *, size: int) -> None:
@@ -75,10 +75,10 @@ class ProcessPool(Generic[Item, Result]):
             process.child.wait()
 
     def map(self, items: Iterable[Item]) -> Iterator[Result]:
-        """The result for each item, in the order of the items, which are taken as they are needed.
+        """Yields the result of each item, in order. Items are consumed as needed.
 
-        What the function raises for an item is raised in that item's turn, and so is what `items`
-        raises. Raises ProcessLostError at once when a process ends.
+        Errors of the function and of `items` are raised in the turn of their item. Raises
+        ProcessLostError at once if a process exits.
         """
         source = _and_their_fault(items)
         tasks: deque[_Task[Item, Result]] = deque()
@@ -96,12 +96,12 @@ class ProcessPool(Generic[Item, Result]):
 
 
 class _Process:
-    """A child and the connection to it."""
+    """A child process and its connection."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            # As `multiprocessing` does it: the child finds modules where this process does.
+            # As in `multiprocessing`, the child uses this process's module search path.
             program = (
                 f"import sys; sys.path[:] = {sys.path!r};"
                 f" from flant5_train.pool_process import main; main({theirs.fileno()})"
@@ -121,7 +121,7 @@ class _Process:
 
 
 class _Task(Generic[Item, Result]):
-    """An item in the hands of a process, and what came of it."""
+    """An item assigned to a process, and its outcome."""
 
     def __init__(self, process: _Process, item: Item | Failed) -> None:
         self.process = process
@@ -136,7 +136,7 @@ class _Task(Generic[Item, Result]):
     def receive(self) -> None:
         try:
             self._outcome = self.process.connection.recv()
-        except (EOFError, OSError) as error:  # OSError: it was killed while it sent
+        except (EOFError, OSError) as error:  # OSError: it was killed while sending
             raise ProcessLostError(self.process.child.wait(), self._item) from error
         self.is_done = True
 
@@ -147,7 +147,7 @@ class _Task(Generic[Item, Result]):
 
 
 def _receive_some(tasks: Iterable[_Task[Item, Result]]) -> None:
-    """Waits for the first processes that are done, if any is at work."""
+    """Waits until at least one busy process has a result."""
     running = {task.process.connection: task for task in tasks if not task.is_done}
     for connection in wait(list(running)) if running else ():
         assert isinstance(connection, Connection)
@@ -155,17 +155,20 @@ def _receive_some(tasks: Iterable[_Task[Item, Result]]) -> None:
 
 
 def _and_their_fault(items: Iterable[Item]) -> Iterator[Item | Failed]:
-    """The items, and as the last one what went wrong while they were made."""
+    """Yields the items, and as the last one the error that their iterator raised."""
     try:
         yield from items
-    except Exception as error:  # noqa: BLE001 - it is raised again, in its turn
+    except Exception as error:  # noqa: BLE001 - raised again in its turn
         yield Failed(error)
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """A child that is started meanwhile never gets those signals: they are for this process, which
-    ends its children itself. And none gets lost because one arrives while it is being started."""
+    """Blocks SIGTERM and SIGINT while a child starts.
+
+    The child inherits the mask and never receives them: this process kills its children itself.
+    Without this, a signal during the start could leave a child behind.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a process of a `ProcessPool` does: it takes a function, then items, and sends results back.
+"""Child process of a `ProcessPool`: receives a function, then items, and sends results.
 
 Started by `flant5_train.pool` with the descriptor of its connection as the only argument.
 """
@@ -14,7 +14,7 @@ from flant5_train.process import die_with_parent, leave_the_cores_to_others
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What stands in for a result: the function raised this."""
+    """Stands in for a result if the function raised an error."""
 
     error: Exception
 
@@ -35,7 +35,7 @@ def main(descriptor: int) -> None:
 def _outcome(function: Callable[[Any], object], item: object) -> object:
     try:
         return function(item)
-    except Exception as error:  # noqa: BLE001 - it is raised again, where the result is wanted
-        # The traceback stays behind when the error travels.
+    except Exception as error:  # noqa: BLE001 - the parent raises it again
+        # Pickling an error drops its traceback.
         error.add_note(f"in a process of a pool:\n{traceback.format_exc()}")
         return Failed(error)

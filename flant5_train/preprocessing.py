@@ -1,4 +1,4 @@
-"""Conversations in memory to pairs of id lists, as FastChat's `preprocess` did it."""
+"""Encodes conversations in memory as pairs of id lists, like FastChat's `preprocess`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +11,11 @@ from flant5_train.tokenizer import AnyTokenizer
 def preprocess(
     sources: Sequence[Sequence[Mapping[str, str]]], tokenizer: AnyTokenizer
 ) -> dict[str, list[list[int]]]:
-    """Encoder inputs and decoder targets of every answer, in order; each list ends with EOS unless
-    the answer was cut.
+    """Returns encoder inputs and decoder targets of every answer, in order.
 
-    `sources` are lists of `{"from", "value"}`; `tokenizer.model_max_length` limits each side. No
-    argument is changed. Raises DataError for a malformed conversation.
+    Each list ends with EOS unless the answer was cut. `sources` are lists of `{"from", "value"}`;
+    `tokenizer.model_max_length` limits each side. No argument is changed. Raises DataError for a
+    malformed conversation.
 
     preprocess([[human "Hi", gpt "Hello!"]], tokenizer)
     -> {"input_ids": [[71, 3582, ..., 1]], "labels": [[8774, 55, 32101, 1]]}
@@ -31,5 +31,5 @@ def preprocess(
 
 
 def _tokenize_fn(strings: Sequence[str], tokenizer: AnyTokenizer) -> list[list[int]]:
-    """The ids of each string, without EOS, each encoded once."""
+    """Returns the ids of each string, without EOS."""
     return [ids.tolist() for ids in encoder_for(tokenizer).encode(strings)]

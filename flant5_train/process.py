@@ -1,4 +1,4 @@
-"""What this process is to its parent, to its worker and to its fellow processes."""
+"""Ties of a training process to its parent, its worker and the other ranks."""
 
 import ctypes
 import faulthandler
@@ -13,26 +13,28 @@ _STANDARD_ERROR = 2
 
 
 class AttemptLostError(Exception):
-    """The attempt that this process was started for is no longer the one that may run."""
+    """The attempt of this process has lost its right to run."""
 
 
 def die_with_parent() -> None:
-    """Be killed when the launcher dies: torchrun gives each process a session of its own, so that
-    nothing else would end it."""
+    """Makes the kernel kill this process when the launcher dies.
+
+    torchrun gives each process its own session. Without this, nothing else would kill it.
+    """
     parent = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:
-        # The parent died before the wish was known.
+        # The parent died before the call took effect.
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def expect_ancestor(pid: int) -> None:
     """Raises AttemptLostError unless this process descends from `pid`.
 
-    Call it after `die_with_parent`, which can't see that the launcher died before it was called:
-    this process, then another's child, would train on what is somebody else's by now.
+    Call it after `die_with_parent`, which can't detect a launcher that died earlier. Without this
+    check, an orphan would train in a run directory that another attempt owns by now.
     """
     ancestor = os.getpid()
     while ancestor not in (pid, 0):
@@ -47,13 +49,13 @@ def expect_ancestor(pid: int) -> None:
 
 
 def hold_locks(paths: tuple[Path, ...]) -> None:
-    """Shares the locks for the life of this process and of those that it forks: the run directory
-    and the GPUs stay taken until the last of them is dead, whatever becomes of the worker.
+    """Shares the worker's locks for the lifetime of this process and its forks.
 
-    Raises AttemptLostError when another worker has taken one.
+    Run directory and GPUs stay locked until the last of them is dead, even if the worker dies.
+    Raises AttemptLostError if another worker holds a lock.
     """
     for path in paths:
-        # Never closed: the kernel does that at the very end. The worker made the file.
+        # Never closed: the kernel closes it at exit. The worker created the file.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -66,38 +68,40 @@ def hold_locks(paths: tuple[Path, ...]) -> None:
 
 
 def tell_stacks_when_asked() -> None:
-    """On SIGUSR1 write where each thread is to standard error, and go on: a worker asks before it
-    ends a trainer that hangs."""
+    """Dumps the stacks of all threads to standard error on SIGUSR1.
+
+    A worker sends it before it stops a hung trainer.
+    """
     faulthandler.register(signal.SIGUSR1, file=_STANDARD_ERROR, all_threads=True)
 
 
 def leave_the_cores_to_others() -> None:
-    """Tokenize in one thread, for a process that is one of as many as there are cores."""
+    """Limits tokenization to one thread, for a process that shares the cores with others."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read at each call
 
 
 def stay_offline() -> None:
-    """Of a model hub only what was downloaded before; call it before transformers is imported."""
+    """Disables model hub downloads. Call it before transformers is imported."""
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def worker_process() -> int | None:
-    """The worker that this trainer was started by; None when a person started it."""
+    """Returns the process id of the worker that started this trainer; None without a worker."""
     pid = os.environ.get("FLANT5_WORKER_PROCESS")
     return None if pid is None else int(pid)
 
 
 def locks_to_hold() -> tuple[Path, ...]:
-    """The locks that the worker shares with this process; empty when a person started it."""
+    """Returns the locks that the worker shares with this process; empty without a worker."""
     paths = os.environ.get("FLANT5_HELD_LOCKS") or "[]"
     return tuple(map(Path, json.loads(paths)))
 
 
 def rank() -> int:
-    """This process's number among all of the run; 0 without torchrun."""
+    """Returns the rank of this process in the run; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """This process's number on this machine; 0 without torchrun."""
+    """Returns the rank of this process on this machine; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", "0"))

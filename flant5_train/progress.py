@@ -1,7 +1,7 @@
-"""The format of `progress.jsonl`: what happened in a run, in order, one JSON object a line.
+"""Format of `progress.jsonl`: events of a run in order, one JSON object per line.
 
-Rank 0 appends; a resumed run appends to the same file, so a step that was trained again appears
-again and its last record counts. Example line:
+Rank 0 appends. A resumed run appends to the same file: a step that was trained again appears again,
+and its last record counts. Example line:
 
     {"type":"step","at":1764000000.25,"step":12,"max_steps":75,"epoch":0.48,"loss":3.21, ...}
 
@@ -39,7 +39,7 @@ class PhaseChange(_Record):
 
 
 class FileEncoding(_Record):
-    """How far the encoding of a file is; told every few seconds."""
+    """Encoding progress of a file, reported every few seconds."""
 
     type: Literal["encoding"] = "encoding"
     file: str
@@ -49,7 +49,7 @@ class FileEncoding(_Record):
 
 
 class DataRead(_Record):
-    """The files were encoded: what they hold, what is cut and what is left out, by reason."""
+    """A data set was encoded: its counts, cut pairs, and left-out turns by reason."""
 
     type: Literal["data"] = "data"
     split: Literal["train", "validation"]
@@ -57,7 +57,7 @@ class DataRead(_Record):
 
 
 class LargestMicroBatch(BaseModel):
-    """The micro-batch with the most work; it is run first, to see whether memory suffices."""
+    """The micro-batch with the most work. It runs first, to test for sufficient memory."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -65,76 +65,75 @@ class LargestMicroBatch(BaseModel):
     longest_source: int
     longest_target: int
     padded_tokens: int
-    """Of both sides, padding counted."""
+    """Tokens of both sides, including padding."""
 
 
 class BatchesPlanned(_Record):
-    """Which pairs are trained on together is decided; told once per start."""
+    """The batches are planned; reported once per start."""
 
     type: Literal["batches"] = "batches"
     batching: Batching
     num_steps: int
     """Optimizer steps of the run."""
     num_micro_batches: int
-    """Forward passes of an epoch, over all processes."""
+    """Forward passes per epoch, over all processes."""
     source_fill: float
-    """Share of the source tokens that are no padding, in the first epoch."""
+    """Packing efficiency of the sources: share of tokens other than padding, in the first epoch."""
     target_fill: float
-    """Share of the target tokens that are no padding, in the first epoch."""
+    """Packing efficiency of the targets: share of tokens other than padding, in the first epoch."""
     straggler: float
-    """Mean over largest work of the processes at the same time; 1 when none waits for another."""
+    """Ratio of mean to largest concurrent work of the processes; 1 if none waits for another."""
     largest: LargestMicroBatch
 
 
 class MemoryPlanned(_Record):
-    """What the run will take of a GPU's memory, estimated before the first step."""
+    """GPU memory of the run, estimated before the first step."""
 
     type: Literal["memory"] = "memory"
     fits: bool
     message: str
-    """The estimate in words, with the settings by which it would fit."""
+    """The estimate as text, with settings that would make the run fit."""
     gpu_bytes: int
-    """What one GPU has."""
+    """Memory of one GPU."""
     total_bytes: int
-    """The parts below, the allocator's and CUDA's own share."""
+    """Sum of the parts below, plus allocator overhead and CUDA itself."""
     weights_bytes: int
     gradients_bytes: int
     optimizer_bytes: int
     activations_bytes: int
     working_bytes: int
     suggestions: tuple[str, ...] = ()
-    """Each alone makes it fit, by the estimate."""
+    """Settings, each of which makes the run fit, by the estimate."""
 
 
 class AutoChosen(_Record):
-    """Hyperparameters that were left to the run have their values; reported once per start."""
+    """Values of automatic hyperparameters; reported once per start."""
 
     type: Literal["auto"] = "auto"
     num_train_epochs: float | None = None
-    """Null when it was given, or `max_steps` was."""
+    """Null if the caller gave it or `max_steps`."""
     learning_rate: float | None = None
-    """Null when it was given."""
+    """Null if the caller gave it."""
     message: str
-    """The values and what they follow from."""
+    """The values with their reasons."""
 
 
 class WarningIssued(_Record):
-    """A setting or the data will make the run slower or worse than its owner may expect; the run
-    goes on."""
+    """A setting or the data may make the run unexpectedly slow or bad. The run continues."""
 
     type: Literal["warning"] = "warning"
     param: str | None = None
-    """The hyperparameter that the warning is about."""
+    """The hyperparameter concerned."""
     message: str
     """The problem with the value found, its effect, and the next step."""
 
 
 class TrainingStarted(_Record):
-    """Training begins or goes on."""
+    """Training starts or resumes."""
 
     type: Literal["start"] = "start"
     step: int
-    """Optimizer steps done before: 0, or the step of the checkpoint that is resumed."""
+    """Completed optimizer steps: 0, or the step of the resumed checkpoint."""
     max_steps: int
     num_pairs: int
     num_processes: int
@@ -152,19 +151,19 @@ class StepTrained(_Record):
     learning_rate: float
     grad_norm: float | None = None
     tokens_seen: int
-    """Source and target tokens trained on so far, padding not counted, over all processes."""
+    """Source and target tokens trained on so far, without padding, over all processes."""
     tokens_per_second: float
     source_fill: float | None = None
-    """Share of the encoder's places in batches that held a token; the rest was padding."""
+    """Share of the encoder positions in batches that held a token; the rest was padding."""
     target_fill: float | None = None
-    """The same of the decoder's places."""
+    """Share of the decoder positions in batches that held a token."""
     tflops: float | None = None
-    """10^12 floating-point operations of the model per second, over all processes: what the pairs
-    cost by `flant5_train.flops`, neither padding nor recomputation counted."""
+    """10^12 floating-point operations of the model per second, over all processes.
+    `flant5_train.flops` counts them without padding and recomputation."""
     mfu: float | None = None
-    """`tflops` as a share of the GPUs' bfloat16 peak; null where the peak is not known."""
+    """`tflops` as a share of the GPUs' bfloat16 peak; null if the peak is unknown."""
     gpu_memory_bytes: int | None = None
-    """The most that tensors took on the GPU of rank 0 since the last such record."""
+    """Peak tensor memory on the GPU of rank 0 since the last such record."""
     eta_seconds: float
 
 
@@ -175,17 +174,17 @@ class Evaluated(_Record):
     step: int
     eval_loss: float
     eval_perplexity: float | None = None
-    """e to the power of `eval_loss`; null in files from before it was written."""
+    """e to the power of `eval_loss`; null in files of older versions."""
     eval_token_accuracy: float
     eval_tokens: int
     eval_exact_match: float | None = None
-    """Share of the sample that the model answers word for word; null when it is not asked."""
+    """Share of exactly matching sample answers; null without sample answers."""
     eval_rouge_l: float | None = None
-    """Mean ROUGE-L (F measure, 0 to 1) of its answers."""
+    """Mean ROUGE-L (F measure, 0 to 1) of the sample answers."""
 
 
 class SampleAnswer(BaseModel):
-    """What the model answers by itself to a question of the validation pairs."""
+    """A generated answer to a validation question."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -195,29 +194,31 @@ class SampleAnswer(BaseModel):
 
 
 class SampleAnswers(_Record):
-    """A few of the answers that an evaluation was scored by, cut to a length for people."""
+    """A few of the scored answers of an evaluation, shortened for display."""
 
     type: Literal["answers"] = "answers"
     step: int
     num_answers: int
-    """All that were generated, over all processes."""
+    """Number of generated answers, over all processes."""
     answers: tuple[SampleAnswer, ...]
 
 
 class StoppedEarly(_Record):
-    """Training is over before its last step: the validation loss has stopped falling. The final
-    model comes next."""
+    """Early stopping ended training, because the validation loss no longer decreases.
+
+    The final model follows.
+    """
 
     type: Literal["early_stop"] = "early_stop"
     step: int
     patience: int
-    """Evaluations in a row that brought nothing."""
+    """Consecutive evaluations without a lower loss."""
     best_step: int
     best_eval_loss: float
 
 
 class BestChosen(_Record):
-    """The final model will be that of this step, the best checkpoint by its validation loss."""
+    """The final model comes from this step, the checkpoint with the lowest validation loss."""
 
     type: Literal["best"] = "best"
     step: int
@@ -225,7 +226,7 @@ class BestChosen(_Record):
 
 
 class CheckpointSaved(_Record):
-    """A checkpoint is complete: it can be resumed and loaded from now on."""
+    """A checkpoint is complete and can be resumed or loaded."""
 
     type: Literal["checkpoint"] = "checkpoint"
     step: int
@@ -244,12 +245,12 @@ class ModelSaved(_Record):
 
 
 class Stopped(_Record):
-    """The run ended early because it was told to; it can be resumed at `step`."""
+    """The run stopped early on request. It can be resumed at `step`."""
 
     type: Literal["stopped"] = "stopped"
     step: int
     path: str | None
-    """The checkpoint saved on the way out; null when there was nothing to save."""
+    """The checkpoint saved on stopping; null if there was nothing to save."""
 
 
 Record = (
@@ -275,12 +276,12 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator
 
 
 def parse_record(line: str | bytes) -> Record:
-    """Raises pydantic's ValidationError when the line is not a record."""
+    """Returns the record of a line. Raises pydantic's ValidationError if it is not a record."""
     return _RECORD.validate_json(line)
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a file; a last line without its newline is still being written: left out."""
+    """Yields the records of a file, except an unfinished last line without its newline."""
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""Appending to `progress.jsonl`, whose format `flant5_train.progress` is."""
+"""Writer of `progress.jsonl`; `flant5_train.progress` defines the format."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,10 @@ from flant5_train.progress import Record
 
 
 class ProgressLog:
-    """Appends records to `progress.jsonl`, each in one `write` so that a reader sees whole lines
-    and a kill leaves at most a cut last line."""
+    """Appends records to `progress.jsonl`.
+
+    Each record is one `write`: readers see whole lines, and a kill truncates only the last line.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -16,12 +18,12 @@ class ProgressLog:
         self._end_cut_line()
 
     def append(self, record: Record) -> None:
-        """Raises OSError when the disk is full; nothing of the record is left then."""
+        """Appends a record, or nothing. Raises OSError if the disk is full."""
         line = record.model_dump_json().encode() + b"\n"
         size = os.lseek(self._descriptor, 0, os.SEEK_END)
         written = 0
         try:
-            while written < len(line):  # a disk that is nearly full takes a part
+            while written < len(line):  # a nearly full disk accepts a part
                 written += os.write(self._descriptor, line[written:])
         except OSError:
             os.ftruncate(self._descriptor, size)
@@ -31,8 +33,10 @@ class ProgressLog:
         os.close(self._descriptor)
 
     def _end_cut_line(self) -> None:
-        """A predecessor that was killed while writing left a cut line: drop it, so that the next
-        record does not grow out of it."""
+        """Removes a truncated last line, left by a process that was killed while writing.
+
+        Without this, the next record would be appended to that line.
+        """
         size = os.lseek(self._descriptor, 0, os.SEEK_END)
         if size == 0:
             return

@@ -1,11 +1,11 @@
-"""The prompt format, for training and for generation: conversations become text here only.
+"""Prompt format of training and generation, the only place where conversations become text.
 
     header                       A chat between ... questions.\\n\\n
     human turn, answered         ### Human: {text}\\n### Assistant:␠
     gpt turn                     {text}\\n
 
-After FastChat's train_flant5 (its `one_shot` template's system line), which looked the template up
-by a name that matched nothing, and wrote the markers into its caller's messages.
+Based on FastChat's train_flant5, with the system line of its `one_shot` template. FastChat looked
+the template up by an unknown name, and wrote the markers into its caller's messages.
 """
 
 from collections import Counter
@@ -28,16 +28,16 @@ HUMAN = "### Human: "
 TURN_END = "\n"
 ASSISTANT = "### Assistant: "
 ANSWER_END = "\n"
-"""What ends an answer's turn; an answer as its reader sees it is without it."""
+"""End of an answer's turn, removed from displayed answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a conversation's text that is tokenized for itself."""
+    """A part of a conversation's text that is tokenized separately."""
 
     text: str
     is_answer: bool = False
-    """Whether a pair is made of it: what comes before is the question, this is the answer."""
+    """True if it is the answer of a pair, with all text before it as the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What the encoder reads and what the decoder learns to write."""
+    """Encoder input and decoder target as text."""
 
     question: str
     answer: str
 
 
 def header_of(conversation: Conversation) -> str:
-    """The text before the first turn; a system turn stands in for the default sentence."""
+    """Returns the text before the first turn: the system turn, or the default sentence."""
     first = conversation.turns[0]
     return f"{first.text if first.role is Role.SYSTEM else SYSTEM}{HEADER_END}"
 
@@ -66,7 +66,7 @@ def header_of(conversation: Conversation) -> str:
 def write_script(
     conversation: Conversation, on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 ) -> Script:
-    """The conversation's segments, and what of it is left out.
+    """Returns the segments of a conversation, and the counts of left-out turns.
 
     write_script([human "Hi", gpt "Hello!", human "Bye"])
     -> segments "A chat ...\\n\\n", "### Human: Hi\\n### Assistant: ", "Hello!\\n" (answer);
@@ -100,9 +100,9 @@ def _why_untrained(answer: Turn, *, has_question: bool) -> str | None:
 def _add_speaker_and_signal(
     header: str, source: Sequence[Mapping[str, str]]
 ) -> tuple[str, list[str]]:
-    """The text of a whole conversation, and of each of its turns with the markers added.
+    """Returns the text of a conversation, and of each turn, with markers.
 
-    `source` is a list of `{"from", "value"}` and stays as it is.
+    `source` is a list of `{"from", "value"}` and is not changed.
     """
     (conversation,) = conversations_of([source])
     turns = [segment.text for segment in write_script(conversation).segments[1:]]
@@ -110,7 +110,7 @@ def _add_speaker_and_signal(
 
 
 def _form_qa(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Pair]:
-    """The pairs of text that conversations make, in order.
+    """Returns the text pairs of conversations, in order.
 
     _form_qa([[human "Hi", gpt "Hello!", human "Bye", gpt "See you"]])
     -> [Pair(question="...### Human: Hi\\n### Assistant: ", answer="Hello!\\n"), Pair(...)]
@@ -126,7 +126,7 @@ def _form_qa(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Pair]:
 
 
 def conversations_of(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Conversation]:
-    """Conversations from lists of `{"from", "value"}`. Raises DataError like a file would."""
+    """Returns conversations from lists of `{"from", "value"}`. Raises DataError as for a file."""
     return [
         parse_conversation({"conversations": [*source]}, place=Place("sources", number))
         for number, source in enumerate(sources, start=1)

@@ -1,11 +1,10 @@
-"""Fields of records and turns: what each known one does to training.
+"""Table of the fields of records and turns, and their effect on training.
 
-One table for both forms, `conversations` and `messages`. Each field is honoured, refused with the
-way on, reported with its count, or silent because it only annotates. A field that stands nowhere
-here is reported. `docs/data.md` shows the table; `tests/flant5_train/test_record_fields.py`
-compares the two.
+One table for both forms, `conversations` and `messages`. A field is honoured, refused with a hint,
+reported with its count, or silent because it only annotates. Unknown fields are reported.
+`docs/data.md` shows the table; `tests/flant5_train/test_record_fields.py` compares the two.
 
-The names are those that these document: LLaMA-Factory (data/README.md), axolotl
+The names come from the documentation of LLaMA-Factory (data/README.md), axolotl
 (docs/dataset-formats), ms-swift (Custom-dataset.md), TRL (dataset_formats.md), OpenAI (fine-tuning
 input objects of the API specification 2.3), Fireworks (weighted training), torchtune, NeMo.
 """
@@ -24,17 +23,17 @@ class Effect(StrEnum):
     """The effect of a field on training."""
 
     HONOURED = "honoured"
-    """It changes what is trained on."""
+    """The field changes the training data."""
     REFUSED = "refused"
-    """It asks for what this trainer can't do; the record is malformed."""
+    """The field needs an unsupported feature; the record is malformed."""
     REPORTED = "reported"
-    """It means something to others and nothing here: a warning with its count."""
+    """Other programs use the field, this trainer does not: a warning with its count."""
     SILENT = "silent"
-    """It only annotates."""
+    """The field only annotates."""
 
 
 def has_content(value: object) -> bool:
-    """Returns False for the values that count as an absent field: null, and what is empty.
+    """Returns False for null and empty values, which count as absent.
 
     >>> [has_content(value) for value in (None, "", [], "[]", {}, 0, False, "x")]
     [False, False, False, False, False, True, True, True]
@@ -58,13 +57,13 @@ class FieldRule:
     names: tuple[str, ...]
     effect: Effect
     meaning: str
-    """The meaning of the field, or the reason of its refusal, as errors put it after "found"."""
+    """Meaning of the field, or the reason for its refusal; errors show it after "found"."""
     expected: str = ""
-    """The way on."""
+    """The next step for a refused field."""
     kind: str = ""
-    """The kind of problem or warning, as reports count it."""
+    """Kind of problem or warning, for the counts in reports."""
     applies: Callable[[object], bool] = has_content
-    """Returns True for values that fall under this rule; by default all but null and empty ones."""
+    """Returns True for values covered by this rule; by default all except null and empty ones."""
 
 
 SYSTEM_FIELDS = ("system", "system_prompt", "system_message")
@@ -73,11 +72,11 @@ TRAINED_FLAGS = (
     *("weight", "loss", "loss_scale", "loss_weight"),
     *("train", "training", "train_on_turn"),
 )
-"""Fields of a turn: 1 or true trains on the answer, 0 or false keeps it as context only."""
+"""Fields of a turn: 1 or true trains on the answer; 0 or false keeps it as context only."""
 MASKED_FLAGS = ("masked",)
-"""The same with the opposite sense."""
+"""Fields of a turn with the opposite meaning: 1 or true keeps the answer as context only."""
 RECORD_WEIGHTS = ("weight", "loss_weight", "sample_weight")
-"""Fields of a record: 0 makes all its answers context, 1 is as if absent."""
+"""Fields of a record: 0 keeps all answers as context only; 1 has no effect."""
 
 TOOLS = "tool call"
 MEDIA = "image, audio or video"
@@ -87,10 +86,10 @@ WITHOUT_EFFECT = "field without effect"
 UNKNOWN = "unknown field"
 
 WITHOUT_TOOLS = (
-    "a conversation in text only: leave the record out, or write the call and its result into the"
+    "a text-only conversation: leave the record out, or write the call and its result into the"
     " texts"
 )
-_TEXT_ONLY = "a conversation in text only: leave the record out, or describe the content in words"
+_TEXT_ONLY = "a text-only conversation: leave the record out, or describe the content as text"
 _ONE_ANSWER = (
     "one conversation that ends with the better answer, without this field: training here is"
     " supervised"
@@ -147,7 +146,7 @@ TABLE: tuple[FieldRule, ...] = (
         "record",
         Effect.REFUSED,
         "mask",
-        "the role that is not trained on; questions never are, so that User is as if absent",
+        "the role that is not trained on; questions never are, so User has no effect",
         expected="'User', or 'weight': 0 in the answers that are not to be trained on",
         kind=WEIGHT,
         applies=_masks_other_than_questions,
@@ -156,7 +155,7 @@ TABLE: tuple[FieldRule, ...] = (
         "record",
         Effect.REPORTED,
         "tools functions tool_choice",
-        "tools that no turn calls: the model is not shown them",
+        "tools that no turn calls; the model does not see them",
         kind=WITHOUT_EFFECT,
     ),
     _row(
@@ -164,7 +163,7 @@ TABLE: tuple[FieldRule, ...] = (
         Effect.REPORTED,
         "prompt completion instruction instructions input output query response history text"
         " conversation dialogue dialog question answer",
-        "another form of the data beside the turns; the turns are trained on",
+        "another form of the same data; only the turns are trained on",
         kind=WITHOUT_EFFECT,
     ),
     _row(
@@ -197,8 +196,8 @@ TABLE: tuple[FieldRule, ...] = (
         "turn",
         Effect.HONOURED,
         " ".join(TRAINED_FLAGS),
-        "of an answer: 1 or true trains on it, 0 or false keeps it as context for later answers;"
-        " other values are refused. Of any other turn: 0 is as if absent, 1 is reported",
+        "in an answer: 1 or true trains on it, 0 or false keeps it as context for later answers;"
+        " other values are refused. In any other turn: 0 has no effect, 1 is reported",
     ),
     _row(
         "turn",
@@ -251,7 +250,7 @@ TABLE: tuple[FieldRule, ...] = (
         Effect.REFUSED,
         "refusal",
         "a refusal beside the text",
-        expected="its words as the text of the turn, if they are the answer to learn",
+        expected="it as the text of the turn, if it is the answer to learn",
         kind="refusal",
     ),
     _row(
@@ -267,7 +266,7 @@ TABLE: tuple[FieldRule, ...] = (
         "name id _id idx index message_id parent_id uuid timestamp created created_at create_time"
         " date time lang language source model annotations citations metadata meta markdown tags"
         " toxicity redacted openai_moderation status end_turn tokens num_tokens score rating",
-        "annotations; the name of a speaker among them",
+        "annotations, including the name of a speaker",
     ),
 )
 
@@ -290,13 +289,13 @@ OTHER_FORMS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"input_ids"}), "tokens"),
     (frozenset({"text"}), "plain text"),
 )
-"""Fields by which a record of another form is recognised, and its name in errors."""
+"""Fields that identify records of other forms, and the names of these forms in errors."""
 
 
 def rule_of(level: Level, name: str, value: object) -> FieldRule | None:
-    """Returns the rule that a field with this value falls under; None when the field is unknown.
+    """Returns the rule for a field with this value; None if the field is unknown.
 
-    A known field whose value is null or empty falls under a silent rule.
+    Null and empty values of known fields get a silent rule.
     """
     rules = _RULES.get((level, name))
     if rules is None:
@@ -308,13 +307,13 @@ _NOTHING = FieldRule("record", (), Effect.SILENT, "a field without content")
 
 
 def other_form_of(fields: frozenset[str]) -> str | None:
-    """Returns the name of the form that a record without turns has."""
+    """Returns the form of a record without turns, or None if it is unknown."""
     return next((form for names, form in OTHER_FORMS if names <= fields), None)
 
 
 @lru_cache(maxsize=1000)
 def meant_by(level: Level, name: str) -> str | None:
-    """Returns the honoured or refused field that an unknown one is probably a misspelling of."""
+    """Returns the honoured or refused field that an unknown name probably misspells."""
     known = [
         each
         for (of, each), rules in _RULES.items()
@@ -325,7 +324,7 @@ def meant_by(level: Level, name: str) -> str | None:
 
 
 def as_markdown(level: Level) -> str:
-    """Returns the table of one level, as `docs/data.md` holds it."""
+    """Returns the table of one level in Markdown, as in `docs/data.md`."""
     return "\n".join(_markdown_rows(level)) + "\n"
 
 

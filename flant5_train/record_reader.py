@@ -1,9 +1,9 @@
-"""Reads one record: its conversation, or what is wrong with it, and what is seldom meant so.
+"""Reads one record: its conversation or its problems, and warnings about likely mistakes.
 
     {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
 
-`record_fields` is the table of the other fields.
+`record_fields` defines the other fields.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,14 +37,14 @@ _EXPECTED = "'conversations' (ShareGPT) or 'messages' (chat)"
 
 @dataclass(frozen=True, slots=True)
 class RecordReading:
-    """The findings on one record."""
+    """Result of reading one record."""
 
     conversation: Conversation | None
-    """None when there are problems."""
+    """None if there are problems."""
     problems: tuple[Problem, ...] = ()
-    """Everything that makes it unusable, one of each turn, in the order of its fields."""
+    """Problems that make the record unusable, at most one per turn, in field order."""
     warnings: tuple[Problem, ...] = ()
-    """Turns and fields of a usable record that are left out, joined or without effect."""
+    """Left-out or joined turns, and fields without effect, of a usable record."""
 
 
 def read_record(record: object) -> RecordReading:
@@ -65,7 +65,7 @@ def read_record(record: object) -> RecordReading:
         for index, turn in enumerate(objects)
     ]
     turns = [each for each in placed if each is not None]
-    if len(turns) == len(placed):  # without a refused turn, its neighbours would seem to be a row
+    if len(turns) == len(placed):  # otherwise the neighbours of a refused turn would look adjacent
         findings.problems += _problems_of_order(turns)
     if len(record) > 1:
         turns = _with_fields(turns, record, form, findings)
@@ -81,7 +81,7 @@ def _refused(problem: Problem) -> RecordReading:
 
 
 def _form_of(record: Mapping[str, object]) -> str | None:
-    """The field with the turns; one that is null or empty only when there is no other."""
+    """Returns the field with the turns, preferring one that is not null or empty."""
     given = [form for form in FORMS if record.get(form) is not None]
     filled = [form for form in given if has_content(record[form])]
     return next(iter((*filled, *given)), None)
@@ -119,7 +119,7 @@ def _with_fields(
     for rule, problem in fields_of(others, "record"):
         if rule is None or rule.effect is not Effect.REFUSED:
             findings.warnings.append(problem)
-        elif rule.names not in is_refused:  # `chosen` beside `rejected` is one problem
+        elif rule.names not in is_refused:  # `chosen` and `rejected` are one problem
             is_refused.add(rule.names)
             findings.problems.append(problem)
     turns = _weighted(turns, record, findings)
@@ -189,7 +189,7 @@ def _system_text(value: object, name: str, findings: Findings) -> str:
 
 
 def _warnings_of_order(turns: Sequence[PlacedTurn]) -> Iterator[Problem]:
-    """Those of a sound record: turns that are joined, and what makes no pair or an odd one."""
+    """Yields warnings of a usable record: joined turns, and turns without a proper pair."""
     has_question = False
     role = None
     for role, group in groupby(turns, key=lambda each: each.turn.role):
@@ -211,8 +211,8 @@ def _warnings_of_order(turns: Sequence[PlacedTurn]) -> Iterator[Problem]:
                 first.at,
             )
     if role is Role.HUMAN:
-        expected = "an answer behind it"
+        expected = "an answer after it"
         yield Problem("human turn without an answer", "the last turn", expected, last.at)
     if role is Role.SYSTEM:
-        found = "a system turn alone"
-        yield Problem("no turns but a system turn", found, "a talk", turns[0].at)
+        found = "only a system turn"
+        yield Problem("no turns but a system turn", found, "a conversation", turns[0].at)

@@ -1,6 +1,6 @@
-"""The records of a conversation file: JSON array or JSON lines, read as a stream with their place.
+"""Streaming reader of conversation files: records of a JSON array or JSON lines, with places.
 
-Memory is bounded by the longest record, and the longest record by `MAX_RECORD_BYTES`.
+The longest record bounds memory, and `MAX_RECORD_BYTES` bounds the record.
 """
 
 import codecs
@@ -19,18 +19,18 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """One JSON value of the file, or the error that stands in its place."""
+    """One JSON value of the file, or the error in its place."""
 
     place: Place
     num_bytes_read: int
-    """How much of the file was read when it was found, in whole chunks."""
+    """Bytes of the file read so far, in whole chunks."""
     value: object = None
     error: DataError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordBlock:
-    """Some records that follow each other, about as many as fit into one chunk of the file."""
+    """Consecutive records, about one chunk of the file."""
 
     records: tuple[RawRecord, ...]
 
@@ -40,11 +40,10 @@ class RecordBlock:
 
 
 def read_records(path: Path) -> Iterator[RawRecord]:
-    """The records of `path`, in order.
+    """Yields the records of `path`, in order.
 
-    A JSON line that can't be read becomes a record with its error, since the next line can still
-    be read. Raises DataError for what spoils the whole file: nothing in it, another encoding, an
-    array that is malformed or cut off.
+    An unreadable JSON line becomes a record with an error, because later lines are readable. Raises
+    DataError for an empty file, another file format, and a malformed or truncated array.
     """
     try:
         file = path.open("rb")
@@ -58,9 +57,9 @@ def read_records(path: Path) -> Iterator[RawRecord]:
 
 
 def read_blocks(path: Path) -> Iterator[RecordBlock]:
-    """The records of `path` as `read_records` gives them, in blocks that depend on the file only.
+    """Yields the records of `read_records` in blocks, which depend on the file only.
 
-    Raises DataError as `read_records` does, after the records before the fault.
+    Raises DataError like `read_records`, after the records before the problem.
     """
     records: list[RawRecord] = []
     begins_at = 0
@@ -81,7 +80,7 @@ def read_blocks(path: Path) -> Iterator[RecordBlock]:
 
 
 def _first_character(file: BinaryIO, *, name: str) -> bytes:
-    """The first byte that is not white space; the file is left after a byte order mark."""
+    """Returns the first byte other than white space; seeks after a byte order mark."""
     head = file.read(HEAD_BYTES)
     if kind := kind_of_file(head):
         expected = "JSON text in UTF-8: an array of conversations, or one in each line"

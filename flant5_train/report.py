@@ -1,4 +1,4 @@
-"""The data report: what a data set holds, what is cut and what is left out."""
+"""Data report: counts of a data set, of cut pairs and of left-out turns."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from flant5_train.encoder import Lengths
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Lengths in tokens, EOS counted, before cutting."""
+    """Percentiles of lengths in tokens before cutting, including EOS."""
 
     p50: int
     p90: int
@@ -26,8 +26,11 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Counts of one data set. `left_out` counts by reason what makes no pair; `warnings` counts by
-    kind what is seldom meant so, such as fields without effect."""
+    """Counts of one data set.
+
+    `left_out` counts turns and records without a pair by reason. `warnings` counts likely mistakes
+    by kind, such as fields without effect.
+    """
 
     conversations: int
     pairs: int
@@ -55,7 +58,7 @@ def report_of(
     left_out: Mapping[str, int],
     warnings: Mapping[str, int],
 ) -> DataReport:
-    """The report of pairs with these lengths before cutting, each [N], N at least 1."""
+    """Returns the report of pairs with these lengths before cutting, each [N], N at least 1."""
     return DataReport(
         conversations=num_conversations,
         pairs=len(sources),

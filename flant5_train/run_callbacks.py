@@ -15,14 +15,14 @@ from flant5_train.stopping import StopSignal
 def callbacks_of(
     selection: Selection, report: Report, stop: StopSignal, *, num_pairs: int
 ) -> list[TrainerCallback]:
-    """In the order in which they are called."""
+    """Returns the callbacks in the order of their calls."""
     chosen: list[TrainerCallback] = [
         RequireRoom(),
         RefuseBrokenLoss(),
         RefuseZeroLearningRate(),
         StopWhenTold(stop, report),
         ReportSteps(report, num_pairs=num_pairs),
-        RefuseExplodedLoss(),  # once its last loss is told
+        RefuseExplodedLoss(),  # after ReportSteps, which reports the last loss
     ]
     if selection.keeps_best:
         chosen.append(SaveBest())

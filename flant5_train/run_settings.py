@@ -1,4 +1,4 @@
-"""Settles the hyperparameters that were left to a run, and the warnings about its settings."""
+"""Automatic hyperparameters of a run, and warnings about its settings."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,9 +21,10 @@ from flant5_train.run_warnings import (
 
 
 def settle(arguments: Arguments, *, plan: RunPlan, config: Any) -> AutoChosen | None:
-    """Puts automatic epochs and an automatic learning rate into the arguments, which the library
-    reads when its trainer is built. Returns the record of them; None when both were given.
-    `config` is the model's."""
+    """Sets automatic epochs and learning rate in the arguments, before the Trainer reads them.
+
+    Returns their record; None if the caller gave both. `config` is the model's.
+    """
     training = arguments.training
     size = num_weights(ModelShape.of(config))
     choice = Choice.of(plan, learning_rate=training.learning_rate, num_weights=size)
@@ -43,8 +44,10 @@ def settle(arguments: Arguments, *, plan: RunPlan, config: Any) -> AutoChosen | 
 def setting_warnings(
     arguments: Arguments, data: DataModule, plan: RunPlan
 ) -> Iterator[WarningIssued]:
-    """Yields the warnings that a plan of this job gives about its pairs and settings. Call it
-    before `settle`, which puts automatic values in the place of those that were submitted."""
+    """Yields the warnings about pairs and settings, the same as in a plan of this job.
+
+    Call it before `settle`, which replaces submitted values by automatic ones.
+    """
     for warning in _found(arguments, data, plan):
         yield WarningIssued(param=warning.param, message=warning.message)
 

@@ -1,6 +1,6 @@
-"""The warnings that a plan gives before a job is submitted, and its run as events.
+"""Warnings about a run, shown in its plan before submission and as events of the run.
 
-Neither torch nor numpy is imported here: the service builds its plans from the same sentences.
+Neither torch nor numpy is imported here: the service builds its plans with this module.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ RunWarningCode = Literal[
     "answers_cut", "questions_cut", "no_validation", "learning_rate", "few_steps"
 ]
 FEW_STEPS = 100
-"""Below, a run is warned of. In measurements (decision 0024) 25 steps taught the demo model single
-answers, 100 steps all of 50."""
+"""Runs with fewer steps get a warning. In measurements (decision 0024), the demo model learned
+single answers in 25 steps, and all 50 in 100 steps."""
 _MANY_CUT = 0.05
-"""Share of the questions cut that is worth a warning; each answer cut is one."""
+"""Minimum share of cut questions for a warning. A single cut answer causes one."""
 _RATES = {
-    # Below, the weights hardly move; above, runs were seen to explode.
+    # Below, the weights hardly change; above, runs diverged.
     "full": (1e-6, 1e-3),
     "lora": (1e-5, 5e-3),
     "qlora": (1e-5, 5e-3),
@@ -28,18 +28,18 @@ _ADAFACTOR_RATES = (1e-5, 1e-2)
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
-    """Something that makes a run slower or worse than its owner may expect."""
+    """A cause that may make a run unexpectedly slow or bad."""
 
     code: RunWarningCode
     message: str
     """The value found, its effect, and the next step."""
     param: str | None
-    """The field of the job or the hyperparameter that it is about."""
+    """The job field or hyperparameter concerned."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutPairs:
-    """The pairs of a run that lose tokens to its limits."""
+    """Counts of pairs that lose tokens to the length limits."""
 
     pairs: int
     truncated_sources: int
@@ -51,7 +51,7 @@ class CutPairs:
 
 
 def cut_warnings(cut: CutPairs) -> Iterator[RunWarning]:
-    """Yields those about answers and questions that are longer than their limits."""
+    """Yields the warnings about answers and questions longer than their limits."""
     if cut.truncated_targets:
         yield RunWarning(
             "answers_cut",
@@ -71,13 +71,13 @@ def cut_warnings(cut: CutPairs) -> Iterator[RunWarning]:
 
 
 def validation_warning(*, has_validation: bool) -> RunWarning | None:
-    """Returns the warning for a run that nothing is held back from."""
+    """Returns the warning for a run without validation data."""
     if has_validation:
         return None
     return RunWarning(
         "no_validation",
-        "nothing is held back for evaluation, so nobody will see whether the model learns or"
-        " memorizes; set validation_split or a validation_file",
+        "there is no validation data, so overfitting will go unnoticed; set validation_split or a"
+        " validation_file",
         "validation_file",
     )
 
@@ -85,8 +85,10 @@ def validation_warning(*, has_validation: bool) -> RunWarning | None:
 def learning_rate_warning(
     learning_rate: float | None, *, finetuning_type: FinetuningType, optim: str
 ) -> RunWarning | None:
-    """Returns the warning for a learning rate outside of the usual range. Automatic rates (None)
-    are chosen for their model and get none."""
+    """Returns the warning for a learning rate outside the usual range.
+
+    Automatic rates (None) suit their model and get none.
+    """
     low, high = _ADAFACTOR_RATES if optim == "adafactor" else _RATES[finetuning_type]
     if learning_rate is None or low <= learning_rate <= high:
         return None
@@ -100,13 +102,13 @@ def learning_rate_warning(
 
 
 def steps_warning(num_steps: int, *, pairs_per_step: float) -> RunWarning | None:
-    """Returns the warning for a run of few optimizer steps."""
+    """Returns the warning for a run with few optimizer steps."""
     if num_steps >= FEW_STEPS:
         return None
     return RunWarning(
         "few_steps",
-        f"the run has {num_steps} optimizer steps, of {pairs_per_step:.1f} pairs each, and may"
-        f" learn next to nothing in fewer than {FEW_STEPS}; leave num_train_epochs and max_steps to"
-        " the run (auto), or set more epochs or a smaller batch",
+        f"the run has only {num_steps} optimizer steps, of {pairs_per_step:.1f} pairs each; a run"
+        f" of fewer than {FEW_STEPS} steps may learn next to nothing. Leave num_train_epochs and"
+        " max_steps automatic, or set more epochs or a smaller batch",
         None,
     )

@@ -1,7 +1,7 @@
-"""The lossless tokenization as a `tokenizer.json`, which plain `AutoTokenizer` loads.
+"""Lossless tokenization as a `tokenizer.json` for plain `AutoTokenizer`.
 
-It gives sentencepiece's ids, save where two segmentations have the same unigram score: the two
-engines add scores in different precision and may then pick different pieces of the same text.
+Its ids equal sentencepiece's, except for segmentations with the same unigram score. The two engines
+add scores in different precision, and may choose different pieces there.
 """
 
 from sentencepiece import sentencepiece_model_pb2
@@ -22,18 +22,17 @@ EOS = "</s>"
 PAD = "<pad>"
 UNKNOWN = "<unk>"
 _STRETCH = f"<|{WORD_START}[^{WORD_START}<]*|[^{WORD_START}<]+"
-"""A stretch of text that is cut into pieces by itself: a "<", a word with the space before it, or
-the rest.
+"""Text that is split into pieces separately: a "<", a word with its leading space, or the rest.
 
-Unigram would take "</s>" or "<0x0A>" in a text for the piece of that name: it never sees them,
-because "<" is cut off. Cuts at spaces change nothing and keep the search short. One `isolated`
-split, since transformers.js (@huggingface/tokenizers 0.2.0) takes every behavior for that one.
+Without the split after "<", Unigram would read "</s>" or "<0x0A>" in a text as the piece of that
+name. Splits at spaces change nothing and keep the search short. One `isolated` split, because
+transformers.js (@huggingface/tokenizers 0.2.0) treats every behavior as that one.
 """
 SENTINELS = [f"<extra_id_{number}>" for number in range(NUM_EXTRA_IDS)]
 
 
 def build_rust_tokenizer(model: bytes) -> Tokenizer:
-    """The Rust form of an extended sentencepiece model (`lossless.extend_vocabulary`)."""
+    """Returns the Rust form of an extended sentencepiece model (`lossless.extend_vocabulary`)."""
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(model)
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
@@ -51,7 +50,7 @@ def build_rust_tokenizer(model: bytes) -> Tokenizer:
 
 
 def _normalizer() -> normalizers.Normalizer:
-    """`lossless.to_written`, step by step."""
+    """Returns the steps of `lossless.to_written`."""
     replace = normalizers.Replace
     return normalizers.Sequence(
         [
@@ -68,7 +67,7 @@ def _normalizer() -> normalizers.Normalizer:
 
 
 def _decoder() -> decoders.Decoder:
-    """`lossless.from_written`, step by step, after the bytes are put together."""
+    """Returns the steps of `lossless.from_written`, with byte fallback before them."""
     replace = decoders.Replace
     return decoders.Sequence(
         [

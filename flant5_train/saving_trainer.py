@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer with complete checkpoints: the newest ones stay, and the best one."""
+"""Hugging Face Trainer that keeps the newest complete checkpoints and the best one."""
 
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -24,8 +24,7 @@ from flant5_train.sharding_trainer import ShardingTrainer
 
 
 class SavingTrainer(ShardingTrainer):
-    """`keep_checkpoints` complete checkpoints stay on disk, and the best one if there is to be a
-    `selection`."""
+    """Keeps the `keep_checkpoints` newest complete checkpoints, and the best one by `selection`."""
 
     def __init__(
         self,
@@ -51,20 +50,20 @@ class SavingTrainer(ShardingTrainer):
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def load_best(self) -> None:
-        """Goes back to the weights of the best checkpoint, where the run was told to."""
+        """Loads the weights of the best checkpoint, if the run selects one."""
         best = self._selection.best(self._output_dir, self.state.log_history)
         if best is None:
             return
         step = step_of(best)
         if step != self.state.global_step:
-            # The wrapped model is the one that a resume loads into under sharding.
+            # Under sharding, a resume loads into the wrapped model.
             model = self.model_wrapped if self.is_fsdp_enabled else None
             self._load_from_checkpoint(str(best), model)
         losses = eval_losses(self.state.log_history)
         self._report(BestChosen(step=step, eval_loss=losses[step]))
 
     def require_room_for_final_model(self) -> None:
-        """Raises TrainingError when it finds none."""
+        """Raises TrainingError if the disk lacks space for the final model."""
         self._require_room("the final model", self._save_size().final_model)
 
     def _require_room(self, what: str, num_bytes: int) -> None:
@@ -108,10 +107,12 @@ class SavingTrainer(ShardingTrainer):
         self._report(PhaseChange(phase="training"))
 
     def _give_up(self, checkpoint: Path) -> None:
-        """Frees the space of a checkpoint that can't be completed: of all of it in the process that
-        writes most of it, of its own part in any other."""
+        """Removes a checkpoint that can't be completed.
+
+        The process that writes most of it removes all of it, any other its own part.
+        """
         if self.args.should_save:
-            # Another process may still be writing; the next run removes what is left.
+            # Another process may still be writing; the next run removes the rest.
             with suppress(OSError):
                 remove_checkpoint(checkpoint)
         else:

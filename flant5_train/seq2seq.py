@@ -93,7 +93,7 @@ class FlanT5(T5ForConditionalGeneration):
         return self._loss(decoded_TD[0], labels[0])
 
     def _loss(self, hidden_ND: torch.Tensor, labels_N: torch.Tensor) -> TokenLoss:
-        assert not self.config.scale_decoder_outputs, "load_model refuses the first kind of T5"
+        assert not self.config.scale_decoder_outputs, "load_model refuses T5 v1.0"
         return TokenLoss(
             loss=summed_loss(hidden_ND, labels_N, output_layer=self.lm_head),
             num_right=None

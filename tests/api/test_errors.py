@@ -122,5 +122,5 @@ def test_the_description_of_the_api_names_our_error_and_not_fastapis(client: Tes
             shape = operation["responses"]["default"]["content"]["application/json"]["schema"]
             assert shape["$ref"].endswith("/ErrorResponse"), path
     learning_rate = schemas["RequestedHyperparameters"]["properties"]["learning_rate"]
-    assert learning_rate["description"].startswith("Peak learning rate. Null leaves it to the run")
+    assert learning_rate["description"].startswith("Peak learning rate. Null chooses automatically")
     assert client.get("http://testserver/docs").status_code == 200

@@ -71,7 +71,7 @@ def test_a_model_from_a_mounted_directory_is_trained_without_a_network(
         # As safetensors writes it: for its owner alone.
         refused = ended(sdk, create(sdk, model="small-t5", max_steps=3, model_max_length=64))
         assert refused.error is not None
-        assert "model.safetensors may not be read by user 10001" in refused.error.message
+        assert "model.safetensors is not readable by user 10001" in refused.error.message
         (mounted_model / "model.safetensors").chmod(0o644)
         job = ended(sdk, create(sdk, model="small-t5", max_steps=3, model_max_length=64))
         assert job.status == "succeeded", job.error

@@ -72,13 +72,14 @@ def test_an_explicit_end_is_never_changed(given: dict[str, float], num_steps: in
         (
             8,
             77_000_000,
-            "auto: 100 epochs, 100 steps, because an epoch has 1 step and 100 are the most;"
-            " learning_rate 0.0001, because the base model has 77.0 million weights",
+            "auto: 100 epochs, 100 steps, because an epoch has 1 step and 100 epochs are the"
+            " maximum; learning_rate 0.0001, because the base model has 77.0 million weights",
         ),
         (
             8000,
             None,
-            "auto: 3 epochs, 3000 steps, because an epoch has 1000 steps and 3 are the fewest",
+            "auto: 3 epochs, 3000 steps, because an epoch has 1000 steps and 3 epochs are the"
+            " minimum",
         ),
     ],
 )

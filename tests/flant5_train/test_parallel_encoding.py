@@ -157,7 +157,7 @@ def test_a_process_that_is_killed_fails_the_run_with_the_records_it_was_at(
     with pytest.raises(TrainingError, match=reason) as caught:
         list(encode_file(path, encode, num_processes=2))
     assert caught.value.code is code
-    told = str(caught.value).partition("while it encoded records ")[2].split()
+    told = str(caught.value).partition("while encoding records ")[2].split()
     assert told[1::2] == ["to", "of"]
     assert int(told[0]) <= len(records) // 2 + 1 <= int(told[2])
 

@@ -118,5 +118,5 @@ def test_a_qlora_run_resumes(base: Path, tmp_path: Path) -> None:
 
 def test_qlora_from_the_checkpoint_of_an_adapter_is_refused(base: Path, tmp_path: Path) -> None:
     finished = train_here(tmp_path / "lora", base, max_steps=1, save_steps=1)
-    with pytest.raises(TrainingError, match="expected the model that its run ended with"):
+    with pytest.raises(TrainingError, match="expected the final model of its run"):
         train(tmp_path / "out", finished.output_dir / "checkpoint-1")
