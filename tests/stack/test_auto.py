@@ -117,7 +117,7 @@ def test_the_job_shows_what_was_chosen_and_why(
     (chosen,) = (message for _, message in events if message.startswith("auto: "))
     assert chosen.startswith("auto: 100 epochs, 100 steps, because an epoch has 1 step and ")
     assert any(
-        level == "warn" and message.startswith("nothing is held back for evaluation")
+        level == "warn" and message.startswith("there is no validation data")
         for level, message in events
     )
     card = (Path(job["output_directory"]) / "README.md").read_text(encoding="utf-8")
