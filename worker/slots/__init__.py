@@ -1,1 +1,1 @@
-"""What a worker trains on: GPUs or CPU processes, locked and tested."""
+"""Slots of a worker: GPUs or CPU processes, with locks and health tests."""

@@ -1,8 +1,8 @@
-"""Whether a GPU works: the CUDA driver does a little real work on it, without torch.
+"""Tests a GPU with a short memory copy through the CUDA driver, without torch.
 
-The driver is `libcuda.so.1`, or for a test an object with functions of the same names that take the
-same ctypes values. A process that has used it can't fork workers that use it: this module is for
-the probe's own process (`worker.slots.exercise`).
+The driver is `libcuda.so.1`, or in tests an object with functions of the same names and ctypes
+arguments. A process that has used the driver cannot fork children that use it. Use this module only
+in the probe's own process (`worker.slots.exercise`).
 """
 
 import ctypes
@@ -10,18 +10,18 @@ from typing import Any
 
 _NUM_BYTES = 4 * 2**20
 _PATTERN = bytes(range(251)) * (_NUM_BYTES // 251)
-"""251, a prime: a copy that slips by a power of two doesn't equal its source."""
+"""The period 251 is prime: a copy shifted by a power of two differs from its source."""
 
 Driver = Any
-"""ctypes finds the functions by name when they are called."""
+"""ctypes looks up the functions by name when they are called."""
 
 
 class CudaError(Exception):
-    """What the driver answered; the message names the call."""
+    """An error of the driver. The message names the call."""
 
 
 def load_driver() -> Driver:
-    """Raises CudaError when there is no driver."""
+    """Loads the driver library. Raises CudaError if there is none."""
     try:
         return ctypes.CDLL("libcuda.so.1")
     except OSError as error:
@@ -29,7 +29,7 @@ def load_driver() -> Driver:
 
 
 def start_driver(driver: Driver) -> int:
-    """The number of GPUs that this process sees."""
+    """Initializes the driver and returns the number of visible GPUs. Raises CudaError."""
     _call(driver, "cuInit", ctypes.c_uint(0))
     num_devices = ctypes.c_int()
     _call(driver, "cuDeviceGetCount", ctypes.pointer(num_devices))
@@ -37,7 +37,7 @@ def start_driver(driver: Driver) -> int:
 
 
 def exercise_device(driver: Driver, index: int) -> None:
-    """Writes some memory of a GPU and reads it back. Raises CudaError for the first that fails."""
+    """Writes GPU memory and reads it back. Raises CudaError for the first failing call."""
     device = ctypes.c_int()
     context = ctypes.c_void_p()
     memory = ctypes.c_uint64()
@@ -49,7 +49,9 @@ def exercise_device(driver: Driver, index: int) -> None:
     _call(driver, "cuMemcpyHtoD_v2", memory, ctypes.c_char_p(_PATTERN), size)
     _call(driver, "cuMemcpyDtoH_v2", answer, memory, size)
     if answer.raw != _PATTERN:
-        raise CudaError(f"{_num_wrong(answer.raw)} of {len(_PATTERN)} bytes came back changed")
+        raise CudaError(
+            f"{_num_wrong(answer.raw)} of {len(_PATTERN)} bytes differ after a round trip"
+        )
     _call(driver, "cuMemFree_v2", memory)
     _call(driver, "cuCtxDestroy_v2", context)
 
@@ -62,7 +64,7 @@ def _call(driver: Driver, name: str, *arguments: object) -> None:
     try:
         function = getattr(driver, name)
     except AttributeError as error:
-        raise CudaError(f"this CUDA driver has no {name}: {error}") from error
+        raise CudaError(f"the CUDA driver has no function {name}: {error}") from error
     if code := function(*arguments):
         raise CudaError(f"{name} failed: {_error_string(driver, code)} (error {code})")
 
@@ -70,5 +72,5 @@ def _call(driver: Driver, name: str, *arguments: object) -> None:
 def _error_string(driver: Driver, code: int) -> str:
     text = ctypes.c_char_p()
     if driver.cuGetErrorString(ctypes.c_int(code), ctypes.pointer(text)) or text.value is None:
-        return "an error that the driver has no words for"
+        return "unknown CUDA driver error"
     return text.value.decode("utf-8", "replace")

@@ -1,9 +1,9 @@
-"""Does a little work on each slot: our own probe, a process of its own.
+"""Default self-test of slots, run in its own process.
 
     python -m worker.slots.exercise GPU-5d5ba0d6 GPU-0a1b2c3d
 
-exit code 0: all slots work; else standard error says what failed on which. It is started before
-each job, which waits for it: no imports beyond the standard library (pydantic's take 0.2 s).
+exit code 0: all slots work. Otherwise standard error names the slot and the failed check. Every job
+waits for it, so it imports only the standard library (importing pydantic takes 0.2 s).
 """
 
 import os
@@ -17,11 +17,14 @@ _MEMORY_PATTERN = bytes(range(251)) * 2**14
 
 
 class SickSlotError(Exception):
-    """A slot that doesn't work; the message says which, and what failed."""
+    """A slot is unhealthy. The message names the slot and the failed check."""
 
 
 def check_gpus(slots: tuple[Slot, ...], *, load_driver: Callable[[], Driver] = load_driver) -> None:
-    """Raises SickSlotError for the first that fails; this process must see them and no others."""
+    """Tests the GPUs. Raises SickSlotError for the first failure.
+
+    This process must see exactly these GPUs.
+    """
     names = ", ".join(slot.name for slot in slots)
     try:
         driver = load_driver()
@@ -31,7 +34,7 @@ def check_gpus(slots: tuple[Slot, ...], *, load_driver: Callable[[], Driver] = l
     for index, slot in enumerate(slots):
         if index >= num_devices:
             raise SickSlotError(
-                f"slot {slot.name}: CUDA shows {num_devices} of the {len(slots)} GPUs {names}"
+                f"slot {slot.name}: CUDA sees {num_devices} of the {len(slots)} GPUs {names}"
             )
         try:
             exercise_device(driver, index)
@@ -40,13 +43,15 @@ def check_gpus(slots: tuple[Slot, ...], *, load_driver: Callable[[], Driver] = l
 
 
 def check_memory(slot: Slot) -> None:
-    """The same for a CPU slot: memory can be had and keeps what is written."""
+    """Tests a CPU slot: allocates memory and verifies its content. Raises SickSlotError."""
     try:
         memory = bytearray(_MEMORY_PATTERN)
     except MemoryError as error:
-        raise SickSlotError(f"slot {slot.name}: no {len(_MEMORY_PATTERN)} bytes left") from error
+        raise SickSlotError(
+            f"slot {slot.name}: cannot allocate {len(_MEMORY_PATTERN)} bytes"
+        ) from error
     if memory != _MEMORY_PATTERN:
-        raise SickSlotError(f"slot {slot.name}: memory came back changed")
+        raise SickSlotError(f"slot {slot.name}: memory differs from the data written to it")
 
 
 def main(names: list[str]) -> int:
@@ -60,7 +65,7 @@ def main(names: list[str]) -> int:
             if not slot.is_gpu:
                 check_memory(slot)
         if gpus:
-            # Straight into the C environment, where libcuda looks when it starts.
+            # Directly into the C environment, which libcuda reads when it starts.
             os.putenv("CUDA_VISIBLE_DEVICES", ",".join(slot.name for slot in gpus))
             check_gpus(gpus)
     except SickSlotError as error:

@@ -1,4 +1,4 @@
-"""How much memory GPUs have, as nvidia-smi tells it: for plans, not for anything that runs."""
+"""GPU memory sizes as reported by nvidia-smi. Used only for plans."""
 
 import logging
 import subprocess
@@ -14,8 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 def smallest_gpu(slots: Sequence[Slot], *, command: Sequence[str] = _QUERY) -> int | None:
-    """Bytes of the smallest of these GPUs. None for CPU slots, for parts of a divided GPU (the
-    query tells of whole ones only), and when nvidia-smi tells nothing."""
+    """Returns the memory of the smallest of these GPUs, in bytes.
+
+    None for CPU slots, for MIG partitions (nvidia-smi reports only whole GPUs), and if nvidia-smi
+    reports no size.
+    """
     if not all(slot.is_gpu for slot in slots):
         return None
     try:
@@ -23,7 +26,7 @@ def smallest_gpu(slots: Sequence[Slot], *, command: Sequence[str] = _QUERY) -> i
             command, capture_output=True, text=True, timeout=_SMI_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("how much memory the GPUs have is not known to plans: %s", error)
+        logger.warning("GPU memory is unknown; plans cannot use it: %s", error)
         return None
     sizes = dict(filter(None, map(_size, done.stdout.splitlines())))
     found = [sizes.get(slot.name) for slot in slots]

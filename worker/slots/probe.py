@@ -1,7 +1,7 @@
-"""Whether the slots of a worker work, asked before each job in a process of its own.
+"""Tests the slots of a worker before each job, in a separate process.
 
-Exit code 0: all do; else the last line of standard error says what failed on which slot. The
-worker's own process never touches CUDA: it would hold memory of each GPU from then on.
+Exit code 0: all slots work. Otherwise the last line of standard error names the slot and the
+failure. The worker's own process never uses CUDA: it would hold memory of each GPU from then on.
 """
 
 import os
@@ -22,18 +22,18 @@ _KILL_SECONDS = 5.0
 _MAX_REASON_CHARACTERS = 500
 
 ProbeArgv = Callable[[tuple[Slot, ...]], list[str]]
-"""The slots -> the command that says whether they work."""
+"""The slots -> the command that tests them."""
 
 
 def probe_argv(slots: tuple[Slot, ...]) -> list[str]:
-    """Our own check."""
+    """Returns the default test command."""
     return [sys.executable, "-m", "worker.slots.exercise", *(slot.name for slot in slots)]
 
 
 def probe_argv_of(command: str | None) -> ProbeArgv:
-    """The check of a site, to which the slots' names are appended; our own for None.
+    """Returns the operator's test command with the slot names appended; the default one for None.
 
-    Raises ValueError for a command line that can't be split into words, or has none.
+    Raises ValueError for an empty command line, or one that shell syntax cannot split.
     """
     if command is None:
         return probe_argv
@@ -41,17 +41,17 @@ def probe_argv_of(command: str | None) -> ProbeArgv:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"{found}: {error}; expected words as for a shell") from error
+        raise ValueError(f"{found}: {error}; expected a command in shell syntax") from error
     if not words:
-        raise ValueError(f"{found}; expected a command, or no such variable")
+        raise ValueError(f"{found}; expected a command, or unset the variable")
     return lambda slots: [*words, *(slot.name for slot in slots)]
 
 
 def probe(
     slots: tuple[Slot, ...], *, argv: ProbeArgv = probe_argv, timeout_seconds: float
 ) -> str | None:
-    """Why the slots can't be used, in one line; None when all work."""
-    # A file, not a pipe: what a check leaves running could keep a pipe open.
+    """Returns one line with the reason why the slots are unhealthy, or None if all work."""
+    # A file, not a pipe: a leftover child of the test could keep a pipe open.
     with tempfile.TemporaryFile() as stderr:
         try:
             process = subprocess.Popen(
@@ -64,7 +64,7 @@ def probe(
                 preexec_fn=partial(end_with, os.getpid()),
             )
         except OSError as error:
-            return f"the probe could not be started: {error}"
+            return f"cannot start the probe: {error}"
         try:
             code = process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
@@ -79,8 +79,11 @@ def probe(
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> str:
-    """What there is to add: a process that is stuck in a broken driver can't be killed, and waiting
-    for it would stop the worker for ever."""
+    """Kills the probe. Returns a note to append to the error if that fails.
+
+    A process stuck in a broken driver cannot be killed; waiting for it would block the worker
+    forever.
+    """
     os.killpg(process.pid, signal.SIGKILL)
     try:
         process.wait(_KILL_SECONDS)
@@ -96,4 +99,4 @@ def _last_line(output: bytes) -> str:
 
 def _ending(code: int) -> str:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"the probe {how} and said nothing"
+    return f"the probe {how} and wrote no output"

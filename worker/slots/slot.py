@@ -1,11 +1,11 @@
-"""The slots of a worker: the GPUs, or on a machine without any the CPU cores, that it trains on.
+"""The slots of a worker: the GPUs it trains on, or CPU cores on a machine without GPUs.
 
-    "auto"                    what CUDA_VISIBLE_DEVICES names, else all GPUs, else the cores
-    "0,1"  "GPU-5d5b,MIG-1"   these GPUs: nvidia-smi's numbers, or UUIDs or the start of one
-    "cpu-0,cpu-1"             so many ranks at a time, without a GPU
+    "auto"                    the GPUs in CUDA_VISIBLE_DEVICES, else all GPUs, else the cores
+    "0,1"  "GPU-5d5b,MIG-1"   these GPUs: nvidia-smi's numbers, UUIDs or UUID prefixes
+    "cpu-0,cpu-1"             this number of ranks without a GPU
 
-A GPU is called by its UUID wherever nvidia-smi tells it: two workers must not know one GPU by two
-names, and CUDA numbers GPUs in another order than nvidia-smi does.
+GPUs are named by their UUIDs where nvidia-smi reports them. Two workers must not know one GPU by
+two names, and CUDA numbers GPUs in a different order than nvidia-smi.
 """
 
 import os
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 _CPU = "cpu-"  # as worker.jobs.workers.CPU_SLOT, which loads pydantic and redis
 _MAX_NAME_BYTES = 200
-"""A slot has a file of its name."""
+"""Limit because each slot has a file of its name."""
 _SMI_SECONDS = 60.0
 _WAY_OUT = "expected a working driver, or FLANT5_SLOTS with CPU slots such as 'cpu-0'"
 
@@ -28,7 +28,7 @@ _LISTED = re.compile(r"^\s*(?:GPU|MIG) .*\(UUID: ((?:GPU|MIG)-[0-9A-Za-z-]+)\)\s
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What one rank of a trainer runs on."""
+    """The device of one rank of a trainer."""
 
     name: str
 
@@ -38,11 +38,12 @@ class Slot:
 
 
 def list_gpus() -> tuple[str, ...]:
-    """UUIDs of this machine's GPUs, in nvidia-smi's order; of a GPU that is divided, those of its
-    parts. Empty without nvidia-smi.
+    """Returns the UUIDs of this machine's GPUs in nvidia-smi's order; empty without nvidia-smi.
 
-    Raises ValueError when nvidia-smi is there and fails, or finds none: a machine whose GPUs or
-    driver are broken must not train on its CPU instead.
+    A GPU with MIG partitions is replaced by its partitions.
+
+    Raises ValueError if nvidia-smi exists and fails. Without this, a machine with broken GPUs or a
+    broken driver would train on its CPU.
     """
     command = ["nvidia-smi", "-L"]
     try:
@@ -61,7 +62,7 @@ def list_gpus() -> tuple[str, ...]:
     gpus: list[str] = []
     for uuid in _LISTED.findall(done.stdout):
         if uuid.startswith("MIG-") and gpus and gpus[-1].startswith("GPU-"):
-            gpus.pop()  # CUDA uses the parts of a divided GPU, not the whole
+            gpus.pop()  # CUDA uses the MIG partitions, not the whole GPU
         gpus.append(uuid)
     return tuple(gpus)
 
@@ -73,9 +74,9 @@ def slots_of(
     environment: Mapping[str, str],
     list_gpus: Callable[[], tuple[str, ...]] = list_gpus,
 ) -> tuple[Slot, ...]:
-    """The slots that a setting names, at least one; see the module's docstring.
+    """Returns the slots that a setting names, at least one; see the module's docstring.
 
-    Raises ValueError, saying what was found and what is expected.
+    Raises ValueError with the value found and the expected form.
     """
     if setting.strip() != "auto":
         return _listed_slots(setting, source="FLANT5_SLOTS", list_gpus=list_gpus)
@@ -114,7 +115,7 @@ def _slot(name: str, found: str) -> Slot:
     is_known = any(form.fullmatch(name) for form in (_INDEX, _UUID, _CPU_NAME))
     if not is_known:
         raise ValueError(
-            f"{found}: {name!r} is no slot; expected 'auto', or a list like '0,1', "
+            f"{found}: {name!r} is not a slot; expected 'auto', or a list like '0,1', "
             "'GPU-<uuid>,MIG-<uuid>' or 'cpu-0,cpu-1' (letters, digits, '.', '_' and '-')"
         )
     if len(name.encode()) > _MAX_NAME_BYTES:
@@ -125,7 +126,7 @@ def _slot(name: str, found: str) -> Slot:
 
 
 def _uuid(name: str, gpus: tuple[str, ...], found: str) -> str:
-    """The UUID of the GPU that is called by its number or by the start of its UUID."""
+    """Returns the UUID of the GPU given by its number or a UUID prefix. Raises ValueError."""
     if not _INDEX.fullmatch(name):
         matches = [gpu for gpu in gpus if gpu.startswith(name)]
         if name in matches:
@@ -138,8 +139,8 @@ def _uuid(name: str, gpus: tuple[str, ...], found: str) -> str:
         return matches[0]
     if any(gpu.startswith("MIG-") for gpu in gpus):
         raise ValueError(
-            f"{found}: a number, on a machine with divided GPUs; expected UUIDs, "
-            f"of {', '.join(gpus)}"
+            f"{found}: a number on a machine with MIG partitions; expected UUIDs from "
+            f"{', '.join(gpus)}"
         )
     if int(name) >= len(gpus):
         raise ValueError(

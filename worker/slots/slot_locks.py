@@ -1,8 +1,8 @@
-"""Who may use a slot: a lock per slot, held by the worker and by each of its ranks.
+"""Exclusive locks on slots, held by the worker and by each of its ranks.
 
     HOME/slots/<boot id>/<slot>.lock
 
-A rank that outlives its worker so keeps its GPU from being given to another job.
+While a rank outlives its worker, its GPU is not assigned to another job.
 """
 
 import os
@@ -22,7 +22,7 @@ class BusySlot:
 
     slot: Slot
     reason: str
-    """One sentence that says who."""
+    """One sentence that names the holder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Held:
 
 
 class HeldSlots:
-    """Slots that nobody else takes before `close` and before the ranks that share them are dead."""
+    """Slots locked until `close` and until all ranks that share the locks have exited."""
 
     def __init__(self, worker_name: str) -> None:
         self._worker_name = worker_name
@@ -51,7 +51,7 @@ class HeldSlots:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What a process has to inherit to hold the slots as well."""
+        """Descriptors that a process inherits to hold the slots as well."""
         return tuple(held.descriptor for held in self._held)
 
     @property
@@ -61,11 +61,11 @@ class HeldSlots:
 
     @property
     def busy(self) -> tuple[BusySlot, ...]:
-        """Those asked for that others hold."""
+        """Requested slots that other processes hold."""
         return tuple(self._busy)
 
     def add(self, slot: Slot, path: Path) -> None:
-        """Takes one more slot, or notes who has it."""
+        """Locks one more slot, or records its holder in `busy`."""
         try:
             descriptor = take_lock_to_share(
                 path, holder=holder_text(self._worker_name), patience_seconds=0
@@ -76,18 +76,18 @@ class HeldSlots:
             self._held.append(_Held(slot, path, descriptor))
 
     def name_job(self, job_id: str) -> None:
-        """Says in the lock files which job the slots are held for."""
+        """Writes the job's id into the lock files."""
         for held in self._held:
             name_holder(held.descriptor, holder_text(self._worker_name, job_id=job_id))
 
     def keep(self, num_slots: int) -> None:
-        """Frees all but the first ones."""
+        """Releases all slots but the first `num_slots`."""
         assert 0 <= num_slots <= len(self._held), f"keep {num_slots} of {len(self._held)} slots"
         while len(self._held) > num_slots:
             os.close(self._held.pop().descriptor)
 
     def close(self) -> None:
-        """Frees what is left; a second call does nothing."""
+        """Releases the remaining slots. A second call does nothing."""
         self.keep(0)
 
     def __enter__(self) -> Self:
@@ -103,14 +103,14 @@ class HeldSlots:
 
 
 class SlotLocks:
-    """The locks of this host's slots, in `directory`, as the worker of that name takes them."""
+    """Takes the locks of this host's slots in `directory` for one worker."""
 
     def __init__(self, directory: Path, *, worker_name: str) -> None:
         self._directory = directory
         self._worker_name = worker_name
 
     def take_free(self, slots: Iterable[Slot]) -> HeldSlots:
-        """Those of the slots that nobody holds, taken without waiting, in the order given."""
+        """Locks the free slots among these without waiting, in the given order."""
         held = HeldSlots(self._worker_name)
         try:
             for slot in slots:

@@ -94,15 +94,17 @@ def test_the_call_that_fails_is_named_with_the_drivers_words(call: str) -> None:
 def test_memory_that_forgets_is_told_by_the_byte() -> None:
     driver = FakeDriver(is_forgetful=True)
     assert start_driver(driver) == 2
-    with pytest.raises(CudaError, match=r"\d{7} of \d{7} bytes came back changed"):
+    with pytest.raises(CudaError, match=r"\d{7} of \d{7} bytes differ after a round trip"):
         exercise_device(driver, 0)
 
 
 def test_a_gpu_that_cuda_does_not_show_is_named() -> None:
-    with pytest.raises(SickSlotError, match="slot GPU-b: CUDA shows 1 of the 2 GPUs GPU-a, GPU-b"):
+    with pytest.raises(SickSlotError, match="slot GPU-b: CUDA sees 1 of the 2 GPUs GPU-a, GPU-b"):
         check_gpus(GPUS, load_driver=lambda: FakeDriver(num_devices=1))
 
 
 def test_a_driver_without_the_function_is_told() -> None:
-    with pytest.raises(SickSlotError, match="slot GPU-a, GPU-b: this CUDA driver has no cuInit"):
+    with pytest.raises(
+        SickSlotError, match="slot GPU-a, GPU-b: the CUDA driver has no function cuInit"
+    ):
         check_gpus(GPUS, load_driver=object)

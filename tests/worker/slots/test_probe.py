@@ -110,7 +110,7 @@ def test_a_byte_that_comes_back_changed_makes_the_slot_sick(cuda: pytest.MonkeyP
 @pytest.mark.usefixtures("cuda")
 def test_only_the_slots_asked_for_are_seen_by_the_library() -> None:
     names = (Slot("GPU-a"), Slot("gone-b"), Slot("GPU-c"))
-    reason = "slot gone-b: CUDA shows 1 of the 3 GPUs GPU-a, gone-b, GPU-c"
+    reason = "slot gone-b: CUDA sees 1 of the 3 GPUs GPU-a, gone-b, GPU-c"
     assert outcome(names) == reason
 
 
@@ -144,8 +144,8 @@ def test_a_probe_ends_with_its_worker(tmp_path: Path) -> None:
     ("code", "reason"),
     [
         ("sys.exit('first line\\nECC errors on ' + sys.argv[1])", "ECC errors on cpu-w-0"),
-        ("print('fine'); sys.exit(3)", "the probe ended with exit code 3 and said nothing"),
-        ("os.kill(os.getpid(), 11)", "the probe was killed by signal 11 and said nothing"),
+        ("print('fine'); sys.exit(3)", "the probe ended with exit code 3 and wrote no output"),
+        ("os.kill(os.getpid(), 11)", "the probe was killed by signal 11 and wrote no output"),
     ],
 )
 def test_the_reason_is_the_last_line_or_how_the_probe_ended(code: str, reason: str) -> None:
@@ -167,7 +167,7 @@ def test_a_check_of_the_site_gets_the_slots_and_decides(tmp_path: Path) -> None:
 def test_a_check_of_the_site_that_is_not_there_makes_the_slots_sick() -> None:
     reason = outcome(CPUS, argv=probe_argv_of("/no/such/check"))
     assert reason is not None
-    assert reason.startswith("the probe could not be started: ")
+    assert reason.startswith("cannot start the probe: ")
     assert "/no/such/check" in reason
 
 
@@ -176,7 +176,7 @@ def test_a_check_of_the_site_that_is_not_there_makes_the_slots_sick() -> None:
     [
         ("", "FLANT5_PROBE_COMMAND is ''; expected a command"),
         ("  ", "FLANT5_PROBE_COMMAND is '  '; expected a command"),
-        ("check 'x", "No closing quotation; expected words as for a shell"),
+        ("check 'x", "No closing quotation; expected a command in shell syntax"),
     ],
 )
 def test_a_check_of_the_site_that_is_no_command_is_refused(command: str, message: str) -> None:

@@ -73,17 +73,17 @@ def test_a_slot_is_a_gpu_unless_its_name_says_cpu() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("", "FLANT5_SLOTS is '': '' is no slot; expected 'auto', or a list"),
-        ("0,,1", "FLANT5_SLOTS is '0,,1': '' is no slot"),
-        ("0,1,", "'' is no slot"),
-        ("gpu0", "'gpu0' is no slot"),
-        ("-1", "'-1' is no slot"),
-        ("00", "'00' is no slot"),
-        ("0 1", "'0 1' is no slot"),
-        ("auto,0", "'auto' is no slot"),
-        ("GPU-", "'GPU-' is no slot"),
-        ("cpu-../x", "'cpu-../x' is no slot"),
-        ("cpu-a\0b", "is no slot"),
+        ("", "FLANT5_SLOTS is '': '' is not a slot; expected 'auto', or a list"),
+        ("0,,1", "FLANT5_SLOTS is '0,,1': '' is not a slot"),
+        ("0,1,", "'' is not a slot"),
+        ("gpu0", "'gpu0' is not a slot"),
+        ("-1", "'-1' is not a slot"),
+        ("00", "'00' is not a slot"),
+        ("0 1", "'0 1' is not a slot"),
+        ("auto,0", "'auto' is not a slot"),
+        ("GPU-", "'GPU-' is not a slot"),
+        ("cpu-../x", "'cpu-../x' is not a slot"),
+        ("cpu-a\0b", "is not a slot"),
         ("cpu-" + "x" * 300, "a name of 304 bytes; expected at most 200"),
         ("0,cpu-0", "'0' and 'cpu-0' is a GPU and the other is not; expected GPUs only, or CPU"),
         ("cpu-0,cpu-1,cpu-0", "names 'cpu-0' twice; expected each slot once"),
@@ -100,14 +100,16 @@ def test_a_bad_setting_says_what_was_found_and_what_is_expected(setting: str, me
 
 
 def test_a_bad_environment_is_named_as_such() -> None:
-    with pytest.raises(ValueError, match=r"CUDA_VISIBLE_DEVICES is '0,x': 'x' is no slot"):
+    with pytest.raises(ValueError, match=r"CUDA_VISIBLE_DEVICES is '0,x': 'x' is not a slot"):
         names_of("auto", environment={"CUDA_VISIBLE_DEVICES": "0,x"})
     with pytest.raises(ValueError, match="CUDA_VISIBLE_DEVICES is 'cpu-0'; expected numbers"):
         names_of("auto", environment={"CUDA_VISIBLE_DEVICES": "cpu-0"})
 
 
 def test_a_number_means_nothing_where_gpus_are_divided() -> None:
-    with pytest.raises(ValueError, match="on a machine with divided GPUs; expected UUIDs, of GPU-"):
+    with pytest.raises(
+        ValueError, match="on a machine with MIG partitions; expected UUIDs from GPU-"
+    ):
         names_of("0", gpus=("GPU-1", "MIG-2", "MIG-3"))
     assert names_of("MIG-3", gpus=("GPU-1", "MIG-2", "MIG-3")) == ["MIG-3"]
 
