@@ -146,7 +146,7 @@ def examples() -> Mapping[str, BaseModel]:
         RecoveryObject(
             status="done",
             requested_at=_AT,
-            cause="its count of changes went back from 1240 to 1201",
+            cause="its change counter went back from 1240 to 1201",
             finished_at=_AT + 2,
             num_found=2,
             num_known=1,

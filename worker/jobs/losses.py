@@ -2,7 +2,7 @@
 
 They are on disk because the store may lose its record of them too. Example:
 
-    {"noticed_at": 1764000000.0, "cause": "its count of changes went back from 1240 to 1201",
+    {"noticed_at": 1764000000.0, "cause": "its change counter went back from 1240 to 1201",
      "is_whole": false, "num_missing": 2, "num_older": 1, "num_mended": 0, "jobs": ["ftjob-..."]}
 """
 

@@ -1,1 +1,1 @@
-"""The process that brings back what was lost and clears away what is old."""
+"""The keeper process: requeues lost jobs, validates files, recovers lost data, deletes old data."""

@@ -1,4 +1,4 @@
-"""`python -m worker.keeper`: keeps until it is told to stop (SIGTERM)."""
+"""`python -m worker.keeper`: runs the keeper until SIGTERM."""
 
 import sys
 
@@ -29,7 +29,7 @@ def main(argv: CheckArgv = check_argv) -> int:
         )
         run_keeper(settings, argv=argv)
     except StartRefusedError as error:
-        print(f"the keeper can't work: {error}", file=sys.stderr)  # noqa: T201
+        print(f"the keeper can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

@@ -1,5 +1,4 @@
-"""The files of the audit log (`api.audit`), a day each in UTC, that are older than the settings
-keep them."""
+"""Removes old files of the audit log (`api.audit`). Each file covers one day in UTC."""
 
 import logging
 from collections.abc import Iterator
@@ -10,17 +9,20 @@ logger = logging.getLogger(__name__)
 
 
 def remove_old_days(audit: Path, *, days: float) -> Iterator[None]:
-    """One file each time it is asked to go on. The age of a day is counted from its end, by the
-    file's name: its time changes when it is copied. What has no such name is left alone."""
+    """Removes one file per iteration.
+
+    The age of a day is measured from its end and taken from the file name: the modification time
+    changes when a file is copied. Files with other names are left alone.
+    """
     for file in sorted(audit.glob("*.jsonl")):
         day = _day_of(file)
         if day is None or not _has_ended_for(day, days):
             continue
         try:
             file.unlink(missing_ok=True)  # another keeper may have been there first
-            logger.info("%s removed from the audit log: older than %g days", file.name, days)
+            logger.info("audit log: removed %s, older than %g days", file.name, days)
         except OSError:
-            logger.exception("%s not removed from the audit log", file)
+            logger.exception("audit log: cannot remove %s", file)
         yield
 
 

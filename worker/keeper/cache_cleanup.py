@@ -1,8 +1,8 @@
-"""Encoded conversations, and what was found out about files, that nobody has used for long;
-`flant5_train.cache` and `flant5_train.forecast.survey` make them.
+"""Removes unused cache entries: encoded conversations and file surveys.
 
-What the first promises: the age of `manifest.json` is the time since the last use, an entry is
-written under the lock `<entry>.lock`, and whoever reads one has a shared lock on its `tokens.bin`.
+`flant5_train.cache` and `flant5_train.forecast.survey` write them. The former guarantees: the age
+of `manifest.json` is the time since the last use, a writer holds the lock `<entry>.lock`, and a
+reader holds a shared lock on `tokens.bin`.
 """
 
 import fcntl
@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 def remove_unused(cache: Path, *, seconds: float) -> Iterator[None]:
-    """One entry each time it is asked to go on."""
+    """Checks one entry per iteration and removes it if it is unused for `seconds`."""
     for entry in sorted(path for path in cache.glob("*") if path.is_dir()):
         try:
             if _is_unused(entry, seconds):
                 _remove(entry, seconds)
         except FileNotFoundError:
-            continue  # another keeper was there first
+            continue  # another keeper removed it first
         except OSError:
-            logger.exception("%s not removed from the cache", entry)
+            logger.exception("cache: cannot remove %s", entry)
         yield
 
 
@@ -39,12 +39,12 @@ def _remove(entry: Path, seconds: float) -> None:
         return  # it is being written
     try:
         with _no_readers(entry) as is_free:
-            # Looked at again: it may have been used before the lock was taken.
+            # Checked again: it may have been used before the lock was taken.
             if is_free and _is_unused(entry, seconds):
-                # First what says that the entry is complete.
+                # The manifest first: it marks the entry as complete.
                 (entry / "manifest.json").unlink(missing_ok=True)
                 shutil.rmtree(entry)
-                logger.info("%s removed from the cache", entry)
+                logger.info("cache: removed %s", entry)
     finally:
         os.close(lock)
 
@@ -53,15 +53,15 @@ def _is_unused(entry: Path, seconds: float) -> bool:
     try:
         used_at = (entry / "manifest.json").stat().st_mtime
     except FileNotFoundError:
-        used_at = entry.stat().st_mtime  # left behind by who was killed while writing it
+        used_at = entry.stat().st_mtime  # its writer was killed
     return time.time() - used_at > seconds
 
 
 @contextmanager
 def _no_readers(entry: Path) -> Iterator[bool]:
-    """Whether nobody reads the entry; nobody begins to meanwhile."""
+    """Yields True if nobody reads the entry. Blocks new readers until the context exits."""
     try:
-        # For writing: NFS gives an exclusive lock on no other descriptor.
+        # Opened for writing: NFS grants exclusive locks on no other descriptor.
         descriptor = os.open(entry / "tokens.bin", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         yield True

@@ -1,11 +1,11 @@
-"""What is old goes: parts of uploads that have ended, what is left of deleted files; by the policy
-of the settings checkpoints, failed and cancelled jobs, cache, days of the audit log.
+"""Retention: removes parts of ended uploads and leftovers of deleted files. If the settings say so,
+also old checkpoints, failed and cancelled jobs, cache entries and audit log days.
 
-The keeper does it every few minutes, a small portion per round. For jobs the store decides: it
-refuses unless a job has ended so long ago, in the same step that takes the job, or the list of
-its checkpoints, away. Only then are files removed, under the lock of the run directory, which
-every attempt holds. Jobs go as a caller's request would delete them (`worker.jobs.deletion`). A
-keeper that is killed at checkpoints leaves them under another name, and the next round goes on.
+The keeper does this every few minutes, a small portion per round. For jobs, the store checks the
+age and removes the job, or the list of its checkpoints, in one atomic step. Only then are files
+removed, under the lock of the run directory, which every attempt holds. Jobs are deleted as by a
+caller's request (`worker.jobs.deletion`). Checkpoints are renamed first: if the keeper is killed,
+the next round continues.
 """
 
 import logging
@@ -29,7 +29,7 @@ from worker.keeper.cache_cleanup import remove_unused
 from worker.settings import WorkerSettings
 
 PAUSE_SECONDS = 600.0
-"""Time between two looks at all jobs."""
+"""Seconds between two scans of all jobs."""
 DAY_SECONDS = 24 * 3600.0
 _PAGE = 100
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cleanup:
-    """Of jobs, cache and audit log nothing goes unless the settings ask for it."""
+    """Removes old data. Jobs, cache and audit log are kept unless the settings limit their age."""
 
     def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class Cleanup:
         self._due_at = 0.0
 
     def step(self) -> None:
-        """One portion. Raises StoreUnavailableError: all begins again after the next pause."""
+        """Processes one portion. Raises StoreUnavailableError; the scan then restarts later."""
         if self._portions is None:
             if time.monotonic() < self._due_at:
                 return
@@ -68,7 +68,7 @@ class Cleanup:
     def _work(self) -> Iterator[None]:
         yield from self._remove_old_uploads()
         for file_id in FileStore(self._home, None).remove_abandoned():
-            logger.info("%s: what was left of it is removed", file_id)
+            logger.info("file %s: removed leftovers of its deletion", file_id)
         yield
         if self._jobs_seconds or self._checkpoints_seconds:
             ended: list[Job] = []
@@ -91,11 +91,11 @@ class Cleanup:
     def _remove_old_uploads(self) -> Iterator[None]:
         for upload_id in remove_old_uploads(self._home.uploads):
             if upload_id:
-                logger.info("%s has ended: what was left of it is removed", upload_id)
+                logger.info("upload %s: has ended; removed its remaining parts", upload_id)
             yield
 
     def _all_jobs(self) -> Iterator[Job | None]:
-        """None after each page."""
+        """Yields all jobs, and None after each page."""
         after: str | None = None
         while True:
             try:
@@ -109,7 +109,7 @@ class Cleanup:
             after = page.items[-1].id
 
     def _clean(self, job: Job) -> bool:
-        """Whether there was something to do."""
+        """Removes what has expired of a job. Returns False if there was nothing to remove."""
         may_go = job.status in (Status.FAILED, Status.CANCELLED)
         if may_go and _has_ended_for(job, self._jobs_seconds):
             self._delete(job)
@@ -123,13 +123,13 @@ class Cleanup:
         try:
             is_deleted = self._deletions.delete_old_job(job, min_age_seconds=self._jobs_seconds)
         except BusyError as error:
-            logger.warning("job %s not cleaned up: %s", job.id, error)
+            logger.warning("job %s: cannot clean up: %s", job.id, error)
         except OSError:
-            logger.exception("job %s not cleaned up as a whole", job.id)
+            logger.exception("job %s: cleanup is incomplete", job.id)
         else:
             if is_deleted:
                 days = self._jobs_seconds / DAY_SECONDS
-                logger.info("job %s %s more than %g days ago: removed", job.id, job.status, days)
+                logger.info("job %s: removed, %s more than %g days ago", job.id, job.status, days)
 
     def _remove_checkpoints(self, job: Job) -> None:
         output = self._home.run_directory(job.id).output
@@ -141,7 +141,7 @@ class Cleanup:
                 reason=f"the job ended more than {days:g} days ago",
             ):
                 return
-            # Under another name a half-deleted checkpoint is none, to trainers and to callers.
+            # Renamed first: otherwise trainers and callers could find a half-deleted checkpoint.
             for checkpoint in sorted(output.glob("checkpoint-*")):
                 checkpoint.rename(output / f"{REMOVED}{checkpoint.name}")
             for removed in sorted(output.glob(f"{REMOVED}checkpoint-*")):
@@ -154,23 +154,28 @@ class Cleanup:
 
     @contextmanager
     def _locked(self, job_id: str) -> Iterator[bool]:
-        """False when a process of an attempt is still alive. Files that can't be removed are
-        logged: the next round tries again."""
+        """Yields False while a process of an attempt is alive.
+
+        Files that cannot be removed are logged, and the next round retries.
+        """
         run_directory = self._home.run_directory(job_id)
         try:
             lock = take_lock(run_directory.lock, patience_seconds=0)
         except (LockedError, OSError) as error:
-            logger.warning("job %s not cleaned up: %s", job_id, error)
+            logger.warning("job %s: cannot clean up: %s", job_id, error)
             yield False
             return
         try:
             yield True
         except OSError:
-            logger.exception("job %s not cleaned up as a whole", job_id)
+            logger.exception("job %s: cleanup is incomplete", job_id)
         finally:
             os.close(lock)
 
 
 def _has_ended_for(job: Job, seconds: float) -> bool:
-    """By our own clock, to save the store a question; it decides by its own. 0 is for ever."""
+    """Returns True if the job ended longer ago than `seconds` (0: never).
+
+    Uses the local clock to save a request. The store decides by its own clock.
+    """
     return bool(seconds) and job.finished_at is not None and time.time() - job.finished_at > seconds

@@ -1,8 +1,8 @@
-"""Compares what the disk says of a job with how the store has it.
+"""Compares the state of jobs on disk with their state in the store.
 
-The store may be ahead at any time: a wish is written to disk after the store has taken it. It is
-behind only when it lost something. Read the disk first, the store after it: else what happens
-between the two looks like a loss.
+The store may be ahead at any time: it accepts a request before the request is written to disk. It
+is behind only if it lost data. Read the disk before the store: otherwise a change between the two
+reads would look like a loss.
 """
 
 import os
@@ -22,19 +22,19 @@ from worker.jobs.tombstones import Tombstones
 
 
 class Difference(Enum):
-    """In which way the store is behind the disk."""
+    """The kind of difference of a store that is behind the disk."""
 
     MISSING = auto()
-    """It does not know the job."""
+    """The store does not have the job."""
     OLDER = auto()
-    """An attempt, an end or a resume of the job is on disk only, or its history is."""
+    """An attempt, outcome or resume of the job, or its history, is only on disk."""
     WISHED = auto()
-    """A cancellation, a pause or the end of one is on disk only."""
+    """A cancellation, a pause or the end of a pause is only on disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskState:
-    """What the run directory says of a job."""
+    """State of a job according to its run directory."""
 
     record: JobRecord
     attempt_epoch: int
@@ -42,11 +42,11 @@ class DiskState:
     result_epoch: int
     """-1 without a result."""
     is_locked: bool
-    """Whether a process of an attempt is alive."""
+    """True while a process of an attempt is alive."""
 
 
 def read_disk_state(home: Home, job_id: str) -> DiskState:
-    """Raises OSError, and ValueError for a file that is not what it should be."""
+    """Reads the state of a job. Raises OSError, and ValueError for an invalid file."""
     run_directory = home.run_directory(job_id)
     attempt = read_attempt(run_directory.attempt)
     result = read_result(run_directory.result)
@@ -59,7 +59,7 @@ def read_disk_state(home: Home, job_id: str) -> DiskState:
 
 
 def compare(disk: DiskState, standing: Standing | None) -> Difference | None:
-    """Returns None when the store is as far as the disk."""
+    """Returns the difference, or None if the store is not behind the disk."""
     if standing is None:
         return Difference.MISSING
     is_wished = disk.record.wished_at > standing.wished_at
@@ -72,7 +72,7 @@ def compare(disk: DiskState, standing: Standing | None) -> Difference | None:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Both sides of a job."""
+    """A job's state on disk and in the store."""
 
     disk: DiskState
     standing: Standing | None
@@ -81,15 +81,15 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A job whose files are not what they should be."""
+    """A job with unreadable or invalid files."""
 
     reason: str
     is_known: bool = False
-    """To the store, which goes on without the files."""
+    """True if the store has the job. The store does not need the files."""
 
 
 class Differences:
-    """Of many jobs at once."""
+    """Compares many jobs at once."""
 
     def __init__(self, store: JobStore, home: Home) -> None:
         self._store = store
@@ -97,10 +97,10 @@ class Differences:
         self._tombstones = Tombstones(home)
 
     def look(self, job_ids: Sequence[str]) -> dict[str, Compared | Unreadable]:
-        """By id, without the jobs that are deleted. Raises StoreUnavailableError."""
+        """Returns the comparisons by job id, without deleted jobs. Raises StoreUnavailableError."""
         disk = {job_id: self._read(job_id) for job_id in job_ids}
         standings = dict(zip(job_ids, self._store.standings(job_ids), strict=True))
-        # What was deleted, or is being deleted, stays so.
+        # Jobs that were deleted, or are being deleted, stay deleted.
         deleted = {*self._store.ended.forgotten(), *filter(self._tombstones.has, job_ids)}
         return {
             job_id: _compared(state, standings[job_id])
@@ -109,7 +109,7 @@ class Differences:
         }
 
     def _read(self, job_id: str) -> DiskState | Unreadable | None:
-        """None for a job that was deleted meanwhile."""
+        """Returns None for a job that was deleted in the meantime."""
         try:
             return read_disk_state(self._home, job_id)
         except (OSError, ValueError) as error:
@@ -124,12 +124,12 @@ def _compared(disk: DiskState | Unreadable, standing: Standing | None) -> Compar
 
 
 def _is_end_missing(disk: DiskState, standing: Standing) -> bool:
-    """Of a job that has ended in the store only its history may be missing."""
+    """Returns True if the store lacks the outcome on disk, or the history of an ended job."""
     if disk.result_epoch <= max(disk.record.result_floor, standing.result_floor):
         return False
     if standing.status.is_final:
         return not standing.has_history
-    # The worker of a running job reports the end after it has written it; it holds the lock.
+    # A worker writes the outcome to disk before it reports it, and holds the lock meanwhile.
     is_reported_now = standing.status is Status.RUNNING and disk.is_locked
     return disk.result_epoch >= standing.epoch and not is_reported_now
 

@@ -1,8 +1,8 @@
-"""Finishes deletions that were broken off, and holds on to those that were finished.
+"""Finishes interrupted deletions and enforces finished ones.
 
-Each round: what the store has among `forgotten`. Now and then, and whenever the server has been
-started anew, also every tombstone: a store that was rolled back lists jobs again that were deleted,
-and a process that was late may have written into a run directory that is no more.
+Each round finishes the deletions that the store lists in `forgotten`. All tombstones are checked
+periodically and after each server restart: a rolled-back store may list deleted jobs again, and a
+late process may have recreated a deleted run directory.
 """
 
 import logging
@@ -19,14 +19,14 @@ from worker.jobs.store import JobStore
 from worker.jobs.tombstones import Kind, Tombstones
 
 CHECK_SECONDS = 30.0
-"""Time between two looks at all tombstones."""
+"""Seconds between two checks of all tombstones."""
 _BATCH = 1000
 
 logger = logging.getLogger(__name__)
 
 
 class UnfinishedDeletions:
-    """One round after the other; see the module's docstring."""
+    """Finishes and enforces deletions; see the module's docstring."""
 
     def __init__(self, store: JobStore, redis: Redis, home: Home) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class UnfinishedDeletions:
         self._reported: set[str] = set()
 
     def step(self) -> None:
-        """Raises StoreUnavailableError; the next round does what this one could not."""
+        """Runs one round. Raises StoreUnavailableError; the next round retries."""
         for deletion in self._store.ended.forgotten():
             self._finish(deletion)
         server = self._server_run()
@@ -52,7 +52,7 @@ class UnfinishedDeletions:
         try:
             self._deletions.finish(deletion)
         except (BusyError, OSError, ValueError) as error:
-            # Once: it is tried again each round.
+            # Logged once: each round retries.
             if deletion not in self._reported:
                 logger.warning("deletion of %s: not finished: %s", deletion, error)
             self._reported.add(deletion)
@@ -61,7 +61,7 @@ class UnfinishedDeletions:
             logger.info("deletion of %s: finished", deletion)
 
     def _server_run(self) -> str:
-        """Which run of the server this is: another one may have lost what came last."""
+        """Returns the server's run id. A restarted server may have lost the latest changes."""
         with unavailable():
             server = cast(dict[str, str], self._redis.info("server"))
         return server["run_id"]
@@ -75,7 +75,7 @@ class UnfinishedDeletions:
             self._enforce(job_id, "model")
 
     def _known(self, job_ids: frozenset[str]) -> set[str]:
-        """Those of which the store knows."""
+        """Returns the jobs among these that the store has."""
         ids = sorted(job_ids)
         batches = (ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH))
         return {each for batch in batches for each in {*batch} - {*self._store.unknown(batch)}}

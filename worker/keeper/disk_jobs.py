@@ -1,4 +1,4 @@
-"""The jobs that have a record on disk, known without reading the whole directory each round."""
+"""Lists the jobs with a record on disk, without reading the whole directory each round."""
 
 import os
 import time
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from worker.jobs.home import Home
 
 SLICE_SECONDS = 0.25
-"""Time that one call looks at run directories: on a network file system, a hundred thousand of them
-take a minute."""
+"""Seconds that one call spends on run directories. On a network file system, a hundred thousand of
+them take a minute."""
 _RELIST_SECONDS = 60.0
-"""Time after which the directory is listed though it seems unchanged: a shared file system may
-show an old time of it."""
+"""Seconds after which the directory is listed even if it seems unchanged: a shared file system may
+report an old modification time."""
 
 
 class DiskJobs:
@@ -26,8 +26,10 @@ class DiskJobs:
         self._listed_at = 0.0
 
     def ids(self) -> frozenset[str]:
-        """New directories are looked at for a slice of time, in turn; later calls return the jobs
-        in the others. Raises OSError when the directory can't be read."""
+        """Returns the known job ids. Checks new directories in turn, for one time slice per call.
+
+        Raises OSError if the directory cannot be read.
+        """
         self._look_for_new()
         deadline = time.monotonic() + SLICE_SECONDS
         for _ in range(len(self._without_record)):
@@ -41,13 +43,15 @@ class DiskJobs:
         return frozenset(self._ids)
 
     def newest_first(self) -> "NewestFirst":
-        """All of them, also those that `ids` has not looked at yet. Raises OSError when the
-        directory can't be read."""
+        """Returns all jobs, including those that `ids` has not checked yet, for ordering.
+
+        Raises OSError if the directory cannot be read.
+        """
         self._look_for_new()
         return NewestFirst(self._home, [*self._ids, *self._without_record])
 
     def drop(self, job_id: str) -> None:
-        """The job's record is gone."""
+        """Removes a job whose record no longer exists."""
         self._ids.discard(job_id)
 
     def _look_for_new(self) -> None:
@@ -71,8 +75,10 @@ class DiskJobs:
 
 
 class NewestFirst:
-    """Orders jobs by the last change in the run directory, in slices: what a store loses first is
-    what came last."""
+    """Orders jobs by the last change in the run directory, in time slices.
+
+    Newest first, because a store loses the latest changes first.
+    """
 
     def __init__(self, home: Home, job_ids: Iterable[str]) -> None:
         self._home = home
@@ -80,7 +86,7 @@ class NewestFirst:
         self._dated: list[tuple[float, str]] = []
 
     def step(self) -> tuple[str, ...] | None:
-        """All jobs once they are in order; None before."""
+        """Returns all jobs once they are in order, None before."""
         deadline = time.monotonic() + SLICE_SECONDS
         while self._left:
             self._dated.append((self._last_change(self._left[0]), self._left.popleft()))

@@ -1,9 +1,9 @@
-"""The check of one file in a process of its own, so that a bad file can't harm the keeper.
+"""Validates one file in a separate process, to protect the keeper from bad files.
 
     python -m flant5_train.check FILE --on-bad-record fail|skip --on-missing-question train|skip
 
-exit code 0: the file is good, and standard output is CheckedFiles as JSON
-(`flant5_train.file_report.format`); 2: it is not, and standard output is the Failure as JSON.
+exit code 0: the file is valid, and standard output is CheckedFiles as JSON
+(`flant5_train.file_report.format`); 2: it is invalid, and standard output is the Failure as JSON.
 """
 
 import os
@@ -32,13 +32,13 @@ BAD_FILE = 2
 _NUM_TAIL_CHARACTERS = 1000
 
 _MAX_WARNINGS = 10
-"""Warnings of one file that become events, after equal ones have become one."""
+"""Maximum number of events for the warnings of one file, after merging equal warnings."""
 
 CheckArgv = Callable[[Path, Hyperparameters], list[str]]
 
 
 def check_argv(path: Path, settings: Hyperparameters) -> list[str]:
-    """The command that checks a file."""
+    """Returns the command that validates a file."""
     return [
         sys.executable,
         *("-m", "flant5_train.check"),
@@ -50,23 +50,23 @@ def check_argv(path: Path, settings: Hyperparameters) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """A file of a job, and how its owner knows it."""
+    """A file of a job, with the name its owner uses."""
 
     param: str
-    """The field of the job that names it."""
+    """The field of the job that refers to the file."""
     name: str
     path: Path
 
 
 class FileCheck:
-    """A running check; it ends with this process."""
+    """A running check. The kernel kills it when this process ends."""
 
     def __init__(self, argv: list[str], file: NamedFile, *, max_seconds: float) -> None:
         self._file = file
         self._param = file.param
         self._max_seconds = max_seconds
         self._deadline = time.monotonic() + max_seconds
-        # Files, not pipes: a check that writes much must not wait for somebody to read it.
+        # Files, not pipes: a check with much output must not block until it is read.
         self._stdout = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -78,17 +78,17 @@ class FileCheck:
             preexec_fn=partial(end_with, os.getpid()),
         )
         self.end = os.pidfd_open(self._process.pid)
-        """Readable once the check has ended by itself."""
+        """Descriptor that becomes readable when the check exits by itself."""
 
     def has_ended(self) -> bool:
-        """True also when it took too long."""
+        """Returns True if the check has exited or its time is up."""
         return self._process.poll() is not None or time.monotonic() >= self._deadline
 
     def error(self) -> JobError | None:
-        """What is wrong with the file; None when it is good. The check must have ended."""
+        """Returns the error of the file, or None if it is valid. The check must have ended."""
         code = self._process.returncode
         if code is None:
-            message = f"the check of {self._param} took longer than {self._max_seconds:g} s"
+            message = f"the check of {self._param} timed out after {self._max_seconds:g} s"
             return JobError(code=FailureCode.TIMEOUT.value, message=message, param=self._param)
         if code == 0:
             return None
@@ -110,8 +110,10 @@ class FileCheck:
         )
 
     def warnings(self) -> tuple[NewEvent, ...]:
-        """Returns the warnings about a good file as events, or the one that the check printed no
-        report."""
+        """Returns the warnings about a valid file as events.
+
+        If the check printed no report, returns one warning about that.
+        """
         try:
             files = CheckedFiles.model_validate_json(self._read_all()).files
         except ValidationError:
@@ -119,7 +121,7 @@ class FileCheck:
         return tuple(event for file in files for event in _warning_events(self._file, file))
 
     def close(self) -> None:
-        """Ends the check if it still runs."""
+        """Kills the check if it is still running."""
         self._process.kill()
         self._process.wait()
         os.close(self.end)
@@ -128,15 +130,14 @@ class FileCheck:
 
     def _no_report(self) -> NewEvent:
         return NewEvent(
-            message=f"{self._file.name}: the check of {self._param} printed no report, so that no"
-            " warnings are known; expected a report as JSON: install the trainer and the keeper in"
-            " one version",
+            message=f"{self._file.name}: the check of {self._param} printed no JSON report, so its"
+            " warnings are unknown; install the same version of the trainer and the keeper",
             level="warn",
             data={"param": self._param},
         )
 
     def _with_its_name(self, message: str) -> str:
-        """On our disk every uploaded file is called `content`."""
+        """Replaces the file name: on disk, every uploaded file is called `content`."""
         head = f"{self._file.path.name}: "
         if not message.startswith(head):
             return message
@@ -162,7 +163,7 @@ def _warning_events(named: NamedFile, checked: CheckedFile) -> Iterator[NewEvent
     told = sum(problem.count for problem in warnings.listed[:_MAX_WARNINGS])
     if rest := warnings.num_problems - told:
         yield NewEvent(
-            message=f"{named.name}: {rest} more warnings; the report on the file lists them",
+            message=f"{named.name}: {rest} more warnings; see the report on the file",
             level="warn",
             data={"param": named.param, "by_kind": dict(warnings.by_kind)},
         )

@@ -1,4 +1,4 @@
-"""`python -m worker.keeper.health`: whether the keeper of this container does its rounds."""
+"""`python -m worker.keeper.health`: health check of this container's keeper."""
 
 import sys
 
@@ -10,14 +10,14 @@ from worker.settings import WorkerSettings
 
 
 def keeper_trouble(settings: WorkerSettings) -> str | None:
-    """Why the keeper of this host name does not keep; None when it does."""
+    """Returns the problem of this host's keeper, or None if it is healthy."""
     with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
         try:
             if KeeperPresence(redis).is_here():
                 return None
         except StoreUnavailableError as error:
             return str(error)
-    return f"no keeper of this host has finished a round within {PRESENCE_SECONDS:g} s"
+    return f"no keeper on this host has finished a round within {PRESENCE_SECONDS:g} s"
 
 
 def main() -> int:

@@ -1,10 +1,14 @@
-"""The keeper: brings back what was lost and checks the files of new jobs.
+"""The keeper: a reconcile loop over jobs, files and the store.
 
-Each round: losses of the store are noticed, jobs whose lease ran out go back into the queue, jobs
-that wait get their doorbell rung, new jobs get their files checked; jobs that the store lost are
-restored when that was noticed or asked for; deletions that were broken off are finished, and what
-is old is removed. Every step is atomic in Redis, so a keeper may be killed at any time and several
-may run.
+Each round:
+
+- detects data loss in the store, and restores lost jobs when a recovery is requested,
+- requeues jobs with an expired lease,
+- validates the files of new jobs,
+- repeats the wake-ups of queued jobs,
+- finishes interrupted deletions, and removes old data.
+
+Every step is atomic in Redis: a keeper may be killed at any time, and several may run.
 """
 
 import logging
@@ -36,21 +40,21 @@ from worker.processes.wakeup import readable_on
 from worker.settings import WorkerSettings
 
 MAX_JOBS = 100
-"""Jobs moved per round and kind."""
+"""Maximum number of jobs per round and step."""
 STALE_DOORBELL_SECONDS = 600.0
-"""Age at which a doorbell is rung again although others are waiting: it may have been lost, and
-the queue need not ever be empty."""
+"""Seconds after which a wake-up is sent again even if others are pending: it may have been lost,
+and the queue of wake-ups may never be empty."""
 LOOK_SECONDS = 0.25
-"""Time between two looks for new jobs: they are not to wait for a round, which costs more. Each
-look takes a moment from a trainer that uses all cores."""
+"""Seconds between two checks for new jobs, which should not wait for a full, more expensive round.
+Each check takes CPU time from a trainer that uses all cores."""
 IDLE_DOORBELL_SECONDS = 2.0
-"""Age at which it is rung again while a worker that could take the job is idle."""
+"""Seconds after which a wake-up is sent again while a worker that could run the job is idle."""
 
 logger = logging.getLogger(__name__)
 
 
 class Keeper:
-    """One round after the other; see the module's docstring."""
+    """Runs the rounds; see the module's docstring."""
 
     def __init__(
         self, settings: WorkerSettings, redis: Redis, *, argv: CheckArgv = check_argv
@@ -72,8 +76,11 @@ class Keeper:
         self._started_at = time.monotonic()
 
     def round(self) -> None:
-        """Raises StoreUnavailableError: the next round does what this one could not; and
-        StartRefusedError when the store belongs to another service by now."""
+        """Runs all steps once.
+
+        Raises StoreUnavailableError; the next round retries. Raises StartRefusedError if the store
+        now belongs to another service.
+        """
         self._identity.keep()
         self._store_watch.step()
         self._recoverer.step()
@@ -85,9 +92,9 @@ class Keeper:
         self._presence.appear()
 
     def wait(self, stop: int) -> bool:
-        """Until the next round is due: at once when a check has ended or a new job is there.
+        """Waits until the next round is due, a check has ended, or a new job exists.
 
-        True when `stop` became readable.
+        Returns True if `stop` became readable.
         """
         due_at = time.monotonic() + self._settings.keeper_seconds
         while (seconds := due_at - time.monotonic()) > 0:
@@ -101,7 +108,7 @@ class Keeper:
         try:
             return self._validation.has_new_jobs()
         except StoreUnavailableError:
-            return False  # the round says so when it is due
+            return False  # the next round reports it
 
     def close(self) -> None:
         self._store_watch.close()
@@ -110,8 +117,11 @@ class Keeper:
         self._doorbell.close()
 
     def _reap(self) -> None:
-        """Not before Redis and the keeper have been up for one lease: workers that could not
-        beat while Redis was away are given the time to."""
+        """Requeues jobs with an expired lease, once Redis and the keeper are up for one lease.
+
+        Without the wait, workers that could not send heartbeats during a Redis outage would lose
+        their jobs.
+        """
         if time.monotonic() - self._started_at < self._settings.lease_seconds:
             return
         with unavailable():
@@ -121,23 +131,26 @@ class Keeper:
             return
         reaped = self._store.leases.reap(MAX_JOBS)
         for job_id in reaped:
-            logger.warning("job %s: its lease ran out", job_id)
+            logger.warning("job %s: its lease expired", job_id)
         keep_ends(self._store, self._settings.home_directories, reaped)
 
     def _ring(self) -> None:
-        """A doorbell can be lost only after it left the queue; while others wait there, ringing
-        again would pile them up."""
+        """Repeats wake-ups that may have been lost.
+
+        A wake-up can be lost only after it left the queue. Repeating wake-ups while others are
+        pending would pile them up.
+        """
         is_silent = num_doorbells(self._redis) == 0
         age = self._settings.doorbell_seconds if is_silent else STALE_DOORBELL_SECONDS
-        # A bell that is in nobody's ear while a worker is idle has been lost, or was taken by a
-        # worker that is too small.
+        # If no wake-up is pending and a worker is idle, the wake-up was lost, or a worker that is
+        # too small consumed it.
         idle_seconds = IDLE_DOORBELL_SECONDS if is_silent else age
         for job_id in self._store.leases.bells(age, MAX_JOBS, idle_seconds=idle_seconds):
             self._doorbell.ring(job_id)
 
 
 def run_keeper(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> None:
-    """Returns on SIGTERM or SIGINT."""
+    """Runs the keeper until SIGTERM or SIGINT."""
     stop = readable_on(signal.SIGTERM, signal.SIGINT)
     timeout = settings.redis_timeout_seconds
     with open_redis(settings.redis_url, timeout_seconds=timeout) as redis:
@@ -147,8 +160,8 @@ def run_keeper(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> Non
                 try:
                     keeper.round()
                 except StoreUnavailableError as error:
-                    logger.warning("round not finished: %s", error)
-                    # Not `wait`, which would end at once for a check that has ended.
+                    logger.warning("round failed; retrying: %s", error)
+                    # Not `wait`, which would return at once for a check that has ended.
                     if select.select([stop], [], [], settings.keeper_seconds)[0]:
                         break
         finally:

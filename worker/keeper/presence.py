@@ -1,4 +1,4 @@
-"""The sign of life of a keeper, or of a like process, given after each round that it finished."""
+"""Heartbeat of a keeper, or of a similar process, sent after finished rounds."""
 
 import socket
 import time
@@ -10,13 +10,15 @@ from worker.jobs import keys
 from worker.jobs.connection import unavailable
 
 PRESENCE_SECONDS = 30.0
-"""Time after which a keeper that finished no round counts as gone."""
+"""Seconds without a finished round after which a keeper counts as gone."""
 BEAT_SECONDS = 5.0
 
 
 class KeeperPresence:
-    """The keeper of this host name, or the process with another kind of key. Both methods raise
-    StoreUnavailableError."""
+    """Heartbeat of this host's keeper, or of another process type through `key_of`.
+
+    Both methods raise StoreUnavailableError.
+    """
 
     def __init__(
         self, redis: Redis, *, name: str | None = None, key_of: Callable[[str], str] = keys.keeper
@@ -26,7 +28,7 @@ class KeeperPresence:
         self._beats_at = 0.0
 
     def appear(self) -> None:
-        """Rounds are short: most of them say nothing."""
+        """Sends a heartbeat if one is due. Rounds are shorter than the interval."""
         now = time.monotonic()
         if now < self._beats_at:
             return

@@ -1,8 +1,8 @@
-"""What the keeper does when a recovery is asked for: every job that only the disk knows comes back,
-and every job that the store has in an older state is brought up to what the disk says.
+"""Recovery on request: restores jobs that exist only on disk, and updates jobs that are older in
+the store than on disk.
 
-In portions, so that the keeper's other work goes on. A lock on a file makes it one keeper at a
-time; when that one is killed another takes over and finds the jobs that are back already.
+Works in portions to let the keeper's other steps run. A file lock allows one keeper at a time. If
+that keeper is killed, another one continues and skips the jobs restored so far.
 """
 
 import logging
@@ -29,7 +29,7 @@ from worker.keeper.restoration import Restoration
 from worker.settings import WorkerSettings
 
 SLICE_SECONDS = 0.25
-"""Time that one round of the keeper gives to a recovery."""
+"""Seconds per keeper round spent on a recovery."""
 _BATCH = 50
 
 logger = logging.getLogger(__name__)
@@ -37,24 +37,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Run:
-    """A recovery under way, as this keeper knows it."""
+    """State of a running recovery in this keeper."""
 
     lock: int
     recovery: Recovery
-    """As it stands in the store."""
+    """Its state in the store."""
     to_list: Iterator[str]
     to_look_at: deque[str] = field(default_factory=deque)
     num_found: int | None = None
-    """None until all are listed."""
+    """None until all jobs are listed."""
     numbers: dict[str, int] = field(default_factory=dict)
-    """The jobs to restore, with their numbers."""
+    """Job ids to restore -> job numbers."""
     older: dict[str, Standing] = field(default_factory=dict)
-    """Those of them that the store has, as it has them."""
+    """Jobs to restore that the store has in an older state -> that state."""
     to_restore: deque[str] = field(default_factory=deque)
-    """The same, oldest first, once all are looked at."""
+    """Jobs to restore, oldest first, once all jobs are compared."""
     highest_number: int = 0
     current: Restoration | None = None
-    """The restoration of the first of them, once its files were read."""
+    """Restoration of the first job in `to_restore`, once its files are read."""
     num_known: int = 0
     restored: list[RestoredJob] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -70,7 +70,7 @@ class _Run:
 
 
 class Recoverer:
-    """Does what the desk was asked for."""
+    """Runs the recoveries requested from the desk."""
 
     def __init__(self, store: JobStore, desk: RecoveryDesk, settings: WorkerSettings) -> None:
         self._store = store
@@ -82,8 +82,10 @@ class Recoverer:
         self._run: _Run | None = None
 
     def step(self) -> None:
-        """A slice of the work, if there is any. Raises StoreUnavailableError; the next call goes
-        on where this one stood."""
+        """Works for one time slice, if a recovery is requested.
+
+        Raises StoreUnavailableError; the next call continues at the same point.
+        """
         recovery = self._desk.state()
         if recovery is None or recovery.status == "done":
             self.close()
@@ -99,20 +101,20 @@ class Recoverer:
             self._save(run, run.report())
 
     def close(self) -> None:
-        """Lets another keeper go on."""
+        """Releases the lock for another keeper."""
         if self._run is not None:
             os.close(self._run.lock)
             self._run = None
 
     def _begin(self, recovery: Recovery) -> _Run | None:
-        """None when another keeper is at it."""
+        """Returns None if another keeper runs the recovery."""
         lock_file = self._settings.home_directories.workers / "recovery.lock"
         try:
             lock = take_lock(lock_file, patience_seconds=0)
         except LockedError:
             return None
         except OSError:
-            logger.exception("recovery: can't begin")
+            logger.exception("recovery: cannot take the lock")
             return None
         self._run = _Run(
             lock=lock,
@@ -128,13 +130,13 @@ class Recoverer:
             run.recovery = report
             if report.status == "done":
                 counts = (len(run.restored), len(run.problems), run.num_known)
-                logger.info("recovery: %d jobs restored, %d problems, %d were there", *counts)
+                logger.info("recovery: %d jobs restored, %d problems, %d up to date", *counts)
         else:
-            logger.error("recovery: given up, because the store was lost once more; ask again")
+            logger.error("recovery: aborted: the store was lost again; request a new recovery")
             self.close()
 
     def _go_on(self, run: _Run) -> bool:
-        """One portion; False when nothing is left to do."""
+        """Processes one portion. Returns False if nothing is left to do."""
         if run.num_found is None:
             self._list_some(run)
         elif run.to_look_at:
@@ -179,7 +181,7 @@ class Recoverer:
         try:
             status = carry_out(record, self._store)
         except NotFoundError:
-            self._note(run, record.id, "lost again, together with the store; ask once more")
+            self._note(run, record.id, "lost again with the store; request a new recovery")
         else:
             run.restored.append(RestoredJob(id=record.id, status=status))
 
@@ -201,16 +203,17 @@ class Recoverer:
             if not restoration.step(self._holder):
                 return
         except (LostError, NotFoundError) as error:
-            # This keeper stood still until the lease ran out: who claims the job does the rest.
-            logger.warning("recovery: job %s went on without the keeper: %s", job_id, error)
+            # This keeper was suspended until the lease expired. The worker that claims the job
+            # does the rest.
+            logger.warning("recovery: job %s: continues without the keeper: %s", job_id, error)
         except (OSError, ValueError, ResponseError) as error:
-            # Whatever is odd about one job must not keep the others from coming back.
+            # A problem with one job must not stop the restoration of others.
             logger.exception("recovery: job %s", job_id)
-            self._note(run, job_id, f"not restored as a whole: {error}")
+            self._note(run, job_id, f"restored incompletely: {error}")
         try:
             restored = RestoredJob(id=job_id, status=self._store.get(job_id).status)
         except NotFoundError:
-            self._note(run, job_id, "lost again, together with the store; ask once more")
+            self._note(run, job_id, "lost again with the store; request a new recovery")
         else:
             run.restored.append(restored)
         if restoration.problem is not None:

@@ -1,10 +1,10 @@
-"""One job, brought back from its run directory into a store that lost it, or went back in time.
+"""Restores one job from its run directory into a store that lost it or was rolled back.
 
-    read what is on disk -> restore the record -> replay progress.jsonl and train.log -> the end
+    read the files -> restore the record -> replay progress.jsonl and train.log -> outcome
 
-A job that has begun, or that has an end already, is held by the keeper while its files are
-replayed. Should the keeper be killed meanwhile, the lease runs out and the job goes into the
-queue: the worker that claims it finds the same files and says the same end.
+The keeper holds a lease on a job that has begun or ended while it replays the job's files. If the
+keeper is killed, the lease expires and the job is queued. The worker that claims it finds the same
+files and records the same outcome.
 """
 
 import logging
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Restoration:
-    """Done in portions; one that raised StoreUnavailableError can be tried again."""
+    """Restores a job in portions. A portion that raised StoreUnavailableError can be retried."""
 
     def __init__(
         self,
@@ -39,8 +39,10 @@ class Restoration:
         highest_number: int,
         seen: Standing | None = None,
     ) -> None:
-        """Reads what the run directory says; `seen` is the older state that the store has. Raises
-        OSError, and ValueError for a file that is not what it should be."""
+        """Reads the run directory. `seen` is the older state in the store.
+
+        Raises OSError, and ValueError for an invalid file.
+        """
         self._store = store
         self._settings = settings
         self._run_directory = settings.home_directories.run_directory(job_id)
@@ -60,12 +62,12 @@ class Restoration:
         )
         self._claim: Claim | None = None
         self.problem: str | None = None
-        """What of the job's history could not be read."""
+        """Problem with the job's history or outcome, if any."""
 
     def step(self, holder: str) -> bool:
-        """One portion; True when the job is back.
+        """Processes one portion. Returns True once the job is restored.
 
-        Raises StoreUnavailableError, and LostError when another process has the job by now.
+        Raises StoreUnavailableError, and LostError if another process holds the job.
         """
         if self._claim is None:
             return not self._restore(holder)
@@ -76,8 +78,10 @@ class Restoration:
         return True
 
     def _run_seconds(self, attempt: AttemptRecord | None) -> float:
-        """What counts towards max_run_seconds. How long the last attempt took is told by when its
-        record and its last line were written."""
+        """Returns the seconds that count towards max_run_seconds.
+
+        The duration of the last attempt is the time between its record and its last log line.
+        """
         if attempt is None or attempt.epoch <= self._record.result_floor:
             return 0.0
         try:
@@ -88,7 +92,7 @@ class Restoration:
         return attempt.run_seconds + max(0.0, last_sign - began)
 
     def _restore(self, holder: str) -> bool:
-        """False when there is nothing to add to the record."""
+        """Restores the record. Returns False if there is nothing to add to it."""
         is_plain = self._record.wish is Wish.GO_ON and self._result is None
         self._claim = self._store.leases.restore(
             self._known,
@@ -105,7 +109,7 @@ class Restoration:
         try:
             return self._pump.pump()
         except OSError as error:
-            self.problem = f"its history is not complete: {error}"
+            self.problem = f"its history is incomplete: {error}"
             return False
 
     def _end(self, claim: Claim) -> None:
@@ -115,16 +119,16 @@ class Restoration:
             return
         outcome, finished_at = end
         if not self._store.leases.finish_restored(claim, outcome, finished_at=finished_at):
-            raise LostError(f"job {claim.job.id} is no longer ours")
+            raise LostError(f"job {claim.job.id} is no longer held by this process")
         if self._result is None:
-            # The next time that the store is lost, the job shall have ended at the same time.
+            # Without this, the job would get another end time if the store is lost again.
             try:
                 keep_end(self._store.get(claim.job.id), self._run_directory)
             except OSError as error:
-                self.problem = f"its end is not on disk: {error}"
+                self.problem = f"cannot write its outcome to disk: {error}"
 
     def _known_end(self) -> tuple[Outcome, float] | None:
-        """How and when the job ended; None when it did not."""
+        """Returns the outcome and end time of the job, or None if it has not ended."""
         record, result = self._record, self._result
         if result is not None:
             written_at = result.finished_at or self._run_directory.result.stat().st_mtime
@@ -132,7 +136,7 @@ class Restoration:
         try:
             last = last_record(self._run_directory.progress, 0)
         except OSError:
-            last = None  # the pump has said so
+            last = None  # the pump has reported the error
         if isinstance(last, ModelSaved):
             return Succeeded(model_id(record.id, record.spec)), last.at
         if record.wish is Wish.CANCEL:

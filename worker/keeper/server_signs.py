@@ -1,4 +1,4 @@
-"""The signs by which a server shows that its data may be other than before."""
+"""Signs that a server's data may have changed: restart, failover, evictions, rollback."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,10 @@ from worker.jobs.mark import Mark, StoreMark
 
 @dataclass(frozen=True, slots=True)
 class ServerSigns:
-    """What one look at the server shows."""
+    """Signs read from the server at one time."""
 
     identity: tuple[str, str]
-    """Ids of the process and of its data set; a restart, a failover and a resynchronization change
+    """Ids of the process and of its data set. A restart, a failover or a resynchronization changes
     one of them."""
     num_evicted: int
     """Keys evicted since the server started."""
@@ -22,7 +22,7 @@ class ServerSigns:
 
 
 def read_signs(redis: Redis) -> ServerSigns:
-    """Raises StoreUnavailableError."""
+    """Reads the signs. Raises StoreUnavailableError."""
     with unavailable():
         info: dict[str, Any] = redis.info("server", "replication", "stats")
     return ServerSigns(

@@ -1,15 +1,15 @@
-"""The watch over the store: notices that it lost data, reports that, and asks for a recovery.
+"""Detects data loss in the store, reports it, and requests a recovery.
 
 Each round, at a bounded cost:
 
     signs of the server -> a reason to compare all jobs on disk with the store, newest first
-    a portion of all jobs in turn -> jobs that are gone, index entries that are missing or stale
-    what was found -> log, losses.jsonl (API, dashboard, doctor, metrics), a recovery
+    a portion of all jobs in turn -> missing jobs, missing or stale index entries
+    findings -> log, losses.jsonl (API, dashboard, doctor, metrics), a recovery
 
-What was found is kept until it is reported, whatever fails in between.
+Findings are kept until they are reported, even if a step fails in between.
 
-A store that knows nearly none of the jobs on disk is empty, or the wrong one: jobs are brought back
-into it only when somebody asks (`flant5 recover`).
+A store that has almost none of the jobs on disk is empty or the wrong one. Jobs are restored into
+it only on request (`flant5 recover`).
 """
 
 import logging
@@ -34,20 +34,20 @@ from worker.keeper.server_signs import ServerSigns, read_signs
 from worker.settings import WorkerSettings
 
 SLICE_SECONDS = 0.25
-"""Time that one round gives to the comparison of all jobs."""
+"""Seconds per round spent on the comparison of all jobs."""
 MAX_MENDED = 100
-"""Jobs looked after per round, in turn."""
+"""Jobs whose index entries are checked per round, in turn."""
 PAUSE_SECONDS = 60.0
-"""Time between two reports, and two recoveries, of a server that evicts keys."""
+"""Seconds between two reports, and between two recoveries, for a server that evicts keys."""
 _BATCH = 25
 _SAMPLE = 200
-"""Jobs on disk by which a store without its name is told from an empty one."""
+"""Jobs on disk used to distinguish a store that lost its name from an empty one."""
 
 logger = logging.getLogger(__name__)
 
 
 class StoreWatch:
-    """One keeper of a HOME does it at a time; the others have nothing to do here."""
+    """Watches the store. Only one keeper of a HOME does so at a time; others are no-ops."""
 
     def __init__(
         self, store: JobStore, redis: Redis, desk: RecoveryDesk, settings: WorkerSettings
@@ -63,41 +63,41 @@ class StoreWatch:
         self._signs: ServerSigns | None = None
         self._mark = self._mark_on_disk = Mark()
         self._ordering: NewestFirst | None = None
-        """All jobs, which are compared once they are in order."""
+        """All jobs while they are being ordered. They are compared after that."""
         self._is_due_again = False
         self._to_compare: deque[str] = deque()
         self._to_mend: deque[str] = deque()
         self._behind: dict[str, Difference] = {}
-        """Jobs found behind the disk and not yet brought up to it."""
+        """Jobs that are behind the disk and not yet restored."""
         self._asked: set[str] = set()
-        """Those of them for which a recovery was asked for, and that were not seen to be back."""
+        """Jobs in `_behind` with a requested recovery that were not yet seen to be restored."""
         self._why = ""
-        """The reason for the comparison of all jobs, while it is under way."""
+        """Reason for the comparison of all jobs while it is running."""
         self._signs_of_loss: dict[str, str] = {}
         self._num_evicted = 0
         self._found: dict[str, Difference] = {}
         self._mended: list[str] = []
-        """What was found and not yet reported."""
+        """Index entries repaired and not yet reported."""
         self._noticed_at = 0.0
-        """Instant of the last of it."""
+        """Time of the latest finding."""
         self._logged = ""
-        """The report that is in the log, but not yet on disk."""
+        """The report that was logged but is not yet on disk."""
         self._is_whole_loss = False
         self._steady_since = self._reported_at = self._asked_at = -math.inf
 
     @property
     def steady_seconds(self) -> float:
-        """Time since the server was last seen to be another one; infinite when it never was."""
+        """Seconds since the server was last seen to change, infinite if it never changed."""
         return time.monotonic() - self._steady_since
 
     def step(self) -> None:
-        """Raises StoreUnavailableError; the next call goes on where this one stood."""
+        """Runs one round. Raises StoreUnavailableError; the next call continues there."""
         if not self._is_mine():
             return
         try:
             self._look()
         except (OSError, ValueError) as error:
-            logger.error("the store can't be compared with the disk: %s", error)
+            logger.error("store: cannot compare it with the disk: %s", error)
 
     def close(self) -> None:
         """Lets another keeper watch."""
@@ -112,7 +112,7 @@ class StoreWatch:
             except LockedError:
                 return False
             except OSError as error:
-                logger.error("no watch over the store: %s", error)
+                logger.error("store: cannot watch it for data loss: %s", error)
                 return False
             self._mark = self._mark_on_disk = self._read_mark()
         return True
@@ -121,7 +121,7 @@ class StoreWatch:
         try:
             return self._mark_file.read()
         except (OSError, ValueError) as error:
-            logger.error("the last mark of the store can't be read, and is written anew: %s", error)
+            logger.error("store: cannot read its last mark; writing a new one: %s", error)
             return Mark()
 
     def _look(self) -> None:
@@ -134,7 +134,7 @@ class StoreWatch:
             self._compare_some()
             self._mend_some()
         except (OSError, ValueError) as error:
-            logger.error("the store can't be compared with the disk: %s", error)
+            logger.error("store: cannot compare it with the disk: %s", error)
         cause = self._cause()
         self._report(cause)
         self._ask_for_recovery(cause)
@@ -144,27 +144,27 @@ class StoreWatch:
 
     def _cause(self) -> str:
         signs = "; ".join(self._signs_of_loss.values())
-        return signs or self._why or "jobs on disk were compared with it in turn"
+        return signs or self._why or "found in the periodic comparison with the jobs on disk"
 
     def _compare_with_last(self, signs: ServerSigns) -> None:
-        """Has all jobs compared when there is a reason to."""
+        """Starts a comparison of all jobs if the signs give a reason to."""
         last, num_evicted = self._signs, self._num_evicted
         found, reason = {}, ""
         if last is None:
-            reason = "the keeper began its watch"
+            reason = "the keeper was started"
         elif signs.identity != last.identity:
             reason = "the server was restarted or replaced"
             self._steady_since = time.monotonic()
         elif signs.num_evicted > last.num_evicted:
             num_evicted += signs.num_evicted - last.num_evicted
-            found["evicted"] = f"the server evicted {num_evicted} keys to stay within its maxmemory"
+            found["evicted"] = f"the server evicted {num_evicted} keys to stay below its maxmemory"
         num_lost = self._mark.number - signs.mark.number
         if num_lost > 0:
             found["count"] = (
-                f"its count of changes went back from {self._mark.number} to {signs.mark.number}"
+                f"its change counter went back from {self._mark.number} to {signs.mark.number}"
             )
         if found or reason:
-            # One that is under way goes on: where keys are evicted all the time none would end.
+            # A running comparison continues: under constant evictions, none would ever finish.
             self._is_due_again = self._ordering is not None
             self._ordering = self._ordering or self._disk.newest_first()
             self._why = "; ".join(found.values()) or reason
@@ -173,7 +173,7 @@ class StoreWatch:
             self._signs_of_loss |= found
             self._noticed_at = time.time()
         if num_lost > 0:
-            # Last: from then on the store no longer shows that it went back.
+            # Last, because it removes the evidence of the rollback from the store.
             StoreMark(self._redis).count_on(num_lost)
 
     def _order_some(self) -> None:
@@ -186,7 +186,7 @@ class StoreWatch:
             self._ordering, self._to_compare = None, deque(ordered)
 
     def _compare_some(self) -> None:
-        """Within a slice of time, all when they are few."""
+        """Compares jobs for one time slice."""
         deadline = time.monotonic() + SLICE_SECONDS
         again = tuple(self._behind)[:_BATCH]
         still = self._behind_among(again)
@@ -201,7 +201,7 @@ class StoreWatch:
                 self._to_compare.popleft()
 
     def _note(self, behind: dict[str, Difference]) -> None:
-        """Those that were not known to be behind are to be reported."""
+        """Adds jobs to `_behind`, and new ones to the findings to report."""
         new = {job_id: each for job_id, each in behind.items() if job_id not in self._behind}
         self._behind |= behind
         if new:
@@ -218,11 +218,11 @@ class StoreWatch:
         return behind
 
     def _mend_some(self) -> None:
-        """Of the jobs in turn: notes missing ones, and index entries that it mended."""
+        """Checks jobs in turn: notes missing jobs and repairs their index entries."""
         self._to_mend = self._to_mend or deque(sorted(self._disk.ids()))
         batch = tuple(islice(self._to_mend, MAX_MENDED))
         seen = self._store.mend(batch, lease_seconds=self._settings.lease_seconds)
-        # These first: a second try does not find them again.
+        # Repaired entries first: a second try would not find them again.
         for job_id, what in seen:
             if what not in ("missing", "model"):
                 self._note_mended(f"{job_id}: {what}")
@@ -242,7 +242,7 @@ class StoreWatch:
         self._noticed_at = time.time()
 
     def _bring_model_back(self, job_id: str) -> bool:
-        """False for a model that the caller deleted."""
+        """Restores a model entry. Returns False if the caller deleted the model."""
         compared = self._differences.look((job_id,)).get(job_id)
         if not isinstance(compared, Compared) or compared.disk.record.is_model_deleted:
             return False
@@ -255,13 +255,18 @@ class StoreWatch:
         return model is not None
 
     def _is_too_soon(self, last_at: float) -> bool:
-        """A server that evicts loses something in each round, also by what is restored."""
+        """Returns True within the pause of a server that evicts keys.
+
+        Such a server loses data in each round, partly because of restored data.
+        """
         is_evicting = self._signs is not None and self._signs.num_evicted > 0
         return is_evicting and time.monotonic() - last_at < PAUSE_SECONDS
 
     def _report(self, cause: str) -> None:
-        """What was found since the last report, if anything. A disk that fails is logged, and the
-        report is made by a later round."""
+        """Reports the findings since the last report, if any.
+
+        A failing disk is logged, and a later round writes the report.
+        """
         found, mended = self._found, self._mended
         if not (self._signs_of_loss or found or mended) or self._is_too_soon(self._reported_at):
             return
@@ -278,13 +283,13 @@ class StoreWatch:
         try:
             self._keep(loss, f"{loss.account} ({named})" if named else loss.account)
         except OSError as error:
-            logger.error("the loss can't be written to disk yet: %s", error)
+            logger.error("store: cannot write the loss to disk; retrying: %s", error)
             return
         self._found, self._mended, self._reported_at = {}, [], time.monotonic()
         self._signs_of_loss, self._num_evicted = {}, 0
 
     def _keep(self, loss: Loss, account: str) -> None:
-        """In the log, once, and on disk. Raises OSError."""
+        """Logs the loss once and appends it to the file on disk. Raises OSError."""
         if account != self._logged:
             logger.critical("%s", account)
             self._logged = account
@@ -292,7 +297,7 @@ class StoreWatch:
         self._logged = ""
 
     def _ask_for_recovery(self, cause: str) -> None:
-        """Unless one is under way, or could not bring back what is behind."""
+        """Requests a recovery, unless one is running or the last one failed for the same jobs."""
         if not self._behind or self._is_too_soon(self._asked_at):
             return
         last = self._desk.state()
@@ -303,8 +308,10 @@ class StoreWatch:
             self._asked, self._asked_at = set(self._behind), time.monotonic()
 
     def _hopeless(self, last: Recovery | None) -> set[str]:
-        """Jobs that the last recovery did not bring back, or not as far as the disk. Without the
-        latter, a job with a file that can't be read would be asked for in each round."""
+        """Returns jobs that the last recovery restored incompletely or not at all.
+
+        Without the former, a job with an unreadable file would trigger a recovery in each round.
+        """
         if last is None:
             return set()
         back = {each.id for each in last.restored}
@@ -316,7 +323,7 @@ class StoreWatch:
         return {each.id for each in last.problems} - back
 
     def _is_ours(self, mark: Mark) -> bool:
-        """False for a store that has lost all, or is not the one of this HOME."""
+        """Returns False for a store that lost everything or belongs to another HOME."""
         if mark.store and mark.store == self._mark.store:
             self._is_whole_loss = False
             return True
@@ -335,7 +342,7 @@ class StoreWatch:
     def _take_as_ours(self, mark: Mark, *, is_recovered: bool) -> None:
         store_mark = StoreMark(self._redis)
         if is_recovered:
-            # That loss was reported. Before the name, by which the store counts as ours.
+            # That loss was reported. Set before the name, which marks the store as ours.
             store_mark.count_on(max(0, self._mark.number - mark.number))
         store = store_mark.name(self._mark.store or mark.store or None)
         self._mark = self._mark.model_copy(update={"store": store})
@@ -345,19 +352,19 @@ class StoreWatch:
         home = self._settings.home_directories
         loss = Loss(
             noticed_at=time.time(),
-            cause="the store knows nearly none of the jobs on disk; `flant5 recover` brings them "
-            "back, if FLANT5_REDIS_URL is right",
+            cause="the store has almost none of the jobs on disk; check FLANT5_REDIS_URL, then run "
+            "`flant5 recover` to restore them",
             is_whole=True,
             num_missing=num_unknown,
         )
         self._keep(
             loss,
             f"THE STORE IS EMPTY, but there are jobs on disk under {home.jobs}: Redis has lost its "
-            "data. Run `flant5 recover` to bring the jobs back.",
+            "data. Run `flant5 recover` to restore the jobs.",
         )
 
     def _keep_mark(self) -> None:
-        """On disk, when it has changed."""
+        """Writes the mark to disk if it has changed."""
         mark = StoreMark(self._redis).read()
         if mark.store == self._mark.store and mark.number >= self._mark.number:
             self._mark = mark

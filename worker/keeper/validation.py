@@ -1,4 +1,4 @@
-"""The checks of the files of new jobs: a few at a time, oldest job first."""
+"""Validates the files of new jobs, a few at a time, oldest job first."""
 
 import logging
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class _Running:
     job: Job
     check: FileCheck
     remaining: tuple[NamedFile, ...]
-    """The files that are checked after this one."""
+    """Files to check after this one."""
     warnings: tuple[NewEvent, ...]
-    """Those about the files before it."""
+    """Warnings about the files already checked."""
 
 
 class Validation:
@@ -39,7 +39,10 @@ class Validation:
         self._running: dict[str, _Running] = {}
 
     def step(self) -> None:
-        """Starts and ends what can be; doesn't wait. Raises StoreUnavailableError."""
+        """Starts new checks and processes ended ones, without waiting.
+
+        Raises StoreUnavailableError.
+        """
         waiting = {job.id: job for job in self._store.to_validate(self._settings.max_checks)}
         for job_id, running in tuple(self._running.items()):
             if job_id not in waiting:  # cancelled
@@ -56,12 +59,15 @@ class Validation:
         return tuple(running.check.end for running in self._running.values())
 
     def has_new_jobs(self) -> bool:
-        """Whether a step would begin a check; one cheap question. Raises StoreUnavailableError."""
+        """Returns True if `step` would start a check. Takes one cheap request.
+
+        Raises StoreUnavailableError.
+        """
         max_checks = self._settings.max_checks
         return len(self._running) < min(max_checks, self._store.num_to_validate())
 
     def close(self) -> None:
-        """Ends all checks; the next keeper starts them again."""
+        """Kills all checks. The next keeper starts them again."""
         for job_id in tuple(self._running):
             self._forget(job_id)
 
@@ -83,7 +89,7 @@ class Validation:
         self._check(job, tuple(files), warnings=())
 
     def _name(self, reference: str) -> str:
-        """An uploaded file's own name; any other file is known by its path."""
+        """Returns the name of an uploaded file, or the path of any other file."""
         try:
             return self._files.get(reference).filename
         except NotFoundError:
@@ -108,7 +114,7 @@ class Validation:
         elif not running.remaining:
             self._store.accept(running.job.id, warnings)
             logger.info("job %s accepted", running.job.id)
-        # After the store, so that a check whose end could not be told is looked at again.
+        # After the store: if the store is unavailable, the next step processes the check again.
         self._forget(running.job.id)
         if error is None and running.remaining:
             self._check(running.job, running.remaining, warnings=warnings)

@@ -42,7 +42,7 @@ def test_a_day_that_can_not_be_removed_is_told_and_the_next_one_goes(
     list(remove_old_days(tmp_path, days=1))
     assert stubborn.exists()
     assert not next_one.exists()
-    assert f"{stubborn} not removed" in caplog.text
+    assert f"cannot remove {stubborn}" in caplog.text
 
 
 def test_a_service_without_an_audit_log_has_nothing_to_remove(tmp_path: Path) -> None:

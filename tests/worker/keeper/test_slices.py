@@ -73,7 +73,7 @@ def test_a_loss_is_found_though_the_order_takes_several_rounds(
         again.watch.step()
         assert again.losses() == []
     assert again.noticed().jobs == (done.id,)
-    assert again.losses()[0].cause == "the keeper began its watch"
+    assert again.losses()[0].cause == "the keeper was started"
     again.watch.close()
 
 

@@ -146,7 +146,7 @@ def test_a_loss_that_can_t_be_written_yet_is_mended_and_reported_when_there_is_r
         recovery = watched.recovered()
     assert {each.id for each in recovery.restored} == {job.id for job in jobs}
     assert [each.levelname for each in caplog.records].count("CRITICAL") == 1
-    assert "the loss can't be written to disk yet" in caplog.text
+    assert "cannot write the loss to disk" in caplog.text
     losses.rmdir()
     loss = watched.noticed()
     assert set(loss.jobs) == {job.id for job in jobs}
