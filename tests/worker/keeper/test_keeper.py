@@ -152,7 +152,9 @@ def test_a_check_without_a_report_is_a_warning_of_the_job(
     assert job.status is Status.QUEUED
     events = workshop.history.events(job.id).items
     (warning,) = [event for event in events if event.level == "warn"]
-    assert "training_file.json: the check of training_file printed no report" in warning.message
+    assert (
+        "training_file.json: the check of training_file printed no JSON report" in warning.message
+    )
     assert warning.data["param"] == "training_file"
     good = validated(workshop, keeper, new_job(workshop, training_file={}))
     assert [each.level for each in workshop.history.events(good.id).items].count("warn") == 0
