@@ -44,6 +44,8 @@ def mounted_model(tmp_path: Path) -> Path:
     lines = iter(EXAMPLES.read_text("utf-8").splitlines())
     (model / SENTENCEPIECE_FILE).write_bytes(train_vocabulary(lines, num_pieces=500))
     save_random_model(model, sizes=TINY)
+    # As safetensors writes it: for its owner alone.
+    (model / "model.safetensors").chmod(0o600)
     return model
 
 
@@ -68,7 +70,6 @@ def test_a_model_from_a_mounted_directory_is_trained_without_a_network(
     assert air_gapped.inside("worker-cpu", "python", "-c", fetch).returncode != 0
     with air_gapped.sdk() as sdk:
         assert "small-t5" in [model.id for model in sdk.models.list()]
-        # As safetensors writes it: for its owner alone.
         refused = ended(sdk, create(sdk, model="small-t5", max_steps=3, model_max_length=64))
         assert refused.error is not None
         assert "model.safetensors is not readable by user 10001" in refused.error.message
