@@ -72,7 +72,8 @@ def plan_example(spec: JobSpec) -> JobPlan:
             PlanWarning(
                 level="warning",
                 code="no_validation",
-                message="nothing is evaluated: set validation_file or validation_split",
+                message="there is no validation data, so overfitting will go unnoticed; "
+                "set validation_split or a validation_file",
                 param="validation_file",
             ),
         ),

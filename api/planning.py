@@ -98,7 +98,7 @@ def _memory(forecast: Forecast, gpu: Gpu | None) -> PlannedMemory | None:
         return None
     reason = None
     if gpu is None:
-        reason = "GPU memory is unknown: no GPU worker is online; pass gpu_memory_gib"
+        reason = "GPU memory is unknown: no suitable GPU worker is online; pass gpu_memory_gib"
     return PlannedMemory(
         **dict(forecast.memory), gpu_from=None if gpu is None else gpu.source, reason=reason
     )

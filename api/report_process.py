@@ -1,5 +1,5 @@
 """Child processes that make reports and plans. A malformed file can't harm the server, and the
-server needs neither a tokenizer nor the time.
+server neither loads a tokenizer nor blocks.
 
     python -m flant5_train.file_report FILE --model=DIRECTORY ...
     python -m flant5_train.forecast QUESTION

@@ -1,7 +1,7 @@
 """Advice for requests to paths that this server does not have.
 
-OpenAI clients try routes that are not served here first: agents, the AI SDK, inspect and
-pydantic-ai call `/v1/responses` by default.
+Some OpenAI clients use other routes by default: agents, the AI SDK, inspect and pydantic-ai call
+`/v1/responses`.
 """
 
 _CHAT = "use POST /v1/chat/completions instead"

@@ -31,7 +31,7 @@ async def complete(
 async def stream(
     body: CreateChatCompletion, *, services: Services, request: Request
 ) -> StreamingResponse:
-    """Returns the answer as a stream once it has begun. Earlier errors still set the HTTP
+    """Returns the answer as a stream once it has begun. Errors before that still set the HTTP
     status."""
     pieces = services.chats.ask(body.question())
     try:
