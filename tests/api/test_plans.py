@@ -58,7 +58,7 @@ def test_a_plan_says_what_the_job_would_be_and_makes_nothing(
     assert "gpu_memory_gib" in told["memory"]["reason"]
     assert told["disk"]["fits"] is True
     assert told["time"]["seconds"] is None
-    assert "no job on small" in told["time"]["reason"]
+    assert "no comparable job on small was" in told["time"]["reason"]
     assert client.get("/fine_tuning/jobs").json()["data"] == []
     assert not (settings.home / "jobs").exists()
     assert [file["id"] for file in client.get("/files").json()["data"]] == [file_id]

@@ -25,7 +25,7 @@ def test_a_key_in_the_query_string_opens_nothing(guarded: TestClient, name: str)
     assert guarded.get("/v1/files", params={name: "f5-short"}).status_code == 401
     response = guarded.get("/v1/files", params={name: KEY})
     assert response.status_code == 400
-    assert "revoke it" in response.json()["error"]["message"]
+    assert "revoke this key" in response.json()["error"]["message"]
     # Nor beside a good header: it is in somebody's log by now.
     headers = {"authorization": f"Bearer {KEY}"}
     assert guarded.get("/v1/files", params={name: KEY}, headers=headers).status_code == 400
