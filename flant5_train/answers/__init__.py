@@ -1,1 +1,1 @@
-"""Answers that the model gives by itself during an evaluation, and how good they are."""
+"""Sample answers generated during an evaluation, and their scores."""

@@ -1,7 +1,7 @@
-"""Answers to a sample of the validation questions, generated greedily, and their scores.
+"""Generation and scoring of answers to a sample of the validation questions (greedy decoding).
 
-Memory is bounded: a batch is generated at a time, no answer is longer than `MAX_NEW_TOKENS`, and
-only the first few texts are kept. Shapes: B batch, T tokens generated.
+Memory is bounded: answers are generated one batch at a time, at most `MAX_NEW_TOKENS` each. Only
+the first few texts are kept. Shapes: B batch, T generated tokens.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from flant5_train.dataset import SupervisedDataset
 from flant5_train.progress import SampleAnswer
 
 MAX_NEW_TOKENS = 256
-"""A longer answer is cut there, and so is the expected one that it is compared with."""
+"""Limit of a generated answer. The expected answer is cut at the same length."""
 NUM_SHOWN = 3
 MAX_SHOWN_CHARACTERS = 300
 
@@ -34,7 +34,7 @@ class AnswerScores:
 
 
 class AnswerEvaluation:
-    """Asks the model `num_samples` questions of a validation set, in batches of `batch_size`."""
+    """Scores the answers to `num_samples` validation questions, in batches of `batch_size`."""
 
     def __init__(
         self,
@@ -51,8 +51,10 @@ class AnswerEvaluation:
         self._rows = sample_rows(len(dataset), count=num_samples, seed=seed)
 
     def run(self, model: Any, *, device: torch.device) -> AnswerScores:
-        """The scores over all processes, which call this together. `model` generates text: a T5, or
-        what wraps one."""
+        """Returns the scores over all processes. Every process must call it.
+
+        `model` is a T5 or a wrapper of one, with a `generate` method.
+        """
         size, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         share = share_of(self._rows, process=rank, num_processes=size)
         sums = torch.zeros(3, dtype=torch.float64)
@@ -109,7 +111,7 @@ class AnswerEvaluation:
 
 
 def _cut(answer: SampleAnswer) -> SampleAnswer:
-    """For people to look at: the end of the question, the beginnings of the answers."""
+    """Shortens the texts for display: the end of the question, the beginning of each answer."""
     question = answer.question
     if len(question) > MAX_SHOWN_CHARACTERS:
         question = "…" + question[-MAX_SHOWN_CHARACTERS:]

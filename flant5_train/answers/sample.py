@@ -1,4 +1,4 @@
-"""Which validation pairs are answered, and by which process."""
+"""Sample of validation pairs to answer, and its distribution over processes."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,19 @@ class Share:
 
     rows: tuple[int, ...]
     num_counted: int
-    """Those at the front; a last one behind them only keeps step with the other processes, which
-    under sharding have to call the model as often."""
+    """Leading rows that count. A row after them is a filler: with sharding every process must call
+    the model equally often."""
 
 
 def sample_rows(num_pairs: int, *, count: int, seed: int) -> tuple[int, ...]:
-    """Rows of a validation set, the same at each evaluation and for any number of processes."""
+    """Returns rows of a validation set: the same at each evaluation and for any number of
+    processes."""
     chosen = np.random.default_rng(seed).permutation(num_pairs)[:count]
     return tuple(int(row) for row in chosen)
 
 
 def share_of(rows: tuple[int, ...], *, process: int, num_processes: int) -> Share:
-    """The share of a process; those of all have the same length.
+    """Returns the share of one process. All shares have the same length.
 
     share_of((5, 1, 4), process=1, num_processes=2) -> Share(rows=(1, 5), num_counted=1)
     """

@@ -1,4 +1,4 @@
-"""How close a given answer is to the expected one."""
+"""Scores of a generated answer against the expected one."""
 
 import re
 
@@ -6,19 +6,19 @@ _WORD = re.compile(r"\w+")
 
 
 def exact_match(given: str, expected: str) -> bool:
-    """Whether the texts are the same but for the space around them."""
+    """Returns True when the texts are equal apart from surrounding whitespace."""
     return given.strip() == expected.strip()
 
 
 def rouge_l(given: str, expected: str) -> float:
-    """The F measure of the longest sequence of words that both texts have in this order.
+    """Returns ROUGE-L: the F measure of the longest common subsequence of tokens.
 
-    Words are those of any script, in any case: the original's are English ones, and an answer in
-    Greek would score 0.
+    Tokens are runs of word characters in any script, compared in lower case. The original metric
+    knows English only: an answer in Greek would score 0.
 
     rouge_l("The cat sat.", expected="the cat sat down") -> 0.857...
     """
-    # Imported here, since it takes most of a second and few runs need it.
+    # Imported here: it takes most of a second, and few runs need it.
     from torchmetrics.functional.text import rouge_score
 
     scores = rouge_score(

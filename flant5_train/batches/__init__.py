@@ -1,2 +1,2 @@
-"""Which pairs are trained on together, and when: planned for a whole epoch, the same on every
-process, from the lengths of the pairs and a seed. No torch but in `loader` and `warm_up`."""
+"""Batch planning for whole epochs from the lengths of the pairs and a seed, equal on every process.
+torch is imported only in `planning`, `training_batches` and `warm_up`."""

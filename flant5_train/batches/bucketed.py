@@ -1,4 +1,4 @@
-"""Micro-batches of pairs whose source and target are both about as long, under a token budget."""
+"""Bucketed micro-batches: pairs of similar source and target length, under a token budget."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,15 +8,16 @@ from flant5_train.batches.lengths import PairLengths
 from flant5_train.batches.micro_batch import MicroBatches, Pairs
 
 _WINDOW = 4000
-"""Pairs among which similar ones are looked for; with more, less is padding, and micro-batches come
-closer to being the same in each epoch."""
+"""Pairs that are grouped by length at a time. A larger window means less padding, but more similar
+micro-batches from epoch to epoch."""
 
 
 def bucketed_batches(order: Pairs, lengths: PairLengths, capacity: Capacity) -> MicroBatches:
-    """Each holds B pairs with B x longest source and B x longest target within the capacity.
+    """Returns micro-batches of B pairs with B x longest source and B x longest target within the
+    capacity.
 
-    Windows of the order are cut into strips of similar source, each strip is sorted by target, and
-    the budget decides where one micro-batch ends.
+    Windows of the order are cut into strips of similar source length, and each strip is sorted by
+    target length. A micro-batch ends where the capacity is reached.
     """
     groups: list[Pairs] = []
     for first in range(0, len(order), _WINDOW):
@@ -27,8 +28,8 @@ def bucketed_batches(order: Pairs, lengths: PairLengths, capacity: Capacity) -> 
 
 
 def _walk(lengths: PairLengths, capacity: Capacity) -> NDArray[np.int64]:
-    """An order in which neighbours are similar: through strips of source lengths, up one strip by
-    target and down the next, so that there is no jump between two strips."""
+    """Returns an order in which neighbours are similar: a zigzag through strips of source lengths,
+    by rising target in one strip and falling target in the next."""
     pairs_each = min(
         capacity.source / lengths.source.mean(), capacity.target / lengths.target.mean()
     )
@@ -44,7 +45,7 @@ def _walk(lengths: PairLengths, capacity: Capacity) -> NDArray[np.int64]:
 
 
 def _cuts(lengths: PairLengths, capacity: Capacity) -> list[int]:
-    """Where new micro-batches begin, the first one left out."""
+    """Returns the starts of the micro-batches, except for the first."""
     cuts: list[int] = []
     first = longest_source = longest_target = 0
     sides = zip(lengths.source.tolist(), lengths.target.tolist(), strict=True)
@@ -59,8 +60,9 @@ def _cuts(lengths: PairLengths, capacity: Capacity) -> list[int]:
 
 
 def capacity_for(lengths: PairLengths, capacity: Capacity, *, num_pairs: int) -> Capacity:
-    """The capacity times 1, 1.1, ... 2: the least at which micro-batches hold `num_pairs` on
-    average. Long sources with short targets fill one side only, and the other way round."""
+    """Returns the capacity times 1, 1.1, ... 2: the smallest that gives micro-batches of at least
+    `num_pairs` on average. At factor 1 they may hold fewer, since a long source with a short target
+    fills one side only, and vice versa."""
     order = np.random.default_rng(0).permutation(len(lengths))
     for tenths in range(10, 20):
         grown = capacity.times(tenths / 10)

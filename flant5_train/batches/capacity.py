@@ -1,16 +1,16 @@
-"""How many tokens a micro-batch may hold."""
+"""Token capacity of a micro-batch."""
 
 from dataclasses import dataclass
 
 from flant5_train.batches.lengths import PairLengths
 
 _ROW_UNIT = 128
-"""Packed rows are multiples of this: block masks are made of blocks of so many tokens."""
+"""Block size of block masks, in tokens. Packed rows are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Limits in tokens of a micro-batch's two sides."""
+    """Limits of a micro-batch's source and target side, in tokens."""
 
     source: int
     target: int
@@ -20,7 +20,8 @@ class Capacity:
 
 
 def mean_capacity(lengths: PairLengths, *, num_pairs: int) -> Capacity:
-    """Room for so many pairs of mean length, and for the longest source and target in any case."""
+    """Returns the capacity for `num_pairs` pairs of mean length. It is at least that of the longest
+    source and target."""
     return Capacity(
         max(_room(int(lengths.source.sum()), num_pairs, len(lengths)), int(lengths.source.max())),
         max(_room(int(lengths.target.sum()), num_pairs, len(lengths)), int(lengths.target.max())),
@@ -28,11 +29,11 @@ def mean_capacity(lengths: PairLengths, *, num_pairs: int) -> Capacity:
 
 
 def row_capacity(lengths: PairLengths, *, num_pairs: int) -> Capacity:
-    """The same in whole blocks of 128 tokens.
+    """Returns `mean_capacity` rounded to blocks of 128 tokens.
 
-    The smaller side is rounded up and the larger one follows it, so that both go on holding the
-    same number of mean pairs: a side that is rounded for itself stays empty by as much as the other
-    one fills up first (up to 5 % at 2,300 tokens).
+    The smaller side is rounded up, and the larger side is scaled with it: both hold the same number
+    of mean pairs. If both were rounded independently, one side would fill up first and part of the
+    other would stay empty (up to 5 % at 2,300 tokens).
     """
     room = mean_capacity(lengths, num_pairs=num_pairs)
     longest_source, longest_target = int(lengths.source.max()), int(lengths.target.max())

@@ -1,7 +1,7 @@
-"""Micro-batches to processes: equal work at the same time, the same number for each.
+"""Distribution of micro-batches over processes: equal numbers, and equal work at the same time.
 
-An epoch's micro-batches lie in the order in which they are run: rounds of `num_processes`, one for
-each process; `num_passes` rounds make an optimizer step.
+An epoch's micro-batches are stored in the order in which they run: rounds of `num_processes`, one
+for each process. `num_passes` rounds make an optimizer step.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from flant5_train.batches.work import Work
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """How an optimizer step is split up."""
+    """Split of an optimizer step into processes and forward passes."""
 
     num_processes: int
     num_passes: int
@@ -27,8 +27,8 @@ class StepShape:
 
 
 def split_up(batches: MicroBatches, *, num: int, work: Work) -> MicroBatches:
-    """`num` micro-batches, at least as many as there are: the costliest are halved until it is so.
-    Where that ends, since each holds a single pair, empty ones follow."""
+    """Returns `num` micro-batches, which must not be fewer than `batches`. The costliest ones are
+    halved until there are enough. If all hold a single pair, empty ones are appended."""
     while len(batches) < num and (batches.sizes > 1).any():
         costs = np.where(batches.sizes > 1, work.costs(batches), -1)
         num_split = min(num - len(batches), int((batches.sizes > 1).sum()))
@@ -44,17 +44,17 @@ def split_up(batches: MicroBatches, *, num: int, work: Work) -> MicroBatches:
 
 
 def _parts(pairs: Pairs, is_split: bool) -> list[Pairs]:
-    # Neighbours are alike; so both halves get of everything.
+    # Neighbours have similar lengths: taking every other pair keeps both halves alike.
     return [pairs[::2], pairs[1::2]] if is_split else [pairs]
 
 
 def dealt(
     batches: MicroBatches, costs: NDArray[np.int64], *, num_processes: int, rng: np.random.Generator
 ) -> MicroBatches:
-    """The order of an epoch: rounds of micro-batches that cost about the same, the rounds and the
-    places in them at random.
+    """Returns an epoch's micro-batches in rounds of similar cost. The order of the rounds, and the
+    order within each, are random.
 
-    With fewer empty micro-batches than a step has, no step is made of those alone.
+    A step never consists of empty micro-batches alone if there are fewer of them than in a step.
     """
     rounds = np.argsort(costs, kind="stable").reshape(-1, num_processes)
     rounds = rng.permuted(rounds, axis=1)
@@ -62,7 +62,7 @@ def dealt(
 
 
 def straggler(costs: NDArray[np.int64], *, num_processes: int) -> float:
-    """Mean over largest work of the processes, over all rounds: the share of the time in which a
-    process works rather than waits."""
+    """Returns the mean work of the processes over the largest, for all rounds: the share of time in
+    which a process computes instead of waiting."""
     rounds = costs.reshape(-1, num_processes)
     return float(rounds.mean(axis=1).sum() / rounds.max(axis=1).sum())

@@ -1,4 +1,4 @@
-"""An epoch's micro-batches, in the order in which they are run; as many in every epoch."""
+"""Micro-batches of each epoch, in the order in which they run; equally many in every epoch."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ _TRIES = 8
 
 
 class Epochs(Protocol):
-    """The epochs of a run; planned when they are asked for, each as often as one likes."""
+    """Epochs of a run, planned on request. Repeated requests return equal plans."""
 
     @property
     def num_micro_batches(self) -> int:
-        """Of each epoch; a multiple of what an optimizer step has."""
+        """Micro-batches of each epoch; a multiple of those in an optimizer step."""
 
     def micro_batches(self, epoch: int) -> MicroBatches:
-        """Of epoch 0, 1, ..."""
+        """Returns the micro-batches of an epoch, counted from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Random orders of so many pairs, the same whenever they are asked for."""
+    """Reproducible random orders of `num_pairs` pairs."""
 
     num_pairs: int
     seed: int
@@ -40,7 +40,7 @@ class Order:
 
 
 class RandomEpochs:
-    """Groups of a random order as they come."""
+    """Epochs of padded batches: consecutive groups of a random order."""
 
     def __init__(self, order: Order, shape: StepShape, *, num_pairs: int) -> None:
         self._order = order
@@ -55,12 +55,12 @@ class RandomEpochs:
 
 
 class GroupedEpochs:
-    """Groups of pairs that fit together, dealt so that processes have equal work.
+    """Epochs of groups of pairs that fit together, with equal work for all processes.
 
-    How many groups there are depends on the order by a few in a thousand. The number of steps has
-    to be known before the later epochs are planned, though; so each epoch has as many micro-batches
-    as the first one and one in a thousand: if it has fewer groups, some are halved; if it has more,
-    another order is tried, and in the end the groups of the first epoch are used again.
+    The number of groups varies with the order by a few in a thousand, but the number of steps must
+    be known before later epochs are planned. Every epoch therefore has as many micro-batches as the
+    first, plus one in a thousand. If an epoch has fewer groups, some are halved. If it has more,
+    other orders are tried; the last resort is the first epoch's groups.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How long pairs are, after cutting. N pairs."""
+"""Lengths of pairs in tokens, after truncation. Shapes: N pairs."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class PairLengths:
-    """Tokens of each pair's source [N] and target [N], EOS counted; int64, N at least 1."""
+    """Tokens of each pair's source [N] and target [N], including EOS; int64, N at least 1."""
 
     source: NDArray[np.int64]
     target: NDArray[np.int64]
@@ -17,7 +17,7 @@ class PairLengths:
         return len(self.source)
 
     def of(self, pairs: NDArray[np.int64]) -> "PairLengths":
-        """The lengths of some of the pairs, in their order."""
+        """Returns the lengths of the given pairs, in their order."""
         return PairLengths(self.source[pairs], self.target[pairs])
 
     @property

@@ -1,4 +1,4 @@
-"""Micro-batches: which pairs go through the model in one forward pass. K micro-batches."""
+"""Micro-batches: the pairs of one forward pass. Shapes: K micro-batches."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Pairs = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MicroBatches:
-    """Numbers of pairs, flat, and where each micro-batch begins: [K + 1] `offsets`.
+    """Flat list of pair numbers, and the start of each micro-batch in it: `offsets` [K + 1].
 
-    An empty micro-batch stands for a filler: a process that has nothing to do while the others have
-    runs a pair that carries no loss.
+    An empty micro-batch stands for a filler: while the other processes work, this one runs a pair
+    that carries no loss.
     """
 
     pairs: Pairs
@@ -24,7 +24,7 @@ class MicroBatches:
 
     @classmethod
     def of(cls, groups: Iterable[Pairs]) -> "MicroBatches":
-        """From the pairs of each micro-batch."""
+        """Returns micro-batches from the pairs of each."""
         listed = [*groups]
         sizes = [len(group) for group in listed]
         pairs = np.concatenate(listed) if listed else np.empty(0)
@@ -38,15 +38,15 @@ class MicroBatches:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Pairs of each, [K]."""
+        """Number of pairs in each micro-batch, [K]."""
         return np.diff(self.offsets)
 
     def ordered(self, order: Sequence[int] | NDArray[np.int64]) -> "MicroBatches":
-        """The same micro-batches in another order."""
+        """Returns the same micro-batches in another order."""
         return MicroBatches.of(self[int(index)] for index in order)
 
     def longest(self, lengths: PairLengths) -> PairLengths:
-        """The longest source and the longest target of each, [K]; 0 of an empty one."""
+        """Returns the longest source and target of each micro-batch, [K]; 0 if it is empty."""
         return PairLengths(
             self._maximum(lengths.source[self.pairs]), self._maximum(lengths.target[self.pairs])
         )
@@ -55,6 +55,6 @@ class MicroBatches:
         result = np.zeros(len(self), np.int64)
         is_full = self.sizes > 0
         if is_full.any():
-            # Without the empty ones, which `reduceat` has no result for.
+            # `reduceat` has no result for empty micro-batches.
             result[is_full] = np.maximum.reduceat(values, self.offsets[:-1][is_full])
         return result

@@ -1,5 +1,5 @@
-"""Micro-batches of pairs that lie one behind the other in rows of fixed length: a packer that
-fills a source row and a target row at the same time."""
+"""Packed micro-batches: a packer that fills a source row and a target row of fixed length at the
+same time."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +9,17 @@ from flant5_train.batches.lengths import PairLengths
 from flant5_train.batches.micro_batch import MicroBatches, Pairs
 
 _WINDOW = 2000
-"""Pairs that are packed at a time."""
+"""Number of pairs that are packed at a time."""
 _LEFT_FOR_THE_NEXT = 300
-"""Pairs of a window that wait for the next one: the last of a window would fit together badly."""
+"""Pairs carried over to the next window. Without this, the last rows of a window would be poorly
+filled."""
 _BALANCE = 2.0
-"""How much an equal rest on both sides is worth beside a small one."""
+"""Weight of an equal rest on both sides, relative to a small rest."""
 
 
 def packed_batches(order: Pairs, lengths: PairLengths, capacity: Capacity) -> MicroBatches:
-    """Micro-batches whose sources sum up to at most the one capacity, and their targets to at most
-    the other. No pair may be longer than they are."""
+    """Returns micro-batches whose sources and targets each sum up to at most their capacity. No
+    pair may exceed it."""
     groups: list[Pairs] = []
     left = order[:0]
     for first in range(0, len(order), _WINDOW):
@@ -32,12 +33,12 @@ def packed_batches(order: Pairs, lengths: PairLengths, capacity: Capacity) -> Mi
 
 
 class _Window:
-    """Pairs to be packed. Row by row the largest pair goes first, then again and again the pair
-    that leaves little room and the same share of it on both sides.
+    """Pairs to pack. Each row starts with the largest pair. Then it repeatedly takes the pair that
+    leaves the least space, with equal shares on both sides.
 
-    Lengths are counted in shares of the capacity, as whole numbers in float64, so that they mean
-    the same on both sides and every machine packs alike: a source token is worth as many shares as
-    the target has tokens.
+    Lengths are measured in shares of the capacity, which are comparable between both sides: a
+    source token counts as many shares as the target capacity has tokens, and vice versa. They are
+    whole numbers in float64, so every machine packs alike.
     """
 
     def __init__(self, lengths: PairLengths, capacity: Capacity) -> None:
@@ -57,7 +58,7 @@ class _Window:
         return np.flatnonzero(self._is_left)
 
     def take_row(self) -> list[int]:
-        """The places in the window of the pairs of one row, which are then taken."""
+        """Removes the pairs of the next row from the window and returns their positions."""
         chosen: int | None = next(place for place in self._largest_first if self._is_left[place])
         row: list[int] = []
         source_room = target_room = self._full
@@ -66,15 +67,15 @@ class _Window:
             source_room -= self._source[chosen]
             target_room -= self._target[chosen]
             self._is_left[chosen] = False
-            # No room is ever large enough for it again.
+            # An infinite length keeps it from being chosen again.
             self._source[chosen] = np.inf
             chosen = self._best(source_room, target_room)
         self.num_left -= len(row)
         return row
 
     def _best(self, source_room: float, target_room: float) -> int | None:
-        """The place of the pair that fits best; None when none fits. The inner loop of planning:
-        in place, without an array made anew."""
+        """Returns the position of the pair that fits best; None when none fits. This is the inner
+        loop of planning: it computes in place, without allocating arrays."""
         score, too_long = self._score, self._too_long
         np.subtract(self._difference, source_room - target_room, out=score)
         np.abs(score, out=score)

@@ -1,4 +1,4 @@
-"""Random micro-batches: what everybody knows, and what the other ways are measured against."""
+"""Padded micro-batches in random order: the usual way, and the baseline for the others."""
 
 import numpy as np
 
@@ -6,10 +6,11 @@ from flant5_train.batches.micro_batch import MicroBatches, Pairs
 
 
 def padded_batches(order: Pairs, *, num_pairs: int, per_step: int) -> MicroBatches:
-    """Micro-batches of `num_pairs` pairs in the given order, `per_step` for each optimizer step.
+    """Returns micro-batches of `num_pairs` pairs in the given order, `per_step` for each optimizer
+    step.
 
-    What is left for the last step is shared out evenly. Which pairs a step holds depends on their
-    number only, not on the processes and passes that the step is split over.
+    The remaining pairs are shared out evenly in the last step. The pairs of a step depend only on
+    `num_pairs * per_step`, not on how the step is split into processes and passes.
 
     order 4 2 0 3 1, num_pairs 1, per_step 2  ->  [4] [2] | [0] [3] | [1] []
     """

@@ -1,4 +1,4 @@
-"""What a plan says about itself."""
+"""Summary of a batch plan."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from flant5_train.config import Batching
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """The plan in numbers: those of the first epoch where epochs differ."""
+    """Figures of a plan, taken from the first epoch where epochs differ."""
 
     batching: Batching
     num_steps: int
     """Optimizer steps of the run."""
     num_micro_batches: int
-    """Of an epoch, over all processes."""
+    """Micro-batches of an epoch, over all processes."""
     source_fill: float
-    """Tokens over tokens with padding, on the encoder's side."""
+    """Share of the encoder's positions that hold a token; the rest is padding."""
     target_fill: float
-    """The same on the decoder's side."""
+    """Share of the decoder's positions that hold a token; the rest is padding."""
     straggler: float
-    """Mean over largest work of the processes at the same time: 1 when none waits for another."""
+    """Mean over largest work of concurrent processes: 1 when none waits for another."""
     largest: LargestBatch

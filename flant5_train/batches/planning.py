@@ -1,4 +1,4 @@
-"""The plan of a run, from its arguments and data."""
+"""Batch plan of a run, from its arguments and data."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,7 @@ def planned_batches(
     collator: DataCollatorForSupervisedDataset,
     training: TrainingArguments,
 ) -> TrainingBatches:
-    """What the run is trained on; `collator` is that of padded batches."""
+    """Returns the training batches of a run; `collator` is the one for padded batches."""
     settings = PlanSettings(
         batching=training.batching,
         num_pairs=training.train_batch_size,
@@ -37,20 +37,20 @@ def planned_batches(
 def collator_of(
     plan: RunPlan, padding: DataCollatorForSupervisedDataset, device: torch.device
 ) -> Collate:
-    """How the plan's micro-batches become tensors; `padding` does it for padded ones."""
+    """Returns the collator for the plan's micro-batches; `padding` unless they are packed."""
     row = plan.row_capacity
     if row is None:
         return padding
     pad = padding.tokenizer.pad_token_id
     assert isinstance(pad, int), "a T5 tokenizer has a padding token"
     if device.type == "cpu":
-        # Its kernel takes each pair for itself: the rest of a row would cost time for nothing.
+        # The CPU kernel computes each pair separately: padding the row would only cost time.
         return PackedCollator(pad_token_id=pad)
     return PackedCollator(pad_token_id=pad, source_capacity=row.source, target_capacity=row.target)
 
 
 def record_of(plan: RunPlan) -> BatchesPlanned:
-    """What is reported of a plan."""
+    """Returns the progress record of a plan."""
     told, largest = plan.report(), plan.largest
     return BatchesPlanned(
         batching=told.batching,

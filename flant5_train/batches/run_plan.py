@@ -1,5 +1,5 @@
-"""The batch plan of a whole run: a function of the pairs' lengths and the settings, the same on
-every process and after every resume."""
+"""Batch plan of a whole run: a pure function of the pairs' lengths and the settings. It is the same
+on every process and after every resume."""
 
 import math
 import zlib
@@ -23,22 +23,22 @@ from flant5_train.config import Batching
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What a plan depends on beside the lengths."""
+    """Inputs of a plan other than the lengths."""
 
     batching: Batching
     num_pairs: int
-    """Of a micro-batch: `per_device_train_batch_size`; the mean when bucketed or packed."""
+    """Pairs of a micro-batch, `per_device_train_batch_size`; the mean when bucketed or packed."""
     shape: StepShape
     num_epochs: float | None
-    """None chooses as many as give enough optimizer steps."""
+    """None chooses a number that gives enough optimizer steps."""
     max_steps: int
-    """-1 leaves the end to `num_epochs`."""
+    """-1 uses `num_epochs` instead."""
     seed: int
 
 
 class RunPlan:
-    """Which pairs each process trains on, step by step. Every pair is trained on once per epoch,
-    and the end of an epoch is the end of a step."""
+    """Assignment of pairs to processes and steps. Every pair is trained on once per epoch, and
+    every epoch ends with a complete step."""
 
     def __init__(
         self, lengths: PairLengths, settings: PlanSettings, *, cost: Cost = estimated_cost
@@ -46,7 +46,7 @@ class RunPlan:
         self.lengths = lengths
         self.settings = settings
         self.row_capacity: Capacity | None = None
-        """Of a packed row."""
+        """Capacity of a packed row; None unless packed."""
         if settings.batching == "packed":
             self.row_capacity = row_capacity(lengths, num_pairs=settings.num_pairs)
         self._work = _work(lengths, cost, self.row_capacity)
@@ -55,7 +55,7 @@ class RunPlan:
 
     @property
     def num_micro_batches(self) -> int:
-        """Of an epoch, over all processes."""
+        """Micro-batches of an epoch, over all processes."""
         return self._epochs.num_micro_batches
 
     @property
@@ -71,7 +71,7 @@ class RunPlan:
 
     @property
     def chosen_epochs(self) -> int | None:
-        """The automatic number of epochs; None when the end of the run was given."""
+        """The automatic number of epochs; None when epochs or steps were given."""
         if self.settings.max_steps > 0 or self.settings.num_epochs is not None:
             return None
         return auto_epochs(self.steps_per_epoch)
@@ -83,24 +83,25 @@ class RunPlan:
 
     @property
     def fingerprint(self) -> int:
-        """32 bits; other ones for another plan."""
+        """32-bit checksum that identifies the plan."""
         first = self.micro_batches(0)
         return zlib.crc32(first.pairs.tobytes(), zlib.crc32(first.offsets.tobytes()))
 
     def micro_batches(self, epoch: int) -> MicroBatches:
-        """Of all processes, in the order in which they are run (see `dealing`)."""
+        """Returns the micro-batches of all processes, in the order in which they run (see
+        `dealing`)."""
         if self._planned is None or self._planned[0] != epoch:
             self._planned = epoch, self._epochs.micro_batches(epoch)
         return self._planned[1]
 
     def share(self, epoch: int, *, process: int) -> Iterator[Pairs]:
-        """The micro-batches of one process; an empty one stands for a pair without loss."""
+        """Yields the micro-batches of one process; an empty one stands for a filler."""
         batches = self.micro_batches(epoch)
         for index in range(process, len(batches), self.settings.shape.num_processes):
             yield batches[index]
 
     def report(self) -> PlanReport:
-        """Of the first epoch, but for the largest micro-batch."""
+        """Returns the figures of the first epoch, and the largest micro-batch of the run."""
         source_fill, target_fill = self.fill()
         return PlanReport(
             batching=self.settings.batching,
@@ -116,7 +117,7 @@ class RunPlan:
         )
 
     def fill(self) -> tuple[float, float]:
-        """Tokens over tokens with padding, of sources and of targets, in the first epoch."""
+        """Returns tokens over tokens with padding, of sources and targets, in the first epoch."""
         tokens = self._work.tokens(self.micro_batches(0))
         return (
             float(self.lengths.source.sum() / tokens.source.sum()),
@@ -125,8 +126,9 @@ class RunPlan:
 
     @cached_property
     def largest(self) -> LargestBatch:
-        """The micro-batch with the most work. Random ones differ a lot: it is looked for in all
-        epochs. The others come close to their limit in every epoch: the first one will do."""
+        """The micro-batch with the most work. Padded ones differ a lot, so all epochs are searched.
+        Bucketed and packed ones come close to their limit in every epoch: the first one suffices.
+        """
         is_random = self.settings.batching == "padded"
         num_epochs = math.ceil(self.num_steps / self.steps_per_epoch) if is_random else 1
         found = (self._largest_of(self._epochs.micro_batches(epoch)) for epoch in range(num_epochs))

@@ -1,4 +1,4 @@
-"""The plan as a torch data loader: each process draws its own micro-batches and no others."""
+"""Data loader for a batch plan: each process loads only its own micro-batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Pairs(Protocol):
 
 
 class PairsAndFiller(Dataset[Example]):
-    """The pairs, and under -1 the filler: one of them, with labels that carry no loss and so no
-    gradient."""
+    """Dataset of the pairs, with a filler at index -1: a pair whose labels carry no loss and
+    therefore no gradient."""
 
     def __init__(self, pairs: Pairs, *, filler: int) -> None:
         self._pairs = pairs
@@ -42,7 +42,7 @@ class PairsAndFiller(Dataset[Example]):
 
 
 class Share(Sampler[list[int]]):
-    """One process's micro-batches of one epoch, which `set_epoch` chooses."""
+    """Sampler of one process's micro-batches in the epoch set by `set_epoch`."""
 
     def __init__(self, plan: RunPlan, *, process: int) -> None:
         self._plan = plan
@@ -62,27 +62,28 @@ class Share(Sampler[list[int]]):
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatches:
-    """What a run is trained on, as tensors."""
+    """Training data of a run, as tensors."""
 
     plan: RunPlan
     pairs: Pairs
-    """As many as the plan's lengths."""
+    """Pairs, as many as the plan has lengths."""
     collate: Callable[[Sequence[Example]], dict[str, torch.Tensor]]
 
     def share(self, process: int) -> Share:
         return Share(self.plan, process=process)
 
     def loader(self, share: Share, **how: Any) -> DataLoader[Example]:
-        """`how`: with how many workers and the like, in the words of torch's DataLoader."""
+        """Returns a data loader; `how` is passed to torch's DataLoader (number of workers etc.)."""
         return DataLoader(
             PairsAndFiller(self.pairs, filler=self.plan.lengths.shortest),
             batch_sampler=share,
             collate_fn=self.collate,
-            # Its own: the global one draws the dropout, which must not depend on resuming.
+            # Without its own generator it would draw from the global one, and dropout would differ
+            # after a resume.
             generator=torch.Generator(),
             **how,
         )
 
     def largest(self) -> dict[str, torch.Tensor]:
-        """The micro-batch with the most work."""
+        """Returns the micro-batch with the most work, as tensors."""
         return self.collate([self.pairs[pair] for pair in self.plan.largest.pairs])

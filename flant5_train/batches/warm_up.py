@@ -1,4 +1,4 @@
-"""Largest batch first: a run that needs more memory than there is says so in its first minute."""
+"""Memory dry run: the largest batch runs first, so an out-of-memory error comes within a minute."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,12 @@ ADAM_STATES = 2
 def run_and_forget(
     forward_and_backward: Callable[[nn.Module], object], model: nn.Module, *, room_for: int
 ) -> None:
-    """Runs a micro-batch through the model and leaves no trace: neither gradients nor drawn random
-    numbers. `room_for` float32 numbers per trained parameter are kept free on a GPU meanwhile: the
-    optimizer allocates them in its first step, after the first micro-batch."""
+    """Runs a micro-batch through the model without side effects: gradients are cleared, and the
+    random state is restored.
+
+    On a GPU, `room_for` float32 numbers per trained parameter are reserved meanwhile. The optimizer
+    allocates them in its first step, after the first micro-batch.
+    """
     parameters = [each for each in model.parameters() if each.requires_grad]
     device = parameters[0].device
     is_cuda = device.type == "cuda"

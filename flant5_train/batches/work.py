@@ -1,4 +1,4 @@
-"""What a micro-batch takes: its work, and the tokens that go through the model, padding counted."""
+"""Cost of micro-batches: their work, and the tokens the model processes, including padding."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,18 +13,19 @@ from flant5_train.batches.micro_batch import MicroBatches
 
 
 class Work(Protocol):
-    """How micro-batches, K of them, are put through the model."""
+    """Cost model of a batching method. Shapes: K micro-batches."""
 
     def costs(self, batches: MicroBatches) -> NDArray[np.int64]:
-        """The work of each, [K]; 0 of an empty one."""
+        """Returns the work of each micro-batch, [K]; 0 if it is empty."""
 
     def tokens(self, batches: MicroBatches) -> PairLengths:
-        """Tokens of each on both sides, [K], padding counted; none in an empty one."""
+        """Returns the tokens of each micro-batch on both sides, [K], including padding; 0 if it is
+        empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaddedWork:
-    """Every pair is padded to the longest of its micro-batch."""
+    """Cost of padded batches: every pair is padded to the longest of its micro-batch."""
 
     lengths: PairLengths
     cost: Cost
@@ -40,7 +41,8 @@ class PaddedWork:
 
 @dataclass(frozen=True, slots=True)
 class PackedWork:
-    """Pairs lie one behind the other in a row of fixed length; attention stays inside each."""
+    """Cost of packed batches: pairs are concatenated in a row of fixed length, and attention stays
+    inside each pair."""
 
     lengths: PairLengths
     cost: Cost

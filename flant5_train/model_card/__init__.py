@@ -1,1 +1,1 @@
-"""The README.md of a finished model, in the form of the Hugging Face Hub, and its curves."""
+"""Model card of a finished model: README.md in the Hugging Face Hub's format, and loss curves."""

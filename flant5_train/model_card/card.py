@@ -1,4 +1,4 @@
-"""Writing the model card into the directory of a finished model: `README.md` and `loss.png`."""
+"""Writes the model card of a finished model: `README.md` and `loss.png`."""
 
 import json
 import platform
@@ -18,25 +18,25 @@ CURVES = "loss.png"
 
 _COUNTS = {
     "conversations": "conversations",
-    "pairs": "pairs of question and answer",
-    "source_tokens": "tokens read in an epoch",
-    "target_tokens": "tokens learned in an epoch",
-    "truncated_sources": "questions cut",
-    "truncated_targets": "answers cut",
+    "pairs": "question-answer pairs",
+    "source_tokens": "input tokens per epoch",
+    "target_tokens": "target tokens per epoch",
+    "truncated_sources": "truncated questions",
+    "truncated_targets": "truncated answers",
 }
 _PERCENT = {"eval_token_accuracy", "eval_exact_match", "eval_rouge_l"}
 _SCORES = {
     "eval_loss": "loss per token",
     "eval_perplexity": "perplexity",
-    "eval_token_accuracy": "tokens predicted, given those before",
-    "eval_exact_match": "answers equal word for word (sample)",
-    "eval_rouge_l": "ROUGE-L of the answers (sample)",
+    "eval_token_accuracy": "token accuracy (teacher forcing)",
+    "eval_exact_match": "exact match (sample)",
+    "eval_rouge_l": "ROUGE-L (sample)",
 }
 
 
 def write_card(directory: Path, told: Told, history: History, saved: ModelSaved) -> None:
-    """Raises OSError when the disk is full."""
-    # Drawing costs its library's import at the end of a run only.
+    """Writes both files. Raises OSError when the disk is full."""
+    # Imported here: only the end of a run needs the drawing library.
     from flant5_train.model_card.image import draw_loss
 
     draw_loss(
@@ -49,7 +49,7 @@ def write_card(directory: Path, told: Told, history: History, saved: ModelSaved)
 
 
 def card_text(told: Told, history: History, saved: ModelSaved) -> str:
-    """The whole README.md."""
+    """Returns the text of README.md."""
     parts = (
         _front_matter(told),
         f"# {escaped(told.base_model)}, fine-tuned on conversations",
@@ -63,7 +63,7 @@ def card_text(told: Told, history: History, saved: ModelSaved) -> str:
 
 
 def _front_matter(told: Told) -> str:
-    """What the hub reads. A JSON string is a YAML one."""
+    """Returns the YAML metadata for the hub. A JSON string is valid YAML."""
     kind = told.hyperparameters["finetuning_type"]
     tags = ["t5", "flan-t5", "flant5", "conversational"] + ([str(kind)] if kind != "full" else [])
     base = [f"base_model: {json.dumps(told.base_model)}"] if told.is_on_hub else []
@@ -74,23 +74,23 @@ def _front_matter(told: Told) -> str:
 def _introduction(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
     how = {
         "full": "All its weights were trained",
-        "lora": "It was trained with LoRA, and the additions are merged into its weights",
-        "qlora": "It was trained with QLoRA, and the additions are merged into its weights",
+        "lora": "It was trained with LoRA, and the adapter is merged into its weights",
+        "qlora": "It was trained with QLoRA, and the adapter is merged into its weights",
     }
     kind = str(told.hyperparameters["finetuning_type"])
     yield (
-        f"A Flan-T5 that answers in conversations, made from {escaped(told.base_model)} by flant5"
+        f"A conversational Flan-T5, fine-tuned from {escaped(told.base_model)} with flant5"
         f" {escaped(flant5_version())}. {how[kind]}."
     )
     if history.best is not None:
         yield (
-            f"It has the weights of step {history.best.step}, whose validation loss of"
-            f" {history.best.eval_loss:.3f} was the lowest."
+            f"It has the weights of step {history.best.step}, which had the lowest validation loss:"
+            f" {history.best.eval_loss:.3f}."
         )
     if history.early_stop is not None:
         yield (
-            f"Training ended early, at step {saved.step}: {history.early_stop.patience} evaluations"
-            " in a row had brought nothing."
+            f"Training stopped early, at step {saved.step}, after {history.early_stop.patience}"
+            " evaluations in a row without improvement."
         )
 
 
@@ -134,14 +134,14 @@ def _training(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
 
 
 def _epochs(history: History, saved: ModelSaved) -> Iterator[tuple[str, str]]:
-    """The passes over the pairs that were really made, whatever was asked for."""
+    """Yields the number of epochs actually trained, which may differ from the requested one."""
     if history.steps:
         last = history.steps[-1]
         yield "epochs", f"{last.epoch * saved.step / max(1, last.step):.2f}".removesuffix(".00")
 
 
 def _ends_by_steps(told: Told) -> bool:
-    """Whether a number of steps was asked for, by which that of the epochs has no effect."""
+    """Returns True if `max_steps` was set, which overrides the number of epochs."""
     max_steps = told.hyperparameters.get("max_steps")
     return isinstance(max_steps, int) and max_steps > 0
 
@@ -171,7 +171,7 @@ def _number(value: object) -> str:
 
 
 def _value(value: object) -> str:
-    """As it is written in a request: `true`, not `True`."""
+    """Returns the value as written in a request: `true`, not `True`."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -179,4 +179,4 @@ def flant5_version() -> str:
     try:
         return version("flant5")
     except PackageNotFoundError:
-        return "of an unknown version"  # run from its source, without being installed
+        return "of an unknown version"  # run from a source tree, not installed

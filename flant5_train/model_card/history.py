@@ -1,4 +1,4 @@
-"""What happened in a run, read from its `progress.jsonl` for the model card."""
+"""History of a run, read from its `progress.jsonl` for the model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from flant5_train.progress import (
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The run without the work that was lost on the way and done again."""
+    """Effective steps and evaluations of a run, without work that was lost and repeated."""
 
     steps: tuple[StepTrained, ...]
     evaluations: tuple[Evaluated, ...]
@@ -50,7 +50,7 @@ class History:
 
     @property
     def of_model(self) -> Evaluated | None:
-        """The evaluation of the weights that became the model; None when there was none."""
+        """The evaluation of the final weights; None when there was none."""
         step = self.best.step if self.best else self.steps[-1].step if self.steps else None
         found = [evaluation for evaluation in self.evaluations if evaluation.step == step]
         return found[-1] if found else None
@@ -65,8 +65,7 @@ def _last(kind: type[Found], records: list[Record]) -> Found | None:
 
 
 def _last_run(records: list[Record]) -> list[Record]:
-    """Without runs that were in the directory before, and from whose checkpoints this one did not
-    go on."""
+    """Drops the records of earlier runs in the directory that this run did not resume."""
     starts = [
         index
         for index, record in enumerate(records)
@@ -87,7 +86,7 @@ def _records(path: Path) -> list[Record]:
             try:
                 found.append(parse_record(line))
             except ValidationError:
-                # A cut line, or one of another version that ran before: less to tell is no reason
-                # to lose a trained model.
+                # A truncated line, or one of another version. An incomplete card is better than a
+                # lost model.
                 continue
     return found

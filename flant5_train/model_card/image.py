@@ -1,4 +1,4 @@
-"""The loss of a run as a PNG, drawn with Pillow, which TensorBoard brings along."""
+"""Loss curves of a run as a PNG, drawn with Pillow (a dependency of TensorBoard)."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ Color = tuple[int, int, int]
 
 _SIZE = 1200, 540
 _SCALE = 2
-"""Drawn that much larger and made smaller, which smooths the lines."""
+"""Supersampling factor: drawn larger and scaled down, for smooth lines."""
 _LEFT, _TOP, _RIGHT, _BOTTOM = 90, 50, 1170, 480
 _BACKGROUND, _INK, _GRID = (255, 255, 255), (60, 60, 60), (228, 228, 228)
 _RAW, _SMOOTH, _VALIDATION = (176, 205, 233), (31, 104, 176), (206, 84, 28)
 _SMOOTHED_SHARE = 0.05
-"""Of the curve, that the mean at each of its points is taken over."""
+"""Width of the moving average, as a share of the curve."""
 _NUM_TICKS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve with its name."""
+    """A curve with its name and style."""
 
     name: str
     points: Sequence[Point]
@@ -33,8 +33,8 @@ class Line:
 
 
 def draw_loss(path: Path, *, training: Sequence[Point], validation: Sequence[Point]) -> None:
-    """Writes the curves, (step, loss) by rising step; numbers that are not finite are left out, and
-    with no number at all the axes stay empty."""
+    """Writes the curves, each (step, loss) in order of steps. Skips values that are not finite; if
+    there is no value, the axes stay empty."""
     training, validation = _thinned(_finite(training)), _thinned(_finite(validation))
     lines = [
         Line("training loss", training, _RAW, width=2),
@@ -48,7 +48,7 @@ def draw_loss(path: Path, *, training: Sequence[Point], validation: Sequence[Poi
 
 
 class _Picture:
-    """The drawing, which shows a part of the plane."""
+    """Canvas with axes that cover a range of steps and losses."""
 
     def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
         self._xs, self._ys = xs, ys
@@ -58,7 +58,7 @@ class _Picture:
 
     @classmethod
     def around(cls, points: Sequence[Point]) -> "_Picture":
-        """With axes from round number to round number."""
+        """Returns a picture whose axes cover the points and end at round numbers."""
         xs, ys = zip(*points, strict=True) if points else ((0.0, 1.0), (0.0, 1.0))
         return cls(_ticks(min(xs), max(xs), least=1.0), _ticks(min(ys), max(ys)))
 
@@ -72,7 +72,7 @@ class _Picture:
         self._text(((_LEFT + _RIGHT) / 2 * _SCALE, _BOTTOM * _SCALE), "step", moved=(0, 32))
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """The curves, and what they are above them."""
+        """Draws the curves, and the legend above them."""
         left = float(_LEFT * _SCALE)
         for line in lines:
             self._line(line.points, line.color, width=line.width)
@@ -107,14 +107,14 @@ def _finite(points: Sequence[Point]) -> list[Point]:
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:
-    """At most a point for each column of the image: the means of runs of equal length."""
+    """Reduces the points to at most one per image column: means of runs of equal length."""
     length = math.ceil(len(points) / (_RIGHT - _LEFT)) or 1
     runs = (points[start : start + length] for start in range(0, len(points), length))
     return [(_mean([x for x, _ in run]), _mean([y for _, y in run])) for run in runs]
 
 
 def _smoothed(points: Sequence[Point]) -> list[Point]:
-    """Each with the mean of those around it, fewer towards the ends."""
+    """Returns the centered moving average, with a narrower window towards the ends."""
     reach = round(len(points) * _SMOOTHED_SHARE / 2)
     ys = [y for _, y in points]
     found = []
@@ -129,7 +129,7 @@ def _mean(numbers: Sequence[float]) -> float:
 
 
 def _ticks(low: float, high: float, *, least: float = 0.0) -> list[float]:
-    """Round numbers, the first not above `low` and the last not below `high`, `least` apart.
+    """Returns round numbers from at or below `low` to at or above `high`, at least `least` apart.
 
     >>> _ticks(0.13, 3.9)
     [0.0, 1.0, 2.0, 3.0, 4.0]

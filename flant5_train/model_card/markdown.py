@@ -1,4 +1,4 @@
-"""Markdown whose parts may come from anybody: what they hold stays text."""
+"""Escaping and tables for Markdown with untrusted parts."""
 
 import html
 import re
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 _SPECIAL = re.compile(
     r"[\\`*\[\]#!|~@$]"  # emphasis, code, links, images, cells, mentions, formulas
     r"|(?<!\w)_|_(?!\w)"  # emphasis, but not inside a word
-    r"|:(?=//)|(?<=www)\."  # addresses, of which GitHub and the hub make links
+    r"|:(?=//)|(?<=www)\."  # addresses, which GitHub and the hub turn into links
 )
 
 
 def escaped(text: object) -> str:
-    """A part of a line, not its beginning, that shows as the text, whatever that holds.
+    """Escapes text for use inside a line, not at its beginning: it renders literally.
 
     >>> escaped("<b>*x*|y")
     '&lt;b&gt;\\\\*x\\\\*\\\\|y'
@@ -23,7 +23,7 @@ def escaped(text: object) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; every cell is escaped."""
+    """Returns a Markdown table with every cell escaped."""
     lines = [_row(header), _row(["---"] * len(header), is_text=False)]
     return "\n".join([*lines, *(_row(row) for row in rows)])
 

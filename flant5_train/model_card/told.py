@@ -1,4 +1,4 @@
-"""The settings of a run, as its model card shows them."""
+"""Run metadata shown in the model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,19 +15,19 @@ _NAMED_OTHERWISE = {
     "gradient_checkpointing": "activation_checkpointing",
     "torch_compile": "compiles_blocks",
 }
-"""Hyperparameters that the trainer's arguments keep under another name."""
+"""Names of the trainer's arguments that differ from the hyperparameter's name."""
 _CONTENTS = ("output", "content")
-"""Names that the service gives the result of each job and the content of each uploaded file; the
-directory around it has the distinct name."""
+"""Names that the service gives to every job's result and every uploaded file's content. The parent
+directory has the distinct name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A run's arguments before any of them is adjusted."""
+    """Metadata of a run, from its arguments before any is adjusted."""
 
     base_model: str
     is_on_hub: bool
-    """True when `base_model` is a name that the hub may know."""
+    """True when `base_model` may be a hub name."""
     training_data: str
     validation_data: str | None
     seed: int
@@ -35,7 +35,7 @@ class Told:
     progress_file: Path
     """The file with the run's records."""
     changes: tuple[Change, ...] = ()
-    """Checkpoints from which the run went on with other values than before."""
+    """Checkpoints from which the run was resumed with other values."""
 
     @classmethod
     def of(cls, arguments: Arguments) -> "Told":
@@ -52,7 +52,7 @@ class Told:
         )
 
     def settled(self, training: TrainingArguments) -> "Told":
-        """Returns these with the values that the run chose where it was given none."""
+        """Returns a copy with the values that the run chose automatically."""
         chosen = {
             name: getattr(training, name)
             for name in ("num_train_epochs", "learning_rate")
@@ -62,7 +62,7 @@ class Told:
 
 
 def _name_of(path: Path) -> str:
-    """Returns the name of a model or a file, without its place on this machine.
+    """Returns the name of a model or a file, without its path on this machine.
 
     >>> _name_of(Path("/srv/models/flan-t5-xl")), _name_of(Path("/srv/jobs/ftjob-a/output"))
     ('flan-t5-xl', 'ftjob-a')
@@ -72,8 +72,8 @@ def _name_of(path: Path) -> str:
 
 
 def _hyperparameters(arguments: Arguments) -> dict[str, object]:
-    """In the order in which they are documented; without those that only an adapter heeds, where
-    there is none."""
+    """Returns the hyperparameters in the order of their documentation. LoRA settings are left out
+    for full fine-tuning."""
     groups = (arguments.model, arguments.data, arguments.training)
     has_adapter = arguments.model.finetuning_type != "full"
     found: dict[str, object] = {}

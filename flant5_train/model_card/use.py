@@ -1,4 +1,4 @@
-"""The part of a model card that shows how the model is loaded and asked."""
+"""Usage section of the model card: how to load and prompt the model."""
 
 import pprint
 from collections.abc import Iterator
@@ -20,48 +20,49 @@ print(tokenizer.decode(ids[0], skip_special_tokens=True))"""
 
 _T5_TOKENIZER = {
     "lossless": (
-        "The tokenizer is loaded by `AutoTokenizer`. `T5Tokenizer` loads it too, without an error,"
-        " and cuts other pieces: answers get worse, and show `４` for four spaces, or `<0xD0>` for"
-        " a part of a letter."
+        "Load the tokenizer with `AutoTokenizer`. `T5Tokenizer` loads it too, without an error, but"
+        " splits text differently: answers get worse, and show `４` for four spaces, or `<0xD0>`"
+        " for a part of a letter."
     ),
     "fastchat": (
-        "The tokenizer is loaded by `AutoTokenizer`. `T5Tokenizer` reads accents of decomposed text"
-        " (NFD) wrong. FastChat's token for a space stands before the space of the next word:"
-        " decoded text has two spaces between words."
+        "Load the tokenizer with `AutoTokenizer`. `T5Tokenizer` misreads accents of decomposed text"
+        " (NFD). FastChat's token for a space stands before the space of the next word: decoded"
+        " text has two spaces between words."
     ),
 }
 
 
 def usage(tokenization: str) -> Iterator[str]:
-    """With the prompt in the format the model was trained on, made by the same function."""
+    """Yields the paragraphs. The prompt comes from the function that also made the training
+    prompts."""
     yield "## Use"
     yield (
-        "It needs nothing but `transformers` (4.46 or later, 5 too) and `torch`. The encoder reads"
-        " the conversation so far in the format below, every turn on lines of its own; the decoder"
-        " writes the next answer and a newline."
+        "Only `transformers` (4.46 or later, including 5) and `torch` are required. The encoder"
+        " reads the conversation so far in the format below, with every turn on its own lines. The"
+        " decoder writes the next answer and a newline."
     )
     yield f"```python\n{_CODE.format(prompt=_literal(_prompt()))}\n```"
     yield (
-        "A later question follows the answers before it: `### Human: ...`, a newline,"
-        " `### Assistant: ...`, a newline, and so on; the last `### Assistant: ` with its space is"
-        " the end. A system message stands in for the first sentence."
+        "For a longer conversation, continue with `### Human: ...`, a newline,"
+        " `### Assistant: ...`, a newline, and so on. The prompt ends with `### Assistant: `,"
+        " including the space. A system message replaces the first sentence."
     )
     yield (
         "`tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)`"
-        " makes that text of a list of messages. Give the text to the tokenizer as above: with"
+        " builds this text from a list of messages. Pass the text to the tokenizer as above. With"
         " `tokenize=True` the `</s>` is missing that ended every question in training."
     )
     yield _T5_TOKENIZER[tokenization]
     yield (
-        "Loading prints that `tie_word_embeddings=False` should be set, though `config.json` says"
-        " so: transformers 5 sets it to true for every T5, sees that the two layers differ, and"
-        " leaves them apart. The message is harmless. Before the model is saved again with"
-        " transformers 5, set `model.config.tie_word_embeddings = False`, or transformers 4 reads"
-        " it wrong."
+        "Loading warns that `tie_word_embeddings=False` should be set, although `config.json` sets"
+        " it. transformers 5 changes it to true for every T5, finds that the two layers differ, and"
+        " leaves them untied. The warning is harmless. Before saving the model again with"
+        " transformers 5, set `model.config.tie_word_embeddings = False`; otherwise transformers 4"
+        " loads it wrongly."
     )
     yield (
-        "Other runtimes (CTranslate2, ONNX, transformers.js, llama.cpp) need settings of their own:"
-        " `docs/elsewhere.md` of flant5 has what was tried."
+        "Other runtimes (CTranslate2, ONNX, transformers.js, llama.cpp) need specific settings. See"
+        " `docs/elsewhere.md` in flant5 for tested ones."
     )
 
 
@@ -72,6 +73,6 @@ def _prompt() -> str:
 
 
 def _literal(text: str) -> str:
-    """The text in Python's own notation, folded."""
+    """Returns the text as a Python literal, wrapped."""
     folded = pprint.pformat(text, width=_WIDTH)
     return folded.replace("\n ", "\n    ").replace("('", "(\n    '", 1)[:-1] + "\n)"

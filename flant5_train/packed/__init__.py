@@ -1,6 +1,6 @@
-"""Pairs packed end to end into one row, without padding between them, and attention that keeps
-them apart.
+"""Sequence packing: pairs concatenated in one row without padding, and attention that keeps them
+apart.
 
-T5 knows no absolute positions: its bias depends on the distance of key and query only, so a pair
-computes the same wherever it stands in the row. What it must not do is look at its neighbours.
+T5 has no absolute positions: its bias depends only on the distance of key and query. A pair's
+results are therefore the same anywhere in the row, provided it does not attend to its neighbours.
 """

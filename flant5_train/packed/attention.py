@@ -1,7 +1,7 @@
-"""The attention function that T5's layers call, registered as `flant5`.
+"""Attention function called by T5's layers, registered as `flant5`.
 
-In a packed forward pass each layer is given a `kernel`, which keeps the pairs apart; in any other
-one (evaluation, generation, padded batches) it is the library's scaled dot-product attention.
+In a packed forward pass each layer receives a `kernel`, which keeps the pairs apart. All others
+(evaluation, generation, padded batches) use the library's scaled dot-product attention.
 Shapes: B batch, H heads, Q queries, K keys, C channels of a head.
 """
 
@@ -17,8 +17,9 @@ NAME = "flant5"
 
 
 class Kernel(Protocol):
-    """Attention within each pair of a packed row: of sources to themselves, of targets to
-    themselves (causal) and of targets to their own source. Scores are not scaled, as T5 has it."""
+    """Attention within each pair of a packed row: source self-attention, causal target
+    self-attention, and cross-attention from a target to its source. Scores are not scaled, as in
+    T5."""
 
     def encoder(
         self, query_BHQC: torch.Tensor, key_BHKC: torch.Tensor, value_BHKC: torch.Tensor
@@ -43,7 +44,8 @@ def attend(
     kernel: Kernel | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """[B, Q, H, C], and no weights. The parameters are those that transformers passes."""
+    """Returns the attended values [B, Q, H, C], and None for the attention weights. transformers
+    defines the parameters."""
     if kernel is None:
         stock: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query_BHQC, key_BHKC, value_BHKC, attention_mask, **kwargs
@@ -59,6 +61,6 @@ def attend(
 
 
 def register() -> None:
-    """Make `model.set_attn_implementation("flant5")` possible."""
+    """Registers the function for `model.set_attn_implementation("flant5")`."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,4 +1,5 @@
-"""Examples to one packed row. Shapes: S source tokens of all examples, T target tokens."""
+"""Collator that packs examples into one row. Shapes: S source tokens of all examples, T target
+tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +13,22 @@ from flant5_train.packed.segment_kernel import NO_SEGMENT
 
 @dataclass(frozen=True, slots=True)
 class PackedCollator:
-    """Lays sources end to end in one row, and targets in another; pads each to its capacity."""
+    """Concatenates sources in one row and targets in another, and pads each to its capacity."""
 
     pad_token_id: int
     source_capacity: int | None = None
-    """Tokens of every source row; None leaves rows as long as they are. Rows of one length are
-    what compiled kernels need."""
+    """Length of every source row in tokens; None adds no padding. Compiled kernels need rows of
+    equal length."""
     target_capacity: int | None = None
     decoder_start_token_id: int = 0
-    """What the decoder reads first in each example."""
+    """First decoder input of each example."""
 
     def __call__(self, instances: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `source_segments` [1, S]; `labels`, `decoder_input_ids`, `target_segments`
-        [1, T]. Segments are numbered from 1; 0 is padding.
+        """Returns `input_ids`, `source_segments` [1, S]; `labels`, `decoder_input_ids`,
+        `target_segments` [1, T]. Segments are numbered from 1; 0 is padding.
 
-        Decoder inputs are the labels shifted right within each example: shifted as a whole, each
-        would begin with the last token of its neighbour.
+        Decoder inputs are the labels shifted right within each example. If the whole row were
+        shifted, each example would begin with the last token of its neighbour.
 
         [{input_ids: [5, 1], labels: [7, 8, 1]}, {input_ids: [6, 6, 1], labels: [9, 1]}]
         -> input_ids         [5 1 6 6 1]    source_segments [1 1 2 2 2]
@@ -46,7 +47,8 @@ class PackedCollator:
         return {name: _padded(*row)[None] for name, row in rows.items()}
 
     def _shifted(self, target: torch.Tensor) -> torch.Tensor:
-        """An ignored label is no input: what follows it carries no loss either."""
+        """Returns the decoder inputs of a target. Ignored labels become the start token: labels
+        after them carry no loss either."""
         start = target.new_tensor([self.decoder_start_token_id])
         return torch.cat([start, target[:-1].masked_fill(target[:-1] == IGNORED, start.item())])
 

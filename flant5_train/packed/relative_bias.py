@@ -1,7 +1,8 @@
 """T5's relative position bias as one number per head and distance.
 
-Stock T5 writes it out for every query and key, [1, H, L, L]; but it depends on their distance only,
-and is constant from about 100 tokens on. Shapes: H heads, B buckets, R = 2 * reach + 1 distances.
+Stock T5 materializes it for every query and key, [1, H, L, L], although it depends only on their
+distance and is constant beyond about 100 tokens. Shapes: H heads, B buckets, R = 2 * reach + 1
+distances.
 """
 
 from dataclasses import dataclass
@@ -14,28 +15,28 @@ from transformers.models.t5.modeling_t5 import T5Attention, T5Stack
 
 @dataclass(frozen=True, slots=True)
 class RelativeBias:
-    """The bias of a stack, which all its layers share."""
+    """Position bias of a stack, shared by all its layers."""
 
     weight_BH: torch.Tensor
-    """What is trained: a number per bucket of distances and head."""
+    """Trained weights: one number per bucket of distances and head."""
     bucket_R: torch.Tensor
-    """The bucket of each distance (key less query), from -reach to reach; int64."""
+    """The bucket of each distance (key minus query), from -reach to reach; int64."""
 
     @property
     def reach(self) -> int:
-        """The distance from which on the bias is constant."""
+        """The distance beyond which the bias is constant."""
         return len(self.bucket_R) // 2
 
     def table_HR(self) -> torch.Tensor:
-        """The bias of each head at each distance, contiguous; differentiable."""
+        """Returns the bias of each head at each distance, contiguous; differentiable."""
         return self.weight_BH[self.bucket_R].T.contiguous()
 
     def distances_B2(self) -> torch.Tensor:
-        """The least and the greatest distance of each bucket, int32; a bucket's distances follow
-        one another. A bucket of no distance has 0 and -1."""
+        """Returns the smallest and largest distance of each bucket, int32. A bucket's distances are
+        contiguous; an empty bucket has 0 and -1."""
         distance_R = torch.arange(-self.reach, self.reach + 1, device=self.bucket_R.device)
         none_B = distance_R.new_zeros(len(self.weight_BH))
-        # Beyond the reach the outermost buckets go on.
+        # The outermost buckets extend beyond the reach.
         far = torch.iinfo(torch.int32).max // 2
         downwards_R = torch.cat([distance_R.new_tensor([-far]), distance_R[1:]])
         upwards_R = torch.cat([distance_R[:-1], distance_R.new_tensor([far])])
@@ -46,13 +47,13 @@ class RelativeBias:
         return torch.stack([least_B, greatest_B], dim=1).to(torch.int32)
 
     def matrix_HLL(self, length: int) -> torch.Tensor:
-        """The bias written out for `length` queries and as many keys."""
+        """Returns the bias of every query and key of a sequence of `length` tokens."""
         distance_LL = _distances(length, self.bucket_R.device).clamp(-self.reach, self.reach)
         return self.weight_BH[self.bucket_R[distance_LL + self.reach]].permute(2, 0, 1)
 
 
 def relative_bias(stack: T5Stack) -> RelativeBias:
-    """The bias of a stack's self-attention."""
+    """Returns the bias of a stack's self-attention."""
     first: Any = stack.block[0]
     attention: T5Attention = first.layer[0].SelfAttention
     embedding = attention.relative_attention_bias
@@ -64,7 +65,7 @@ def relative_bias(stack: T5Stack) -> RelativeBias:
         max_distance=attention.relative_attention_max_distance,
         device=device,
     )
-    # Called, not read, so that the hooks of sharding and of adapters see it.
+    # The module is called instead of reading its weight: sharding and adapters hook the call.
     return RelativeBias(embedding(torch.arange(num_buckets, device=device)), buckets)
 
 
@@ -78,7 +79,7 @@ def _buckets(
         num_buckets=num_buckets,
         max_distance=max_distance,
     )
-    # The outermost buckets begin before the greatest distance: the rest says nothing new.
+    # The outermost buckets begin before the largest distance: the rest of the table is constant.
     changes = buckets.diff().nonzero()[:, 0] - max_distance
     reach = int(torch.maximum(-changes, changes + 1).max())
     return buckets[max_distance - reach : max_distance + reach + 1].to(device)

@@ -1,5 +1,5 @@
-"""Packed attention pair by pair, for processors: each does only the work of its own pairs, where a
-mask over the whole row would do it for all and throw most of it away.
+"""Packed attention pair by pair, for CPUs. A mask over the whole row would also compute the scores
+between pairs, and discard most of the work.
 
 Shapes: H heads, Q queries, K keys, C channels of a head, L tokens of one side of a pair.
 """
@@ -22,12 +22,12 @@ class SegmentKernel:
     """Attention over one packed row, [1, H, Q, C]."""
 
     source_lengths: Sequence[int]
-    """Tokens of each pair's source, in row order; padding counts as one more pair."""
+    """Tokens of each pair's source, in row order. Padding counts as one more pair."""
     target_lengths: Sequence[int]
     encoder_biases: Sequence[torch.Tensor]
-    """[H, L, L] of each source, made once for all layers."""
+    """Bias [H, L, L] of each source, computed once for all layers."""
     decoder_biases: Sequence[torch.Tensor]
-    """[H, L, L] of each target, minus infinity above the diagonal."""
+    """Bias [H, L, L] of each target, minus infinity above the diagonal."""
 
     @classmethod
     def of(
@@ -38,7 +38,7 @@ class SegmentKernel:
         encoder_bias: RelativeBias,
         decoder_bias: RelativeBias,
     ) -> Self:
-        """For the row with these segment numbers, [1, S] and [1, T]."""
+        """Returns the kernel for a row with these segment numbers, [1, S] and [1, T]."""
         sources, targets = _lengths(source_segments), _lengths(target_segments)
         return cls(
             source_lengths=sources,

@@ -1,4 +1,4 @@
-"""Which keys each query of a packed row sees, and which queries each key.
+"""Attention spans of a packed row: the keys seen by each query, and the queries that see each key.
 
 Shapes: Q queries, K keys.
 """
@@ -13,7 +13,7 @@ from flant5_train.packed.segment_kernel import NO_SEGMENT
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Both as the first position and the one after the last, int32; an empty span sees nothing."""
+    """Spans as first position and end (exclusive), int32. An empty span sees nothing."""
 
     key_start_Q: torch.Tensor
     key_end_Q: torch.Tensor
@@ -22,12 +22,13 @@ class Spans:
 
     @classmethod
     def of(cls, query_segments: torch.Tensor, key_segments: torch.Tensor) -> Self:
-        """For rows with these segment numbers, [1, Q] and [1, K]. Padding sees padding only."""
+        """Returns the spans for rows with these segment numbers, [1, Q] and [1, K]. Padding sees
+        only padding."""
         query_Q, key_K = _numbered(query_segments[0]), _numbered(key_segments[0])
         return cls(*_bounds(query_Q, key_K), *_bounds(key_K, query_Q))
 
     def as_list(self) -> list[torch.Tensor]:
-        """In the order of the fields."""
+        """Returns the tensors in the order of the fields."""
         return [self.key_start_Q, self.key_end_Q, self.query_start_K, self.query_end_K]
 
 
@@ -39,6 +40,6 @@ def _bounds(own: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch
 
 
 def _numbered(segments_L: torch.Tensor) -> torch.Tensor:
-    """Segment numbers that never fall: padding, which is last, gets the highest."""
+    """Returns non-decreasing segment numbers: padding, which comes last, gets the highest."""
     highest = torch.iinfo(segments_L.dtype).max
     return segments_L.masked_fill(segments_L == NO_SEGMENT, highest).contiguous()

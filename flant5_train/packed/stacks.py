@@ -1,7 +1,7 @@
 """T5's encoder and decoder over a packed row.
 
-What the library's `T5Stack.forward` does, without the masks and the written-out position biases
-that it makes on the way. Shapes: S source tokens, T target tokens, D model width.
+They compute the same as the library's `T5Stack.forward`, without masks and without materialized
+position biases. Shapes: S source tokens, T target tokens, D model width.
 """
 
 import torch
@@ -12,7 +12,7 @@ from flant5_train.packed.relative_bias import relative_bias
 from flant5_train.packed.segment_kernel import SegmentKernel
 
 _WIDTHS_OF_MATRIX_UNITS = (16, 32, 64, 128)
-"""Of a head; every published Flan-T5 has 64."""
+"""Supported widths of a head. Every published Flan-T5 has 64."""
 
 
 def kernel_for(
@@ -22,10 +22,10 @@ def kernel_for(
     source_segments: torch.Tensor,
     target_segments: torch.Tensor,
 ) -> Kernel:
-    """The kernel of the row's device, for all layers of one forward pass."""
+    """Returns the kernel for the row's device, for all layers of one forward pass."""
     biases = {"encoder_bias": relative_bias(encoder), "decoder_bias": relative_bias(decoder)}
     if source_segments.is_cuda and encoder.config.d_kv in _WIDTHS_OF_MATRIX_UNITS:
-        # Its kernels are written in Triton, which processors have no use for.
+        # Imported here: Triton is needed on GPUs only.
         from flant5_train.packed.triton_kernel import TritonKernel
 
         return TritonKernel.of(source_segments, target_segments, **biases)
@@ -33,7 +33,7 @@ def kernel_for(
 
 
 def encode(stack: T5Stack, input_ids: torch.Tensor, *, kernel: Kernel) -> torch.Tensor:
-    """The encoder's result [1, S, D] for ids [1, S]."""
+    """Returns the encoder's output [1, S, D] for ids [1, S]."""
     hidden = stack.dropout(stack.embed_tokens(input_ids))
     for block in stack.block:
         hidden, *_ = block(hidden, None, _no_bias(hidden), kernel=kernel)
@@ -43,7 +43,7 @@ def encode(stack: T5Stack, input_ids: torch.Tensor, *, kernel: Kernel) -> torch.
 def decode(
     stack: T5Stack, input_ids: torch.Tensor, *, encoded_SD: torch.Tensor, kernel: Kernel
 ) -> torch.Tensor:
-    """The decoder's result [1, T, D] for ids [1, T] and the encoder's result [1, S, D]."""
+    """Returns the decoder's output [1, T, D] for ids [1, T] and the encoder's output [1, S, D]."""
     hidden = stack.dropout(stack.embed_tokens(input_ids))
     none = _no_bias(hidden)
     for block in stack.block:
@@ -57,5 +57,6 @@ def _finished(stack: T5Stack, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def _no_bias(hidden: torch.Tensor) -> torch.Tensor:
-    """The kernel has the bias; given none, each layer would write out one."""
+    """Returns an empty bias, since the kernel adds it. With None each layer would materialize
+    one."""
     return hidden.new_empty(0)

@@ -1,5 +1,5 @@
-"""Attention over a packed row in Triton: its kernels as differentiable operators that
-`torch.compile` takes as they are. Imported on machines with a GPU only.
+"""Attention over a packed row in Triton: the kernels as differentiable custom operators, which
+`torch.compile` does not trace into. Imported on machines with a GPU only.
 
 Shapes: H heads, Q queries, K keys, C channels of a head, B buckets, R distances.
 """
@@ -14,8 +14,8 @@ from torch.utils.flop_counter import register_flop_formula
 from flant5_train.packed import triton_backward as backward
 from flant5_train.packed import triton_forward
 
-# Of eight tried on an H100 for Flan-T5-XL's heads the fastest or within 2 % of it: the table in
-# docs/benchmarks.md.
+# The fastest of eight configurations, or within 2 % of it, on an H100 with Flan-T5-XL's heads: see
+# the table in docs/benchmarks.md.
 _FORWARD = {"QUERIES": 64, "KEYS": 64, "num_warps": 4, "num_stages": 3}
 _QUERY_GRADIENT = {"QUERIES": 64, "KEYS": 32, "num_warps": 4, "num_stages": 3}
 _KEY_GRADIENT = {"QUERIES": 32, "KEYS": 64, "num_warps": 4, "num_stages": 3}
@@ -32,12 +32,12 @@ def packed_attention(
     spans: list[torch.Tensor],
     is_causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The attention's result [Q, H, C] and each query's normalizer [H, Q].
+    """Returns the attended values [Q, H, C] and each query's normalizer [H, Q].
 
-    `query` [Q, H, C], `key` and `value` [K, H, C] are contiguous, Q and K multiples of 128. The
-    bias is `weight` [B, H], which gets the gradient; `table` [H, R] is the same at each distance,
-    `buckets` [B + 1, 2] the distances of each bucket and the two outermost buckets; all three are
-    None where there is no bias. `spans` are those of `Spans`.
+    `query` [Q, H, C], `key` and `value` [K, H, C] are contiguous; Q and K are multiples of 128.
+    The bias is given by `weight` [B, H], which receives the gradient. `table` [H, R] holds the same
+    bias at each distance. `buckets` [B + 1, 2] holds the distances of each bucket, then the two
+    outermost buckets. All three are None if there is no bias. `spans` are those of `Spans`.
     """
     num_queries, num_heads, num_channels = query.shape
     attended = torch.empty_like(query)
@@ -63,7 +63,7 @@ def packed_attention_backward(
     normalizer: torch.Tensor,
     is_causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The gradients of query, key, value and of the bias's weight (empty without one)."""
+    """Returns the gradients of query, key, value and the bias's weight (empty without a bias)."""
     (num_queries, num_heads, num_channels), num_keys = query.shape, len(key)
     slope = slope.contiguous()
     shape = {"NUM_HEADS": num_heads, "NUM_CHANNELS": num_channels}
@@ -90,8 +90,8 @@ def packed_attention_backward(
 
 @register_flop_formula(torch.ops.flant5.packed_attention)
 def _flops(query: Sequence[int], key: Sequence[int], *_: Any, **__: Any) -> int:
-    """As if every query saw every key: so that whoever recomputes activations to save memory holds
-    this for dear, as it is. What pairs cost is counted by `flant5_train.flops`."""
+    """Counts every query with every key. Recomputation policies for activations then treat this
+    operator as expensive, which it is. `flant5_train.flops` counts the real work of pairs."""
     num_queries, num_heads, num_channels = query
     return 4 * num_queries * key[0] * num_heads * num_channels
 

@@ -1,7 +1,7 @@
-"""Attention over a packed row in Triton: the gradients (see `triton_tiles`).
+"""Attention over a packed row in Triton: the backward pass (see `triton_tiles`).
 
-That of the bias is summed by bucket, block by block, in a fixed order, where flex attention would
-add every score's share atomically.
+The gradient of the bias is summed by bucket and block in a fixed order. flex attention would add
+the share of every score atomically.
 """
 
 import triton
@@ -15,7 +15,8 @@ def softmax_share(  # type: ignore[no-untyped-def]
     slope, attended, mean, num_queries,
     NUM_HEADS: tl.constexpr, NUM_CHANNELS: tl.constexpr, QUERIES: tl.constexpr,
 ):  # fmt: skip
-    """`mean` [heads, queries]: what each query's scores lose when all of them grow."""
+    """Computes `mean` [heads, queries]: each query's dot product of output and output gradient,
+    which the softmax gradient subtracts."""
     rows = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
     head, channels = tl.program_id(1), tl.arange(0, NUM_CHANNELS)
     do = tl.load(tile(slope, rows, channels, head, NUM_HEADS, NUM_CHANNELS)).to(tl.float32)
@@ -25,7 +26,7 @@ def softmax_share(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _up_to(summed, last, KEYS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The sums of each row up to the key `last`, which can lie outside of the block."""
+    """Returns the sums of each row up to the key `last`, which may be outside the block."""
     inside = tl.minimum(tl.maximum(last, 0), KEYS - 1)
     return tl.where(last < 0, 0.0, tl.gather(summed, inside, 1))
 
@@ -52,8 +53,8 @@ def _query_part(  # type: ignore[no-untyped-def]
         if BIAS == FAR:
             far_total += tl.sum(ds, 1)
         elif BIAS == NEAR:
-            # A bucket's distances are a run of keys of each query: what is summed up to its end,
-            # less what is summed up to its beginning.
+            # A bucket's distances are a run of keys of each query. Its sum is the prefix sum at its
+            # end minus the prefix sum before its beginning.
             within = tl.arange(0, KEYS)
             is_before = (within[:, None] <= within[None, :]).to(k.dtype)
             summed = tl.dot(ds.to(k.dtype), is_before, input_precision="tf32x3")
@@ -71,7 +72,7 @@ def query_gradient(  # type: ignore[no-untyped-def]
     IS_CAUSAL: tl.constexpr, NUM_HEADS: tl.constexpr, NUM_CHANNELS: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """`gradient` of the queries, and `sums` [blocks, heads, buckets] of the biases."""
+    """Computes `gradient` of the queries, and `sums` [blocks, heads, buckets] of the bias."""
     block, head = tl.program_id(0), tl.program_id(1)
     first = block * QUERIES
     rows, channels = first + tl.arange(0, QUERIES), tl.arange(0, NUM_CHANNELS)
@@ -159,7 +160,7 @@ def key_gradient(  # type: ignore[no-untyped-def]
     HAS_BIAS: tl.constexpr, REACH: tl.constexpr, IS_CAUSAL: tl.constexpr, NUM_HEADS: tl.constexpr,
     NUM_CHANNELS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of the keys and of the values."""
+    """Computes the gradients of the keys and values."""
     first, head = tl.program_id(0) * KEYS, tl.program_id(1)
     columns, channels = first + tl.arange(0, KEYS), tl.arange(0, NUM_CHANNELS)
     k = tl.load(tile(key, columns, channels, head, NUM_HEADS, NUM_CHANNELS))
@@ -174,7 +175,7 @@ def key_gradient(  # type: ignore[no-untyped-def]
     dv = tl.zeros([KEYS, NUM_CHANNELS], tl.float32)
     if HAS_BIAS:
         table += head * (2 * REACH + 1)
-        # The same bounds, seen from the keys: queries far before them, near, far behind.
+        # The same bounds from the keys' side: queries far before, near, and far after them.
         begin, finish = near_keys(first, low, high, REACH, KEYS, QUERIES)
         if not IS_CAUSAL:
             dk, dv = _key_part(

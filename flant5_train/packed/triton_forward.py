@@ -22,7 +22,7 @@ def _forward_part(  # type: ignore[no-untyped-def]
         seen = is_seen(rows[:, None], columns[None, :], start[:, None], end[:, None], IS_CAUSAL)
         score = tl.where(seen, score, -float("inf"))
         new_peak = tl.maximum(peak, tl.max(score, 1))
-        # A query that has seen no key yet has no peak.
+        # A query without any key so far has no peak.
         above = tl.where(new_peak == -float("inf"), 0.0, new_peak)
         weight = tl.exp2(score - above[:, None])
         shrink = tl.exp2(peak - above)
@@ -40,7 +40,8 @@ def forward(  # type: ignore[no-untyped-def]
     HAS_BIAS: tl.constexpr, REACH: tl.constexpr, IS_CAUSAL: tl.constexpr, NUM_HEADS: tl.constexpr,
     NUM_CHANNELS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """`attended`, and `normalizer` [heads, queries]: log 2 of the summed exponentiated scores."""
+    """Computes `attended`, and `normalizer` [heads, queries]: log2 of the sum of exponentiated
+    scores."""
     first, head = tl.program_id(0) * QUERIES, tl.program_id(1)
     rows, channels = first + tl.arange(0, QUERIES), tl.arange(0, NUM_CHANNELS)
     q = tl.load(tile(query, rows, channels, head, NUM_HEADS, NUM_CHANNELS))

@@ -1,4 +1,4 @@
-"""Packed attention in one launch over the whole row, for GPUs.
+"""Packed attention for GPUs, in one kernel launch over the whole row.
 
 Shapes: H heads, Q queries, K keys, C channels of a head, B buckets, R distances.
 """
@@ -45,7 +45,8 @@ class TritonKernel:
         encoder_bias: RelativeBias,
         decoder_bias: RelativeBias,
     ) -> Self:
-        """For the row with these segment numbers, [1, S] and [1, T], whole blocks of 128."""
+        """Returns the kernel for a row with these segment numbers, [1, S] and [1, T]; S and T are
+        multiples of 128."""
         return cls(
             encoder_bias=_Bias.of(encoder_bias),
             decoder_bias=_Bias.of(decoder_bias),

@@ -1,12 +1,12 @@
-"""Attention over a packed row in Triton: what the forward and the backward kernels share.
+"""Attention over a packed row in Triton: functions shared by the forward and backward kernels.
 
-Flash attention with T5's unscaled scores and its position bias. Where a block of keys is farther
-from a block of queries than the bias reaches, the bias is one number; only the blocks near the
-diagonal look it up.
+Flash attention with T5's unscaled scores and position bias. If a block of keys is farther from a
+block of queries than the bias's reach, the bias is a single number. Only blocks near the diagonal
+look it up.
 
-Each query sees one run of keys, `key_start` to `key_end` (its own pair), and if causal none behind
-itself. Rows are whole blocks of 128. Matrices lie as [rows, heads, channels]. Of float32 ones,
-products are made of three in TF32, which is float32 again but for the last bits.
+Each query sees one run of keys, `key_start` to `key_end` (its own pair); if causal, none after
+itself. Rows are multiples of 128. Matrices are laid out as [rows, heads, channels]. A float32
+product is computed from three TF32 products, which is exact up to the last bits.
 """
 
 import triton
@@ -23,7 +23,7 @@ def tile(matrix, rows, channels, head, NUM_HEADS: tl.constexpr, NUM_CHANNELS: tl
 
 @triton.jit  # type: ignore[untyped-decorator]
 def biased(score, distance, table, far_bias, BIAS: tl.constexpr, REACH: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Scores with the bias of their distances, in units of log 2."""
+    """Returns the scores plus the bias of their distances, in units of log 2."""
     if BIAS == NEAR:
         place = tl.minimum(tl.maximum(distance, -REACH), REACH) + REACH
         score += tl.load(table + place)
@@ -42,7 +42,7 @@ def is_seen(rows, columns, start, end, IS_CAUSAL: tl.constexpr):  # type: ignore
 
 @triton.jit  # type: ignore[untyped-decorator]
 def near_keys(first, low, high, REACH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """From where to where, within low to high, keys are near the queries from `first` on."""
+    """Returns the range, within low to high, of keys near the queries that start at `first`."""
     begin = tl.maximum(first - REACH + 1, 0) // KEYS * KEYS
     end = (first + QUERIES - 1 + REACH + KEYS - 1) // KEYS * KEYS
     begin = tl.minimum(tl.maximum(begin, low), high)

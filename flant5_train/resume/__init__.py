@@ -1,1 +1,1 @@
-"""Going on in a used output_dir: the record of a run, and the comparison with it."""
+"""Resuming a run in a used output_dir: the run record, and the comparison with it."""

@@ -1,4 +1,4 @@
-"""The values that a run is told apart by, from its arguments, data and base model."""
+"""Identity of a run, from its arguments, data and base model."""
 
 import dataclasses
 import hashlib
@@ -37,7 +37,8 @@ _NUM_SAMPLES, _SAMPLE_BYTES = 256, 4096
 def record_of_run(
     arguments: Arguments, told: Told, *, tokenizer: AnyTokenizer, batch_plan: int
 ) -> RunRecord:
-    """Called once the model is loaded, so that one of a hub is on this machine."""
+    """Returns the record of a new run. Call it after the model is loaded: a hub model must be in
+    the local cache."""
     data = arguments.data
     validation = data.validation_file
     digests = {
@@ -64,7 +65,7 @@ def record_of_run(
 
 
 def default_values() -> dict[str, JsonValue]:
-    """Of the arguments that belong to a run's identity."""
+    """Returns the defaults of the trainer's arguments, by name."""
     from flant5_train.arguments import ModelArguments, TrainingArguments
     from flant5_train.data_arguments import DataArguments
 
@@ -77,8 +78,10 @@ def default_values() -> dict[str, JsonValue]:
 
 
 def model_digest(name_or_path: str) -> str:
-    """Of the configuration and the weights; of these only samples are read, which takes
-    milliseconds: training moves all of them."""
+    """Returns a digest of the configuration and of samples of the weights.
+
+    Samples suffice, since training changes all weights. Reading them takes milliseconds.
+    """
     directory = Path(name_or_path)
     if not directory.is_dir():
         config = cached_file(name_or_path, _CONFIG, local_files_only=True)
@@ -107,21 +110,21 @@ def _file_digest(path: Path) -> str:
 
 
 def _values(arguments: Arguments) -> Iterator[tuple[str, JsonValue]]:
-    """Of the arguments that another model would come of."""
+    """Yields the arguments that change the resulting model, by name."""
     for group, rules in _GROUPS:
         values = getattr(arguments, group)
         for name, rule in rules.items():
             if rule.changes_result:
                 yield name, _json(getattr(values, _OWN_NAMES.get(name, name)))
     training, data = arguments.training, arguments.data
-    # As they take effect: both ways to write them are the same run.
+    # The effective values: a run is the same whichever of the two arguments sets a limit.
     limit = training.model_max_length
     yield "max_source_length", data.max_source_length or limit
     yield "max_target_length", data.max_target_length or limit
     if training.max_steps > 0:
         yield "num_train_epochs", None
     if training.load_best_model_at_end or training.early_stopping_patience:
-        # The evaluations then choose the final weights.
+        # The evaluations choose the final weights.
         strategy, steps = evaluation_interval(training)
         yield "eval_strategy", _json(strategy)
         yield "eval_steps", None if strategy == IntervalStrategy.EPOCH else steps
@@ -129,9 +132,9 @@ def _values(arguments: Arguments) -> Iterator[tuple[str, JsonValue]]:
 
 
 _OWN_NAMES: Mapping[str, str] = {"torch_compile": "compiles_blocks"}
-"""Arguments that are kept under another name."""
+"""Attribute names of arguments that are stored under another name."""
 
 
 def _json(value: Any) -> JsonValue:
-    """As JSON has it after being written and read."""
+    """Returns the value after a round trip through JSON."""
     return json.loads(json.dumps(value, default=lambda other: getattr(other, "value", str(other))))  # type: ignore[no-any-return]

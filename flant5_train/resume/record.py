@@ -1,4 +1,4 @@
-"""`flant5_run.json`: a run's identity, kept in each of its checkpoints and beside its final model.
+"""Run record `flant5_run.json`, saved in each checkpoint and beside the final model.
 
     {"format": 1, "flant5": "0.9.0",
      "identity": {"training_data": "5b0c...", "learning_rate": 0.0001, "num_processes": 2, ...},
@@ -6,8 +6,8 @@
      "changes": [{"step": 200, "differences": [{"name": "learning_rate", "before": 0.0001, ...}]}],
      "finished": {"step": 300, "train_loss": 1.2, "tokens_seen": 81250}}
 
-The identity holds what another model would come of, if it were different. Files and models are in
-it by a digest of their content, so that they may be moved; their names are labels for people.
+The identity holds all values that change the resulting model. Files and models are identified by a
+digest of their content, so they can be moved. Their names are labels for people.
 """
 
 import os
@@ -21,13 +21,14 @@ from flant5_train.failure import FailureCode, TrainingError
 
 RUN_RECORD = "flant5_run.json"
 BATCH_PLAN = "batch_plan"
-"""Follows from the other values, but for the version of the program that plans."""
+"""Determined by the other values and by the version of the planner."""
 ENCODING = "encoding"
 OF_VERSION = frozenset({ENCODING, BATCH_PLAN})
-"""Values that another version of the program may give the same arguments."""
+"""Values that another version of flant5 may derive from the same arguments."""
 EVALUATION_TIMES = frozenset({"eval_strategy", "eval_steps", "eval_delay"})
-"""Recorded for runs whose final weights an evaluation chooses. Such a run can't equal one that has
-no use for them, which another argument shows, and older versions did not record them."""
+"""Compared only when both records have them. They are recorded for runs whose final weights an
+evaluation chooses, and not by older versions. Another argument already distinguishes these runs
+from all others."""
 
 
 class _Frozen(BaseModel):
@@ -46,10 +47,10 @@ class Difference(_Frozen):
 
 
 class Change(_Frozen):
-    """A run that was deliberately gone on with by other values."""
+    """A deliberate resume with other values."""
 
     step: int
-    """Of the checkpoint that it went on from."""
+    """The step of the checkpoint that was resumed."""
     differences: tuple[Difference, ...]
 
 
@@ -74,8 +75,10 @@ class RunRecord(_Frozen):
     def differences_to(
         self, now: "RunRecord", *, defaults: Mapping[str, JsonValue]
     ) -> tuple[Difference, ...]:
-        """Returns the values that changed. A value that this record's version did not know was its
-        default. The batch plan alone differs when another version of the program planned it."""
+        """Returns the values that changed. A value missing from this record had its default.
+
+        The batch plan is listed only when nothing else changed: another version planned it then.
+        """
         names = [*now.identity, *(name for name in self.identity if name not in now.identity)]
         found = tuple(
             Difference(name=name, before=self._shown(name, before), now=now._shown(name, value))
@@ -91,12 +94,13 @@ class RunRecord(_Frozen):
         return is_in_both or name not in EVALUATION_TIMES
 
     def _shown(self, name: str, value: JsonValue) -> JsonValue:
-        """`talks.json (5b0c1f2a9d3e)` for a digest, whose file may have kept its name."""
+        """Returns `talks.json (5b0c1f2a9d3e)` for a digest: a changed file may keep its name."""
         label = self.labels.get(name)
         return f"{label} ({str(value)[:12]})" if label and value is not None else value
 
     def write(self, directory: Path) -> None:
-        """Writes the file whole or not at all: a half-written one would end each later start."""
+        """Writes the file atomically. Without this, a partial file would make every later start
+        fail."""
         path = directory / RUN_RECORD
         draft = path.with_name(f"{RUN_RECORD}.draft")
         try:
@@ -110,8 +114,8 @@ class RunRecord(_Frozen):
 
 
 def read_record(directory: Path) -> RunRecord | None:
-    """The record in a directory, or None where there is none. Raises TrainingError for one that is
-    damaged or of a later version."""
+    """Returns the record in a directory, or None if there is none. Raises TrainingError if it is
+    damaged or was written by a later version."""
     path = directory / RUN_RECORD
     try:
         return RunRecord.model_validate_json(path.read_bytes())
@@ -122,7 +126,7 @@ def read_record(directory: Path) -> RunRecord | None:
         place = ".".join(str(part) for part in fault["loc"]) or "file"
         raise TrainingError(
             FailureCode.BAD_CONFIG,
-            f"{path}: {place}: {fault['msg']}; expected the record of a run by this version of"
+            f"{path}: {place}: {fault['msg']}; expected a run record written by this version of"
             " flant5 or an older one. Choose another output_dir, or remove this one",
             param="output_dir",
         ) from error
@@ -135,7 +139,7 @@ def as_lines(changes: tuple[Change, ...]) -> Iterator[str]:
         if {each.name for each in change.differences} <= OF_VERSION:
             yield (
                 f"From step {change.step} on another version of flant5 ran the same settings:"
-                f" {what}. Pairs of the epoch that was begun may be trained on twice or not at all."
+                f" {what}. Pairs of the interrupted epoch may be trained on twice or not at all."
             )
         else:
-            yield f"From step {change.step} on the run went on with other values: {what}."
+            yield f"From step {change.step} on the run continued with other values: {what}."

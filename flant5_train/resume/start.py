@@ -1,4 +1,4 @@
-"""The start of a run: from nothing, from a checkpoint of its output_dir, or not at all."""
+"""Decides how a run starts: from the base model, from a checkpoint in output_dir, or not at all."""
 
 import logging
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ _FIXED = frozenset(
         "tokenization",
     }
 )
-"""Values that the weights or the optimizer's state of a checkpoint can't be used with, or without
-effect."""
+"""Values that must not change: a checkpoint's weights or optimizer state could not be used, or the
+new value would have no effect."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _START_FROM_MODEL = (
-    "there is no checkpoint to go on from; expected another output_dir, or this one as"
+    "there is no checkpoint to resume; expected another output_dir, or this one as"
     " model_name_or_path to start from that model"
 )
 _TRUE = ("true", "1", "yes")
@@ -50,18 +50,18 @@ class Start:
     """The beginning of a run."""
 
     checkpoint: Path | None
-    """To go on from; None: from the base model."""
+    """The checkpoint to resume; None starts from the base model."""
     record: RunRecord
-    """To be kept in the run's checkpoints and beside its final model."""
+    """The record to save in the run's checkpoints and beside its final model."""
     change: Change | None = None
-    """Made by this start, and the last one of the record."""
+    """The change made by this start; also the last one of the record."""
     finished: Finished | None = None
-    """Of a run that is complete: there is nothing to do."""
+    """Set when the run is complete: there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The run that is to be started."""
+    """The run to start."""
 
     record: RunRecord
     num_steps: int
@@ -72,8 +72,8 @@ class Present:
 
 
 def start_of(output_dir: Path, present: Present) -> Start:
-    """Returns the start that the directory's content allows. Raises TrainingError when it holds
-    another run, unless that is accepted."""
+    """Returns how the run starts, from the content of `output_dir`. Raises TrainingError if it
+    holds another run, unless `present.accepts` allows it."""
     checkpoint = newest_complete_checkpoint(output_dir)
     _refuse_missing_checkpoint(output_dir, checkpoint, present.resume_from)
     if checkpoint is None and not holds_model(output_dir):
@@ -96,13 +96,13 @@ def start_of(output_dir: Path, present: Present) -> Start:
 
 
 def holds_model(output_dir: Path) -> bool:
-    """Returns True when a finished model lies there, beside the checkpoints."""
+    """Returns True if the directory holds a finished model."""
     return any((output_dir / name).is_file() for name in _WEIGHTS)
 
 
 def _record_of_model(output_dir: Path, *, has_checkpoint: bool) -> RunRecord | None:
-    """Reads the record of the finished model. With a checkpoint the model can be written again, so
-    that a damaged record counts as none."""
+    """Returns the record of the finished model, or None. If there is a checkpoint, a damaged record
+    counts as none: the model can be written again."""
     if not holds_model(output_dir):
         return None
     try:
@@ -110,13 +110,13 @@ def _record_of_model(output_dir: Path, *, has_checkpoint: bool) -> RunRecord | N
     except TrainingError as error:
         if not has_checkpoint:
             raise
-        logger.warning("resume: the final model is written again, its record is damaged: %s", error)
+        logger.warning("resume: writing the final model again, its record is damaged: %s", error)
         return None
 
 
 def _accepts(differences: tuple[Difference, ...], present: Present) -> bool:
-    """Returns True for an equal run. A job of the service also accepts what an upgrade changed:
-    its owner can neither undo that nor choose another output_dir."""
+    """Returns True for an equal run. A job of the service also accepts the effects of an upgrade:
+    its owner can neither undo it nor choose another output_dir."""
     names = {each.name for each in differences}
     return not names or (present.accepts == "unrecorded" and names <= OF_VERSION)
 
@@ -133,27 +133,28 @@ def _start_unrecorded(output_dir: Path, checkpoint: Path | None, present: Presen
     if checkpoint is None:
         raise TrainingError(
             FailureCode.BAD_CONFIG,
-            f"output_dir {output_dir} holds a finished model without a record of its run (by an"
-            f" older version, or not by flant5), and {_START_FROM_MODEL}",
+            f"output_dir {output_dir} holds a finished model without a record of its run (made by"
+            f" an older version, or not by flant5), and {_START_FROM_MODEL}",
             param="output_dir",
         )
     if present.accepts == "same":
         raise TrainingError(
             FailureCode.BAD_CONFIG,
-            f"output_dir {output_dir} holds {checkpoint.name} without a record of its run (by an"
-            " older version, or not by flant5), so that nothing can be compared with this run;"
-            " expected another output_dir, or an empty one. To use it all the same, add"
+            f"output_dir {output_dir} holds {checkpoint.name} without a record of its run (made by"
+            " an older version, or not by flant5), so it can't be compared with this run;"
+            " expected another output_dir, or an empty one. To use it anyway, add"
             " --accept_checkpoint unrecorded",
             param="output_dir",
         )
-    logger.warning("resume: %s has no record of its run; nothing is compared", checkpoint.name)
+    logger.warning("resume: %s has no run record; settings are not compared", checkpoint.name)
     return Start(checkpoint, present.record)
 
 
 def _start_changed(
     place: Path, found: RunRecord, differences: tuple[Difference, ...], present: Present
 ) -> Start:
-    """`place` is a checkpoint, or the output_dir with a finished model."""
+    """Resumes another run, or raises TrainingError. `place` is a checkpoint, or the output_dir with
+    a finished model."""
     what = ", ".join(map(str, differences))
     if not place.name.startswith("checkpoint-"):
         raise TrainingError(
@@ -166,26 +167,26 @@ def _start_changed(
         raise TrainingError(
             FailureCode.BAD_CONFIG,
             f"output_dir {place.parent} holds {place.name} of another run: {what};"
-            " expected equal values, to go on with that run. For a new run choose another"
-            " output_dir, or remove this one. To go on from it all the same, add"
-            " --accept_checkpoint changed: the model is then that of neither run, and pairs of the"
-            " epoch that was begun may be trained on twice or not at all",
+            " expected equal values, to resume that run. For a new run choose another output_dir,"
+            " or remove this one. To resume with these values anyway, add"
+            " --accept_checkpoint changed: the model will then match neither run, and pairs of the"
+            " interrupted epoch may be trained on twice or not at all",
             param="output_dir",
         )
     if fixed := [each for each in differences if each.name in _FIXED]:
         raise TrainingError(
             FailureCode.BAD_CONFIG,
-            f"{place} is of another run, whose weights and optimizer this run can't go on with:"
-            f" {', '.join(map(str, fixed))}; expected another output_dir. To start from those"
-            " weights, give the directory as model_name_or_path",
+            f"{place} is of another run, whose weights and optimizer state can't be used by this"
+            f" one: {', '.join(map(str, fixed))}; expected another output_dir. To start from those"
+            " weights, set model_name_or_path to that directory",
             param="output_dir",
         )
     if (step := step_of(place)) >= present.num_steps:
         raise TrainingError(
             FailureCode.BAD_CONFIG,
-            f"{place} of another run ({what}) is at step {step}, and this run has"
-            f" {present.num_steps} steps, so that nothing is left to train; expected more max_steps"
-            " or num_train_epochs, or another output_dir",
+            f"{place} of another run ({what}) is at step {step}, and this run has only"
+            f" {present.num_steps} steps: there is nothing left to train; expected a larger"
+            " max_steps or num_train_epochs, or another output_dir",
             param="max_steps",
         )
     return _go_on(place, found, differences, present)
@@ -204,9 +205,9 @@ def _refuse_missing_checkpoint(
     newest = "which has no complete checkpoint" if checkpoint is None else f"with {checkpoint.name}"
     raise TrainingError(
         FailureCode.BAD_CONFIG,
-        f"resume_from_checkpoint is {asked!r}, but a run goes on from the newest complete"
+        f"resume_from_checkpoint is {asked!r}, but a run always resumes the newest complete"
         f" checkpoint of its output_dir ({output_dir}, {newest}); expected that one, or no such"
-        " argument. For a new run from the weights of another checkpoint give its directory as"
-        " model_name_or_path",
+        " argument. For a new run from the weights of another checkpoint, set model_name_or_path to"
+        " its directory",
         param="resume_from_checkpoint",
     )

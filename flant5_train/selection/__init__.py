@@ -1,1 +1,1 @@
-"""Decisions by evaluations: the best checkpoint, and an early stop."""
+"""Checkpoint selection and early stopping, based on evaluations."""

@@ -1,4 +1,4 @@
-"""Keeping the best checkpoint and stopping early, beside the training steps."""
+"""Callbacks that save the best checkpoint and stop training early."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ class _SavesAfterEvaluation(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        # As for every save: the loss is looked at, and the tokens are counted, before it.
+        # Every save needs a log before it, which checks the loss and counts the tokens.
         control.should_log = control.should_log or control.should_evaluate
 
 
 class SaveBest(_SavesAfterEvaluation):
-    """Asks for a checkpoint after each evaluation that is the best so far."""
+    """Requests a checkpoint after each evaluation that is the best so far."""
 
     def on_evaluate(
         self,
@@ -38,8 +38,8 @@ class SaveBest(_SavesAfterEvaluation):
 
 
 class StopEarly(_SavesAfterEvaluation):
-    """Ends training by the rule, with a checkpoint: a process that is lost before the final model
-    is written then finds that training is over."""
+    """Stops training when the rule is met, and saves a checkpoint. If the run crashes before the
+    final model is written, the resumed run stops immediately."""
 
     def __init__(self, rule: EarlyStopping, report: Report) -> None:
         self._rule = rule

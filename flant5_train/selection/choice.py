@@ -1,4 +1,4 @@
-"""The settings of a run that evaluations decide by, and the checkpoint that they choose."""
+"""Selection settings of a run, and the checkpoint they select."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from flant5_train.selection.evaluations import best_checkpoint, eval_losses
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The settings of a run."""
+    """Selection settings of a run."""
 
     keeps_best: bool
     early_stopping: EarlyStopping
@@ -27,13 +27,13 @@ class Selection:
         )
 
     def best(self, output_dir: Path, log_history: Iterable[Mapping[str, Any]]) -> Path | None:
-        """The checkpoint that is to be kept; None when none is, or none was evaluated."""
+        """Returns the checkpoint to keep; None when selection is off or none was evaluated."""
         return best_checkpoint(output_dir, eval_losses(log_history)) if self.keeps_best else None
 
 
 def evaluation_interval(training: TrainingArguments) -> tuple[str, float | None]:
     """Returns the strategy of a run with validation pairs, and the steps between two evaluations.
-    By default it evaluates every `eval_steps`, and without these every `save_steps`."""
+    The default strategy evaluates every `eval_steps`, or every `save_steps` if that is not set."""
     if training.eval_strategy == IntervalStrategy.NO:
         return IntervalStrategy.STEPS, training.eval_steps or training.save_steps
     assert training.eval_strategy is not None, "__post_init__ fills it in"

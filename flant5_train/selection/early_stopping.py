@@ -1,4 +1,4 @@
-"""The rule that ends a run before its last step because it has stopped getting better."""
+"""Early stopping rule: ends a run whose validation loss no longer improves."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from flant5_train.selection.evaluations import eval_losses, num_evaluations_with
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopping:
-    """After `patience` evaluations in a row whose loss is not below the best one before them by
-    more than `threshold`; a patience of 0 never stops."""
+    """Stops after `patience` evaluations in a row that do not improve on the best loss by more
+    than `threshold`. A patience of 0 disables it."""
 
     patience: int = 0
     threshold: float = 0.0
 
     def is_due(self, log_history: Iterable[Mapping[str, Any]]) -> bool:
-        """Returns True when the run is over after these logs."""
+        """Returns True when training should stop after these logs."""
         if self.patience == 0:
             return False
         losses = eval_losses(log_history).values()

@@ -1,7 +1,7 @@
-"""The evaluations of a run so far, as its trainer's state remembers them.
+"""Evaluations of a run so far, from the log history in the trainer's state.
 
-Everything is decided from this alone: it is saved with each checkpoint and the same in all
-processes, so that a resumed run decides as an uninterrupted one, and all processes alike.
+All decisions use this history alone. It is saved with each checkpoint and equal in all processes:
+a resumed run decides like an uninterrupted one, and all processes decide alike.
 """
 
 import math
@@ -13,7 +13,7 @@ from flant5_train.checkpoints import complete_checkpoints, step_of
 
 
 def eval_losses(log_history: Iterable[Mapping[str, Any]]) -> dict[int, float]:
-    """The loss of each evaluation by its step, in order."""
+    """Returns the loss of each evaluation by its step, in order."""
     return {
         int(entry["step"]): float(entry["eval_loss"])
         for entry in log_history
@@ -22,12 +22,12 @@ def eval_losses(log_history: Iterable[Mapping[str, Any]]) -> dict[int, float]:
 
 
 def best_step(losses: Mapping[int, float]) -> int | None:
-    """The step with the lowest loss, the first of several; None without evaluations."""
+    """Returns the step with the lowest loss (the first of equal ones); None if there is none."""
     return min(losses, key=losses.__getitem__, default=None)
 
 
 def best_checkpoint(output_dir: Path, losses: Mapping[int, float]) -> Path | None:
-    """The complete checkpoint with the lowest loss, of those that were evaluated."""
+    """Returns the evaluated, complete checkpoint with the lowest loss; None if there is none."""
     evaluated = {
         step_of(path): path for path in complete_checkpoints(output_dir) if step_of(path) in losses
     }
@@ -36,8 +36,8 @@ def best_checkpoint(output_dir: Path, losses: Mapping[int, float]) -> Path | Non
 
 
 def num_evaluations_without_gain(losses: Iterable[float], *, threshold: float) -> int:
-    """Returns how many of the last losses in a row are not below the best one before them by more
-    than `threshold`. The first one is a gain.
+    """Returns the number of losses since the last gain. A gain is a loss below the best one so far
+    by more than `threshold`; the first loss is always one.
 
     [3.0, 2.0, 1.95, 2.1] with a threshold of 0.1 -> 2
     """

@@ -88,10 +88,10 @@ def test_a_card_says_what_was_trained_on_what_and_how(tmp_path: Path) -> None:
     cells = [re.sub(r"</?t[hdr]>", "", row).split() for row in found]
     rows = {" ".join(row) for row in cells}
     assert {
-        *("file talks.json", "conversations 20", "tokens read in an epoch 182,391"),
-        *("pairs of question and answer 1,021", "questions cut 8", "answers cut 0"),
+        *("file talks.json", "conversations 20", "input tokens per epoch 182,391"),
+        *("question-answer pairs 1,021", "truncated questions 8", "truncated answers 0"),
         *("steps 4", "tokens trained on 12,345", "processes 2", "learning_rate 2e-05"),
-        *("loss per token 0.9000", "tokens predicted, given those before 62.5%", "seed 42"),
+        *("loss per token 0.9000", "token accuracy (teacher forcing) 62.5%", "seed 42"),
     } <= rows
     assert {"optim adamw_torch_fused", "lr_scheduler_type linear"} <= rows
     assert "Left out of train: 3 x empty answer." in html
@@ -138,7 +138,7 @@ def test_the_front_matter_is_what_the_hub_reads(tmp_path: Path) -> None:
         text = card_text(told(tmp_path, model_name_or_path=name), history(tmp_path), SAVED)
         assert front_matter(text).base_model is None, "the hub would look for such a model"
         assert str(tmp_path) not in text, "where models lie is nobody's business"
-    assert "made from ftjob-a by" in card_text(
+    assert "fine-tuned from ftjob-a with" in card_text(
         told(tmp_path, model_name_or_path=directory), history(tmp_path), SAVED
     )
 

@@ -199,7 +199,7 @@ def test_no_setting_trains_over_a_finished_model_without_checkpoints(
     other = settings | {"learning_rate": 5e-3, "accept_checkpoint": accepts}
     again = run_here(monkeypatch, used, **other)
     assert again.exit_code == 1
-    assert "there is no checkpoint to go on from; expected another output_dir" in again.log
+    assert "there is no checkpoint to resume; expected another output_dir" in again.log
     assert "as model_name_or_path to start from that model" in again.log
     assert (used / "model.safetensors").read_bytes() == weights
 
@@ -213,7 +213,7 @@ def test_a_damaged_record_of_the_final_model_is_written_again_from_a_checkpoint(
     (used / RUN_RECORD).write_text("")
     again = run_here(monkeypatch, used, **settings)
     assert again.exit_code == 0, again.log
-    assert "the final model is written again, its record is damaged" in caplog.text
+    assert "writing the final model again, its record is damaged" in caplog.text
     record = read_record(used)
     assert record is not None
     assert record.finished is not None
@@ -237,7 +237,9 @@ def test_changes_are_gone_on_with_where_that_is_accepted_and_recorded(
     rates = {step.step: step.learning_rate for step in again.steps()}
     # Linear to 0 over 8 steps, from the new peak.
     assert [rates[step] for step in (5, 6, 7, 8)] == pytest.approx([4e-3, 3e-3, 2e-3, 1e-3])
-    line = "From step 4 on the run went on with other values: learning_rate was 0.001 and is 0.008."
+    line = (
+        "From step 4 on the run continued with other values: learning_rate was 0.001 and is 0.008."
+    )
     assert line in [each.message for each in again.records() if isinstance(each, WarningIssued)]
     assert line in (used / "README.md").read_text().replace("\\", "")
     record = read_record(used)
@@ -278,7 +280,7 @@ def test_a_checkpoint_to_resume_from_that_is_not_the_newest_one_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], tmp_path: Path, value: str
 ) -> None:
     again = run_here(monkeypatch, tmp_path / "new", **settings, resume_from_checkpoint=value)
-    assert f"resume_from_checkpoint is '{value}', but a run goes on from the newest" in again.log
+    assert f"resume_from_checkpoint is '{value}', but a run always resumes the newest" in again.log
     assert "which has no complete checkpoint" in again.log
 
 
