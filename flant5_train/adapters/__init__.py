@@ -1,1 +1,1 @@
-"""LoRA and QLoRA: thin additions to a frozen base model, trained, saved alone and merged."""
+"""LoRA and QLoRA: training adapters on a frozen base model, saving and merging them."""

@@ -1,9 +1,9 @@
-"""An adapter's directory: the trained tensors in peft's format, and what is needed beside them.
+"""Saves and loads an adapter directory: trained tensors in peft's format, and their configuration.
 
-adapter_model.safetensors   additions and new rows, by the names of a plain T5's modules
-adapter_config.json         for peft's users
-flant5_adapter.json         for us; written last
-config.json, generation_config.json    of the model, once merged
+adapter_model.safetensors   LoRA weights and new rows, by the names of a plain T5's modules
+adapter_config.json         for users of peft
+flant5_adapter.json         for flant5; written last
+config.json, generation_config.json    of the merged model
 """
 
 import copy
@@ -20,7 +20,7 @@ from flant5_train.model_files import ADAPTER_RECORD, ADAPTER_WEIGHTS, bad_model
 
 _PREFIX = "base_model.model."
 _EMBEDDINGS_OF_T5 = ("encoder.embed_tokens", "decoder.embed_tokens")
-"""Where peft, on a plain T5, has to put the rows: the modules that look tokens up. The third one,
+"""Modules of a plain T5 in which peft must train the rows: they look tokens up. The third one,
 `shared`, holds the same weight and is never called."""
 
 
@@ -31,8 +31,8 @@ def save_adapter(
     record: AdapterRecord,
     state: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Writes the adapter of `model`, its tensors taken from `state` where they are spread over
-    processes. A file that is there is replaced."""
+    """Writes the adapter of `model`. If tensors are sharded over processes, they are taken from
+    `state`. Existing files are replaced."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ADAPTER_RECORD).unlink(missing_ok=True)
     tensors = {
@@ -49,9 +49,9 @@ def save_adapter(
 
 
 def load_adapter(model: T5ForConditionalGeneration, directory: Path) -> None:
-    """Puts saved tensors into a model that `attach` prepared by the same record.
+    """Loads saved tensors into a model that `attach` prepared with the same record.
 
-    Raises TrainingError when the file holds others than the model has.
+    Raises TrainingError if the tensors in the file don't match the model.
     """
     try:
         saved = safetensors.torch.load_file(directory / ADAPTER_WEIGHTS)
@@ -64,13 +64,14 @@ def load_adapter(model: T5ForConditionalGeneration, directory: Path) -> None:
             raise bad_model(
                 directory,
                 f"{ADAPTER_WEIGHTS} has {found} for {name}; {ADAPTER_RECORD} and the base model "
-                f"ask for the shape {[*tensor.shape]}",
+                f"require the shape {[*tensor.shape]}",
             )
         tensor.copy_(saved[name])
 
 
 def _names_in_file(name: str) -> tuple[str, ...]:
-    """The rows of the one embedding stand under both modules that look tokens up.
+    """Returns the names of a tensor in the file. Rows of the embedding are stored twice, for both
+    modules that look tokens up.
 
     "shared.token_adapter.trainable_tokens_delta" -> (
         "base_model.model.encoder.embed_tokens.token_adapter.trainable_tokens_delta",
@@ -84,7 +85,7 @@ def _names_in_file(name: str) -> tuple[str, ...]:
 def _save_configuration(model: T5ForConditionalGeneration, directory: Path) -> None:
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
-        # How the base was held while it was trained, not how the merged model is to be loaded.
+        # It describes the base model during training, not the merged model.
         del config.quantization_config
     config.save_pretrained(directory)
     if model.generation_config is not None:

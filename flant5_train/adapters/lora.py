@@ -1,7 +1,7 @@
-"""LoRA inside a T5: which weights get an addition, which rows are trained, and back to a plain T5.
+"""LoRA in a T5: adds trainable layers and rows, and merges them back into a plain T5.
 
-peft's layers are put into the model itself, not a wrapper around it: it stays the class it was, and
-the trainer, the loss and the evaluation see no difference.
+peft's layers replace modules inside the model; there is no wrapper around it. The model keeps its
+class, so the trainer, the loss and the evaluation need no special case.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ from flant5_train.adapters.record import AdapterRecord
 EMBEDDING = "shared"
 OUTPUT_LAYER = "lm_head"
 ADAPTER_NAME = "default"
-"""peft's own name for the only adapter of a model."""
+"""peft's name for the only adapter of a model."""
 
 
 def attach(model: T5ForConditionalGeneration, record: AdapterRecord, *, seed: int) -> None:
-    """Freezes `model` and gives it trainable additions, which change nothing yet, and trainable
-    rows for its new tokens. The same seed gives the same additions."""
-    # A T5 has three embedding modules that share one weight. peft replaces modules: as one module
-    # in three places, the rows are trained once and used by encoder and decoder alike.
+    """Freezes `model` and adds LoRA layers, which change no output yet, and trainable rows for new
+    tokens. The same seed gives the same initial weights."""
+    # A T5 has three embedding modules that share one weight, and peft replaces modules. Without
+    # this, encoder and decoder would train separate rows.
     model.set_input_embeddings(model.shared)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -33,12 +33,12 @@ def attach(model: T5ForConditionalGeneration, record: AdapterRecord, *, seed: in
     model.set_input_embeddings(model.shared)
     for parameter in model.parameters():
         if parameter.requires_grad:
-            # peft makes additions of the type of what they are added to, which may be bfloat16.
+            # peft creates LoRA weights in the dtype of the base weight, which may be bfloat16.
             parameter.data = parameter.data.float()
 
 
 def lora_config(record: AdapterRecord, *, row_modules: tuple[str, ...]) -> LoraConfig:
-    """peft's form of a record; the rows of new tokens are trained in `row_modules`."""
+    """Returns peft's configuration of a record. Rows of new tokens are trained in `row_modules`."""
     rows = record.new_rows
     return LoraConfig(
         task_type=TaskType.SEQ_2_SEQ_LM,
@@ -54,7 +54,7 @@ def lora_config(record: AdapterRecord, *, row_modules: tuple[str, ...]) -> LoraC
 def adapter_tensors(
     model: T5ForConditionalGeneration, state: Mapping[str, torch.Tensor] | None = None
 ) -> dict[str, torch.Tensor]:
-    """What is trained, by name; without `state`, the tensors are the model's own."""
+    """Returns the trained tensors by name, from `state` if given, otherwise from the model."""
     return dict(
         get_peft_model_state_dict(
             model,
@@ -66,7 +66,7 @@ def adapter_tensors(
 
 
 def merge(model: T5ForConditionalGeneration) -> None:
-    """Adds what was trained to the weights; the model is a plain T5 again."""
+    """Merges the adapter into the weights. The model is then a plain T5 again."""
     for name, module in [*model.named_modules()]:
         if isinstance(module, (LoraLayer, TrainableTokensWrapper)):
             model.set_submodule(name, _merged(module))

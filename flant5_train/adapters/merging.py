@@ -1,4 +1,4 @@
-"""From an adapter's directory to a whole model."""
+"""Loads an adapter directory as a merged model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +14,15 @@ T5 = TypeVar("T5", bound=T5ForConditionalGeneration)
 
 
 def merged_model(directory: Path, *, load_base: Callable[[str], T5]) -> T5:
-    """The adapter in `directory` added to its base, which `load_base` loads in full precision with
-    a row for every token of the adapter's run, by the name in the adapter's record.
+    """Returns the base model with the adapter in `directory` merged.
 
-    Raises TrainingError when the record, the base or the tensors can't be used.
+    `load_base` loads the base model by the name in the adapter's record, in full precision and with
+    a row for every token of the adapter's run. Raises TrainingError if the record, the base model
+    or the tensors can't be used.
     """
     record = read_record(directory)
     model = load_base(record.base)
-    attach(model, record, seed=0)  # what is drawn by it is overwritten
+    attach(model, record, seed=0)  # the random weights are overwritten
     load_adapter(model, directory)
     merge(model)
     return model

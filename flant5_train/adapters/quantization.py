@@ -1,4 +1,4 @@
-"""QLoRA's base model: frozen, in 4 bits, on an NVIDIA GPU."""
+"""4-bit quantization of QLoRA's frozen base model (NVIDIA GPUs only)."""
 
 from importlib.util import find_spec
 
@@ -9,11 +9,11 @@ from flant5_train.failure import FailureCode, TrainingError
 
 _IN_FULL = ("lm_head", "shared", "wo")
 """Modules that are not quantized. The output layer and the embedding have trained rows. T5 casts
-what goes into `wo` to the type of its weight, which is bytes in 4 bits."""
+the input of `wo` to the dtype of its weight, which is uint8 when quantized to 4 bits."""
 
 
 def refuse_machine_without_qlora() -> None:
-    """Raises TrainingError that says what QLoRA lacks here and what to do."""
+    """Raises TrainingError if this machine can't run QLoRA, with the reason and the remedy."""
     if not torch.cuda.is_available():
         raise _cannot(
             f"needs an NVIDIA GPU, and torch {torch.__version__} finds none on this machine; "
@@ -21,13 +21,14 @@ def refuse_machine_without_qlora() -> None:
         )
     if find_spec("bitsandbytes") is None:
         raise _cannot(
-            "needs the package bitsandbytes, which is not installed; expected it beside the "
-            "trainer: pip install 'flant5[qlora]'"
+            "needs the package bitsandbytes, which is not installed; install it with "
+            "pip install 'flant5[qlora]'"
         )
 
 
 def four_bits(*, compute_in_bfloat16: bool) -> BitsAndBytesConfig:
-    """NF4 with quantized scales, as in the QLoRA paper (arXiv 2305.14314)."""
+    """Returns the configuration of NF4 with quantized scales, as in the QLoRA paper (arXiv
+    2305.14314)."""
     dtype = torch.bfloat16 if compute_in_bfloat16 else torch.float32
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -39,8 +40,8 @@ def four_bits(*, compute_in_bfloat16: bool) -> BitsAndBytesConfig:
 
 
 def hold_the_rest_in_bfloat16(model: T5ForConditionalGeneration) -> None:
-    """Halves what `wo` takes, a quarter of a T5's weights. They are frozen, and under autocast
-    they are rounded to bfloat16 at each step anyway: the results are the same."""
+    """Halves the memory of the `wo` weights, a quarter of a T5's weights. They are frozen, and
+    autocast rounds them to bfloat16 in each step anyway: the results are the same."""
     for module in model.modules():
         wo = getattr(module, "wo", None)
         if isinstance(wo, torch.nn.Linear):

@@ -1,4 +1,4 @@
-"""`adapter/README.md`: the program that loads the adapter right with peft."""
+"""Writes `adapter/README.md`, which shows how to load the adapter with peft."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from flant5_train.weight_shapes import embedding_rows
 _README = "README.md"
 _TEXT = """# The adapter of this model
 
-What the run trained, in the format of `peft`. The model in the directory above has it merged in and
-needs no `peft`; take that one unless several adapters share one base model in memory.
+The trained weights, in the format of `peft`. The model in the parent directory has them merged and
+does not need `peft`. Use that one unless several adapters share one base model in memory.
 
-The adapter has rows for tokens that its base model lacks, and an output layer of its own for them.
-`peft` does not make room for them by itself. These lines do:
+The adapter has embedding and output rows for tokens that its base model lacks. `peft` does not add
+these rows to the base model by itself. Load it like this:
 
 ```python
 from peft import PeftModel
@@ -30,15 +30,15 @@ tokenizer = AutoTokenizer.from_pretrained(adapter + "/{tokenizer}")
 Log-probabilities then differ from the merged model's by less than 1e-6 (peft 0.21.2, transformers
 5.23). In transformers before 4.56 `dtype` is called `torch_dtype`.
 
-`AutoPeftModelForSeq2SeqLM.from_pretrained` can't load it: it raises an IndexError at the first
-question, or answers nonsense when the files of the tokenizer are put beside this one, because it
-then ties the output layer to the input embedding. So does a `resize_token_embeddings` before
-`tie_word_embeddings` is set to False.
+`AutoPeftModelForSeq2SeqLM.from_pretrained` can't load it: the first question raises an IndexError.
+If the tokenizer's files are copied next to this one, it ties the output layer to the input
+embedding instead, and the answers are nonsense. The same happens if `resize_token_embeddings` is
+called before `tie_word_embeddings` is set to False.
 """
 
 
 def write_readme(directory: Path, *, record: AdapterRecord) -> None:
-    """Raises OSError when the disk is full."""
+    """Writes the README. Raises OSError when the disk is full."""
     text = _TEXT.format(
         base=record.base,
         rows=embedding_rows(max(record.num_tokens, record.num_base_tokens)),

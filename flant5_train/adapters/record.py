@@ -1,9 +1,9 @@
-"""`flant5_adapter.json`: what a saved adapter was trained on and how it is put together.
+"""Adapter record `flant5_adapter.json`: the base model of a saved adapter, and its settings.
 
-Beside it lie the files of `peft` (`adapter_config.json`, `adapter_model.safetensors`). Those are
-written for its users and their configuration is never read here: it may name modules to import and
-any model of a hub. Only a directory with this record, which a run of ours wrote, is taken for a
-model. Example:
+The files of `peft` (`adapter_config.json`, `adapter_model.safetensors`) are in the same directory.
+flant5 writes peft's configuration for its users and never reads it: it may name modules to import,
+or any model on a hub. Only a directory with this record, written by flant5, is accepted as a model.
+Example:
 
     {"base": "/models/flan-t5-xl", "num_base_tokens": 32100, "num_tokens": 32383, "rank": 16,
      "alpha": 32, "dropout": 0.05, "target_modules": ["q", "v"]}
@@ -23,11 +23,11 @@ class AdapterRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     base: str
-    """The model that was trained: a hub name or an absolute directory."""
+    """The base model: a hub name or an absolute directory."""
     num_base_tokens: int = Field(ge=1)
-    """Tokens that the base model knew."""
+    """Vocabulary size of the base model."""
     num_tokens: int = Field(ge=1)
-    """Tokens of the run; the adapter holds the rows of those that the base did not know."""
+    """Vocabulary size of the run. The adapter holds the rows of tokens that the base lacks."""
     rank: int = Field(ge=1)
     alpha: int = Field(ge=1)
     dropout: float = Field(ge=0, lt=1)
@@ -37,7 +37,7 @@ class AdapterRecord(BaseModel):
     def of(
         cls, hyperparameters: Hyperparameters, *, base: str | Path, tokens: tuple[int, int]
     ) -> "AdapterRecord":
-        """The record of a run; `tokens` are the numbers of the base's and of the run's tokens."""
+        """Returns the record of a run; `tokens` are the vocabulary sizes of base and run."""
         rank = hyperparameters.lora_rank
         return cls(
             base=str(Path(base).resolve() if Path(base).exists() else base),
@@ -60,7 +60,7 @@ class AdapterRecord(BaseModel):
 
 
 def read_record(directory: Path) -> AdapterRecord:
-    """Raises TrainingError for a record that is damaged."""
+    """Returns the record in a directory. Raises TrainingError if it is damaged."""
     try:
         return AdapterRecord.model_validate_json((directory / ADAPTER_RECORD).read_bytes())
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What a run trains, and by which trainer: the whole model, or an adapter of it."""
+"""Loads the model and selects the trainer for full fine-tuning, LoRA or QLoRA."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,15 +26,15 @@ TrainerClass = Callable[..., ConversationTrainer]
 
 
 def refuse_impossible_adapter(model: ModelArguments) -> None:
-    """Raises TrainingError for arguments of LoRA that are out of range or useless, and for QLoRA
-    where it can't run."""
+    """Raises TrainingError if a LoRA argument is out of range or has no effect, or if this machine
+    can't run QLoRA."""
     _hyperparameters(model)
     if model.finetuning_type == "qlora":
         refuse_machine_without_qlora()
 
 
 def load_for_training(arguments: Arguments, tokenizer: AnyTokenizer) -> tuple[FlanT5, TrainerClass]:
-    """The model with the trainable parts that `finetuning_type` asks for, and its trainer."""
+    """Returns the model with the trainable parts of `finetuning_type`, and its trainer."""
     name = arguments.model.model_name_or_path
     hyperparameters = _hyperparameters(arguments.model)
     if hyperparameters.finetuning_type == "full":
@@ -59,7 +59,7 @@ def _load_quantized(name: str, tokenizer: AnyTokenizer, *, in_bfloat16: bool) ->
 
 
 def _hyperparameters(model: ModelArguments) -> Hyperparameters:
-    """Checked by the one place that knows the ranges."""
+    """Validates the LoRA arguments with `Hyperparameters`, which defines their ranges."""
     names = ("finetuning_type", *OF_LORA)
     try:
         return Hyperparameters.model_validate({name: getattr(model, name) for name in names})

@@ -1,4 +1,4 @@
-"""The trainer of adapters: its checkpoints hold what is trained, its result is a whole model."""
+"""Trainer of adapters: checkpoints hold only the trained weights, the result is a merged model."""
 
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,19 @@ from flant5_train.tokenizer import AnyTokenizer
 from flant5_train.trainer import ConversationTrainer
 
 ADAPTER_DIRECTORY = "adapter"
-"""Where in the output directory the finished adapter lies, beside the merged model."""
+"""Subdirectory of the output directory for the finished adapter; the merged model is above it."""
 
 
 class AdapterTrainer(ConversationTrainer):
-    """Trains a model that `attach` prepared by `adapter`."""
+    """Trains a model that `attach` prepared with the record `adapter`."""
 
     def __init__(self, *, adapter: AdapterRecord, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._adapter = adapter
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """A checkpoint is the adapter alone. The final model, of which no directory is named, is
-        the adapter in a directory of its own and the merged model around it."""
+        """Saves a checkpoint, which is only the adapter, in `output_dir`. None saves the final
+        model: the merged model, with the adapter in a subdirectory."""
         if output_dir is not None:
             super().save_model(output_dir, _internal_call)
             return
@@ -39,8 +39,8 @@ class AdapterTrainer(ConversationTrainer):
             self._save_merged(whole)
 
     def _save_merged(self, directory: Path) -> None:
-        """From the files, so that what is in them is known to be all it takes; in full precision,
-        whatever the base was held in while it was trained."""
+        """Merges the saved adapter, in full precision even if the base was quantized for training.
+        Loading the files proves that they are complete."""
         merged = load_model(directory / ADAPTER_DIRECTORY, self._tokenizer)
         merged.generation_config = self._trained.generation_config
         merged.config.n_positions = self._trained.config.n_positions

@@ -1,4 +1,4 @@
-"""Refusing arguments that a run would take and not follow."""
+"""Refuses arguments that would have no effect on a run."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from flant5_train.process import local_rank
 _RULES = {**HUGGING_FACE, **OWN_TRAINING}
 _MOMENTS = ("adam_beta1", "adam_beta2", "adam_epsilon")
 _WITH_MOMENTS = ("adam", "lion", "apollo")
-"""Parts of the names of optimizers that follow adam_*."""
+"""Parts of the names of optimizers that use adam_*."""
 
 
 def refuse_without_effect(training: Any) -> None:
-    """Raises TrainingError for the first argument that the trainer can't follow. Called with the
-    values as they were given, before any is derived from another."""
+    """Raises TrainingError for the first argument that would have no effect. Call it with the given
+    values, before any is derived from another."""
     for name, message in _faults(training):
         raise TrainingError(FailureCode.BAD_CONFIG, message, param=name)
 
@@ -34,7 +34,7 @@ def _faults(training: Any) -> Iterator[tuple[str, str]]:
 
 
 def _passes(rule: Rule, value: object, *, default: object) -> bool:
-    # The parser has None where a list was not given.
+    # The parser sets None for a list that was not given.
     if value is None or _plain(value) == _plain(default):
         return True
     if not rule.values:
@@ -53,20 +53,20 @@ def _refusal(name: str, rule: Rule, value: object) -> str:
 
 
 def _faults_beside_others(given: Any) -> Iterator[tuple[str, str]]:
-    """Values that mean nothing beside the value of another argument."""
+    """Yields arguments that have no effect because of another argument's value."""
     yield from _optimizer_faults(given)
     yield from _warm_up_faults(given)
     if given.early_stopping_threshold and not given.early_stopping_patience:
         yield (
             "early_stopping_threshold",
             f"early_stopping_threshold is {given.early_stopping_threshold}, but"
-            " early_stopping_patience is 0, so that training never stops early; expected a"
-            " patience of at least 1",
+            " early_stopping_patience is 0, so training never stops early; expected a patience of"
+            " at least 1",
         )
     if given.run_name and given.report_to in (None, "none", [], ["none"]):
         yield (
             "run_name",
-            f"run_name is {given.run_name!r}, but report_to is none, so that nothing shows it;"
+            f"run_name is {given.run_name!r}, but report_to is none, so no tracker shows it;"
             " expected a tracker in report_to, or no run_name",
         )
     recomputes = given.activation_checkpointing or given.gradient_checkpointing
@@ -80,7 +80,7 @@ def _faults_beside_others(given: Any) -> Iterator[tuple[str, str]]:
     if given.save_total_limit is not None and given.save_total_limit < 1:
         yield (
             "save_total_limit",
-            f"save_total_limit is {given.save_total_limit}; expected at least 1, or none to keep"
+            f"save_total_limit is {given.save_total_limit}; expected at least 1, or no value to keep"
             " all checkpoints",
         )
     if given.local_rank not in (None, -1, local_rank()):
@@ -99,14 +99,14 @@ def _optimizer_faults(given: Any) -> Iterator[tuple[str, str]]:
         if not is_followed and getattr(given, name) != defaults[name]:
             yield (
                 name,
-                f"{name} is {getattr(given, name)}, but optim is {optimizer}, which has no use"
-                " for it; expected a kind of AdamW, or no such argument",
+                f"{name} is {getattr(given, name)}, but optim is {optimizer}, which does not use"
+                " it; expected a variant of AdamW, or no such argument",
             )
     if given.optim_args and optimizer.startswith(("adamw_torch", "adafactor")):
         yield (
             "optim_args",
-            f"optim_args is {given.optim_args!r}, but optim is {optimizer}, which has no use for"
-            " it; expected adam_beta1, adam_beta2, adam_epsilon and weight_decay",
+            f"optim_args is {given.optim_args!r}, but optim is {optimizer}, which does not use it;"
+            " expected adam_beta1, adam_beta2, adam_epsilon and weight_decay",
         )
 
 
@@ -133,5 +133,5 @@ def _default(field: "dataclasses.Field[Any]") -> object:
 
 
 def _plain(value: object) -> object:
-    """The text of an enumeration's member, as it is written on a command line."""
+    """Returns the value of an enum member, as written on a command line."""
     return getattr(value, "value", value)

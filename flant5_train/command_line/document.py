@@ -1,5 +1,4 @@
-"""The table of all arguments in docs/trainer-arguments.md: `python -m
-flant5_train.command_line.document`."""
+"""Tables in docs/trainer-arguments.md: `python -m flant5_train.command_line.document`."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ GROUPS: tuple[tuple[str, type, Rules], ...] = (
 
 
 def tables() -> str:
-    """The part of the page that is written by this program."""
+    """Returns the generated part of the page."""
     parts: list[str] = []
     for title, arguments, rules in GROUPS:
         parts += [f"## {title}", "\n".join(_table(arguments, rules))]
@@ -67,9 +66,9 @@ def _answer(former: FormerName) -> str:
         value = f" {former.value}" if former.value else ""
         return f"read as `{former.new}{value}`{note}"
     if "*" in former.harmless:
-        return f"left out: {former.note}"
+        return f"ignored: {former.note}"
     harmless = " or ".join(f"`{value}`" for value in former.harmless if value)
-    return f"refused, but for {harmless}, which is left out: {former.note}"
+    return f"refused, except {harmless}, which is ignored: {former.note}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Arguments under the names that FastChat and older versions of transformers have for them.
+"""Argument names of FastChat and older versions of transformers.
 
-A renamed one is read under its new name, one whose value asks for what happens anyway is left out,
-and both are logged. Any other is refused with what to use instead. So are two names of one argument
-with different values: only one of them could take effect.
+A renamed argument is read under its new name. An argument whose value requests what happens anyway
+is ignored. Both are logged. Any other is refused, with the alternative. Two names of one argument
+with different values are refused too: only one could take effect.
 """
 
 import difflib
@@ -22,16 +22,16 @@ _SWITCHED_ON = ("true", "1", "yes")
 
 @dataclass(frozen=True, slots=True)
 class FormerName:
-    """An argument of the past."""
+    """A former argument."""
 
     new: str | None = None
-    """Its name today."""
+    """The current name."""
     harmless: tuple[str, ...] = ()
-    """Values, in lower case, that ask for what happens anyway; `*` stands for any."""
+    """Lowercase values that are ignored, since they request what happens anyway; `*` means any."""
     value: str | None = None
-    """The value that the new name gets when the old one is on."""
+    """The value of the new argument if the old one is on."""
     note: str = ""
-    """The argument to use instead, or the reason why there is nothing to do."""
+    """The argument to use instead, or the reason why nothing needs to be done."""
 
 
 def _renamed(new: str) -> FormerName:
@@ -56,18 +56,18 @@ FORMER_NAMES: Mapping[str, FormerName] = {
     # FastChat
     "lazy_preprocess": _gone(_PLAIN_DATA, "*"),
     "preprocessed_path": FormerName(
-        new="cache_directory", note="its directory is taken; a file that FastChat wrote isn't read"
+        new="cache_directory", note="its directory is used; a file that FastChat wrote isn't read"
     ),
-    "num_data": _gone("cut the file to the number of conversations", "-1"),
+    "num_data": _gone("shorten the data file instead", "-1"),
     "eval_data_path": _renamed("validation_file"),
     "cache_dir": _gone("set the environment variable HF_HOME", *_NONE),
-    "trust_remote_code": _gone("code of a model's repository is never run"),
+    "trust_remote_code": _gone("code from a model's repository is never run"),
     "padding_side": _gone("batches are padded on the right", "right"),
     "lora_r": _renamed("lora_rank"),
     "lora_bias": _gone("biases are not trained", "none"),
-    "lora_weight_path": _gone("give the adapter's directory as model_name_or_path", *_NONE),
+    "lora_weight_path": _gone("set model_name_or_path to the adapter's directory", *_NONE),
     "q_lora": _switch("finetuning_type", "qlora"),
-    "flash_attn": _gone("batching packed has an attention kernel of its own"),
+    "flash_attn": _gone("batching packed has its own attention kernel"),
     # transformers
     "evaluation_strategy": _renamed("eval_strategy"),
     "evaluate_during_training": _switch("eval_strategy", "steps"),
@@ -78,8 +78,8 @@ FORMER_NAMES: Mapping[str, FormerName] = {
     "adafactor": _switch("optim", "adafactor"),
     "group_by_length": _switch("batching", "bucketed"),
     "overwrite_output_dir": _gone(
-        "remove the directory or choose another output_dir for a new run; a used one is only"
-        " gone on with"
+        "remove the directory or choose another output_dir for a new run; a used one can only be"
+        " resumed"
     ),
     "logging_dir": _gone("the curves for TensorBoard are in run_directory/tensorboard", *_NONE),
     "save_safetensors": _gone("weights are saved as safetensors only", "true", "1", "yes", ""),
@@ -92,17 +92,17 @@ FORMER_NAMES: Mapping[str, FormerName] = {
     "xpu_backend": _renamed("ddp_backend"),
     "mp_parameters": _gone(_ONE_PROCESS_PER_GPU, *_NONE),
     "model_parallel": _gone("use sharding fsdp"),
-    "past_index": _gone("a T5 has no past to carry between batches", "-1"),
+    "past_index": _gone("a T5 carries no state between batches", "-1"),
     "jit_mode_eval": _gone("evaluations are not compiled"),
-    "use_ipex": _gone("Intel's extension is no part of this installation"),
+    "use_ipex": _gone("Intel's extension is not installed"),
     "torchdynamo": _gone("use torch_compile", *_NONE),
-    "ray_scope": _gone("there is no search over hyperparameters", "last", *_NONE),
+    "ray_scope": _gone("there is no hyperparameter search", "last", *_NONE),
     "tpu_num_cores": _gone("TPUs are not supported", *_NONE),
     "tpu_metrics_debug": _gone("TPUs are not supported"),
     "split_batches": _gone("each process plans and reads its own batches"),
     "dispatch_batches": _gone("each process plans and reads its own batches"),
-    "use_legacy_prediction_loop": _gone("evaluations have a loop of their own"),
-    "include_inputs_for_metrics": _gone("evaluations have metrics of their own"),
+    "use_legacy_prediction_loop": _gone("evaluations use the trainer's own loop"),
+    "include_inputs_for_metrics": _gone("evaluations use the trainer's own metrics"),
     "include_tokens_per_second": _gone("tokens per second are always reported", "*"),
     "predict_with_generate": _gone(_GENERATION),
     "generation_max_length": _gone(_GENERATION, *_NONE),
@@ -111,17 +111,17 @@ FORMER_NAMES: Mapping[str, FormerName] = {
     "push_to_hub_model_id": _gone(_HUB, *_NONE),
     "push_to_hub_organization": _gone(_HUB, *_NONE),
     "push_to_hub_token": _gone(_HUB, *_NONE),
-    # the example programs of transformers
+    # example programs of transformers
     "train_file": _renamed("data_path"),
-    "max_train_samples": _gone("cut the file to the number of conversations", *_NONE),
-    "max_eval_samples": _gone("cut the file to the number of conversations", *_NONE),
-    "overwrite_cache": _gone("a changed file is encoded anew"),
+    "max_train_samples": _gone("shorten the data file instead", *_NONE),
+    "max_eval_samples": _gone("shorten the data file instead", *_NONE),
+    "overwrite_cache": _gone("a changed file is encoded again automatically"),
     "model_name": _renamed("model_name_or_path"),
 }
 
 
 def flags_of_today(argv: Iterable[str], *, known: Iterable[str], logs: bool) -> list[str]:
-    """The command line with today's names. Raises ValueError for an argument that is not known."""
+    """Returns the command line with current names. Raises ValueError for an unknown argument."""
     names, spellings = [*known], _Spellings()
     found: list[str] = []
     for name, values in _flags(argv):
@@ -139,7 +139,7 @@ def flags_of_today(argv: Iterable[str], *, known: Iterable[str], logs: bool) -> 
 def fields_of_today(
     fields: Mapping[str, object], *, known: Iterable[str], logs: bool
 ) -> dict[str, object]:
-    """As `flags_of_today`, for the fields of a JSON file."""
+    """Like `flags_of_today`, for the fields of a JSON file."""
     names, spellings = [*known], _Spellings()
     found: dict[str, object] = {}
     for name, given in fields.items():
@@ -150,14 +150,14 @@ def fields_of_today(
 
 
 class _Spellings:
-    """The names by which each argument was given so far."""
+    """Names and values with which each argument was given so far."""
 
     def __init__(self) -> None:
         self._given: dict[str, tuple[str, str]] = {}
 
     def add(self, new: str, name: str, value: object) -> None:
-        """Raises ValueError for another name of an argument with another value. The same name may
-        come twice on a command line, where the last value counts."""
+        """Records an argument. Raises ValueError if it was given by another name with another
+        value. The same name may be repeated on a command line: the last value counts."""
         text = str(value)
         before, its_text = self._given.setdefault(new, (name, text))
         if before != name and _comparable(its_text) != _comparable(text):
@@ -170,7 +170,7 @@ class _Spellings:
 
 
 def _flags(argv: Iterable[str]) -> Iterator[tuple[str | None, list[str]]]:
-    """Each flag with the values behind it; None for values before the first flag.
+    """Yields each flag with the values after it; None for values before the first flag.
 
     ["--no_cuda", "--lr=1", "--fsdp", "a b"] -> ("no_cuda", []), ("lr", ["1"]), ("fsdp", ["a b"])
     """
@@ -201,10 +201,12 @@ def _today(
         is_harmless = "*" in former.harmless or _lower(value) in former.harmless
         text = "(set)" if name.endswith("token") else str(value)
         if is_harmless:
-            said = former.note or f"{former.new} is the argument's name"
-            _log(logs, f"argument: {name}={text} is left out: {said}")
+            said = former.note or f"the current name is {former.new}"
+            _log(logs, f"argument: {name}={text} is ignored: {said}")
         elif former.new is None:
-            raise ValueError(f"{name} is {text!r}, which this trainer does not have: {former.note}")
+            raise ValueError(
+                f"{name} is {text!r}, which this trainer does not support: {former.note}"
+            )
         else:
             new_value = _new_value(former, name, value)
             note = f" ({former.note})" if former.note else ""
@@ -223,26 +225,26 @@ def _new_value(former: FormerName, name: str, value: object) -> object:
 
 
 def _lower(value: object) -> str:
-    """Returns the text of a value; a field of JSON that is null or an empty list has none."""
+    """Returns the text of a value in lower case; empty for JSON's null or an empty list."""
     return "" if value is None or value == [] else str(value).lower()
 
 
 def _comparable(text: str) -> str:
-    """Returns the text of a value, alike for all ways to write true or false."""
+    """Normalizes all spellings of true and false."""
     if text.lower() in _SWITCHED_ON:
         return "true"
     return "false" if text.lower() in _SWITCHED_OFF else text
 
 
 def _is_switch_off(name: str, known: list[str]) -> bool:
-    """`--no_x`, which the parser has for arguments that are on by default."""
+    """Returns True for `--no_x`, which the parser defines for arguments that are on by default."""
     return name == "help" or name.removeprefix("no_") in known
 
 
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else "; `--help` lists all"
-    return f"{name} is no argument of this trainer{hint}"
+    return f"{name} is not an argument of this trainer{hint}"
 
 
 def _log(logs: bool, line: str) -> None:

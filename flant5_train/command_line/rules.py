@@ -1,7 +1,7 @@
-"""The form of a rule: the effect of one argument, or its refusal.
+"""Rule for one argument of the trainer: its effect, or its refusal.
 
-`docs/trainer-arguments.md` shows all rules; a test compares them with the fields of the argument
-classes, so that a new version of transformers can't add one that nobody looked at.
+`docs/trainer-arguments.md` lists all rules. A test compares them with the fields of the argument
+classes. Without it, a new version of transformers could add one unnoticed.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One argument. The default of its field always passes."""
+    """Rule for one argument. The default of its field always passes."""
 
     note: str
-    """The effect, or why every other value than the default is refused and what to use instead."""
+    """The effect, or the reason why all values except the default are refused, and what to use
+    instead."""
     is_honoured: bool = True
     values: tuple[str, ...] = ()
-    """Values that are taken beside the default, as they are written; none named: any."""
+    """Values accepted besides the default, as written by the user; empty means any."""
     changes_result: bool = False
-    """True when another value gives another model, so that it must not resume a checkpoint."""
+    """True if another value gives another model. It must then not resume a checkpoint."""
     is_secret: bool = False
 
 
@@ -30,10 +31,11 @@ def honoured(note: str, *values: str) -> Rule:
 
 
 def result(note: str, *values: str) -> Rule:
-    """As `honoured`, for an argument that the trained weights depend on."""
+    """Like `honoured`, for an argument that affects the trained weights."""
     return Rule(note, values=values, changes_result=True)
 
 
 def refused(note: str, *values: str, is_secret: bool = False) -> Rule:
-    """`values` mean the same as the default."""
+    """Returns the rule of a refused argument. `values` are accepted, since they mean the same as
+    the default."""
     return Rule(note, is_honoured=False, values=values, is_secret=is_secret)

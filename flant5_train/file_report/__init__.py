@@ -1,5 +1,5 @@
-"""The report on one conversation file: what it holds, what would be cut, what is wrong where.
+"""Report on a conversation file: its content, truncation, and problems with their location.
 
-Made before a run, row by row, in memory that does not grow with the file; `flant5_train.report` is
-what a run says of its own data.
+It is made before a run, record by record, in constant memory. `flant5_train.report` is the report
+of a run on its own data.
 """

@@ -1,7 +1,7 @@
 """`python -m flant5_train.file_report FILE`: prints the report as one JSON document.
 
-exit code 0: a job takes the file; 1: it does not; 2: it could not be looked at, and standard output
-is a Failure (`flant5_train.failure`)
+Exit code 0: a job accepts the file. Exit code 1: it does not. Exit code 2: the file can't be read,
+and standard output is a Failure (`flant5_train.failure`).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Tokens counted as training will count them."""
+"""Exact token counts, equal to those of training."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from flant5_train.lossless import LosslessPieces, extend_vocabulary
 
 @dataclass(frozen=True, slots=True)
 class EncoderCounter:
-    """Encodes and counts."""
+    """Counts tokens by encoding the text."""
 
     encoder: TextEncoder
     note: None = None
@@ -39,25 +39,27 @@ class EncoderCounter:
 
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
-    """What of a tokenizer the encoder needs; a whole one would load all of transformers."""
+    """Parts of a tokenizer that the encoder needs. A full one would import transformers."""
 
     pieces: LosslessPieces
     fingerprint: str
 
 
 def lossless_counter(vocabulary: Path) -> EncoderCounter:
-    """Raises TrainingError when the file is no T5 vocabulary, OSError when it can't be read."""
+    """Returns the counter for a T5 vocabulary. Raises TrainingError if the file is none, OSError if
+    it can't be read."""
     try:
         model = extend_vocabulary(vocabulary.read_bytes())
     except DecodeError as error:
-        message = f"{vocabulary} is no sentencepiece model"
+        message = f"{vocabulary} is not a sentencepiece model"
         raise TrainingError(FailureCode.BAD_MODEL, message, param="model") from error
     fingerprint = hashlib.sha256(model).hexdigest()
     return EncoderCounter(LosslessEncoder(_Vocabulary(LosslessPieces(model), fingerprint)))
 
 
 def fastchat_counter(model: str) -> EncoderCounter:
-    """Raises TrainingError when the model has no vocabulary that can be read."""
+    """Returns the counter for FastChat's tokenization. Raises TrainingError if the model has no
+    readable vocabulary."""
     from flant5_train.tokenizer import load_tokenizer
 
     return EncoderCounter(encoder_for(load_tokenizer(model, tokenization="fastchat")))

@@ -1,4 +1,4 @@
-"""A file read once, record by record, to a report."""
+"""Makes the report on a file in one pass, record by record."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ _OTHER_LIMITS = (512, 1024, 2048, 4096)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The settings of a report: it looks at the file as a job with them would."""
+    """Request for a report: the settings of a job that would use the file."""
 
     max_source_length: int
     max_target_length: int
@@ -34,30 +34,30 @@ class Question:
 
 
 KeepLengths = Callable[[Sequence[int], Sequence[int]], object]
-"""Called with each sound conversation, in the order of the file: the tokens of its questions and of
-its answers, before cutting."""
+"""Receives the tokens of the questions and answers of each valid conversation, before truncation,
+in the order of the file."""
 
 
 def forget(sources: Sequence[int], targets: Sequence[int], /) -> None:
-    """For those who need no lengths of single pairs."""
+    """Ignores the lengths."""
 
 
 def examine(path: Path, question: Question) -> FileReport:
-    """The report on a file. Raises DataError only when it can't be opened."""
+    """Returns the report on a file. Raises DataError only if it can't be opened."""
     counter = counter_for(question.model, question.tokenization)
     return examine_with(counter, path, question, keep_lengths=forget)
 
 
 def num_beyond_limit(tokenization: Tokenization) -> int:
-    """By how many tokens a side may be longer than its limit: FastChat's end token comes after the
-    cut."""
+    """Returns the number of tokens by which a side may exceed its limit: FastChat adds the end
+    token after truncation."""
     return 1 if tokenization == "fastchat" else 0
 
 
 def examine_with(
     counter: TokenCounter, path: Path, question: Question, *, keep_lengths: KeepLengths
 ) -> FileReport:
-    """As `examine`; `counter` is that of the question's model and tokenization."""
+    """Like `examine`, with the counter for the question's model and tokenization."""
     num_bytes = _size_of(path)
     with RepeatFinder() as repeats:
         examination = _Examination(question, counter, repeats, keep_lengths)
@@ -120,7 +120,7 @@ class _Examination:
         return self._warnings.as_problems()
 
     def read(self, path: Path) -> bool:
-        """Returns True at the end of the file. Raises DataError when it can't be opened."""
+        """Returns True if the file was read to its end. Raises DataError if it can't be opened."""
         try:
             for block in read_blocks(path):
                 understood = [self._understood(record) for record in block.records]
@@ -158,7 +158,7 @@ class _Examination:
         )
 
     def _understood(self, record: RawRecord) -> Conversation | None:
-        """The conversation of a record, or None when it has a problem."""
+        """Returns the conversation of a record, or None if it has a problem."""
         self.num_records += 1
         if record.error is not None:
             assert record.error.problem is not None, "each error of a record has its parts"
@@ -176,7 +176,7 @@ class _Examination:
         return reading.conversation
 
     def _count(self, scripts: Sequence[Script]) -> None:
-        """All segments go to the counter in one call, which is what makes it fast."""
+        """Counts all segments with one call of the counter: single calls would be slow."""
         texts = [segment.text for script in scripts for segment in script.segments]
         lengths = iter(self._counter.lengths(texts))
         for script in scripts:
@@ -188,7 +188,8 @@ class _Examination:
             self._keep_lengths(sources, targets)
 
     def _pair_lengths(self, script: Script, lengths: Iterator[int]) -> tuple[list[int], list[int]]:
-        """Of the questions and of the answers; takes the script's own from `lengths`."""
+        """Returns the lengths of the questions and answers. Takes the script's segments from
+        `lengths`."""
         sources, targets, before = [], [], 0
         for index, segment in enumerate(script.segments):
             length = next(lengths)

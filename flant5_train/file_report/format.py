@@ -1,8 +1,8 @@
-"""The report, as programs read it.
+"""JSON format of the report.
 
     {"file": "talks.jsonl", "bytes": 1234, "is_trainable": false, "conversations": 2, ...}
 
-Neither torch nor a tokenizer is imported here: the service reads this format too.
+This module imports neither torch nor a tokenizer: the service reads this format too.
 """
 
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 MAX_LISTED = 100
-"""Problems, warnings and repeats that a report lists; all of them are counted."""
+"""Maximum number of problems, warnings and duplicates that a report lists. All are counted."""
 
 _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -21,11 +21,11 @@ class ReportedPlace(BaseModel):
     model_config = _CLOSED
 
     record: int | None
-    """The number of the record; null when the file as a whole is meant."""
+    """Number of the record; null for the whole file."""
     line: int | None
-    """The line on which the record begins."""
+    """Line on which the record begins."""
     field: str | None
-    """The field of the record, such as `messages[1].content`."""
+    """Field of the record, such as `messages[1].content`."""
 
     def __str__(self) -> str:
         place = "the file" if self.record is None else f"record {self.record}"
@@ -34,21 +34,21 @@ class ReportedPlace(BaseModel):
 
 
 class ReportedProblem(ReportedPlace):
-    """Equal faults as one, with the place of the first."""
+    """A group of equal problems, with the place of the first."""
 
     kind: str
-    """The class of fault, as `by_kind` counts it."""
+    """Kind of problem, as counted in `by_kind`."""
     found: str
-    """The value at that place, shortened."""
+    """Value at that place, shortened."""
     expected: str | None
-    """A value that could stand there; null where there is nothing to add."""
+    """Valid value; null if there is nothing to add."""
     count: int
-    """Faults that differ from this one in their place alone, this one among them."""
+    """Number of problems in the group, which differ only in their place."""
     also_at: ReportedPlace | None
-    """The place of the second of them."""
+    """Place of the second problem."""
 
     def __str__(self) -> str:
-        """As in "record 2 (line 2), messages[0].role: found 'bot'; expected one of ..."."""
+        """Returns "record 2 (line 2), messages[0].role: found 'bot'; expected one of ..."."""
         place = super().__str__()
         if self.also_at is not None:
             rest = f" and {self.count - 2} more places" if self.count > 2 else ""
@@ -58,37 +58,37 @@ class ReportedProblem(ReportedPlace):
 
 
 class Problems(BaseModel):
-    """Faults of one severity: all counted, the first ones listed, equal ones as one."""
+    """Problems of one severity: all are counted, the first are listed, equal ones as a group."""
 
     model_config = _CLOSED
 
     num_problems: int
-    """All of them, listed or not."""
+    """Number of problems, listed or not."""
     num_records: int
-    """Records that have any."""
+    """Number of records with problems."""
     by_kind: dict[str, int]
-    """How many of each kind."""
+    """Number of problems of each kind."""
     listed: tuple[ReportedProblem, ...]
-    """The first 100 that differ, in the order of the file."""
+    """The first 100 different problems, in the order of the file."""
 
 
 class Cut(BaseModel):
-    """The effect of limits on length."""
+    """Effect of length limits."""
 
     model_config = _CLOSED
 
     max_source_length: int
-    """Tokens that a question may have."""
+    """Maximum number of tokens in a question."""
     max_target_length: int
-    """Tokens that an answer may have."""
+    """Maximum number of tokens in an answer."""
     truncated_sources: int
-    """Pairs whose question is longer: its oldest turns are left out."""
+    """Pairs whose question exceeds its limit: its oldest turns are dropped."""
     truncated_targets: int
-    """Pairs whose answer is longer: its end is left out."""
+    """Pairs whose answer exceeds its limit: its end is cut off."""
     source_tokens_lost: int
-    """Tokens of questions that would not be trained on."""
+    """Tokens of questions that are not trained on."""
     target_tokens_lost: int
-    """Tokens of answers that would not be trained on."""
+    """Tokens of answers that are not trained on."""
 
 
 class Bucket(BaseModel):
@@ -97,124 +97,124 @@ class Bucket(BaseModel):
     model_config = _CLOSED
 
     up_to: int
-    """Tokens; the bar before this one ends at half of it."""
+    """Upper limit in tokens; the previous bar ends at half of it."""
     pairs: int
-    """Pairs of this length."""
+    """Number of pairs in the bar."""
 
 
 class LengthSummary(BaseModel):
-    """Lengths of one side of all pairs in tokens, EOS counted, before cutting."""
+    """Lengths of all questions or answers in tokens, including EOS, before truncation."""
 
     model_config = _CLOSED
 
     p50: int
-    """The median."""
+    """Median."""
     p90: int
-    """Nine of ten are no longer."""
+    """90th percentile."""
     p99: int
-    """99 of 100 are no longer."""
+    """99th percentile."""
     max: int
-    """The longest."""
+    """Maximum."""
     histogram: tuple[Bucket, ...]
-    """Bars from short to long; empty ones are left out."""
+    """Bars from short to long, without empty ones at the ends."""
 
 
 class Tokens(BaseModel):
-    """Tokens of one epoch, and how they were counted."""
+    """Tokens of one epoch."""
 
     model_config = _CLOSED
 
     counted: Literal["exact", "estimated"]
-    """`estimated` from the characters: usually within a tenth for the whole file, less good for
+    """`estimated` from the characters: usually within 10 % for the whole file, less accurate for
     scripts that T5 does not know."""
     model: str | None
-    """The model whose vocabulary was asked for."""
+    """Model whose vocabulary was requested."""
     tokenization: Literal["lossless", "fastchat"]
-    """The way in which text becomes tokens."""
+    """Tokenization of the text."""
     note: str | None
-    """The reason for an estimate although a model was named."""
+    """Reason for an estimate although a model was given."""
     source_tokens: int
-    """Tokens that the encoder reads in one epoch, after cutting."""
+    """Tokens that the encoder reads per epoch, after truncation."""
     target_tokens: int
-    """Tokens that the decoder learns in one epoch, after cutting."""
+    """Tokens that the decoder learns per epoch, after truncation."""
 
 
 class Repeat(BaseModel):
-    """A conversation that is word for word an earlier one."""
+    """A conversation that is an exact duplicate of an earlier one."""
 
     model_config = _CLOSED
 
     record: int
     """Number of the record, from 1."""
     line: int | None
-    """The line on which it begins."""
+    """Line on which the record begins."""
     first_record: int
-    """The record that it repeats."""
+    """Number of the record that it duplicates."""
 
 
 class Repeats(BaseModel):
-    """Conversations that are there more than once."""
+    """Duplicate conversations of a file."""
 
     model_config = _CLOSED
 
     num_repeats: int
-    """Conversations that repeat an earlier one."""
+    """Conversations that duplicate an earlier one."""
     num_repeated: int
-    """Different conversations that are there more than once."""
+    """Distinct conversations that have duplicates."""
     listed: tuple[Repeat, ...]
-    """The first 100, in the order of the file."""
+    """The first 100 duplicates, in the order of the file."""
 
 
 class FileReport(BaseModel):
-    """The contents of a file, and the use that a job would make of it."""
+    """Content of a file, and its use in a job."""
 
     model_config = _CLOSED
 
     file: str
-    """The caller's name for it."""
+    """Name of the file, as given by the caller."""
     bytes: int
-    """Its size."""
+    """Size of the file."""
     is_trainable: bool
-    """True when a job with the same `on_bad_record` takes the file."""
+    """True if a job with the same `on_bad_record` accepts the file."""
     on_bad_record: Literal["fail", "skip"]
-    """The value that was asked for."""
+    """Requested value."""
     on_missing_question: Literal["train", "skip"]
-    """The value that was asked for."""
+    """Requested value."""
     is_read_to_end: bool
-    """False when a fault keeps the rest from being read: an array that is cut off, say."""
+    """False if an error makes the rest unreadable, for example a truncated array."""
     records: int
-    """Records read, whole or not."""
+    """Records read, valid or not."""
     conversations: int
     """Records without a problem."""
     pairs: int
-    """Questions with an answer to learn: what training counts as its data."""
+    """Questions with an answer to learn; training counts its data in pairs."""
     left_out: dict[str, int]
     """Turns that make no pair, by reason."""
     tokens: Tokens
-    """Of all pairs, after cutting."""
+    """Tokens of all pairs, after truncation."""
     cut: Cut
-    """The effect of the given limits."""
+    """Effect of the given limits."""
     other_limits: tuple[Cut, ...]
-    """The same for other limits, one for both sides."""
+    """Effect of other limits; each applies to both questions and answers."""
     source_lengths: LengthSummary | None
-    """Null when there is no pair."""
+    """Lengths of the questions; null if there is no pair."""
     target_lengths: LengthSummary | None
-    """Of the answers; null when there is no pair."""
+    """Lengths of the answers; null if there is no pair."""
     repeats: Repeats
-    """Conversations that are word for word an earlier one."""
+    """Conversations that are exact duplicates of an earlier one."""
     problems: Problems
-    """Faults that make a record unusable."""
+    """Problems that make a record unusable."""
     warnings: Problems
-    """Parts of usable records that are left out, joined or without effect, seldom on purpose."""
+    """Parts of usable records that are dropped, joined or have no effect; rarely intended."""
 
 
 class CheckedFile(BaseModel):
-    """The contents of a file that a job takes, as the check before the job finds them."""
+    """Content of a file that passed the check before a job."""
 
     model_config = _CLOSED
 
     file: str
-    """Its name on the disk."""
+    """Name of the file on disk."""
     conversations: int
     """Records without a problem."""
     pairs: int
@@ -222,11 +222,11 @@ class CheckedFile(BaseModel):
     left_out: dict[str, int]
     """Turns and records that make no pair, by reason."""
     warnings: Problems
-    """As in a report."""
+    """Warnings, as in a report."""
 
 
 class CheckedFiles(BaseModel):
-    """The output of `python -m flant5_train.check` when it takes all its files."""
+    """Output of `python -m flant5_train.check` if it accepts all files."""
 
     model_config = _CLOSED
 

@@ -1,6 +1,6 @@
-"""How often each length occurs: exact percentiles, cuts and histograms of any number of pairs.
+"""Counts of lengths, for exact percentiles, truncation and histograms of any number of pairs.
 
-Its memory grows with the different lengths only; in a file of 600 MB there are some ten thousand.
+Memory grows only with the number of distinct lengths: a file of 600 MB has about ten thousand.
 """
 
 from collections import Counter
@@ -29,13 +29,13 @@ class LengthCounts:
         return sum(count for length, count in self._count_of.items() if length > limit)
 
     def tokens_beyond(self, limit: int) -> int:
-        """How many tokens are cut off."""
+        """Returns the number of tokens that a limit cuts off."""
         return sum(
             (length - limit) * count for length, count in self._count_of.items() if length > limit
         )
 
     def summary(self) -> LengthSummary | None:
-        """None when there is no length at all."""
+        """Returns the summary, or None if there are no lengths."""
         if not self._count_of:
             return None
         return LengthSummary(
@@ -47,13 +47,13 @@ class LengthCounts:
         )
 
     def _percentile(self, percent: int) -> int:
-        """As numpy's method "higher" has it, which the report of a run uses."""
+        """Returns a percentile like numpy's method "higher", which the report of a run uses."""
         rank = ceil((self._count_of.total() - 1) * percent / 100)
         for length in sorted(self._count_of):
             rank -= self._count_of[length]
             if rank < 0:
                 return length
-        raise AssertionError("the last length is of the highest rank")
+        raise AssertionError("the last length has the highest rank")
 
     def _histogram(self) -> tuple[Bucket, ...]:
         pairs_of: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""Faults of a file while it is read: all counted, the first ones that differ kept."""
+"""Collects the problems of a file: counts all, and keeps the first distinct ones."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ _NUMBERS = re.compile(r"\[\d+\]")
 
 
 class _Key(NamedTuple):
-    """The parts in which equal faults agree; the numbers of turns are not among them."""
+    """Grouping key of equal problems. The numbers of turns are not part of it."""
 
     kind: str
     field: str | None
@@ -35,14 +35,14 @@ class _Group:
 
 
 def warnings_under(on_missing_question: OnMissingQuestion) -> "ProblemList":
-    """Returns an empty list for warnings. Answers without a question are no warning where they are
-    left out: the count of what is left out has them."""
+    """Returns an empty list for warnings. If answers without a question are skipped, they are not
+    listed as warnings: the counts of skipped turns include them."""
     is_skipped = on_missing_question is OnMissingQuestion.SKIP
     return ProblemList(without=frozenset([ANSWER_WITHOUT_QUESTION] if is_skipped else []))
 
 
 class ProblemList:
-    """Grows with the kinds of faults only. Problems of the kinds in `without` are not added."""
+    """List of problems; its memory grows only with their kinds. Ignores the kinds in `without`."""
 
     def __init__(self, *, without: frozenset[str] = frozenset()) -> None:
         self._without = without
@@ -55,7 +55,7 @@ class ProblemList:
         return self._by_kind.total()
 
     def add(self, problem: Problem, *, place: Place) -> None:
-        """Adds a problem. Those of one record have to follow each other."""
+        """Adds a problem. All problems of a record must be added consecutively."""
         if problem.reason in self._without:
             return
         if place.record != self._last_record:
@@ -66,7 +66,7 @@ class ProblemList:
         self._keep(key, ReportedPlace(record=place.record, line=place.line, field=problem.field))
 
     def add_end(self, error: DataError) -> None:
-        """Adds the error that keeps the rest of the file from being read."""
+        """Adds the error that makes the rest of the file unreadable."""
         place = error.place
         found = str(error)
         if place is not None:

@@ -1,8 +1,8 @@
-"""Conversations that are word for word the same, found in memory that does not grow with the file.
+"""Finds exact duplicates of conversations in bounded memory.
 
-Each conversation leaves 32 bytes (a hash, its place) in one of 64 temporary files, chosen by the
-hash; repeats meet in the same one, and only one of them is looked through at a time. Small files
-stay in memory.
+Each conversation adds 32 bytes (a hash and its place) to one of 64 temporary files, chosen by the
+hash. Duplicates end up in the same file, and only one file is searched at a time. Small files stay
+in memory.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class _Seen(NamedTuple):
 
 
 class RepeatFinder:
-    """A context manager, because of its files."""
+    """Finder of duplicates; a context manager that closes its temporary files."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -57,7 +57,7 @@ class RepeatFinder:
         self._files[digest[0] % _NUM_FILES].write(entry)
 
     def found(self) -> Repeats:
-        """All repeats so far."""
+        """Returns all duplicates so far."""
         num_repeats, num_repeated = 0, 0
         listed: list[_Seen] = []
         for number in range(_NUM_FILES):
@@ -85,7 +85,7 @@ class RepeatFinder:
 
 
 def _digest_of(conversation: Conversation) -> bytes:
-    """Of what training sees; the same for ShareGPT and chat form."""
+    """Returns a hash of everything that training uses. It is equal for ShareGPT and chat format."""
     digest = hashlib.blake2b(digest_size=16)
     for turn in conversation.turns:
         text = turn.text.encode()

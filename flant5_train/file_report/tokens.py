@@ -1,4 +1,4 @@
-"""How many tokens a text has: by a model's vocabulary where it is here, else by its characters."""
+"""Token counters: exact with a model's local vocabulary, otherwise estimated from characters."""
 
 import string
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ class TokenCounter(Protocol):
 
     @property
     def note(self) -> str | None:
-        """Why this is not what was asked for."""
+        """Reason why the counter is not the requested one, or None."""
 
     @property
     def counted(self) -> Literal["exact", "estimated"]: ...
 
     @property
     def fingerprint(self) -> str:
-        """Equal for counters that count alike."""
+        """Identifier that is equal for counters with equal results."""
 
     @property
     def num_tokens(self) -> int | None:
-        """Size of the vocabulary; None when that is not known."""
+        """Size of the vocabulary; None if unknown."""
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """The number of ids of each segment, without EOS."""
+        """Returns the number of ids of each segment, without EOS."""
 
     def num_end_tokens(self, *, is_bare: bool) -> int:
-        """How many ids end a question; a bare one is a header without a turn."""
+        """Returns the number of ids that end a question. A bare one is a header without a turn."""
 
 
 def counter_for(model: str | None, tokenization: Tokenization) -> TokenCounter:
-    """The best counter for a model (a directory or a hub name): exact when its vocabulary and the
-    packages that read it are here. Nothing is downloaded."""
+    """Returns the best counter for a model (a directory or a hub name). It is exact if the model's
+    vocabulary and the packages that read it are available. Nothing is downloaded."""
     if model is None:
         return Estimate(tokenization)
     if model == DEMO_MODEL:
@@ -53,7 +53,7 @@ def counter_for(model: str | None, tokenization: Tokenization) -> TokenCounter:
     try:
         return _exact(model, tokenization)
     except ImportError as error:
-        note = f"the package {error.name} is not installed here"
+        note = f"the package {error.name} is not installed"
     except (TrainingError, OSError) as error:
         note = str(error)
     return Estimate(tokenization, note=note)
@@ -61,8 +61,8 @@ def counter_for(model: str | None, tokenization: Tokenization) -> TokenCounter:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """From kinds of characters. Fitted to T5's vocabulary in lossless tokenization on talk, prose
-    and code: totals are within a tenth there."""
+    """Estimate from the kinds of characters. Fitted to T5's vocabulary in lossless tokenization on
+    dialogue, prose and code: their totals are within 10 %."""
 
     tokenization: Tokenization
     note: str | None = None
@@ -82,10 +82,10 @@ class Estimate:
 
 
 _ESTIMATE = 1
-"""Raised whenever the same text would be estimated differently."""
+"""Version of the estimate. Increment it when the result for the same text changes."""
 _TOKENS_EACH = {
     string.ascii_lowercase.encode(): 0.2,
-    # More, because a capital often begins a piece.
+    # More than lowercase, because a capital often starts a piece.
     string.ascii_uppercase.encode(): 0.46,
     string.digits.encode(): 0.46,
     string.punctuation.encode(): 1.37,
@@ -97,9 +97,9 @@ _KINDS = bytes(
     next((kind for kind, characters in enumerate(_TOKENS_EACH) if byte in characters), 255)
     for byte in range(256)
 )
-"""The kind of each byte, as a number; that of control characters counts as nothing."""
+"""The kind of each byte, as a number. Control characters have a kind that is not counted."""
 _FASTCHAT = 1.54
-"""FastChat's tokens for each of ours, measured on real conversations."""
+"""FastChat tokens per lossless token, measured on real conversations."""
 
 
 def _estimated(text: str) -> float:
@@ -112,7 +112,7 @@ def _estimated(text: str) -> float:
 
 
 def _exact(model: str, tokenization: Tokenization) -> TokenCounter:
-    """Imports numpy and more, which not every service has."""
+    """Returns an exact counter. It imports numpy and other packages that some services lack."""
     from flant5_train.file_report.exact_tokens import fastchat_counter, lossless_counter
 
     vocabulary = Path(tokenizer_directory(model)) / _VOCABULARY
@@ -127,7 +127,7 @@ def _downloaded(model: str) -> Path:
 
     try:
         found = try_to_load_from_cache(model, _VOCABULARY)
-    except ValueError:  # no hub name at all
+    except ValueError:  # not a valid hub name
         found = None
     if not isinstance(found, str):
         raise TrainingError(

@@ -1,4 +1,5 @@
-"""What a job would be, told before it runs: its pairs, batches, steps, and what they take.
+"""Dry run of a job: estimates its pairs, batches, steps, memory and disk before it starts.
 
-Made in a process of its own, without torch; a run plans and counts by the same functions.
+It runs in a separate process, without torch. A training run plans and counts with the same
+functions.
 """

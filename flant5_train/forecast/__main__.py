@@ -1,8 +1,8 @@
 """`python -m flant5_train.forecast QUESTION`: prints the forecast as one JSON document.
 
 QUESTION is a `flant5_train.forecast.format.Question` as JSON.
-exit code 0: the forecast; 2: a file or the base model can't be used, and standard output is a
-Failure (`flant5_train.failure`)
+Exit code 0: standard output is the forecast. Exit code 2: a file or the base model can't be used,
+and standard output is a Failure (`flant5_train.failure`).
 """
 
 import sys

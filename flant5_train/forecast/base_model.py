@@ -1,5 +1,4 @@
-"""The sizes of a base model: from its configuration where that is here, else from what was
-published."""
+"""Sizes of a base model, from its local configuration or from a table of published models."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from flant5_train.weight_shapes import embedding_rows
 
 _T5_ROWS, _T5_TOKENS = 32128, 32100
 _NUM_TOKENS = {"lossless": 32369, "fastchat": 32110}
-"""Of T5's vocabulary with what a tokenization adds."""
+"""Size of T5's vocabulary including the tokens that a tokenization adds."""
 
 _PUBLISHED = {
     "flan-t5-small": ModelShape(512, 64, 6, 1024, 8, 8, _T5_ROWS),
@@ -25,15 +24,15 @@ _PUBLISHED = {
     "flan-t5-xxl": ModelShape(4096, 64, 64, 10240, 24, 24, _T5_ROWS),
     "fastchat-t5-3b-v1.0": ModelShape(2048, 64, 32, 5120, 24, 24, _T5_ROWS),
 }
-"""By the last part of their hub names."""
+"""Sizes of published models, by the last part of their hub name."""
 
 
 class UnknownSizesError(Exception):
-    """The message says what was looked at."""
+    """The sizes of the base model are unknown. The message names the source that lacks them."""
 
 
 class _Config(BaseModel):
-    """What `config.json` of a T5 says of its sizes."""
+    """Sizes in the `config.json` of a T5."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -58,12 +57,12 @@ class Base:
     shape: ModelShape
     sizes_from: str
     num_new_tokens: int = 0
-    """Tokens whose rows begin with the run."""
+    """Tokens whose embedding rows are new in this run."""
 
     @classmethod
     def of(cls, model: str, tokenization: Tokenization, *, num_tokens: int | None) -> Self:
-        """By a name or a directory; `num_tokens` of the run where they are known. Raises
-        UnknownSizesError."""
+        """Returns the base model for a name or a directory. `num_tokens` is the run's vocabulary
+        size, if known. Raises UnknownSizesError."""
         shape, sizes_from = _looked_up(model)
         is_plain = shape.vocab_size == _T5_ROWS
         if num_tokens is None:
@@ -76,7 +75,7 @@ class Base:
 def _looked_up(model: str) -> tuple[ModelShape, str]:
     if model == DEMO_MODEL:
         sizes = ModelShape(**DEMO_SIZES, vocab_size=MAX_DEMO_TOKENS)
-        return sizes, "the demo model with its largest vocabulary"
+        return sizes, "the demo model with its largest vocabulary (upper bound)"
     path = Path(model)
     if path.is_absolute():
         try:
@@ -84,12 +83,12 @@ def _looked_up(model: str) -> tuple[ModelShape, str]:
         except (OSError, ValidationError) as error:
             first = error.errors()[0] if isinstance(error, ValidationError) else None
             found = f"{first['loc']}: {first['msg']}" if first else str(error)
-            raise UnknownSizesError(f"its config.json has no sizes of a T5: {found}") from error
+            raise UnknownSizesError(f"its config.json has no T5 sizes: {found}") from error
         return config.shape, "its config.json"
     name = model.rpartition("/")[2]
     if name not in _PUBLISHED:
         raise UnknownSizesError(
-            f"{model} is on a model hub, where nothing is looked up; known are the sizes of "
+            f"{model} is on a model hub, which is not queried; sizes are known for "
             + ", ".join(_PUBLISHED)
         )
     return _PUBLISHED[name], f"the published sizes of {name}"

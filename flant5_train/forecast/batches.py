@@ -1,4 +1,4 @@
-"""The batches of a run, planned as the run will plan them, and the work that they are."""
+"""Forecast of a run's batches, from the same plan that the run will make, and of their work."""
 
 from dataclasses import dataclass, replace
 
@@ -10,24 +10,24 @@ from flant5_train.flops import Work
 from flant5_train.forecast.format import BatchesForecast, LargestForecast
 
 _MAX_EPOCHS = 100
-"""Epochs of random batches among which the largest one is looked for; a run looks at all."""
+"""Epochs searched for the largest padded batch. A run searches all epochs."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """The plan of a run, and all that it trains on."""
+    """Plan of a run, with its largest micro-batch and its total work."""
 
     plan: RunPlan
     shape: StepShape
     largest: LargestBatch
     work: Work
-    """Of the whole run."""
+    """Work of the whole run."""
 
     @classmethod
     def of(
         cls, lengths: PairLengths, hyperparameters: Hyperparameters, *, seed: int
     ) -> "PlannedRun":
-        """Of pairs with these lengths after cutting, at least one."""
+        """Returns the plan for pairs with these lengths after truncation; at least one pair."""
         shape = StepShape(
             hyperparameters.num_gpus * hyperparameters.num_nodes,
             hyperparameters.gradient_accumulation_steps,
@@ -71,15 +71,17 @@ class PlannedRun:
 
 
 def _no_emptier(shape: StepShape, num_pairs: int) -> StepShape:
-    """The shape, or a smaller one with as much room in a step as all micro-batches of an epoch can
-    need: any more stay empty, and a step may be told to have 16 million."""
+    """Returns the shape, limited to a step that holds all micro-batches of an epoch.
+
+    More would stay empty. Without this, a step could be set to 16 million micro-batches.
+    """
     most = num_pairs + num_pairs // 1000  # see GroupedEpochs
     num_processes = min(shape.num_processes, most)
     return StepShape(num_processes, min(shape.num_passes, -(-most // num_processes)))
 
 
 def _work(plan: RunPlan) -> Work:
-    """Of all steps; each epoch is all pairs once, the last one perhaps a part of them."""
+    """Returns the work of all steps. Each epoch is all pairs once; the last may be partial."""
     num_whole, num_steps_left = divmod(plan.num_steps, plan.steps_per_epoch)
     whole = _work_of(plan.lengths).times(num_whole)
     if not num_steps_left:

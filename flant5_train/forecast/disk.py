@@ -1,4 +1,4 @@
-"""What a run takes of the disk: checkpoints, and the final model."""
+"""Forecast of a run's disk usage: checkpoints and the final model."""
 
 from flant5_train.config import Hyperparameters
 from flant5_train.forecast.base_model import Base
@@ -15,7 +15,7 @@ _FLOAT32_BYTES = 4
 
 
 def disk_forecast(base: Base, hyperparameters: Hyperparameters, *, num_steps: int) -> DiskForecast:
-    """An upper bound: how often the best checkpoint is one of the newest is not known."""
+    """Returns an upper bound: the best checkpoint may or may not be one of the newest."""
     trained = trained_shapes(base, hyperparameters)
     num_logs = num_steps // hyperparameters.logging_steps + num_steps // hyperparameters.eval_steps
     small = small_files_bytes(base.shape.vocab_size, num_logs=num_logs)
@@ -35,8 +35,8 @@ def disk_forecast(base: Base, hyperparameters: Hyperparameters, *, num_steps: in
 
 
 def trained_shapes(base: Base, hyperparameters: Hyperparameters) -> list[tuple[int, ...]]:
-    """Of what a checkpoint holds; with adapters, the rows of new tokens too, in the embedding and
-    in the output layer."""
+    """Returns the shapes of the tensors in a checkpoint. With adapters this includes the rows of
+    new tokens, in the embedding and in the output layer."""
     if hyperparameters.finetuning_type == "full":
         return weight_shapes(base.shape)
     rows = (base.num_new_tokens, base.shape.d_model)
@@ -44,7 +44,8 @@ def trained_shapes(base: Base, hyperparameters: Hyperparameters) -> list[tuple[i
 
 
 def _num_checkpoints(hyperparameters: Hyperparameters, *, num_steps: int) -> tuple[int, int]:
-    """How many stay, and the most at one time: an old one goes when the new one is complete."""
+    """Returns how many checkpoints remain, and the maximum at any time: an old one is deleted after
+    the new one is complete."""
     made = -(-num_steps // hyperparameters.save_steps)
     kept = hyperparameters.save_total_limit
     if hyperparameters.load_best_model_at_end:

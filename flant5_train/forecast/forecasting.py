@@ -1,4 +1,4 @@
-"""A job's files, model and settings to its forecast."""
+"""Computes the forecast of a job from its files, model and settings."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ from flant5_train.weight_shapes import num_numbers
 
 
 def forecast(question: Question) -> Forecast:
-    """What the job would be. Raises DataError when a file can't be opened."""
+    """Returns the forecast of a job. Raises DataError if a file can't be opened."""
     settings = question.hyperparameters
     model = _model_of(question)
     counter = counter_for(model, settings.tokenization)
@@ -62,7 +62,8 @@ def forecast(question: Question) -> Forecast:
 
 
 def _model_of(question: Question) -> str:
-    """The demo model of this file where an earlier job has built it: its vocabulary is known."""
+    """Returns the model to count with. For the demo model, this is its directory if an earlier job
+    built it for this file: its vocabulary is then known."""
     if question.model != DEMO_MODEL:
         return question.model
     try:
@@ -105,16 +106,16 @@ def _data_of(question: Question, counter: TokenCounter) -> _Data:
 
 
 def _obstacle(name: str, survey: Survey) -> str | None:
-    """Why a job does not take a file."""
+    """Returns the reason why a job would refuse the file, or None."""
     report = survey.report
     if report.is_trainable:
         return None
     if not report.is_read_to_end:
-        return f"{name}: it can't be read to its end"
+        return f"{name}: can't be read to the end"
     if report.pairs:
         number = report.problems.num_records
         return f"{name}: {number} malformed record{'' if number == 1 else 's'}"
-    return f"{name}: not a single pair of a question and an answer"
+    return f"{name}: contains no pair of a question and an answer"
 
 
 def _base_of(

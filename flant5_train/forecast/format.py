@@ -1,5 +1,5 @@
-"""The question and the forecast, as programs write and read them. Only pydantic is imported here:
-the service reads this format too."""
+"""JSON format of a forecast and its request. This module imports only pydantic: the service reads
+this format too."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,218 +9,218 @@ from pydantic import BaseModel, ConfigDict
 from flant5_train.config import Hyperparameters, Seed
 
 MAX_TOLD = 5
-"""Problems of a file that a forecast names."""
+"""Maximum number of problems that a forecast lists."""
 
 _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Question(BaseModel):
-    """A job as its trainer would receive it. Paths are absolute."""
+    """Request for a forecast: a job as its trainer would receive it. Paths are absolute."""
 
     model_config = _CLOSED
 
     model: str
-    """The model that the trainer would load: a hub name, a directory, or `flant5-demo`."""
+    """Model that the trainer would load: a hub name, a directory, or `flant5-demo`."""
     training_file: Path
     validation_file: Path | None = None
     models_directory: Path
-    """The directory in which demo models are kept."""
+    """Directory of demo models."""
     cache_directory: Path
-    """The directory in which results about files are kept."""
+    """Directory of cached results about files."""
     seed: Seed = 42
     hyperparameters: Hyperparameters
     gpu_bytes: int | None = None
-    """Memory of one GPU; null when that is not known."""
+    """Memory of one GPU; null if unknown."""
     is_on_cpu: bool = False
-    """True when all workers that are here compute on processors."""
+    """True if all online workers train on CPUs."""
 
 
 class PairsForecast(BaseModel):
-    """The pairs of one side of the data, training or validation."""
+    """Training or validation pairs."""
 
     model_config = _CLOSED
 
     is_trainable: bool
-    """True when a job takes the file they are from."""
+    """True if a job accepts the file of these pairs."""
     conversations: int
-    """Those that have pairs."""
+    """Conversations that have pairs."""
     pairs: int
     """Questions with an answer to learn."""
     source_tokens: int
-    """Tokens that the encoder reads in one pass over the pairs, after cutting."""
+    """Tokens that the encoder reads per epoch, after truncation."""
     target_tokens: int
-    """Tokens of the answers in one pass, after cutting."""
+    """Tokens of the answers per epoch, after truncation."""
     longest_source: int
-    """Tokens before cutting."""
+    """Tokens of the longest question, before truncation."""
     longest_target: int
-    """Tokens before cutting."""
+    """Tokens of the longest answer, before truncation."""
     truncated_sources: int
-    """Pairs whose question is longer than its limit: its oldest turns are left out."""
+    """Pairs whose question exceeds its limit: its oldest turns are dropped."""
     truncated_targets: int
-    """Pairs whose answer is longer than its limit: its end is left out."""
+    """Pairs whose answer exceeds its limit: its end is cut off."""
     source_tokens_lost: int
-    """Tokens of questions that are left out."""
+    """Tokens of questions that are dropped."""
     target_tokens_lost: int
-    """Tokens of answers that are left out."""
+    """Tokens of answers that are cut off."""
     repeats: int
-    """Conversations of the whole file that are word for word an earlier one."""
+    """Conversations of the whole file that are exact duplicates of an earlier one."""
     left_out: dict[str, int]
     """Turns of the whole file that make no pair, by reason."""
     num_problems: int
-    """Faults of the whole file; `GET /files/{id}/report` lists them."""
+    """Problems of the whole file; `GET /files/{id}/report` lists them."""
     problems: tuple[str, ...]
-    """The first five in words."""
+    """Descriptions of the first five problems."""
 
 
 class DataForecast(BaseModel):
-    """The data that a job trains and evaluates on."""
+    """Data that a job trains and evaluates on."""
 
     model_config = _CLOSED
 
     counted: Literal["exact", "estimated"]
-    """`exact`: lengths are those that the run will have. `estimated`: from the characters, and so
-    is all that follows from them: steps, fill, time."""
+    """`exact`: lengths are those of the run. `estimated`: lengths are estimated from the
+    characters, and so are steps, fill and time."""
     note: str | None
-    """The reason for an estimate."""
+    """Reason for an estimate."""
     training: PairsForecast
-    """The pairs that are trained on."""
+    """Training pairs."""
     validation: PairsForecast | None
-    """Null when nothing is evaluated."""
+    """Validation pairs; null without evaluations."""
 
 
 class LargestForecast(BaseModel):
-    """The micro-batch with the most work."""
+    """Micro-batch with the most work."""
 
     model_config = _CLOSED
 
     num_pairs: int
-    """Pairs in it."""
+    """Pairs in the micro-batch."""
     longest_source: int
     """Tokens of its longest question."""
     longest_target: int
     """Tokens of its longest answer."""
     source_places: int
-    """Tokens of the encoder's side, padding counted."""
+    """Tokens on the encoder's side, including padding."""
     target_places: int
-    """Tokens of the decoder's side, padding counted."""
+    """Tokens on the decoder's side, including padding."""
 
 
 class BatchesForecast(BaseModel):
-    """The batches of the run, from the same plan that a run makes."""
+    """Batches of a run, from the same plan that the run will make."""
 
     model_config = _CLOSED
 
     steps_per_epoch: int
-    """Optimizer steps of one pass over the training pairs."""
+    """Optimizer steps per epoch."""
     num_steps: int
     """Optimizer steps of the run."""
     num_epochs: float
-    """Passes over the training pairs in that many steps."""
+    """Epochs of the run."""
     micro_batches_per_epoch: int
     """Forward passes of an epoch, over all processes."""
     pairs_per_step: float
-    """On average."""
+    """Average number of pairs per step."""
     source_fill: float
-    """Share of the encoder's places that hold a token; the rest is padding."""
+    """Share of the encoder's positions that hold a token; the rest is padding."""
     target_fill: float
-    """The same of the decoder's places."""
+    """Share of the decoder's positions that hold a token; the rest is padding."""
     source_tokens: int
-    """Tokens that the whole run reads."""
+    """Tokens that the encoder reads in the whole run."""
     target_tokens: int
-    """Tokens that the whole run learns from."""
+    """Tokens that the decoder learns in the whole run."""
     largest: LargestForecast
-    """The one that decides about memory; it runs first."""
+    """Largest micro-batch. It runs first and decides how much memory is needed."""
 
 
 class ModelForecast(BaseModel):
-    """The base model, as far as its sizes are known."""
+    """Sizes of the base model."""
 
     model_config = _CLOSED
 
     sizes_from: str
-    """The source of the sizes, in words."""
+    """Source of the sizes."""
     num_weights: int
-    """With the rows of the run's tokens."""
+    """Weights, including the rows of the run's tokens."""
     num_trained: int
-    """Weights that the run changes."""
+    """Weights that the run trains."""
     flops: int | None
-    """Floating-point operations of the whole run, padding and recomputation not counted; null
-    without batches."""
+    """Floating-point operations of the whole run, without padding and recomputation; null without
+    batches."""
 
 
 class MemoryForecast(BaseModel):
-    """Bytes of one GPU, by an estimate that errs on the large side."""
+    """Memory of one GPU in bytes; an estimate that errs on the large side."""
 
     model_config = _CLOSED
 
     total_bytes: int
-    """The parts below, the allocator's and CUDA's own share. An upper bound: compiled runs
-    (`torch_compile`) were measured at half of it."""
+    """Sum of the parts below, plus the overhead of the allocator and CUDA. An upper bound: compiled
+    runs (`torch_compile`) were measured at half of it."""
     weights_bytes: int
-    """The weights, in 32 bits."""
+    """Weights, in 32 bits."""
     gradients_bytes: int
-    """Their gradients."""
+    """Gradients of the weights."""
     optimizer_bytes: int
-    """The optimizer's state."""
+    """State of the optimizer."""
     activations_bytes: int
     """Memory that the largest micro-batch keeps for its backward pass."""
     working_bytes: int
-    """Memory that single operations need beside that."""
+    """Temporary memory of single operations."""
     gpu_bytes: int | None
-    """Memory of one GPU; null when no worker reports one and none was stated."""
+    """Memory of one GPU; null if no worker reports it and the request does not give it."""
     fits: bool | None
-    """True when all of it is less than the GPU has; null when that is not known."""
+    """True if the total is less than the GPU's memory; null if that is unknown."""
     suggestions: tuple[str, ...]
-    """Settings by which it would fit, each alone; empty when it fits, or when nothing helps."""
+    """Settings that would each make the job fit; empty if it fits, or if nothing helps."""
 
 
 class DiskForecast(BaseModel):
-    """Bytes on the disk of the service."""
+    """Disk space of a job in bytes."""
 
     model_config = _CLOSED
 
     checkpoint_bytes: int
-    """One checkpoint."""
+    """Size of one checkpoint."""
     model_bytes: int
-    """The final model."""
+    """Size of the final model."""
     num_checkpoints: int
-    """The most that lie there at one time, a new one beside those that it replaces."""
+    """Maximum number of checkpoints at any time: a new one exists beside those that it replaces."""
     peak_bytes: int
-    """All of them and the final model: the most that the job takes."""
+    """Maximum disk usage of the job: all these checkpoints and the final model."""
     kept_bytes: int
-    """Bytes that stay when it is done."""
+    """Disk usage after the job has ended."""
 
 
 class ChosenForecast(BaseModel):
-    """The hyperparameters that the request leaves to the run."""
+    """Hyperparameters that the run chooses automatically."""
 
     model_config = _CLOSED
 
     num_train_epochs: float | None
-    """Null when it was given, or `max_steps` was."""
+    """Null if the request gives it or `max_steps`."""
     learning_rate: float | None
-    """Null when it was given, or the sizes of the base model are not known."""
+    """Null if the request gives it, or if the sizes of the base model are unknown."""
     message: str
-    """The values and what they follow from."""
+    """The chosen values and the reasons for them."""
 
 
 class Forecast(BaseModel):
-    """The forecast of a job: its data, batches, memory and disk."""
+    """Forecast of a job: data, batches, memory and disk."""
 
     model_config = _CLOSED
 
     data: DataForecast
     obstacle: str | None
-    """The reason for which the job would fail on its data; `batches` is null then."""
+    """Reason why the job would fail on its data; `batches` is then null."""
     batches: BatchesForecast | None
     model: ModelForecast | None
     model_note: str | None
-    """The reason for which the sizes of the model are not known; memory and disk are null then."""
+    """Reason why the sizes of the model are unknown; `memory` and `disk` are then null."""
     memory: MemoryForecast | None
     disk: DiskForecast | None
     chosen: ChosenForecast | None
-    """The automatic hyperparameters; null when the request gives all of them, or without
+    """Hyperparameters chosen automatically; null if the request gives all of them, or without
     batches."""
     slow_bf16: str | None
-    """The warning for bfloat16 on a processor that has no instructions for it: that of the machine
-    which makes the forecast."""
+    """Warning about bfloat16 on a CPU without bfloat16 instructions, for the machine that makes the
+    forecast."""

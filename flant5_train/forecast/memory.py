@@ -1,4 +1,4 @@
-"""What a run takes of a GPU's memory."""
+"""Forecast of a run's GPU memory."""
 
 from flant5_train.config import Hyperparameters
 from flant5_train.forecast.base_model import Base
@@ -9,7 +9,7 @@ from flant5_train.memory_plan import plan_memory
 
 
 def setup_of(base: Base, run: PlannedRun, hyperparameters: Hyperparameters) -> Setup:
-    """What decides over it."""
+    """Returns the inputs of the memory estimate."""
     batch = MicroBatch.of(
         run.largest,
         num_pairs=hyperparameters.per_device_train_batch_size,

@@ -1,4 +1,4 @@
-"""The pairs of a run from the surveys of its files: split and cut as the run will do it."""
+"""Pairs of a run from the scans of its files: split and truncated as in the run."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from flant5_train.validation_split import split_by_conversation
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The longest source and the longest target that a run lets through, in tokens."""
+    """Limits of source and target in tokens, beyond which a run truncates."""
 
     source: int
     target: int
@@ -32,16 +32,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Some pairs of a file. N pairs."""
+    """Some pairs of a file. Shapes: N pairs."""
 
     survey: Survey
     rows: NDArray[np.int64]
-    """Their numbers in the file, [N]."""
+    """Numbers of the pairs in the file, [N]."""
     limits: Limits
 
     @property
     def lengths(self) -> PairLengths:
-        """After cutting."""
+        """Lengths after truncation."""
         whole = self._whole
         return PairLengths(
             np.minimum(whole.source, self.limits.source),
@@ -74,7 +74,7 @@ class Pairs:
 
 
 def all_pairs(survey: Survey, hyperparameters: Hyperparameters) -> Pairs:
-    """Of a file."""
+    """Returns all pairs of a file."""
     rows = np.arange(len(survey.lengths), dtype=np.int64)
     return Pairs(survey, rows, Limits.of(hyperparameters))
 
@@ -82,8 +82,8 @@ def all_pairs(survey: Survey, hyperparameters: Hyperparameters) -> Pairs:
 def split_pairs(
     survey: Survey, hyperparameters: Hyperparameters, *, seed: int
 ) -> tuple[Pairs, Pairs]:
-    """Those for training and those that `validation_split` holds back. Raises DataError when there
-    are too few conversations."""
+    """Returns the training pairs, and the validation pairs held back by `validation_split`. Raises
+    DataError if there are too few conversations."""
     share = hyperparameters.validation_split
     split = split_by_conversation(survey.conversation, share=share, seed=seed)
     limits = Limits.of(hyperparameters)

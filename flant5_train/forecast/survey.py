@@ -1,9 +1,9 @@
-"""What a file holds, found out once for all forecasts that ask: its report and the length of each
-pair, in an entry of the cache that `worker.keeper.cache_cleanup` removes when nobody uses it.
+"""Scan of a data file, cached for later forecasts: its report and the lengths of its pairs.
+`worker.keeper.cache_cleanup` removes unused cache entries.
 
     <cache>/survey-<key>/report.json      flant5_train.file_report.format.FileReport
     <cache>/survey-<key>/pairs.bin        int32 [num_pairs, 3]: conversation, tokens of its source
-                                          and of its target, before cutting
+                                          and of its target, before truncation
     <cache>/survey-<key>/manifest.json    its age is the time since the last use
 """
 
@@ -29,7 +29,7 @@ from flant5_train.file_report.tokens import TokenCounter, Tokenization
 from flant5_train.place import DataError
 
 FORMAT = 2
-"""Raised whenever the same file would be surveyed differently."""
+"""Version of the scan. Increment it when the result for the same file changes."""
 _REPORT, _PAIRS, _MANIFEST = "report.json", "pairs.bin", "manifest.json"
 _TYPE = "i"
 _NUM_COLUMNS = 3
@@ -37,19 +37,19 @@ _NUM_COLUMNS = 3
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A file, as far as its content goes. N pairs."""
+    """Scan result of a file. Shapes: N pairs."""
 
     report: FileReport
-    """Of use is what does not depend on limits: problems, repeats, what is left out."""
+    """Only the parts without limits are meaningful: problems, repeats, skipped turns."""
     conversation: NDArray[np.int64]
     """The number of each pair's conversation, [N]."""
     lengths: PairLengths
-    """Before cutting."""
+    """Lengths before truncation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surveyor:
-    """How files are read: with one counter of tokens, and to be kept in one directory."""
+    """Scans files with one token counter, and caches the results in one directory."""
 
     counter: TokenCounter
     tokenization: Tokenization
@@ -58,13 +58,13 @@ class Surveyor:
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
     def survey(self, path: Path) -> Survey:
-        """The survey that is kept, or a new one. Raises DataError when the file can't be opened."""
+        """Returns the cached scan, or a new one. Raises DataError if the file can't be opened."""
         kept = self.cache_directory / f"survey-{self._key(path)}"
         if found := _read(kept):
             return found
         rows = _Rows()
         question = Question(
-            # Of no consequence: pairs are cut when a plan is made.
+            # Unused: pairs are truncated when a plan is made.
             max_source_length=1,
             max_target_length=1,
             tokenization=self.tokenization,
@@ -76,7 +76,8 @@ class Surveyor:
         return _survey(report, rows.values.tobytes())
 
     def _key(self, path: Path) -> str:
-        """Of a file and how it is read; files are known by what the file system says of them."""
+        """Returns the cache key of a file and the scan's settings. Files are identified by path,
+        size, time and inode."""
         try:
             stat = path.stat()
         except OSError as error:
@@ -88,7 +89,7 @@ class Surveyor:
 
 
 class _Rows:
-    """What `pairs.bin` holds."""
+    """Content of `pairs.bin`."""
 
     def __init__(self) -> None:
         self.values = array(_TYPE)
@@ -116,22 +117,22 @@ def _read(directory: Path) -> Survey | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        sys.stderr.write(f"{directory} can't be used, and its file is read again: {error}\n")
+        sys.stderr.write(f"scan cache: can't read {directory}, scanning the file again: {error}\n")
         return None
     except ValueError as error:  # pydantic's is one
-        sys.stderr.write(f"{directory} is damaged, and its file is read again: {error}\n")
+        sys.stderr.write(f"scan cache: {directory} is damaged, scanning again: {error}\n")
         shutil.rmtree(directory, ignore_errors=True)
         return None
     return found
 
 
 def _keep(report: FileReport, rows: "array[int]", directory: Path) -> None:
-    """The forecast does not depend on it."""
+    """Saves a scan to the cache. Errors are logged only: the forecast does not depend on it."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
     except OSError as error:
-        sys.stderr.write(f"{directory} not kept: {error}\n")
+        sys.stderr.write(f"scan cache: can't save {directory}: {error}\n")
         return
     try:
         (draft / _REPORT).write_text(report.model_dump_json(), encoding="utf-8")
@@ -139,7 +140,7 @@ def _keep(report: FileReport, rows: "array[int]", directory: Path) -> None:
         (draft / _MANIFEST).write_text("{}\n", encoding="utf-8")
         os.rename(draft, directory)
     except OSError as error:
-        # Also when another process kept the same before.
+        # Also raised if another process has saved the same scan.
         shutil.rmtree(draft, ignore_errors=True)
         if not directory.is_dir():
-            sys.stderr.write(f"{directory} not kept: {error}\n")
+            sys.stderr.write(f"scan cache: can't save {directory}: {error}\n")

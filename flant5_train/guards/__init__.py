@@ -1,1 +1,1 @@
-"""What ends a run that can't come to a good end, with a reason for the person who sent it."""
+"""Guards that stop hopeless runs, with a reason for the user who submitted them."""

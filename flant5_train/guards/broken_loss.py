@@ -1,4 +1,4 @@
-"""A loss that is not a number any more."""
+"""Stops the run when the loss becomes NaN or infinite."""
 
 import math
 from typing import Any
@@ -12,8 +12,8 @@ _WATCHED = ("loss", "grad_norm", "eval_loss")
 
 
 class RefuseBrokenLoss(TrainerCallback):
-    """Ends the run when the loss or the gradient is not a number any more, before anything is
-    saved: the weights are lost then, but the last checkpoint is not."""
+    """Stops the run when the loss or the gradient norm is NaN or infinite, before the next save.
+    The weights are unusable by then, but the last checkpoint is not."""
 
     def on_step_end(
         self,
@@ -22,7 +22,7 @@ class RefuseBrokenLoss(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        # The loss is looked at when it is logged, and that comes before saving.
+        # The loss is checked when it is logged, which must happen before every save.
         is_last = state.global_step >= state.max_steps
         control.should_log = control.should_log or control.should_save or is_last
 

@@ -1,7 +1,7 @@
-"""Room on the disk, looked for before anything is written.
+"""Checks free disk space before a save.
 
-What a checkpoint takes is known before the first one: the weights, the optimizer's state for each
-trained weight, and small files.
+The size of a checkpoint is known in advance: the weights, the optimizer's state for each trained
+weight, and small files.
 """
 
 from collections.abc import Iterable
@@ -25,17 +25,17 @@ from flant5_train.weight_shapes import optimizer_state_bytes
 
 @dataclass(frozen=True, slots=True)
 class SaveSize:
-    """Bytes that a save takes."""
+    """Size of a save, in bytes."""
 
     checkpoint: int
     final_model: int
 
     @classmethod
     def of(cls, model: nn.Module, training: HfTrainingArguments, *, num_logs: int) -> "SaveSize":
-        """`num_logs` are kept in `trainer_state.json`.
+        """Returns the sizes; `num_logs` is the number of logs in `trainer_state.json`.
 
-        A parameter that is split over processes counts whole: it is saved whole. Of a model with
-        adapters a checkpoint holds what is trained, and the final model everything.
+        A parameter that is sharded over processes counts in full, as it is saved in full. With
+        adapters, a checkpoint holds only the trained weights; the final model holds all.
         """
         config: Any = model.config
         small = small_files_bytes(config.vocab_size, num_logs=num_logs)
@@ -53,9 +53,10 @@ def weight_bytes(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def first_need(size: SaveSize, output_dir: Path, *, steps_left: bool) -> tuple[str, int]:
-    """What a run writes first, and the bytes of it.
+    """Returns the name and the size of the first thing that a run writes.
 
-    With no checkpoint before it, the first one and the final model lie side by side in any case.
+    Without an earlier checkpoint this includes the final model: the first checkpoint and the final
+    model always exist side by side.
     """
     if not steps_left:
         return "the final model", size.final_model
@@ -65,8 +66,10 @@ def first_need(size: SaveSize, output_dir: Path, *, steps_left: bool) -> tuple[s
 
 
 def require_room(what: str, needed: int, directory: Path, *, device: torch.device) -> None:
-    """Raises TrainingError in all processes when one of them, which call this together, finds less
-    than `needed` bytes: one that stopped alone would leave the others' parts behind."""
+    """Raises TrainingError in all processes if one of them finds less than `needed` bytes.
+
+    All processes must call it. If one stopped alone, the files of the others would be left behind.
+    """
     free = free_bytes(directory)
     lowest = torch.tensor(free, dtype=torch.int64, device=device)
     if dist.is_initialized() and dist.get_world_size() > 1:
@@ -76,12 +79,12 @@ def require_room(what: str, needed: int, directory: Path, *, device: torch.devic
         raise TrainingError(
             FailureCode.DISK_FULL,
             f"the disk is too full for {what}: {free} bytes are free in {directory}, about"
-            f" {needed} are needed. Nothing was written, and what was complete before is unharmed",
+            f" {needed} are needed. Nothing was written; complete checkpoints are intact",
         )
 
 
 class RequireRoom(TrainerCallback):
-    """Refuses to train when not even what is written first has room."""
+    """Refuses to start training if the disk has no space for the first save."""
 
     def on_train_begin(
         self,

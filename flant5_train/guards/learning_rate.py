@@ -1,4 +1,4 @@
-"""A learning rate of 0 while steps are left."""
+"""Stops the run when the learning rate is 0 before the last step."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from flant5_train.failure import FailureCode, TrainingError
 
 
 class RefuseZeroLearningRate(TrainerCallback):
-    """Ends the run when the rest of it could not change a weight.
+    """Stops the run when the remaining steps can't change the weights.
 
-    A schedule is 0 before the first step of a warm-up and after the last step of all: neither is
-    looked at here, since the first step is over and others are left.
+    A schedule is also 0 before the first step of a warm-up and after the last step. Neither case is
+    checked here: the check runs after a step, and only if steps are left.
     """
 
     def on_step_end(
@@ -29,7 +29,7 @@ class RefuseZeroLearningRate(TrainerCallback):
             raise TrainingError(
                 FailureCode.BAD_CONFIG,
                 f"the learning rate is 0 from step {state.global_step + 1} of {state.max_steps} on,"
-                f" so that nothing more is learned (learning_rate {args.learning_rate:g},"
+                f" so later steps would learn nothing (learning_rate {args.learning_rate:g},"
                 f" lr_scheduler_type {args.lr_scheduler_type}, warm-up of"
                 f" {args.get_warmup_steps(state.max_steps)} steps); expected a rate above 0 until"
                 " the last step",

@@ -1,26 +1,28 @@
-"""A loss that has left for good what it had reached, or what a model that knows nothing has.
+"""Stops the run when the loss has diverged: far above its best, or above uniform guessing.
 
-Two rules. The first one is for a curve of logged losses that was lower before:
+The first rule compares the training loss with its own history:
 
-- What counts is the median of the last 10 logs, which a few bad batches do not move, and the
-  lowest such median so far; the first logs count from the third one on.
-- A median is high when it is above three times the lowest, and above half of ln(vocabulary),
-  which is a perplexity of the square root of the vocabulary: 5.2 for T5's 32,128 pieces.
+- It uses the median of the last 10 logs, which a few bad batches do not move, and the lowest such
+  median so far. At the start, the lowest median counts from the third log on.
+- A median is high if it is above three times the lowest, and above half of ln(vocabulary). The
+  latter is a perplexity of the square root of the vocabulary: 5.2 for T5's 32,128 pieces.
 - Ten high medians in a row are an explosion.
 
-A model that has lost everything still knows how frequent each piece is: its loss stays below
-ln(vocabulary), so that this alone would let it pass. A model that is trained from nothing begins
-high, but then its lowest median is as high, and three times that is out of reach.
+A model that has forgotten everything else still knows the frequency of each piece. Its loss stays
+below ln(vocabulary), so the second rule alone would not detect it. A model trained from scratch
+starts high, but its lowest median is then high too, and three times that is out of reach.
 
-The second rule holds whatever came before, for training and evaluation losses, each by themselves:
+The second rule ignores history. It applies to the training and the evaluation loss separately:
 
-- A loss is far above when it is more than 1.5 ln(vocabulary): 15.6 for T5's 32,128 pieces. A model
-  that gives each piece the same probability has ln(vocabulary).
-- Losses far above that cover ten steps are an explosion, unless they have fallen by a tenth
-  meanwhile. A model that begins there and never gets worse may fall as slowly as a warm-up makes
-  it. They are two logs at least, because one may hold a single bad step; the last log of a run is
-  enough by itself. In a shorter run they cover all steps but the first, whose loss is the base
-  model's own, and two at least.
+- A loss is far above guessing if it exceeds 1.5 ln(vocabulary): 15.6 for T5's 32,128 pieces. A
+  model that gives every piece the same probability has ln(vocabulary).
+- Losses far above guessing that cover ten steps are an explosion, unless they fell by a tenth
+  meanwhile. If a model starts there and never gets worse, a slow decline as during a warm-up is
+  enough.
+- At least two logs are needed, because one may reflect a single bad step. The last log of a run
+  suffices alone.
+- In a run of fewer steps, the losses must cover all steps except the first, whose loss is the base
+  model's, and at least two.
 """
 
 import math
@@ -45,7 +47,7 @@ _CURES = "A lower learning_rate, a longer warm-up or a max_grad_norm of 1 usuall
 
 
 class LossTrend:
-    """The medians of a curve, as far as the first rule needs them."""
+    """Medians of a loss curve, for the first rule."""
 
     def __init__(self, *, vocabulary_size: int) -> None:
         self._ceiling = math.log(vocabulary_size) / 2
@@ -55,7 +57,7 @@ class LossTrend:
 
     @property
     def median(self) -> float:
-        """Of the last logs."""
+        """Median of the last logs."""
         return statistics.median(self._window)
 
     @property
@@ -73,8 +75,7 @@ class LossTrend:
 
 
 class WorseThanGuessing:
-    """The losses in a row that are far above ln(vocabulary), as far as the second rule needs
-    them."""
+    """Consecutive losses far above ln(vocabulary), for the second rule."""
 
     def __init__(self, *, vocabulary_size: int) -> None:
         self.guessing = math.log(vocabulary_size)
@@ -86,11 +87,11 @@ class WorseThanGuessing:
 
     @property
     def num_steps(self) -> int:
-        """Steps that the losses in a row cover."""
+        """Steps covered by the consecutive losses."""
         return self._step - self._began_step
 
     def add(self, loss: float, *, step: int) -> None:
-        """The mean loss of the steps since the last one, up to `step`."""
+        """Adds the mean loss of the steps since the previous call, up to `step`."""
         self._first = loss if self._first == math.inf else self._first
         if self._has_fallen() or loss <= self.limit:
             self._losses = []
@@ -101,13 +102,13 @@ class WorseThanGuessing:
         self._step = step
 
     def has_exploded(self, *, is_last: bool) -> bool:
-        """Returns True when the run is to be ended; `is_last`: no more losses will come."""
+        """Returns True if the run must stop; `is_last` means that no more losses will come."""
         is_enough = len(self._losses) >= (1 if is_last else 2)
         patience = max(2, min(PATIENCE, self._step - 1)) if is_last else PATIENCE
         return is_enough and self.num_steps >= patience and not self._has_fallen(patience)
 
     def _has_fallen(self, num_steps: int = PATIENCE) -> bool:
-        """Compares the first losses in a row with the last, once they cover `num_steps`."""
+        """Compares the first consecutive losses with the last, if they cover `num_steps`."""
         if len(self._losses) < 2 or self.num_steps < num_steps:
             return False
         num = min(_FIRST_LOGS, len(self._losses) // 2)
@@ -118,7 +119,7 @@ class WorseThanGuessing:
 
 
 class RefuseExplodedLoss(TrainerCallback):
-    """Ends the run by the rules above: what comes after it is not worth the machine's time."""
+    """Stops the run by the rules above: it would not recover, and only waste the machine's time."""
 
     def on_train_begin(
         self,
@@ -132,7 +133,7 @@ class RefuseExplodedLoss(TrainerCallback):
         self._series = {
             name: WorseThanGuessing(vocabulary_size=size) for name in ("loss", "eval_loss")
         }
-        for entry in state.log_history:  # of a run that is resumed
+        for entry in state.log_history:  # not empty if the run was resumed
             self._add(entry, step=int(entry["step"]))
 
     def on_log(
@@ -152,13 +153,13 @@ class RefuseExplodedLoss(TrainerCallback):
                 raise _explosion(
                     f"{where} {name} is {logs[name]:.2f}, and for {series.num_steps} steps it has"
                     f" been above {series.limit:.1f}; expected less than {series.guessing:.1f},"
-                    " which is what guessing each token of the vocabulary alike gives"
+                    " the loss of guessing each token with equal probability"
                 )
         trend = self._trend
         if "loss" in logs and trend.has_exploded:
             raise _explosion(
-                f"{where} it is {trend.median:.2f} in the median of {WINDOW} logs, after"
-                f" {trend.lowest:.2f} at its best; expected less than {FACTOR:g} times that"
+                f"{where} its median over {WINDOW} logs is {trend.median:.2f}, after a best of"
+                f" {trend.lowest:.2f}; expected less than {FACTOR:g} times that"
             )
 
     def _add(self, logs: Mapping[str, float], *, step: int) -> None:

@@ -1,4 +1,4 @@
-"""Settings that mean nothing without validation pairs, or stand against having some."""
+"""Checks settings that have no effect without validation pairs, or that leave them unused."""
 
 from flant5_train.arguments import TrainingArguments
 from flant5_train.config import idle_without_validation
@@ -8,8 +8,8 @@ _EXPECTED = "expected a validation_file or a validation_split above 0"
 
 
 def refuse_without_validation(training: TrainingArguments) -> None:
-    """Called when there are no validation pairs. Raises TrainingError for the first setting that
-    would silently do nothing."""
+    """Raises TrainingError for the first setting that would have no effect. Call it if there are no
+    validation pairs."""
     if idle := idle_without_validation(training):
         name, message = idle
         raise _bad_config(name, message)
@@ -28,7 +28,7 @@ def refuse_without_validation(training: TrainingArguments) -> None:
 
 
 def refuse_unused_validation(training: TrainingArguments) -> None:
-    """Called when there are validation pairs. Raises TrainingError when they are not to be used."""
+    """Raises TrainingError if evaluations are disabled. Call it if there are validation pairs."""
     if training.forbids_evaluations:
         raise _bad_config(
             "eval_strategy",

@@ -1,4 +1,4 @@
-"""A GPU whose memory does not suffice: what was on it, and what would help most."""
+"""Explains GPU out-of-memory errors: the batch, and the settings that would help most."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +16,8 @@ _MAX_SAID_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class BatchShape:
-    """One forward pass: its pairs, and the tokens of its longest source and target. Of packed pairs
-    the lengths are those of the whole row."""
+    """Shape of a forward pass: number of pairs, and tokens of the longest source and target. For
+    packed pairs, the lengths are those of the whole row."""
 
     num_pairs: int
     source_length: int
@@ -37,7 +37,7 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True)
 class MemorySettings:
-    """The settings that decide how much memory a step takes."""
+    """Settings that determine the memory of a step."""
 
     bf16: bool
     gradient_checkpointing: bool
@@ -61,17 +61,17 @@ class MemorySettings:
 
 
 def out_of_memory_message(batch: BatchShape | None, settings: MemorySettings, said: str) -> str:
-    """Why the memory did not suffice, and the settings that would help, the one that helps most
-    first; `said` are the library's words.
+    """Returns the error message, with the most effective settings first; `said` is the library's
+    message.
 
-    "the GPU's memory does not suffice for a batch of 8 pairs, 2048 source and 512 target tokens
-    long (CUDA out of memory. Tried to allocate 2.00 GiB). What helps, most first:
+    "the GPU has too little memory for a batch of 8 pairs, 2048 source and 512 target tokens long
+    (CUDA out of memory. Tried to allocate 2.00 GiB). Remedies, most effective first:
     gradient_checkpointing=true; per_device_train_batch_size=4 with gradient_accumulation_steps=2;
     ..."
     """
     what = "this model" if batch is None else f"a batch of {batch}"
     return (
-        f"the GPU's memory does not suffice for {what} ({_beginning(said)}). What helps, most"
+        f"the GPU has too little memory for {what} ({_beginning(said)}). Remedies, most effective"
         " first: " + "; ".join(_cures(batch, settings))
     )
 
@@ -86,7 +86,7 @@ def _cures(batch: BatchShape | None, settings: MemorySettings) -> Iterator[str]:
     if not settings.bf16:
         yield "bf16=true"
     if settings.per_device_train_batch_size > 1:
-        # The same pairs per optimizer step, or a few more where the size is odd.
+        # The same number of pairs per optimizer step, or a few more if the size is odd.
         size = settings.per_device_train_batch_size // 2
         steps = -(-settings.per_device_train_batch_size // size)
         yield (
@@ -112,8 +112,8 @@ def explaining_out_of_memory(
     *,
     batch: Callable[[], Mapping[str, torch.Tensor] | None],
 ) -> Iterator[None]:
-    """Around the steps of a training. When the GPU's memory does not suffice, a TrainingError says
-    so with the `batch` of that moment; any other error passes."""
+    """Converts GPU out-of-memory errors in training steps to TrainingError, with the current
+    `batch`. Other errors pass."""
     try:
         yield
     except Exception as error:
@@ -132,7 +132,7 @@ def explaining_out_of_memory(
 
 @contextmanager
 def explaining_evaluation_out_of_memory(training: HfTrainingArguments) -> Iterator[None]:
-    """As `explaining_out_of_memory`, around an evaluation, which has a batch size of its own."""
+    """Converts GPU out-of-memory errors in an evaluation, which has its own batch size."""
     try:
         yield
     except Exception as error:
@@ -140,14 +140,14 @@ def explaining_evaluation_out_of_memory(training: HfTrainingArguments) -> Iterat
             raise
         raise TrainingError(
             FailureCode.CUDA_OOM,
-            "the GPU's memory does not suffice to evaluate"
+            "the GPU has too little memory to evaluate"
             f" {training.per_device_eval_batch_size} pairs at a time ({_beginning(str(error))});"
-            " expected a per_device_eval_batch_size that fits",
+            " expected a smaller per_device_eval_batch_size",
             param="per_device_eval_batch_size",
         ) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """False for one that is explained already."""
+    """Returns True for an out-of-memory error that is not explained yet."""
     is_explained = isinstance(error, TrainingError)
     return not is_explained and failure_code(error) is FailureCode.CUDA_OOM

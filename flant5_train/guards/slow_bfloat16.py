@@ -1,7 +1,7 @@
-"""The warning for `bf16=true` on a CPU that has no bfloat16 instructions.
+"""Warning about `bf16=true` on a CPU without bfloat16 instructions.
 
-torch is imported inside the function only: the forecast of a plan calls it too, in a process that
-otherwise does without torch, or on a machine that has none.
+torch is imported inside a function: the forecast also calls this module, in a process that
+otherwise needs no torch, or on a machine that has none.
 """
 
 import platform
@@ -10,15 +10,15 @@ from pathlib import Path
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _NATIVE_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert"})
-"""The x86 instructions that multiply bfloat16, as Linux names them."""
+"""Linux's names of the x86 instructions that multiply bfloat16."""
 _ADVICE = "set bf16=false, or train on a GPU or on a CPU with AVX512_BF16 or AMX_BF16"
 
 
 def slow_bfloat16(*, cpu_info: Path = _CPU_INFO) -> str | None:
     """Returns the warning for a run that computes in bfloat16 on the CPU of this machine.
 
-    None when that CPU multiplies bfloat16 itself, or when that can't be found out. The factors are
-    those of torch 2.13 on one machine whose instructions were limited by ONEDNN_MAX_CPU_ISA.
+    None if the CPU multiplies bfloat16 natively, or if that is unknown. The factors were measured
+    with torch 2.13 on one machine, with its instructions limited by ONEDNN_MAX_CPU_ISA.
     """
     if _onednn_has_bfloat16() is False:
         return (
@@ -27,7 +27,7 @@ def slow_bfloat16(*, cpu_info: Path = _CPU_INFO) -> str | None:
         )
     flags = _cpu_flags(cpu_info)
     if flags and not flags & _NATIVE_FLAGS:
-        # Here torch answers that bfloat16 is supported as soon as the CPU has AVX-512.
+        # torch reports support for bfloat16 on any CPU with AVX-512.
         factor = "about twice" if "avx512bw" in flags else "5 to 19 times"
         return (
             "bf16 is true, but this machine's CPU has no bfloat16 instructions (none of "
@@ -38,7 +38,7 @@ def slow_bfloat16(*, cpu_info: Path = _CPU_INFO) -> str | None:
 
 
 def _onednn_has_bfloat16() -> bool | None:
-    """The answer of torch's CPU library, which knows limits set from outside; None without it."""
+    """Returns oneDNN's answer, which respects limits set in the environment; None without it."""
     if find_spec("torch") is None:
         return None
     import torch
@@ -50,7 +50,7 @@ def _onednn_has_bfloat16() -> bool | None:
 
 
 def _cpu_flags(cpu_info: Path) -> frozenset[str]:
-    """The CPU's features; empty on other architectures and systems, which list none there."""
+    """Returns the CPU's features; empty on other architectures and systems."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return frozenset()
     try:

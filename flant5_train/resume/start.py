@@ -185,8 +185,8 @@ def _start_changed(
         raise TrainingError(
             FailureCode.BAD_CONFIG,
             f"{place} of another run ({what}) is at step {step}, and this run has only"
-            f" {present.num_steps} steps: there is nothing left to train; expected a larger"
-            " max_steps or num_train_epochs, or another output_dir",
+            f" {present.num_steps} steps: nothing is left to train; expected a larger max_steps or"
+            " num_train_epochs, or another output_dir",
             param="max_steps",
         )
     return _go_on(place, found, differences, present)

@@ -1,1 +1,1 @@
-"""Answers of trained models to people who wait for them; `python -m flant5_train.serving`."""
+"""Inference process: streams answers of trained models; `python -m flant5_train.serving`."""

@@ -1,6 +1,7 @@
-"""`python -m flant5_train.serving`: answers questions, by `flant5_train.serving.messages`.
+"""`python -m flant5_train.serving`: runs the inference process.
 
-Orders come on standard input, answers go to standard output; it ends when its input does.
+It reads requests from standard input and writes responses to standard output, in the format of
+`flant5_train.serving.messages`. It exits when its input ends.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     answers = _claim_stdout()
     inbox = Inbox()
-    # Not waited for: at the end it may still hang in a read.
+    # A daemon thread: at exit it may still be blocked in a read.
     threading.Thread(target=_read_orders, args=(inbox,), daemon=True).start()
 
     import torch
@@ -55,7 +56,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _claim_stdout() -> IO[str]:
-    """Standard output for answers alone: what libraries print goes to standard error."""
+    """Reserves standard output for responses, and redirects prints of libraries to standard
+    error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers

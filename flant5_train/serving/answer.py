@@ -1,26 +1,26 @@
-"""The text of one answer as it is said: up to a stop sequence, without what ends the turn."""
+"""Streamed text of one answer: ends at a stop sequence, and omits the end-of-turn newline."""
 
 from flant5_train.prompt import ANSWER_END
 from flant5_train.serving.text import TextStream
 
 
 class AnswerText:
-    """Joined, all that `feed` and `end` give is the answer."""
+    """Text of one answer: the concatenated results of `feed` and `end`."""
 
     def __init__(self, text: TextStream, *, stop: tuple[str, ...]) -> None:
         self._text = text
         self._stop = stop
         self._held = ""
         self.is_stopped = False
-        """A stop sequence was found; nothing follows."""
+        """True after a stop sequence was found: no more text follows."""
 
     def feed(self, token: int) -> str:
-        """What the token adds for certain."""
+        """Adds a token and returns the text that is now final."""
         return self._said(self._text.feed(token))
 
     def end(self, *, is_whole: bool) -> str:
-        """What is left. The answer `is_whole` when the model ended it: its last line end belongs to
-        the prompt format then, not to the answer."""
+        """Returns the remaining text. `is_whole` means that the model ended the answer: its last
+        newline then belongs to the prompt format, not to the answer."""
         said = "" if self.is_stopped else self._said(self._text.end())
         said, self._held = said + self._held, ""
         return said.removesuffix(ANSWER_END) if is_whole and not self.is_stopped else said
@@ -39,7 +39,7 @@ class AnswerText:
 
 
 def _overlap(text: str, mark: str) -> int:
-    """The length of the longest end of `text` that may become `mark`, being its beginning.
+    """Returns the length of the longest suffix of `text` that is a proper prefix of `mark`.
 
     >>> _overlap("END", "END."), _overlap("the E", "END."), _overlap("the", "END.")
     (3, 1, 0)

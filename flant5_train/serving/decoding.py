@@ -1,9 +1,9 @@
-"""What the decoder knows of several answers, at whatever tokens of theirs they are.
+"""Decoder state of a batch of answers of different lengths.
 
-Their last tokens stand in one column: a row that joined later is padded in front. T5's position
-bias depends on the distance of two tokens alone, so all rows share it, and a mask is all that keeps
-the padding out. Shapes: B rows, S source tokens, T tokens of answers, H heads, C channels of a
-head, D model width, V vocabulary.
+Their last tokens are aligned in one column: a row that joined later is padded at the front. T5's
+position bias depends only on the distance of two tokens, so all rows share it. A mask excludes the
+padding. Shapes: B rows, S source tokens, T tokens of answers, H heads, C channels of a head,
+D model width, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from flant5_train.seq2seq import FlanT5
 
 
 class Decoding:
-    """The rows that go on. Sources end, and answers begin, in padding."""
+    """State of the active rows. Sources are padded at the end, answers at the front."""
 
     def __init__(
         self, model: FlanT5, *, encoded_BSD: torch.Tensor, sources_BS: torch.Tensor
@@ -27,16 +27,16 @@ class Decoding:
         self._model = model
         self._encoded_BSD = encoded_BSD
         self._sources_BS = sources_BS
-        """1 where there is a token."""
+        """Attention mask: 1 where there is a token."""
         start = model.config.decoder_start_token_id
         self._tokens_B1 = torch.full((len(sources_BS), 1), start, device=sources_BS.device)
         self._answers_BT = torch.ones_like(self._tokens_B1)
-        """Likewise."""
+        """Attention mask: 1 where there is a token."""
         self._cache: Any = None
 
     @classmethod
     def of(cls, model: FlanT5, sources: Sequence[Ids]) -> "Decoding":
-        """The beginning of their answers."""
+        """Encodes the sources and returns the state at the start of their answers."""
         ids_BS = torch.zeros((len(sources), max(map(len, sources))), dtype=torch.long)
         sources_BS = torch.zeros_like(ids_BS)
         for number, source in enumerate(sources):
@@ -47,7 +47,7 @@ class Decoding:
         return cls(model, encoded_BSD=encoded_BSD, sources_BS=sources_BS)
 
     def next_logits(self) -> torch.Tensor:
-        """Of the tokens that may follow, [B, V]."""
+        """Returns the logits of the next tokens, [B, V]."""
         output = self._model(
             encoder_outputs=BaseModelOutput(self._encoded_BSD),
             attention_mask=self._sources_BS,
@@ -61,7 +61,7 @@ class Decoding:
         return logits_BV
 
     def keep(self, kept: Sequence[int], tokens: Sequence[int]) -> None:
-        """Goes on with these rows alone, each with the token that was chosen for it."""
+        """Keeps only these rows, and appends the sampled token to each."""
         device = self._sources_BS.device
         self._tokens_B1 = torch.tensor(tokens, device=device, dtype=torch.long)[:, None]
         if len(kept) < len(self._sources_BS):
@@ -69,7 +69,7 @@ class Decoding:
         self._answers_BT = pad(self._answers_BT, (0, 1), value=1)
 
     def joined(self, other: "Decoding") -> "Decoding":
-        """The rows of both, at least one of each; neither may be used afterwards."""
+        """Returns the rows of both, at least one of each. Neither may be used afterwards."""
         num_source = max(each._sources_BS.shape[1] for each in (self, other))
         num_answer = max(each._answers_BT.shape[1] for each in (self, other))
         for each in (self, other):
@@ -84,7 +84,7 @@ class Decoding:
         return self
 
     def _select(self, rows: torch.Tensor) -> None:
-        """And leaves out the padding that only the others needed."""
+        """Selects rows, and drops the padding that no remaining row needs."""
         self._cache.self_attention_cache.batch_select_indices(rows)
         self._cache.cross_attention_cache.batch_select_indices(rows)
         self._encoded_BSD = self._encoded_BSD[rows]
@@ -96,7 +96,7 @@ class Decoding:
             self._widen(num_source=num_source, num_answer=num_answer)
 
     def _widen(self, *, num_source: int, num_answer: int) -> None:
-        """To as many columns, fewer when that is less."""
+        """Pads or shrinks the state to these numbers of columns."""
         behind = num_source - self._sources_BS.shape[1]
         before = num_answer - self._answers_BT.shape[1]
         if behind:
@@ -113,6 +113,6 @@ def _layers(cache: EncoderDecoderCache) -> list[Any]:
 
 
 def _widen_layers(cache: Any, columns: tuple[int, ...]) -> None:
-    """Keys and values [B, H, T or S, C]."""
+    """Pads or shrinks keys and values [B, H, T or S, C]."""
     for layer in cache.layers:
         layer.keys, layer.values = pad(layer.keys, columns), pad(layer.values, columns)

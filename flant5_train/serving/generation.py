@@ -1,7 +1,8 @@
-"""Several answers at once, token by token.
+"""Batched generation, token by token, with continuous batching.
 
-Each answer is what it would be alone: what is padded is masked, choices are made by row. A row that
-has ended leaves; one that comes later joins with its second token. Shapes: B rows, V vocabulary.
+Each answer is the same as if generated alone: padding is masked, and each row has its own sampler.
+A finished row leaves the batch. A new row joins with its second token. Shapes: B rows,
+V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ Say = Callable[[Piece], None]
 
 @dataclass(slots=True)
 class Row:
-    """One answer on its way."""
+    """One answer being generated."""
 
     id: str
     source: Ids
@@ -31,7 +32,7 @@ class Row:
     num_tokens: int = 0
 
     def take(self, token: int, *, is_end: bool, say: Say) -> bool:
-        """The answer with one token more; whether it goes on."""
+        """Appends a token to the answer. Returns True if the answer continues."""
         self.num_tokens += 1
         if not is_end:
             self._say(self.text.feed(token), say)
@@ -49,21 +50,21 @@ class Row:
 
 
 Arrivals = Callable[[Sequence[Row]], Sequence[Row]]
-"""The rows that join those that are being answered; it may wait for some when there are none."""
+"""Returns the new rows, given the active ones. It may block if there are no active rows."""
 
 
 @torch.inference_mode()
 def answer(
     model: FlanT5, arrivals: Arrivals, *, is_wanted: Callable[[str], bool], say: Say
 ) -> None:
-    """Says all answers, each token when it is chosen, until nothing goes on and nothing arrives. A
-    row whose id is no longer wanted ends without a word."""
+    """Generates answers and sends each token when it is sampled, until no row is active and none
+    arrives. A cancelled row, whose id is no longer wanted, ends without a message."""
     assert model.generation_config is not None, "a T5 generates text"
     end = model.generation_config.eos_token_id
     ends = frozenset(end if isinstance(end, list) else [end])
 
     def go_on(decoding: Decoding, rows: Sequence[Row]) -> list[Row]:
-        """The rows that are not over after one token more."""
+        """Generates one more token per row, and returns the rows that are not finished."""
         tokens = _choose(rows, decoding.next_logits())
         kept = [
             index

@@ -1,4 +1,4 @@
-"""Questions that wait, and those that nobody wants answered any more. For several threads."""
+"""Thread-safe queue of inference requests, with cancellation."""
 
 import threading
 from collections import deque
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from flant5_train.serving.messages import Ask, Cancel, Order
 
 IDLE_SECONDS = 2.0
-"""Time without a question after which, again and again, what is idle work gets done."""
+"""Interval of the `when_idle` callback while there are no requests."""
 
 
 class Inbox:
-    """One thread puts orders in, another one takes batches out."""
+    """Queue from the thread that reads requests to the thread that answers them in batches."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -29,7 +29,7 @@ class Inbox:
             self._changed.notify()
 
     def close(self) -> None:
-        """Nothing more comes, and nobody reads what would still be said."""
+        """Closes the queue: no more requests arrive, and all pending answers are cancelled."""
         with self._changed:
             self._is_closed = True
             self._wanted.clear()
@@ -38,8 +38,10 @@ class Inbox:
     def next_batch(
         self, max_rows: int, *, when_idle: Callable[[], object] = lambda: None
     ) -> list[Ask]:
-        """The question that waits longest and others for its model; empty when the inbox is
-        closed. Waits until there is one, and calls `when_idle` every few seconds meanwhile."""
+        """Returns the oldest request and others for its model; empty if the inbox is closed.
+
+        Blocks until there is a request, and calls `when_idle` every `IDLE_SECONDS` meanwhile.
+        """
         with self._changed:
             while True:
                 self._waiting = deque(ask for ask in self._waiting if ask.id in self._wanted)
@@ -56,8 +58,10 @@ class Inbox:
             return batch
 
     def next_of(self, model: str, max_rows: int) -> list[Ask]:
-        """What came first, as long as it is for this model; empty when there is nothing. One that
-        waits for another model lets nobody pass, or its turn would never come."""
+        """Returns the oldest requests while they are for this model; empty if there are none.
+
+        It stops at a request for another model. Without this, that request would starve.
+        """
         taken: list[Ask] = []
         with self._changed:
             while self._waiting and len(taken) < max_rows:
@@ -73,6 +77,6 @@ class Inbox:
             return ask_id in self._wanted
 
     def forget(self, ask_id: str) -> None:
-        """It was answered."""
+        """Removes a request that was answered."""
         with self._changed:
             self._wanted.discard(ask_id)

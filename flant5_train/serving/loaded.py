@@ -1,4 +1,4 @@
-"""A model with all that its answers need, and how many bytes it takes."""
+"""Loads a model with its tokenizer for inference, and estimates its memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,13 @@ from flant5_train.tokenizer import FASTCHAT_TOKENS, AnyTokenizer, load_tokenizer
 _BYTES_PER_WEIGHT = 4
 _MAX_ADDED_ROWS = 512
 _DEFAULT_SOURCE_TOKENS = 2048
-"""What a run reads unless it was told otherwise; for models that no run of ours made."""
+"""Source limit of models that were not trained by flant5: the default of a training run."""
 _DEFAULT_NEW_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """Ready to answer."""
+    """A model that is ready for inference."""
 
     model: FlanT5
     tokenizer: AnyTokenizer
@@ -37,15 +37,15 @@ class LoadedModel:
 
     @property
     def max_new_tokens(self) -> int:
-        """How long an answer gets unless the question says: as long as one in training."""
+        """Default limit of an answer: the same as in training."""
         config = self.model.generation_config
         return (config.max_new_tokens if config else None) or _DEFAULT_NEW_TOKENS
 
 
 def load(name_or_path: str, *, device: torch.device, max_source_tokens: int) -> LoadedModel:
-    """The model in float32, as it was trained, tokenized as it was trained.
+    """Returns the model in float32 with the tokenizer of its training.
 
-    Raises TrainingError when there is no such model or it is not a Flan-T5.
+    Raises TrainingError if the model does not exist or is not a Flan-T5.
     """
     tokenizer = _tokenizer_of(name_or_path)
     model: Any = load_model(name_or_path, tokenizer)
@@ -60,21 +60,22 @@ def load(name_or_path: str, *, device: torch.device, max_source_tokens: int) -> 
 
 
 def expected_bytes(name_or_path: str) -> int:
-    """What `load` will take, told by the model's configuration; raises TrainingError."""
+    """Returns the memory that `load` will need, from the model's configuration. Raises
+    TrainingError if it can't be read."""
     refuse_directory_without_model(name_or_path)
     try:
         config: Any = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
         with torch.device("meta"):
             skeleton = FlanT5(config)
     except Exception as error:
-        # Loaders raise errors of any kind for files they can't read.
+        # Loaders raise exceptions of any type for files they can't read.
         found = f"{type(error).__name__}: {error}{token_hint(error)}"
         raise bad_model(name_or_path, found) from error
     blocks = sum(
         weight.numel() for name, weight in skeleton.named_parameters() if ".block." in name
     )
-    # One embedding for both sides and an output layer; with rows for the tokens that a base model
-    # lacks, which are added when it is loaded.
+    # A shared embedding and an output layer, including rows for tokens that a base model lacks:
+    # `load_model` adds them.
     rows = config.vocab_size + _MAX_ADDED_ROWS
     return int(blocks + 2 * rows * config.d_model) * _BYTES_PER_WEIGHT
 
@@ -88,7 +89,7 @@ def _tokenizer_of(name_or_path: str) -> AnyTokenizer:
     except Exception as error:
         raise bad_model(name_or_path, f"{type(error).__name__}: {error}") from error
     is_fastchat = {*FASTCHAT_TOKENS} <= {*saved.get_added_vocab()}
-    # A T5 as it was published names a length (512) that it is not bound to.
+    # A published T5 declares a length of 512, which is no real limit.
     was_made_here = Path(name_or_path).is_dir() and (
         is_fastchat or not isinstance(saved, T5Tokenizer)
     )

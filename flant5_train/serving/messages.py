@@ -1,4 +1,4 @@
-"""What is said to the program that answers, and what it says: a JSON object a line.
+"""Protocol of the inference process: one JSON object per line, for requests and responses.
 
     {"type": "ask", "id": "chatcmpl-1", "question": {"model": "/models/my-t5", "turns": [...], ...}}
     {"type": "cancel", "id": "chatcmpl-1"}
@@ -8,8 +8,8 @@
     {"type": "finished", "id": "chatcmpl-1", "reason": "stop", "completion_tokens": 3}
     {"type": "refused", "id": "chatcmpl-1", "kind": "invalid", "message": "...", "param": "model"}
 
-To each question: `refused`, or `started` and deltas and then `finished` or `refused`. Nothing is
-said of a question that was cancelled. Neither torch nor transformers is imported here.
+The responses to a question are `refused`, or `started`, deltas, and then `finished` or `refused`. A
+cancelled question gets no further response. This module imports neither torch nor transformers.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -25,27 +25,28 @@ class _Said(BaseModel):
 
 
 class AskedTurn(_Said):
-    """What one speaker said."""
+    """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str
 
 
 class Question(_Said):
-    """A conversation whose next answer is wanted, and how it is to be chosen."""
+    """Conversation to answer, and the sampling parameters."""
 
     model: str
     turns: tuple[AskedTurn, ...] = Field(min_length=1)
-    """System turns first if at all, the user last; neighbours of one role are joined."""
+    """System turns, if any, come first; the last turn is the user's. Adjacent turns of one role are
+    joined."""
     max_new_tokens: int | None = Field(None, ge=1)
-    """None: as many as the model's own configuration says."""
+    """Limit of the answer; None uses the limit in the model's configuration."""
     temperature: float = Field(0.0, ge=0)
-    """0 takes the likeliest token."""
+    """0 takes the most likely token."""
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int | None = None
-    """The same seed, the same answer, whoever else is answered at the same time."""
+    """The same seed gives the same answer, whatever else is in the batch."""
     stop: tuple[str, ...] = ()
-    """The answer ends before the first of these."""
+    """Stop sequences: the answer ends before the first occurrence of any."""
 
 
 class Ask(_Said):
@@ -60,18 +61,18 @@ class Cancel(_Said):
 
 
 class Started(_Said):
-    """The question is read, the answer begins."""
+    """The prompt was read, and generation starts."""
 
     type: Literal["started"] = "started"
     id: str
     prompt_tokens: int
     """Tokens that the encoder reads."""
     truncated_tokens: int
-    """Tokens of the oldest turns that were left out, because the model's limit was reached."""
+    """Tokens of the oldest turns that were dropped to fit the model's limit."""
 
 
 class Delta(_Said):
-    """More of the answer: whole characters, and never to be changed."""
+    """The next part of the answer: complete characters, final."""
 
     type: Literal["delta"] = "delta"
     id: str
@@ -79,24 +80,24 @@ class Delta(_Said):
 
 
 class Finished(_Said):
-    """The whole answer was said."""
+    """The answer is complete."""
 
     type: Literal["finished"] = "finished"
     id: str
     reason: FinishReason
     completion_tokens: int
-    """Tokens that were generated, the one that ends the answer among them."""
+    """Generated tokens, including the end token."""
 
 
 class Refused(_Said):
-    """There is no answer, or no more of it."""
+    """The question failed before its answer or during it."""
 
     type: Literal["refused"] = "refused"
     id: str
     kind: RefusalKind
     message: str
     param: str | None = None
-    """The field of the request at fault."""
+    """The invalid field of the request."""
 
 
 Order: TypeAlias = Ask | Cancel
@@ -107,10 +108,10 @@ _pieces: TypeAdapter[Piece] = TypeAdapter(Annotated[Piece, Field(discriminator="
 
 
 def parse_order(line: str | bytes) -> Order:
-    """Raises pydantic's ValidationError."""
+    """Parses a request. Raises pydantic's ValidationError."""
     return _orders.validate_json(line)
 
 
 def parse_piece(line: str | bytes) -> Piece:
-    """Raises pydantic's ValidationError."""
+    """Parses a response. Raises pydantic's ValidationError."""
     return _pieces.validate_json(line)

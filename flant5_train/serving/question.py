@@ -1,4 +1,4 @@
-"""Conversations that wait for an answer as encoder input, by the functions that make pairs."""
+"""Encoder input of a conversation to answer, made by the functions that make training pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from flant5_train.serving.messages import AskedTurn
 from flant5_train.turns import Conversation, Role, Turn
 
 _SOME_ANSWER = Turn(Role.GPT, "-")
-"""Stands where the answer will be: a question is what comes before one."""
+"""Placeholder for the answer: without it the last turn would not become a question."""
 
 
 class QuestionTooLongError(Exception):
-    """What has to be read does not fit, even without older turns."""
+    """The system message and the last turn exceed the model's limit, even without older turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the encoder reads, [S], and how much of the conversation that leaves out."""
+    """Encoder input [S], and the number of tokens dropped from the conversation."""
 
     ids: Ids
     num_left_out: int
 
 
 def conversation_of(turns: Sequence[AskedTurn]) -> Conversation:
-    """Raises DataError for turns that make no conversation."""
+    """Returns the conversation. Raises DataError if the turns are invalid."""
     messages = [turn.model_dump() for turn in turns]
     return parse_conversation({"messages": messages}, place=Place("request", 1))
 
 
 def source_of(conversation: Conversation, encoder: TextEncoder, *, max_tokens: int) -> Source:
-    """The source of the pair that the next answer would make in training.
+    """Returns the source that the next answer would have as a training pair.
 
-    Too long a history loses its oldest turns, never the header. Raises QuestionTooLongError when
-    the header and the last turn alone are too long.
+    If the history is too long, its oldest turns are dropped, but never the header. Raises
+    QuestionTooLongError if the header and the last turn alone are too long.
     """
     whole = Conversation((*conversation.turns, _SOME_ANSWER))
     encoded = encode_batch([whole], encoder)
     span = encoded.spans[-1]
     source = encoder.cut(encoded.tokens, span, Lengths(max_tokens, 1)).source
-    # The longest that any limit would leave.
+    # The length without any limit.
     num_tokens = len(encoder.cut(encoded.tokens, span, Lengths(len(encoded.tokens) + 2, 1)).source)
     if num_tokens > len(source):
         _refuse_cut_question(whole, encoder, max_tokens=max_tokens)
@@ -56,6 +56,6 @@ def _refuse_cut_question(whole: Conversation, encoder: TextEncoder, *, max_token
     needed = len(header) + len(last) + 2
     if needed > max_tokens:
         raise QuestionTooLongError(
-            f"the system text and the last message have {needed} tokens; the model reads "
-            f"{max_tokens}"
+            f"the system message and the last message have {needed} tokens; the model reads at "
+            f"most {max_tokens}"
         )

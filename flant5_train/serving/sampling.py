@@ -1,10 +1,10 @@
-"""Which token comes next. Shapes: V vocabulary."""
+"""Sampler of the next token. Shapes: V vocabulary."""
 
 import torch
 
 
 class Chooser:
-    """The choices of one answer; they depend on nothing that is generated beside it."""
+    """Sampler of one answer, independent of the other answers in the batch."""
 
     def __init__(self, *, temperature: float, top_p: float, seed: int | None) -> None:
         self._temperature = temperature
@@ -21,7 +21,7 @@ class Chooser:
         return self._temperature == 0
 
     def choose(self, logits_V: torch.Tensor) -> int:
-        """A token by its likelihood, or the likeliest; `logits_V` is on the CPU."""
+        """Samples a token, or takes the most likely one if greedy; `logits_V` is on the CPU."""
         if self.is_greedy:
             return int(logits_V.argmax())
         likelihood_V = (logits_V.double() / self._temperature).softmax(-1)
@@ -31,7 +31,8 @@ class Chooser:
 
 
 def _nucleus(likelihood_V: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Only the fewest likeliest tokens that together have `top_p`, one at least."""
+    """Keeps the smallest set of most likely tokens whose probabilities add up to `top_p`, at least
+    one."""
     sorted_V, order_V = likelihood_V.sort(descending=True, stable=True)
     is_beyond_V = sorted_V.cumsum(-1) - sorted_V >= top_p
     kept_V = likelihood_V.clone()

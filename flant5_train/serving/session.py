@@ -1,4 +1,5 @@
-"""Answers what waits, one model after the other; what comes for the same model joins."""
+"""Inference engine: answers pending requests, one model at a time. New requests for the same model
+join the running batch."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -20,23 +21,23 @@ from flant5_train.serving.shelf import ModelTooLargeError, Shelf
 from flant5_train.serving.text import text_stream
 
 MAX_BATCH_TOKENS = 16_384
-"""Source tokens of a batch, padding counted, of which the decoder keeps keys and values in every
-layer: a bound on the memory that a batch takes."""
+"""Limit of a batch's source tokens, including padding. It bounds the memory of a batch: the decoder
+keeps their keys and values in every layer."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one question, and all together, may ask for."""
+    """Limits of a batch and of one answer."""
 
     max_rows: int = 8
-    """Answers at the same time."""
+    """Maximum number of concurrent answers."""
     max_answer_tokens: int = 2048
 
 
 class Session:
-    """What the program does from its first question to its end."""
+    """Main loop of the inference process."""
 
     def __init__(self, shelf: Shelf, inbox: Inbox, *, limits: Limits, say: Say) -> None:
         self._shelf = shelf
@@ -45,7 +46,7 @@ class Session:
         self._say = say
 
     def run(self) -> None:
-        """Returns when the inbox is closed."""
+        """Answers requests until the inbox is closed."""
         max_rows = self._limits.max_rows
         while asks := self._inbox.next_batch(max_rows, when_idle=self._drop_deleted):
             try:
@@ -54,18 +55,18 @@ class Session:
             except (torch.OutOfMemoryError, MemoryError) as error:
                 _log.warning("out of memory: %s", error)
                 self._shelf.clear()
-                message = "the serving process has too little memory for this question"
+                message = "the inference process ran out of memory on this request"
                 self._refuse(asks, "unavailable", message)
             except Exception:  # noqa: BLE001 - one question must not end the others' process
-                _log.exception("%d questions could not be answered", len(asks))
-                self._refuse(asks, "failed", "the serving process failed on this question")
+                _log.exception("requests failed (count=%d)", len(asks))
+                self._refuse(asks, "failed", "the inference process failed on this request")
 
     def _drop_deleted(self) -> None:
         for path in self._shelf.drop_deleted():
-            _log.info("%s was deleted: it is no longer kept in memory", path)
+            _log.info("model %s: removed from memory, its directory was deleted", path)
 
     def _answer(self, asks: list[Ask]) -> None:
-        """Those that join are added to `asks`."""
+        """Answers a batch. Requests that join it are added to `asks`."""
         name = asks[0].question.model
         try:
             model = self._shelf.take(name)
@@ -75,7 +76,7 @@ class Session:
         except TrainingError as error:
             if error.code is not FailureCode.BAD_MODEL:
                 raise
-            # Deleted after the question was handed over.
+            # The model was deleted after the request was submitted.
             is_gone = name.startswith("/") and not (Path(name) / "config.json").is_file()
             self._refuse(asks, "not_found" if is_gone else "invalid", str(error), param="model")
             return
@@ -93,10 +94,10 @@ class Session:
         answer(model.model, arrivals, is_wanted=self._inbox.is_wanted, say=self._tell)
 
     def _row(self, ask: Ask, model: LoadedModel) -> Row | None:
-        """The question ready to be answered; None when it was refused."""
+        """Prepares a request for generation; None if it was refused."""
         question, max_new_tokens = ask.question, self._limits.max_answer_tokens
         if (question.max_new_tokens or 0) > max_new_tokens:
-            message = f"found {question.max_new_tokens}; an answer may have {max_new_tokens} tokens"
+            message = f"found {question.max_new_tokens}; the limit is {max_new_tokens} tokens"
             self._refuse([ask], "invalid", message, param="max_completion_tokens")
             return None
         try:
@@ -124,12 +125,12 @@ class Session:
     def _refuse(
         self, asks: Sequence[Ask], kind: RefusalKind, message: str, *, param: str | None = None
     ) -> None:
-        """Of these, what has not been answered."""
+        """Refuses the requests that have not been answered."""
         for ask in asks:
             self._tell(Refused(id=ask.id, kind=kind, message=message, param=param))
 
     def _tell(self, piece: Piece) -> None:
-        """Nothing about a question that has ended, or was cancelled."""
+        """Sends a response, unless its request has ended or was cancelled."""
         if not self._inbox.is_wanted(piece.id):
             return
         if not isinstance(piece, Started | Delta):
@@ -138,8 +139,8 @@ class Session:
 
 
 def _fitting(waiting: Sequence[Row], going: Sequence[Row]) -> Iterator[Row]:
-    """The first of them, as many as memory allows beside those that are going; one at least when
-    none is."""
+    """Yields as many waiting rows as fit beside the active ones, in order. At least one if no row
+    is active."""
     beside = [*going]
     for row in waiting:
         longest = max(len(each.source) for each in [*beside, row])

@@ -1,4 +1,4 @@
-"""The models that are in memory: loaded when they are asked, given up when others need the room."""
+"""LRU cache of loaded models, limited by their memory."""
 
 import gc
 from collections import OrderedDict
@@ -11,14 +11,14 @@ from flant5_train.serving.loaded import LoadedModel, expected_bytes, load
 
 
 class ModelTooLargeError(Exception):
-    """The model alone takes more than all of them may."""
+    """The model alone exceeds the memory limit of the cache."""
 
 
 Version = tuple[tuple[str, int, int], ...]
 
 
 class Shelf:
-    """As many models as fit into `max_bytes`."""
+    """Cache of models with a total size of at most `max_bytes`."""
 
     def __init__(
         self,
@@ -31,11 +31,11 @@ class Shelf:
         self._load = load_model
         self._expected = expected
         self._models: OrderedDict[str, tuple[Version, LoadedModel]] = OrderedDict()
-        """The one that was used last comes last."""
+        """Models in order of last use, most recent last."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is in memory, the next to be given up first."""
+        """The cached models, in order of eviction."""
         return tuple(self._models)
 
     @property
@@ -43,16 +43,16 @@ class Shelf:
         return sum(model.num_bytes for _, model in self._models.values())
 
     def take(self, name_or_path: str) -> LoadedModel:
-        """The model as its files are now.
+        """Returns the model, and reloads it if its files have changed.
 
-        Raises ModelTooLargeError, and TrainingError when it can't be loaded.
+        Raises ModelTooLargeError, and TrainingError if it can't be loaded.
         """
         version = _version(name_or_path)
         held = self._models.get(name_or_path)
         if held is not None and held[0] == version:
             self._models.move_to_end(name_or_path)
             return held[1]
-        del held  # else the old files' model stays in memory beside the new one
+        del held  # Without this, the outdated model would stay in memory beside the new one.
         self._models.pop(name_or_path, None)
         self._make_room(self._expected(name_or_path))
         model = self._load(name_or_path)
@@ -60,7 +60,7 @@ class Shelf:
         return model
 
     def drop_deleted(self) -> tuple[str, ...]:
-        """Gives up the models whose directories are no more: nobody can ask them. Their paths."""
+        """Evicts models whose directories were deleted. Returns their paths."""
         gone = tuple(
             path for path, (version, _) in self._models.items() if version and not _version(path)
         )
@@ -71,15 +71,15 @@ class Shelf:
         return gone
 
     def clear(self) -> None:
-        """Gives up all of them."""
+        """Evicts all models."""
         self._models.clear()
         _release()
 
     def _make_room(self, num_bytes: int) -> None:
         if num_bytes > self._max_bytes:
             raise ModelTooLargeError(
-                f"the model takes {num_bytes / 2**30:.2f} GiB of memory and all models together "
-                f"may take {self._max_bytes / 2**30:.2f} GiB (FLANT5_SERVE_MODEL_BYTES)"
+                f"the model takes {num_bytes / 2**30:.2f} GiB of memory; the limit for all loaded "
+                f"models is {self._max_bytes / 2**30:.2f} GiB (FLANT5_SERVE_MODEL_BYTES)"
             )
         while self._models and self.num_bytes + num_bytes > self._max_bytes:
             self._models.popitem(last=False)
@@ -87,7 +87,7 @@ class Shelf:
 
 
 def shelf_on(device: torch.device, *, max_bytes: int, max_source_tokens: int) -> Shelf:
-    """A shelf of models on one device."""
+    """Returns a model cache on one device."""
 
     def load_there(name_or_path: str) -> LoadedModel:
         return load(name_or_path, device=device, max_source_tokens=max_source_tokens)
@@ -96,7 +96,8 @@ def shelf_on(device: torch.device, *, max_bytes: int, max_source_tokens: int) ->
 
 
 def _version(name_or_path: str) -> Version:
-    """What changes when the files of a directory do; of a hub name, whose files stay, nothing."""
+    """Returns the names, times and sizes of a directory's files. Empty for a hub name, whose files
+    do not change."""
     directory = Path(name_or_path)
     if not (directory / "config.json").is_file():
         return ()

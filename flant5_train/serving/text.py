@@ -1,8 +1,8 @@
-"""Generated tokens to text, piece by piece: what was said is never taken back.
+"""Streaming detokenizer: text that was returned never changes.
 
-Joined, the pieces are `tokenizer.decode(ids, skip_special_tokens=True)`. Bytes that make no
-character are the one exception: that decoder gives up the whole run of bytes that they stand in,
-here the characters around them are kept, as sentencepiece does.
+The concatenated pieces equal `tokenizer.decode(ids, skip_special_tokens=True)`, except for invalid
+UTF-8. That decoder drops the whole run of bytes around an invalid one. This one keeps the valid
+characters of the run, as sentencepiece does.
 """
 
 import codecs
@@ -17,31 +17,31 @@ _BROKEN = "\ufffd"
 
 
 class TextStream(Protocol):
-    """The text of tokens that come one by one."""
+    """Incremental detokenizer of one sequence."""
 
     def feed(self, token: int) -> str:
-        """What is certain by now and was not given before."""
+        """Adds a token and returns the text that is newly final."""
 
     def end(self) -> str:
-        """What is left when no token follows."""
+        """Returns the remaining text; no token follows."""
 
 
 def text_stream(tokenizer: AnyTokenizer) -> TextStream:
-    """The stream of one answer."""
+    """Returns the detokenizer for one answer."""
     if isinstance(tokenizer, LosslessTokenizer):
         return _LosslessText(tokenizer)
     return _DecodedText(tokenizer)
 
 
 class _LosslessText:
-    """`rust_tokenizer._decoder`, step by step and character by character."""
+    """Incremental version of `rust_tokenizer._decoder`."""
 
     def __init__(self, tokenizer: LosslessTokenizer) -> None:
         self._tokenizer = tokenizer
         self._special = frozenset(tokenizer.all_special_ids)
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
         self._drops_space = True
-        """A line start was written with a space, and so was the beginning."""
+        """True at the beginning and after a newline, where the encoding has an extra space."""
 
     def feed(self, token: int) -> str:
         if token in self._special or token >= len(self._tokenizer):
@@ -58,7 +58,7 @@ class _LosslessText:
         return self._cleaned(self._rest_of_bytes())
 
     def _rest_of_bytes(self) -> str:
-        """Bytes that were the beginning of a character, and stay without the rest of it."""
+        """Returns the replacement text for the bytes of an incomplete character."""
         rest = self._bytes.decode(b"", final=True)
         self._bytes.reset()
         return rest
@@ -68,13 +68,14 @@ class _LosslessText:
             return text
         if self._drops_space:
             text = text.removeprefix(" ")
-        # After a line end that came last the next space may still have to go.
+        # After a trailing newline, the extra space may be in the next piece.
         self._drops_space = text.endswith("\n")
         return text.replace("\n ", "\n").replace(WRITTEN_BAR, WORD_START)
 
 
 class _DecodedText:
-    """Any other tokenizer: everything is decoded anew, and what may still change is held back."""
+    """Detokenizer for any other tokenizer: decodes all tokens each time, and holds back text that
+    may still change."""
 
     def __init__(self, tokenizer: AnyTokenizer) -> None:
         self._tokenizer = tokenizer

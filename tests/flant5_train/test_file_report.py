@@ -88,7 +88,7 @@ def test_an_estimate_is_within_a_tenth_of_t5s_count() -> None:
 def test_a_vocabulary_that_is_not_here_is_no_failure_but_a_note(tmp_path: Path) -> None:
     (tmp_path / "spiece.model").write_bytes(b"no vocabulary")
     for model, note in (
-        (str(tmp_path), "is no sentencepiece model"),
+        (str(tmp_path), "is not a sentencepiece model"),
         ("flant5-demo", "trained on the job's own file"),
     ):
         tokens = report_on(EXAMPLES, model=model).tokens
@@ -130,7 +130,7 @@ def test_without_the_trainers_packages_the_tokens_are_estimated(tiny_model: Path
     tokens = FileReport.model_validate_json(done.stdout).tokens
     assert (tokens.counted, tokens.note) == (
         "estimated",
-        "the package numpy is not installed here",
+        "the package numpy is not installed",
     )
 
 

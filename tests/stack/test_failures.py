@@ -94,7 +94,13 @@ def error_of(job: dict[str, Any]) -> tuple[str, str]:
     [
         ("cuda_oom", 1, "cuda_oom", "CUDA out of memory. Tried to allocate 2.00 GiB", 1),
         ("nan", 1, "nan_loss", "is nan at step 3 of 4; expected a finite number", 1),
-        ("cuda_oom", 1, "cuda_oom", "What helps, most first: gradient_checkpointing=true; ", 1),
+        (
+            "cuda_oom",
+            1,
+            "cuda_oom",
+            "Remedies, most effective first: gradient_checkpointing=true; ",
+            1,
+        ),
         ("zero_learning_rate", 1, "bad_config", "the learning rate is 0 from step 4 of 4 on", 1),
         ("import_error", 1, "internal", "accelerate", 1),
         ("syntax_error", 1, "internal", "SyntaxError: invalid syntax", 1),

@@ -71,7 +71,7 @@ def broken_adapter(finished: Run, directory: Path, how: str) -> Path:
         ("no weights", "expected adapter_model.safetensors"),
         ("cut", "adapter_model.safetensors: "),
         ("no base", "model '/no/such/base' can't be loaded: there is no such directory"),
-        ("another rank", "ask for the shape [2, 32]"),
+        ("another rank", "require the shape [2, 32]"),
         ("more modules", "flant5_adapter.json is damaged: target_modules.0: Input should be 'q'"),
     ],
 )

@@ -37,7 +37,7 @@ def test_the_command_of_fastchat_is_read(caplog: pytest.LogCaptureFixture) -> No
     assert arguments.training.warmup_steps == 0.03
     assert arguments.data.cache_directory == str(Path("encoded").absolute())
     assert "evaluation_strategy=no is read as eval_strategy=no" in caplog.text
-    assert "fsdp_transformer_layer_cls_to_wrap=T5Block is left out" in caplog.text
+    assert "fsdp_transformer_layer_cls_to_wrap=T5Block is ignored" in caplog.text
     assert "a file that FastChat wrote isn't read" in caplog.text
 
 
@@ -173,7 +173,8 @@ def test_a_former_switch_may_be_off_in_json(tmp_path: Path, value: object) -> No
 def test_a_value_of_json_that_is_false_or_zero_is_no_missing_one(
     tmp_path: Path, name: str, value: object
 ) -> None:
-    with pytest.raises(ValueError, match=f"{name} is '{value}', which this trainer does not have"):
+    message = f"{name} is '{value}', which this trainer does not support"
+    with pytest.raises(ValueError, match=message):
         read(tmp_path, {name: value})
 
 
@@ -185,8 +186,11 @@ def test_safetensors_may_be_asked_for_in_json(tmp_path: Path, value: object) -> 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--learning_rat", "learning_rat is no argument of this trainer; did you mean learning_ra"),
-        ("--zzzzzz", "zzzzzz is no argument of this trainer; `--help` lists all"),
+        (
+            "--learning_rat",
+            "learning_rat is not an argument of this trainer; did you mean learning_ra",
+        ),
+        ("--zzzzzz", "zzzzzz is not an argument of this trainer; `--help` lists all"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest_one(flag: str, message: str) -> None:

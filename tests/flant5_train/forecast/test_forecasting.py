@@ -51,8 +51,8 @@ def test_the_published_models_have_their_published_sizes(
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("someone/flan-t5-tiny", "is on a model hub, where nothing is looked up"),
-        ("/does/not/exist", "its config.json has no sizes of a T5: [Errno 2]"),
+        ("someone/flan-t5-tiny", "is on a model hub, which is not queried"),
+        ("/does/not/exist", "its config.json has no T5 sizes: [Errno 2]"),
     ],
 )
 def test_sizes_that_are_not_known_are_not_made_up(tmp_path: Path, model: str, said: str) -> None:
@@ -104,7 +104,7 @@ def test_the_disk_holds_a_new_checkpoint_beside_those_it_replaces(tmp_path: Path
     ("records", "obstacle"),
     [
         ([TALK, {"messages": [{"role": "bot", "content": "Hi"}]}], "1 malformed record"),
-        ([{"messages": [{"role": "user", "content": "Hi"}]}], "not a single pair"),
+        ([{"messages": [{"role": "user", "content": "Hi"}]}], "no pair of a question"),
     ],
 )
 def test_a_job_that_would_fail_on_its_data_has_no_steps(
@@ -167,7 +167,7 @@ def test_a_damaged_survey_is_made_anew(
     (kept / name).write_bytes(content[:-24])
     assert forecast(asked) == first
     assert (kept / name).read_bytes() == content
-    assert "is damaged, and its file is read again" in capsys.readouterr().err
+    assert "is damaged, scanning again" in capsys.readouterr().err
 
 
 def test_a_cache_that_takes_nothing_costs_the_next_reading_only(
@@ -263,7 +263,7 @@ def test_numpy_alone_is_needed(tmp_path: Path) -> None:
     told = Forecast.model_validate_json(done.stdout)
     assert told.data.counted == "estimated"
     assert told.data.note is not None
-    assert "is not installed here" in told.data.note
+    assert "is not installed" in told.data.note
     assert told.batches is not None
     assert told.batches.num_steps == 3
 

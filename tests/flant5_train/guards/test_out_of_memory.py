@@ -26,8 +26,8 @@ def settings(**changes: Any) -> MemorySettings:
 
 def test_what_helps_most_comes_first() -> None:
     assert out_of_memory_message(BATCH, settings(), SAID) == (
-        "the GPU's memory does not suffice for a batch of 8 pairs, 2048 source and 512 target"
-        f" tokens long ({SAID}). What helps, most first: gradient_checkpointing=true; bf16=true;"
+        "the GPU has too little memory for a batch of 8 pairs, 2048 source and 512 target tokens"
+        f" long ({SAID}). Remedies, most effective first: gradient_checkpointing=true; bf16=true;"
         " per_device_train_batch_size=4 with gradient_accumulation_steps=4; a model_max_length well"
         " below 2048; optim=adafactor; LoRA; a smaller model or a larger GPU"
     )
@@ -43,9 +43,9 @@ def test_what_is_done_already_is_not_advised() -> None:
     )
     message = out_of_memory_message(None, frugal, SAID)
     assert message.endswith(
-        "most first: a smaller model_max_length; a smaller model or a larger GPU"
+        "most effective first: a smaller model_max_length; a smaller model or a larger GPU"
     )
-    assert "does not suffice for this model (" in message
+    assert "has too little memory for this model (" in message
 
 
 def test_a_batch_of_an_odd_size_keeps_its_pairs_per_step() -> None:
@@ -81,9 +81,9 @@ def test_a_step_that_does_not_fit_ends_the_run_with_its_batch_and_the_cures(
     assert failure is not None, finished.log
     assert failure.code is FailureCode.CUDA_OOM
     assert failure.param == "per_device_train_batch_size"
-    assert "does not suffice for a batch of 4 pairs, " in failure.message
+    assert "has too little memory for a batch of 4 pairs, " in failure.message
     assert f" target tokens long ({SAID})" in failure.message
-    assert "most first: bf16=true; per_device_train_batch_size=2 with" in failure.message
+    assert "most effective first: bf16=true; per_device_train_batch_size=2 with" in failure.message
 
 
 def test_an_evaluation_that_does_not_fit_names_its_own_batch_size(
@@ -105,4 +105,4 @@ def test_an_evaluation_that_does_not_fit_names_its_own_batch_size(
     failure = finished.failure()
     assert failure is not None, finished.log
     assert (failure.code, failure.param) == (FailureCode.CUDA_OOM, "per_device_eval_batch_size")
-    assert "does not suffice to evaluate 16 pairs at a time" in failure.message
+    assert "has too little memory to evaluate 16 pairs at a time" in failure.message

@@ -75,7 +75,7 @@ def test_a_message_that_does_not_fit_is_refused_with_its_length(
     lossless: LosslessTokenizer,
 ) -> None:
     turns = asked([{"from": "human", "value": "word " * 100}])
-    with pytest.raises(QuestionTooLongError, match=r"have \d+ tokens; the model reads 64"):
+    with pytest.raises(QuestionTooLongError, match=r"have \d+ tokens; the model reads at most 64"):
         source_of(conversation_of(turns), encoder_for(lossless), max_tokens=64)
 
 
