@@ -80,8 +80,8 @@ def _faults_beside_others(given: Any) -> Iterator[tuple[str, str]]:
     if given.save_total_limit is not None and given.save_total_limit < 1:
         yield (
             "save_total_limit",
-            f"save_total_limit is {given.save_total_limit}; expected at least 1, or no value to keep"
-            " all checkpoints",
+            f"save_total_limit is {given.save_total_limit}; expected at least 1, or no limit, which"
+            " keeps all checkpoints",
         )
     if given.local_rank not in (None, -1, local_rank()):
         yield (

@@ -175,7 +175,7 @@ def test_a_cache_that_takes_nothing_costs_the_next_reading_only(
 ) -> None:
     (tmp_path / "cache").write_text("not a directory")
     assert forecast(question(tmp_path, model=XL, max_steps=1)).batches is not None
-    assert "not kept" in capsys.readouterr().err
+    assert "scan cache: can't save" in capsys.readouterr().err
 
 
 def test_what_was_found_out_goes_when_nobody_has_asked_for_long(tmp_path: Path) -> None:
