@@ -28,16 +28,16 @@ class PairLengths:
 
 @dataclass(frozen=True, slots=True)
 class LargestBatch:
-    """The micro-batch with the most work: what memory has to suffice for."""
+    """The micro-batch with the most work, which decides how much memory is needed."""
 
     pairs: tuple[int, ...]
-    """Their numbers in the data set."""
+    """Pair numbers in the data set."""
     longest_source: int
     longest_target: int
     source_places: int
-    """Tokens of the encoder's side, padding counted."""
+    """Tokens on the encoder's side, including padding."""
     target_places: int
-    """The same of the decoder's side."""
+    """Tokens on the decoder's side, including padding."""
 
     @property
     def num_pairs(self) -> int:
@@ -45,5 +45,5 @@ class LargestBatch:
 
     @property
     def padded_tokens(self) -> int:
-        """Of both sides, padding counted."""
+        """Tokens on both sides, including padding."""
         return self.source_places + self.target_places

@@ -14,7 +14,7 @@ from torch.nn import functional
 from flant5_train.packed.relative_bias import RelativeBias
 
 NO_SEGMENT = 0
-"""Number of the positions behind the last example."""
+"""Segment number of the padding after the last example."""
 
 
 @dataclass(frozen=True, slots=True)
