@@ -2,19 +2,20 @@
 # CTranslate2 divides the logits of an untied T5 by sqrt(d_model) when transformers 5 reads the model.
 #
 # Versions: ctranslate2 4.8.5, transformers 5.23.0 and 4.57.6, torch 2.13.0 (CPU), Python 3.11.
-# A good guess: the converter writes what the directory says, whichever transformers reads it.
-# Behaviour: Flan-T5 and T5 v1.1 have an output layer of their own (`tie_word_embeddings: false`), and
-#   their logits are not scaled. The converter scales unless config.tie_word_embeddings is false.
-#   T5Config of transformers 5 is always true there (it keeps `scale_decoder_outputs` beside it), so
-#   the same directory is converted with a scale. The conversion prints nothing about it.
-# Output seen (random model, d_model 64; mean log-probability of five given tokens):
+# Expected: the conversion depends on the directory only, not on the version of transformers.
+# Actual: Flan-T5 and T5 v1.1 have a separate output layer (`tie_word_embeddings: false`), and their
+#   logits are not scaled. The converter scales unless config.tie_word_embeddings is false. In
+#   transformers 5 T5Config always has true (and a separate flag `scale_decoder_outputs`), so the
+#   same directory is converted with a scale. The conversion prints no warning.
+# Output (random model, d_model 64; mean log-probability of five given tokens):
 #   transformers 4.57.6 and 5.23.0: -11.6783
 #   converted under 4.57.6:         -11.6783
-#   converted under 5.23.0:          -3.3351, which is that of logits / 8
+#   converted under 5.23.0:          -3.3351, as with logits / 8
 #   both conversions against each other: greedy 20 of 20 answers equal, beam of 4: 5 of 20
 # Consequence: greedy answers are right, so a quick look finds nothing. Scores, beam search and
-#   sampling (temperature is 8 times what was asked for here, 22.6 times for d_model 512) are wrong.
-# Cure: convert under transformers 4.57. Compare one score with the original's, not an answer.
+#   sampling (the effective temperature is 8 times the requested one, 22.6 times for d_model 512)
+#   are wrong.
+# Workaround: convert under transformers 4.57. To check, compare a score with the original's, not an answer.
 #
 # Exit 0: as described. 1: the behaviour has changed. 2: the packages could not be installed.
 set -euo pipefail

@@ -2,21 +2,21 @@
 # AutoPeftModelForSeq2SeqLM replaces the output layer of an untied T5 when the tokenizer has grown.
 #
 # Versions: peft 0.21.2, transformers 5.23.0, torch 2.13.0 (CPU), Python 3.11.
-# A good guess: AutoPeft... loads what get_peft_model(...).save_pretrained() saved.
-# Behaviour: a tokenizer beside the adapter with more ids than the base has rows makes AutoPeft call
-#   base.resize_token_embeddings(len(tokenizer)). On a T5 with an output layer of its own
-#   (`tie_word_embeddings: false`: Flan-T5, T5 v1.1) that call of transformers 5 ties again:
-#   lm_head becomes the embeddings. Nothing says so: the log line at loading says "we will NOT tie".
-# Output seen (random base of 16 rows, tokenizer of 20; mean log-probability of the same six tokens):
+# Expected: AutoPeft... loads what get_peft_model(...).save_pretrained() saved.
+# Actual: a tokenizer beside the adapter with more ids than the base has rows makes AutoPeft call
+#   base.resize_token_embeddings(len(tokenizer)). On a T5 with a separate output layer
+#   (`tie_word_embeddings: false`: Flan-T5, T5 v1.1) that call ties again in transformers 5:
+#   lm_head becomes the embeddings. There is no warning: the log at loading has "we will NOT tie".
+# Output (random base of 16 rows, tokenizer of 20; mean log-probability of the same six tokens):
 #   base                                          -3.3281
 #   base.resize_token_embeddings(20)             -44.0231   tied
 #   the same, config.tie_word_embeddings = False  -3.4954   not tied
 #   LoRA model in memory, as saved                -3.3388
 #   AutoPeftModelForSeq2SeqLM.from_pretrained     -3.1435   wrong, tied
-#   the three lines of the cure                   -3.3388   right
+#   the three lines of the workaround             -3.3388   right
 # Consequence: a LoRA adapter with more added tokens than the base has spare rows (Flan-T5: 28) loads
-#   and answers with probabilities that nobody trained. Resizing before training ties the base too.
-# Cure: base = AutoModelForSeq2SeqLM.from_pretrained(...); base.config.tie_word_embeddings = False;
+#   and answers with untrained probabilities. Resizing before training ties the base too.
+# Workaround: base = AutoModelForSeq2SeqLM.from_pretrained(...); base.config.tie_word_embeddings = False;
 #   base.resize_token_embeddings(rows); PeftModel.from_pretrained(base, adapter).
 #
 # Exit 0: as described. 1: the behaviour has changed. 2: the packages could not be installed.
@@ -49,7 +49,7 @@ config = T5Config(
     feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0,
 )
 model = T5ForConditionalGeneration(config)
-model.lm_head.weight = torch.nn.Parameter(torch.randn(16, 64) * 0.1)  # of its own, as published
+model.lm_head.weight = torch.nn.Parameter(torch.randn(16, 64) * 0.1)  # a separate one, as in published models
 model.save_pretrained("base")
 file = Path("base/config.json")  # transformers 5 writes true where published models have false
 file.write_text(json.dumps({**json.loads(file.read_text()), "tie_word_embeddings": False}))
@@ -89,5 +89,5 @@ tokenizer.save_pretrained("adapter")
 auto = look("AutoPeftModelForSeq2SeqLM", AutoPeftModelForSeq2SeqLM.from_pretrained("adapter"))
 cured = look("cure", PeftModel.from_pretrained(resized(is_tie_set_off=True), "adapter"))
 if abs(tied - base) < 1 or abs(auto - right) < 0.01 or abs(cured - right) > 1e-4:
-    sys.exit("changed: resizing does not tie, or AutoPeft loads what was saved, or the cure fails")
+    sys.exit("changed: resizing does not tie, or AutoPeft loads what was saved, or the workaround fails")
 EOF

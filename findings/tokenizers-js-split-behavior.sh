@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# One tokenizer.json, two of the format's own implementations, different ids.
+# Two official implementations read different ids from one tokenizer.json.
 #
 # Versions: tokenizers 0.23.3 (Rust, from Python) and @huggingface/tokenizers 0.2.0 (npm, used by
 #   transformers.js 4), Node 20, Python 3.11.
-# A good guess: the file says everything, so both read the same ids from it.
-# Behaviour: a `Split` pre-tokenizer has five values of `behavior`. The npm package knows `Removed`.
+# Expected: the file is complete, so both implementations produce the same ids.
+# Actual: a `Split` pre-tokenizer has five values of `behavior`. The npm package implements `Removed`.
 #   It handles MergedWithPrevious, MergedWithNext and Contiguous as Isolated, without a message.
-# Output seen, for the text "-a--b-" split at "-":
+# Output, for the text "-a--b-" split at "-":
 #   isolated              rust - a - - b -   js - a - - b -   equal
 #   removed               rust a b           js a b           equal
 #   merged_with_previous  rust - a- - b-     js - a - - b -   DIFFERENT
@@ -14,7 +14,7 @@
 #   contiguous            rust - a -- b -    js - a - - b -   DIFFERENT
 # Consequence: a model trained with ids of the Rust tokenizer gets other ids in a browser or in Node,
 #   and answers nonsense. Decoding is not affected.
-# Cure: write the same cut as `Isolated` with a longer pattern. For merged_with_next at "-":
+# Workaround: express the same split as `Isolated` with a longer pattern. For merged_with_next at "-":
 #   Split(Regex("-[^-]*|[^-]+"), "isolated"), whose ids are equal in both. The script checks it.
 #
 # Exit 0: as described. 1: the behaviour has changed. 2: the packages could not be installed.

@@ -2,20 +2,20 @@
 # The Rust tokenizers lose combining marks that sentencepiece composes, with the same character map.
 #
 # Versions: sentencepiece 0.2.3, tokenizers 0.23.3, Python 3.11.
-# A good guess: `Precompiled` takes the character map out of the SentencePiece model, so it
-#   normalizes as sentencepiece does.
-# Behaviour: `nmt_nfkc` is the map that sentencepiece trains with by default. In decomposed text (NFD,
+# Expected: `Precompiled` uses the character map of the SentencePiece model, so it normalizes like
+#   sentencepiece.
+# Actual: `nmt_nfkc` is the map that sentencepiece trains with by default. In decomposed text (NFD,
 #   as macOS names files) a letter with two marks keeps the first and loses the second. One mark is
 #   composed. A Hangul syllable of two jamo or more (6 bytes) stays decomposed. No message.
-# Output seen:
+# Output:
 #   Việt  U+0056 U+0069 U+0065 U+0323 U+0302 U+0074  sentencepiece Việt  Precompiled Viẹt  DIFFERENT
 #   mười  sentencepiece mười  Precompiled mươi  DIFFERENT  ("mươi" is another word: ten, tens)
 #   é     composed by both: equal
 #   가    sentencepiece U+AC00, Precompiled U+1100 U+1161: DIFFERENT
-# Consequence: Vietnamese and Korean text is trained on or asked with letters missing or as unknown
+# Consequence: in training and inference, Vietnamese and Korean text has missing letters or unknown
 #   characters, and the ids differ between the slow and the fast tokenizer of one model.
-# Cure: compose first: Sequence([NFC(), Precompiled(charsmap)]). The script checks that it is equal
-#   then. It does not reach a compatibility character that carries a mark.
+# Workaround: compose first: Sequence([NFC(), Precompiled(charsmap)]). The script checks that both are
+#   then equal. It does not help for a compatibility character with a mark.
 #
 # Exit 0: as described. 1: the behaviour has changed. 2: the packages could not be installed.
 set -euo pipefail

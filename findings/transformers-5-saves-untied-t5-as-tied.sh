@@ -2,14 +2,14 @@
 # An untied T5 (Flan-T5, T5 v1.1) saved by transformers 5 loses its output layer in transformers 4.
 #
 # Versions: transformers 5.23.0 and 4.57.6, torch 2.13.0 (CPU), Python 3.11.
-# A good guess: load and save again changes nothing, and `T5Config(tie_word_embeddings=False)` makes
-#   a model with an output layer of its own. Both hold in transformers 4.
-# Behaviour: T5Config of transformers 5 keeps the flag as `scale_decoder_outputs` and sets
-#   tie_word_embeddings to true, always. `save_pretrained` writes it so. transformers 5 reads its own
-#   files right, since it does not tie two weights that differ. transformers 4 obeys the config: it
-#   puts the embeddings in the place of lm_head, and scales. Without a warning.
+# Expected: loading and saving changes nothing, and `T5Config(tie_word_embeddings=False)` makes
+#   a model with a separate output layer. Both hold in transformers 4.
+# Actual: T5Config of transformers 5 keeps the flag as `scale_decoder_outputs` and sets
+#   tie_word_embeddings to true, always. `save_pretrained` writes that. transformers 5 reads its own
+#   files correctly, because it does not tie two weights that differ. transformers 4 obeys the
+#   config: without a warning it replaces lm_head by the embeddings, and scales.
 #   A new model made by transformers 5 from an untied config is tied (but not scaled).
-# Output seen (random model; mean log-probability of the same six tokens):
+# Output (random model; mean log-probability of the same six tokens):
 #   made by 4.57.6, read by 4.57.6 and 5.23.0        -12.7869
 #   saved by 5.23.0 (flag: true) and read by 5.23.0  -12.7869
 #   new in 5.23.0 from the untied config             lm_head is shared: True
@@ -17,8 +17,8 @@
 #   the same with tie_word_embeddings back to false  -12.7869
 # Consequence: a fine-tuned Flan-T5 saved under transformers 5 answers nonsense under transformers 4.
 #   Pre-training from an untied config under transformers 5 trains a tied model.
-# Cure: after save_pretrained, write "tie_word_embeddings": false into config.json where
-#   scale_decoder_outputs is false. For a new model, give lm_head a parameter of its own.
+# Workaround: after save_pretrained, write "tie_word_embeddings": false into config.json where
+#   scale_decoder_outputs is false. For a new model, give lm_head a separate parameter.
 #
 # Exit 0: as described. 1: the behaviour has changed. 2: the packages could not be installed.
 set -euo pipefail
@@ -82,7 +82,7 @@ if sys.argv[1] == "read":
     file.write_text(json.dumps({**json.loads(file.read_text()), "tie_word_embeddings": False}))
     mended = look(T5ForConditionalGeneration.from_pretrained("saved"), "the same, flag set back")
     expect(abs(saved - original) > 1, "4.57.6 reads what 5.23.0 saved as it was")
-    expect(abs(mended - original) < 1e-4, "the flag alone is no cure")
+    expect(abs(mended - original) < 1e-4, "the flag alone does not help")
 EOF
 python3 -m venv venv
 install torch==2.13.0 transformers==4.57.6
