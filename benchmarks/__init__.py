@@ -1,1 +1,1 @@
-"""Our way beside the usual way, on the same data and machine: `python -m benchmarks`."""
+"""Benchmarks against common alternatives, on the same data and machine: `python -m benchmarks`."""

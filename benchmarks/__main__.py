@@ -1,5 +1,5 @@
-"""`python -m benchmarks [NAME ...]`: run the benchmarks, print their tables, and add them to
-docs/benchmarks.md. Exits 1 when a goal is missed.
+"""`python -m benchmarks [NAME ...]`: runs the benchmarks, prints their tables, and appends them to
+docs/benchmarks.md. Exits with 1 if a goal is missed.
 
 A benchmark is a module of this package with `TITLE` and `run() -> list[Row]`.
 """
@@ -32,7 +32,7 @@ def main() -> int:
     for name in parser.parse_args().name or BENCHMARKS:
         module = import_module(f"benchmarks.{name}")
         if not (rows := module.run()):
-            continue  # this machine lacks what it measures
+            continue  # this machine lacks the required hardware
         all_rows += rows
         section = f"{heading(module.TITLE)}\n{table(rows)}"
         print(section, flush=True)

@@ -1,4 +1,4 @@
-"""Two ways to answer: our serving, and CTranslate2 with a model that was converted for it."""
+"""Two inference engines: our own, and CTranslate2 with a converted model."""
 
 import shutil
 import time
@@ -28,11 +28,11 @@ SIZES = {
     "small": {"d_model": 512, "d_ff": 1024, "num_heads": 6, "num_layers": 8},
     "base": {"d_model": 768, "d_ff": 2048, "num_heads": 12, "num_layers": 12},
 }
-"""As Flan-T5 has them."""
+"""The sizes of Flan-T5."""
 
 
 def build_model(directory: Path, size: str) -> LoadedModel:
-    """A model of random weights that never ends an answer, saved there as the trainer saves one."""
+    """Saves a model as the trainer does and returns it. Its random weights never end an answer."""
     draft = directory.with_suffix(".draft")
     draft.mkdir(parents=True)
     shutil.copy(vocabulary(draft) / SENTENCEPIECE_FILE, draft / SENTENCEPIECE_FILE)
@@ -48,7 +48,7 @@ def build_model(directory: Path, size: str) -> LoadedModel:
 
 
 class _Heard(TextStream):
-    """The text of an answer, and its tokens with the instants at which they came."""
+    """Records the tokens of an answer and the time of its first one."""
 
     def __init__(self, text: TextStream) -> None:
         self._text = text
@@ -65,20 +65,20 @@ class _Heard(TextStream):
 
 
 class OurAnswers:
-    """What the serving program does between two questions and their answers."""
+    """Runs our inference engine as the serving program does."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
 
     def give(self, sources: Sequence[Ids]) -> list[list[int]]:
-        """The answers to all at once."""
+        """Returns the answers of one batch, as tokens."""
         heard = [_Heard(text_stream(self._loaded.tokenizer)) for _ in sources]
         groups = iter([[self._row(*each) for each in zip(sources, heard, strict=True)]])
         self._answer(lambda _: next(groups, []))
         return [each.tokens for each in heard]
 
     def waits(self, sources: Sequence[Ids], *, every_seconds: float, joins: bool) -> list[float]:
-        """Seconds to the first token of questions that come one after the other."""
+        """Returns the seconds to the first token for requests that arrive at intervals."""
         heard = [_Heard(text_stream(self._loaded.tokenizer)) for _ in sources]
         rows = [self._row(*each) for each in zip(sources, heard, strict=True)]
         began_at = time.perf_counter()
@@ -110,14 +110,14 @@ class OurAnswers:
 
 
 def _ignore(piece: Piece) -> None:
-    """Nobody listens."""
+    """Discards the piece."""
 
 
 Give = Callable[[Sequence[Ids]], list[list[int]]]
 
 
 def converted(directory: Path, tokenizer: Any, *, weights: str) -> Give:
-    """CTranslate2 with the model in `directory`, its weights of that type, on our threads."""
+    """Returns CTranslate2 with the model in `directory`, in that weight type, on our threads."""
     target = directory.with_suffix(f".{weights}")
     converters: Any = import_module("ctranslate2.converters")
     converters.TransformersConverter(str(directory)).convert(str(target), quantization=weights)

@@ -1,4 +1,4 @@
-"""The API and its store alone, for load: `python -m api` and a Valkey of a benchmark's own."""
+"""API server for load tests: `python -m api` with its own Valkey, without a worker."""
 
 import signal
 import socket
@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.05
 
 
 class ApiServer:
-    """One process; it may be started again on the same port."""
+    """One API process, which can be restarted on the same port."""
 
     def __init__(self, directory: Path, valkey: EmbeddedRedis, redis: Redis) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -35,7 +35,7 @@ class ApiServer:
         self.data_root = directory
         self.redis = redis
         self.user_key, self.admin_key = new_key(), new_key()
-        """Of the owner USER, who sees only his own jobs, and of one who sees all."""
+        """Keys of the owner USER, who sees only their own jobs, and of an admin, who sees all."""
         self.url = f"http://127.0.0.1:{port}"
         self._log = directory / "api.log"
         keys_file = directory / "keys"
@@ -59,7 +59,7 @@ class ApiServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Returns when it answers. Raises BenchmarkError."""
+        """Starts the process and waits until it is ready. Raises BenchmarkError."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "api"], env=self._environment, stdout=log, stderr=log
@@ -72,7 +72,7 @@ class ApiServer:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """As a restart of the service does: open streams are closed, the process ends."""
+        """Stops the process like a restart of the service: SIGTERM, which closes open streams."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(_STOP_SECONDS)
@@ -87,7 +87,7 @@ class ApiServer:
 
 @contextmanager
 def api_server(directory: Path) -> Iterator[ApiServer]:
-    """A started one; all of it ends with the context."""
+    """Yields a running API server; stops it and Valkey at the end."""
     with EmbeddedRedis(directory / "redis") as valkey, open_redis(valkey.url) as redis:
         server = ApiServer(directory, valkey, redis)
         try:

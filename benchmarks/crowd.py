@@ -1,4 +1,4 @@
-"""Many clients of live streams, and workers that write what they follow."""
+"""Load test of live streams: many clients, and workers that write the events."""
 
 import json
 import subprocess
@@ -19,35 +19,35 @@ _LEASE_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What happens: each job tells an event in each round, and ends after the last."""
+    """Course of the test: each job emits an event in each round, and ends after the last round."""
 
     num_clients: int = 1000
     num_jobs: int = 20
     num_rounds: int = 30
     round_seconds: float = 0.5
     settle_seconds: float = 3.0
-    """Before the first round: time for the last client to have read its history."""
+    """Pause before the first round, for the last client to read its history."""
     restarts: bool = False
-    """Whether the API is stopped and started again when a third of the rounds is over."""
+    """True restarts the API after a third of the rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """What the clients saw."""
+    """Results of the clients."""
 
     num_clients: int
     num_expected: int
-    """Events of the jobs, once for each client."""
+    """Number of events of the jobs, once per client."""
     num_received: int
-    """Each once and in order; else the clients' process fails."""
+    """Number of received events, each once and in order; otherwise the clients' process fails."""
     delays_ms: list[float]
-    """From the store's clock to the client, of events that happened while it was connected."""
+    """Delays from the store's clock to the client, for events during its connection."""
     num_returns: int
-    """Connections that were made after others had been cut."""
+    """Number of reconnects."""
 
 
 def run_crowd(server: ApiServer, script: Script) -> Crowd:
-    """Raises BenchmarkError when the clients' process fails."""
+    """Runs the test. Raises BenchmarkError if the clients' process fails."""
     store = JobStore(server.redis)
     claims = [_claim(store, number) for number in range(script.num_jobs)]
     job_ids = [claim.job.id for claim in claims]
@@ -81,7 +81,7 @@ def _line(stdout: IO[str]) -> str:
 
 
 def _claim(store: JobStore, number: int) -> Claim:
-    """A job that a worker of the benchmark's own is said to run."""
+    """Creates a job and claims it for a worker of this benchmark."""
     job = store.create(JobSpec(model="flant5-demo", training_file="chats.json", priority=100))
     store.accept(job.id)
     claim = store.leases.claim(

@@ -1,10 +1,10 @@
-"""Training with and without somebody who looks: `python -m benchmarks dashboard`.
+"""Training speed with and without open dashboard pages: `python -m benchmarks dashboard`.
 
-One long run; while it trains, its page and the list of jobs are open for a while and then are not,
-again and again, so that what else the machine does falls on both sides alike. Once with a trainer
-that keeps all cores busy, and once with one core less, as on a host whose training is done by GPUs.
-How much a window without pages differs from those around it tells what can be measured at all. The
-visitors run on the same machine, which those of a real service don't: their share is told too.
+During one long run, windows with two open pages (the job list and the job) alternate with windows
+without pages, so that other load of the machine affects both sides equally. The run is measured
+with a trainer that keeps all cores busy, and with one core less, as on a host that trains on GPUs.
+The difference between a window without pages and its neighbours shows the noise. The visitors run
+on the same machine, unlike those of a real service, so their share is reported too.
 """
 
 import os
@@ -30,27 +30,27 @@ TITLE = "The dashboard"
 _NUM_WATCHED = 12
 _WINDOW_SECONDS = 10.0
 _SETTLE_SECONDS = 5.0
-"""Between two windows: a page that was left is kept a few seconds."""
+"""Pause between two windows: the server keeps a closed page for a few seconds."""
 _POLL_SECONDS = 0.5
 _LEAST_UPDATES = 2
-"""In each window: a page that changes less often was not open."""
+"""Minimum per window: a page with fewer updates was not open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time in which pages were open, or were not."""
+    """A period with or without open pages."""
 
     begin: float
-    """In Unix seconds."""
+    """Start, in Unix seconds."""
     end: float
     api_seconds: float
-    """Of a processor, that the API took meanwhile."""
+    """CPU seconds of the API in the window."""
     visitor_seconds: float
-    """Likewise, those who looked."""
+    """CPU seconds of the visitors in the window."""
 
 
 def run() -> list[Row]:
-    """Steps by the second with and without open pages."""
+    """Measures steps per second and CPU shares, with and without open pages."""
     num_cores = len(os.sched_getaffinity(0))
     measured = [*_measured("on all cores", num_cores)]
     if num_cores > 1:
@@ -72,7 +72,7 @@ def _measured(how: str, num_threads: int) -> list[Row]:
         _wait_for_steps(progress)
         with _pages(service, job_id):
             time.sleep(_SETTLE_SECONDS)  # the first visit loads the dashboard
-        # The first and the last one are not, so that each watched one has one before and behind it.
+        # The first and the last window have no pages, so each watched window has two neighbours.
         windows = [_window(service, job_id, n % 2 == 1) for n in range(2 * _NUM_WATCHED + 1)]
         service.client.post(f"/fine_tuning/jobs/{job_id}/cancel").raise_for_status()
         steps = [each.at for each in read_records(progress) if isinstance(each, StepTrained)]
@@ -80,8 +80,11 @@ def _measured(how: str, num_threads: int) -> list[Row]:
 
 
 def rows(how: str, windows: Sequence[Window], steps: Sequence[float]) -> list[Row]:
-    """`windows` are watched by turns, the first and the last one not; `steps` are the Unix seconds
-    at which each step ended. Each window is compared with its neighbours."""
+    """Compares each window with its neighbours.
+
+    `windows` alternate between unwatched and watched, and begin and end with an unwatched one.
+    `steps` are the Unix times at which each step ended.
+    """
     speeds = [_speed(window, steps) for window in windows]
     alone, watched = speeds[::2], speeds[1::2]
     noise = [abs(ratio - 1) for ratio in _beside(alone[1:-1], alone[:-2], alone[2:])]
@@ -127,12 +130,12 @@ def rows(how: str, windows: Sequence[Window], steps: Sequence[float]) -> list[Ro
 def _beside(
     speeds: Sequence[float], before: Sequence[float], behind: Sequence[float]
 ) -> list[float]:
-    """Each beside the mean of the one before and the one behind it."""
+    """Returns each speed divided by the mean of its two neighbours."""
     return [speed / fmean(around) for speed, *around in zip(speeds, before, behind, strict=True)]
 
 
 def _speed(window: Window, steps: Sequence[float]) -> float:
-    """Steps by the second between the first and the last one that ended in the window."""
+    """Returns steps per second between the first and the last step that ended in the window."""
     ended = [at for at in steps if window.begin <= at <= window.end]
     if len(ended) < 2:
         raise BenchmarkError(f"{len(ended)} steps in a window; expected 2 or more")
@@ -155,7 +158,7 @@ def _window(service: LiveService, job_id: str, is_watched: bool) -> Window:
 
 
 def _processor_seconds(service: LiveService, visitors: Sequence[int]) -> tuple[float, float]:
-    """Of the API, and of these processes together."""
+    """Returns the CPU seconds of the API, and of the visitors together."""
     api = processor_seconds(process_of(service.pid, "api"))
     return api, sum(processor_seconds(pid) for pid in visitors)
 
@@ -172,7 +175,7 @@ def _wait_for_steps(progress: Path) -> None:
 
 @contextmanager
 def _pages(service: LiveService, job_id: str) -> Iterator[tuple[int, ...]]:
-    """The list of jobs and the page of one, looked at: by these processes."""
+    """Opens the job list and the page of one job. Yields the visitors' process ids."""
     root = str(service.client.base_url).removesuffix("/").removesuffix("/v1")
     with _visitor(f"{root}/") as one, _visitor(f"{root}/jobs/{job_id}") as other:
         yield one, other
@@ -180,7 +183,7 @@ def _pages(service: LiveService, job_id: str) -> Iterator[tuple[int, ...]]:
 
 @contextmanager
 def _visitor(url: str) -> Iterator[int]:
-    """Somebody who looks at a page: a process. Raises BenchmarkError when it did not change."""
+    """Opens a page in a process and yields its id. Raises BenchmarkError if it did not update."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.visitor", url],
         stdin=subprocess.PIPE,
@@ -201,7 +204,7 @@ def _visitor(url: str) -> Iterator[int]:
     if opened != "open\n" or process.returncode:
         raise BenchmarkError(f"{url} was not open: {opened}{said}{complaint[-2000:]}")
     if int(said) < _LEAST_UPDATES:
-        raise BenchmarkError(f"{url} changed {said.strip()} times; expected {_LEAST_UPDATES}")
+        raise BenchmarkError(f"{url} updated {said.strip()} times; expected {_LEAST_UPDATES}")
 
 
 if __name__ == "__main__":

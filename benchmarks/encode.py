@@ -1,9 +1,9 @@
-"""Our way to preprocess, as the trainer does it.
+"""Preprocesses a file as our trainer does.
 
     python -m benchmarks.encode FILE VOCABULARY CACHE
 
-Prints the seconds, and the memory that the finished data set takes for itself in this process after
-every pair was read once, which is what each further rank takes.
+Prints the seconds, and the private memory of the finished data set in this process after one read
+of every pair: the memory that each further rank needs.
 """
 
 import json

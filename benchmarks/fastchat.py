@@ -1,13 +1,15 @@
-"""FastChat's way to preprocess, built anew to be measured.
+"""Preprocesses a file as FastChat's train_flant5 does.
 
     python -m benchmarks.fastchat FILE VOCABULARY
 
-Prints what `benchmarks.encode` prints. After FastChat's train_flant5. What makes it what it is, and
-is kept here: the whole file is in memory, and so is every pair, as lists of Python numbers; the
-tokenizer is the slow one, which looks at each character for the start of an added token, and takes
-one string at a time; each conversation is tokenized twice, as a whole for its ids and turn by turn
-(as padded tensors) for where the answers are. The pairs are those of our own `fastchat`
-tokenization, as a test shows.
+Prints the same fields as `benchmarks.encode`. This reimplementation keeps FastChat's costs:
+
+- The whole file is in memory, and so is every pair, as lists of Python numbers.
+- The slow tokenizer checks each character for the start of an added token, one string at a time.
+- Each conversation is tokenized twice: as a whole for its ids, and turn by turn (as padded tensors)
+  for the positions of the answers.
+
+A test shows that the pairs equal those of our own `fastchat` tokenization.
 """
 
 import json
@@ -30,14 +32,14 @@ _SENTINELS = [f"<extra_id_{number}>" for number in range(100)]
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What FastChat trains on, all of it in memory."""
+    """FastChat's training data, all of it in memory."""
 
     questions: list[list[int]]
     answers: list[list[int]]
 
 
 def slow_tokenizer(vocabulary: Path, *, max_tokens: int) -> SentencePieceBackend:
-    """What transformers 4 calls the slow T5 tokenizer, with FastChat's tokens."""
+    """Returns the slow T5 tokenizer of transformers 4, with FastChat's tokens."""
     tokenizer = SentencePieceBackend(
         vocab_file=str(vocabulary / SENTENCEPIECE_FILE),
         special_tokens_pattern="eos",
@@ -53,7 +55,7 @@ def slow_tokenizer(vocabulary: Path, *, max_tokens: int) -> SentencePieceBackend
 
 
 def preprocess(file: Path, tokenizer: SentencePieceBackend) -> Pairs:
-    """The pairs of a ShareGPT array."""
+    """Returns the pairs of a ShareGPT array."""
     talks = json.loads(file.read_text(encoding="utf-8"))
     texts = [_turns_with_markers(talk["conversations"]) for talk in talks]
     whole = tokenizer(["".join(turns) for turns in texts], truncation=False)["input_ids"]
@@ -72,7 +74,7 @@ def preprocess(file: Path, tokenizer: SentencePieceBackend) -> Pairs:
 
 
 def _num_tokens(turn: str, tokenizer: SentencePieceBackend) -> int:
-    """Without the EOS that the tokenizer puts behind each turn."""
+    """Returns the number of tokens, without the EOS that the tokenizer appends to each turn."""
     encoded = tokenizer(
         turn,
         return_tensors="pt",

@@ -1,9 +1,9 @@
-"""Training on a GPU, ours beside FastChat's recipe: `python -m benchmarks gpu_training`.
+"""Training on a GPU, compared with FastChat's recipe: `python -m benchmarks gpu_training`.
 
-The same pairs of random tokens, models of the shapes of Flan-T5 with random weights, bfloat16 under
-autocast with float32 weights. Ours: `packed` batches of our tokenization, blocks compiled. Theirs:
-random padded batches of 8 of FastChat's tokenization, the library's model and attention, gradient
-checkpointing. No row on a machine without a GPU.
+Both use the same pairs of random tokens, models of the shapes of Flan-T5 with random weights, and
+bfloat16 under autocast with float32 weights. Ours: `packed` batches of our tokenization, compiled
+blocks. Theirs: random padded batches of 8 of FastChat's tokenization, the library's model and
+attention, gradient checkpointing. Without a GPU there are no rows.
 """
 
 import gc
@@ -25,16 +25,16 @@ from flant5_train.seq2seq import FlanT5
 
 TITLE = "Training on a GPU"
 _PEAK_FLOPS = 989e12
-"""bfloat16 of an H100 SXM without sparsity, by NVIDIA's data sheet."""
+"""bfloat16 peak of an H100 SXM without sparsity (NVIDIA's data sheet)."""
 _NUM_STEPS = 3
 _ACCUMULATION = 4
-"""Micro-batches of an optimizer step, as in FastChat's command."""
+"""Micro-batches per optimizer step, as in FastChat's command."""
 _GPU = torch.device("cuda")
 
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """One model, and how it is trained by us."""
+    """A model size with our training settings."""
 
     name: str
     d_model: int
@@ -42,9 +42,9 @@ class _Size:
     num_heads: int
     num_layers: int
     batch_size: int
-    """Pairs in a row of ours, in the mean: what the GPU's memory allows."""
+    """Mean number of pairs in one of our rows: the most that fit into the GPU's memory."""
     goals: tuple[str, str] = ("", "")
-    """Of pairs a second, and of the share of the peak in percent."""
+    """Goals for pairs per second, and for the share of the peak in percent."""
 
 
 _SIZES = (
@@ -55,7 +55,7 @@ _SIZES = (
 
 
 def run(sizes: tuple[str, ...] = ()) -> list[Row]:
-    """Pairs and tokens a second, the share of the peak, and memory, for each size."""
+    """Measures pairs and tokens per second, the share of the peak, and memory, for each size."""
     if not torch.cuda.is_available():
         return []
     torch.set_float32_matmul_precision("high")

@@ -1,4 +1,4 @@
-"""A JSON array of 600 MB preprocessed in little memory: `python -m benchmarks.large_file`."""
+"""Memory for preprocessing a JSON array of 600 MB: `python -m benchmarks.large_file`."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ LIMIT_BYTES = 1_500_000_000
 
 
 def run() -> list[Row]:
-    """The peak memory of all processes together, beside the limit."""
+    """Measures the peak memory of all processes together, against the limit."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "talks.json"
         num_talks = write_array(file, num_bytes=NUM_BYTES)

@@ -1,4 +1,4 @@
-"""How long requests of several kinds take, in turns, over one connection to each server."""
+"""Latency of several kinds of requests, in turns, over one connection to each server."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Request = Callable[[httpx.Client], httpx.Response]
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of one kind of request, in seconds."""
+    """Latency of one kind of request, in seconds."""
 
     median: float
     p99: float
@@ -25,9 +25,9 @@ class Latency:
 def measure_latencies(
     client: httpx.Client, requests: Mapping[Kind, Request], *, num_rounds: int
 ) -> dict[Kind, Latency]:
-    """One request of each kind in each round, so that other load meets all kinds.
+    """Sends one request of each kind in each round, so that other load affects all kinds equally.
 
-    Raises httpx.HTTPStatusError for a request that is refused.
+    Raises httpx.HTTPStatusError if a request is refused.
     """
     seconds: dict[Kind, list[float]] = {name: [] for name in requests}
     for number in range(_WARM_UP_ROUNDS + num_rounds):

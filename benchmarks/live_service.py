@@ -1,4 +1,4 @@
-"""A `flant5 up` of a benchmark's own: started, used over HTTP, stopped."""
+"""A separate `flant5 up` for a benchmark: start, use over HTTP, stop."""
 
 import json
 import subprocess
@@ -19,30 +19,30 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 120.0
 _POLL_SECONDS = 0.1
 _JOB_POLL_SECONDS = 1.0
-"""Seldom: what asks takes time from what is measured."""
+"""Rarely, because polling takes CPU time from the measured process."""
 _ENDED = ("succeeded", "failed", "cancelled")
 
 
 class BenchmarkError(Exception):
-    """What was to be measured did not run; the message says what it said last."""
+    """The measured program failed; the message contains its last output."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveService:
-    """Its home, a client whose base is its `/v1`, and the process id of `flant5 up`."""
+    """A running service: its home, a client for its `/v1`, and the process id of `flant5 up`."""
 
     home: Path
     client: httpx.Client
     pid: int
 
     def upload(self, path: Path) -> str:
-        """The id of the uploaded file."""
+        """Uploads a file and returns its id."""
         with path.open("rb") as file:
             answer = self.client.post("/files", data={"purpose": "fine-tune"}, files={"file": file})
         return str(answer.raise_for_status().json()["id"])
 
     def submit(self, training_file: str, hyperparameters: dict[str, object]) -> str:
-        """The id of a new job on the demo model."""
+        """Creates a job on the demo model and returns its id."""
         method = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
         spec = {"model": "flant5-demo", "training_file": training_file, "method": method}
         answer = self.client.post("/fine_tuning/jobs", json=spec)
@@ -51,7 +51,7 @@ class LiveService:
         return str(answer.json()["id"])
 
     def run_directory(self, job_id: str, *, max_seconds: float) -> Path:
-        """Where the job left its files, once it has succeeded. Raises BenchmarkError."""
+        """Waits until the job has succeeded and returns its directory. Raises BenchmarkError."""
 
         def has_ended() -> bool:
             return self._job(job_id)["status"] in _ENDED
@@ -74,8 +74,10 @@ class LiveService:
 def live_service(
     home: Path, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[LiveService]:
-    """One on a free port and CPU slots, with more variables in its environment. Raises
-    BenchmarkError when it does not start."""
+    """Yields a service on a free port with a CPU slot and additional environment variables.
+
+    Raises BenchmarkError if it does not start.
+    """
     command = [str(Path(sys.executable).with_name("flant5")), "up"]
     log = home.with_suffix(".log")
     with log.open("ab") as output:

@@ -1,8 +1,8 @@
-"""The API under load, beside the cheapest request there is: `python -m benchmarks load`.
+"""Load test of the API, compared with its cheapest request: `python -m benchmarks load`.
 
 The API, its Valkey and the clients share this machine; no worker runs. Requests are timed over one
-connection each, kind by kind in turns, of a service with 100 stored jobs and of one with 10,000;
-then the pages of a log of 1 GB. Then 1,000 clients follow live streams: first undisturbed, then
+connection each, kind by kind in turns, for a service with 100 stored jobs and one with 10,000. The
+pages of a log of 1 GB follow. Finally 1,000 clients follow live streams: first undisturbed, then
 over a restart of the API.
 """
 
@@ -38,7 +38,7 @@ _CONVERSATIONS = """[{"id": "1", "conversations": [{"from": "human", "value": "H
 
 
 def run() -> list[Row]:
-    """Ratios of latencies, of lists short and long, and what live clients saw."""
+    """Measures latencies, their growth with the number of jobs, log pages and live streams."""
     with (
         tempfile.TemporaryDirectory() as few_directory,
         tempfile.TemporaryDirectory() as many_directory,
@@ -63,8 +63,10 @@ def run() -> list[Row]:
 
 
 def fill(server: ApiServer, num_jobs: int) -> None:
-    """So many jobs in all, half of them the user's, half of those of the team a. Of 100 one waits,
-    the others were cancelled."""
+    """Stores `num_jobs` jobs. Half belong to the user, and half of those to team a.
+
+    One of 100 is queued; the others are cancelled.
+    """
     (server.data_root / _DATA).write_text(_CONVERSATIONS, encoding="utf-8")
     store = JobStore(server.redis)
     for number in range(num_jobs):
@@ -79,7 +81,7 @@ def fill(server: ApiServer, num_jobs: int) -> None:
 
 
 def _latencies(*servers: ApiServer) -> list[dict[str, Latency]]:
-    """Of each server; they take turns, so that other load of the machine meets all of them."""
+    """Returns the latencies of each server. They alternate, so other load affects all equally."""
     requests = {
         (server.url, name): request
         for server in servers

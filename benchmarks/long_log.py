@@ -1,4 +1,4 @@
-"""A log as a trainer leaves it after days: a large train.log, whose last lines the store has."""
+"""A log as after days of training: a large train.log, whose last lines are in Redis."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ _AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LongLog:
-    """What is known of the file; all of its lines are of one length."""
+    """Size of the log; all lines have the same length."""
 
     num_lines: int
     line_bytes: int
 
     def id_of(self, seq: int) -> str:
-        """The cursor of a line."""
+        """Returns the cursor of a line."""
         return f"{seq * self.line_bytes}-{seq}"
 
 
 def write_long_log(redis: Redis, job_id: str, path: Path, *, num_bytes: int) -> LongLog:
-    """The file at `path`, and its last lines in the job's stream."""
-    # Formatted once: a GB of lines one by one would take minutes.
+    """Writes the file at `path`, and its last lines to the job's stream."""
+    # Formatted once. Without this, a GB of lines would take minutes.
     raw = format_line(_LINE.format(0), stream="stdout", at=_AT)
     head, tail = raw.split(b"%09d" % 0)
     line_bytes = len(raw)

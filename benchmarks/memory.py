@@ -1,4 +1,4 @@
-"""The peak memory of a command and all of its descendants.
+"""Peak memory of a command and all of its descendants.
 
 Memory is the proportional set size (PSS): a page that several processes share counts once.
 """
@@ -15,16 +15,16 @@ _SAMPLE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a command needed."""
+    """Output and resource use of a command."""
 
     output: str
     wall_seconds: float
     peak_bytes: int
-    """Over all processes together, at the worst moment that was looked at."""
+    """Largest sample of the memory of all processes together."""
 
 
 def measure(command: Sequence[str]) -> Measured:
-    """Run a command to its end. Raises CalledProcessError when it fails."""
+    """Runs a command to its end. Raises CalledProcessError if it fails."""
     began = time.monotonic()
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -40,21 +40,21 @@ def measure(command: Sequence[str]) -> Measured:
 
 
 def memory_of_tree(root: int) -> int:
-    """The bytes of a process and its descendants at this moment."""
+    """Returns the current memory of a process and its descendants, in bytes."""
     return sum(_memory_of(pid) for pid in [root, *descendants(root)])
 
 
 def descendants(root: int) -> list[int]:
-    """The children of a process, theirs, and so on."""
+    """Returns all descendants of a process."""
     children = _children()
     found = list(children.get(root, []))
-    for pid in found:  # which grows meanwhile
+    for pid in found:  # the list grows during the loop
         found += children.get(pid, [])
     return found
 
 
 def private_memory() -> int:
-    """The bytes of this process that are no file's: what it would not share with another rank."""
+    """Returns this process's anonymous memory in bytes: the part not shared with other ranks."""
     text = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
     (line,) = [line for line in text.splitlines() if line.startswith("Anonymous:")]
     return int(line.split()[1]) * 1024
@@ -73,7 +73,7 @@ def _parent_of(pid: int) -> int | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # "4711 (name) S parent ...", and a name may contain anything
+    # "4711 (name) S parent ..."; a name may contain any characters
     return int(stat.rpartition(")")[2].split()[1])
 
 

@@ -1,7 +1,8 @@
-"""Lengths of the pairs that training is measured on.
+"""Lengths of the pairs for training benchmarks.
 
-Those of 67,594 pairs of 17,671 shared conversations where the file is at hand, else drawn ones of a
-like shape: a few long answers, histories that grow from turn to turn until the limit cuts them.
+They are those of 67,594 pairs of 17,671 shared conversations if the file exists. Otherwise random
+lengths of a similar distribution: a few long answers, and histories that grow with each turn until
+the limit cuts them.
 """
 
 import os
@@ -20,7 +21,7 @@ LENGTHS_FILE = Path(
     or Path(__file__).parents[2] / "shared" / "data" / "pair_lengths.npz"
 )
 _FASTCHAT_GROWTH = 1.67
-"""Tokens of FastChat's tokenization for one of ours: every gap between words is one."""
+"""Tokens of FastChat's tokenization per token of ours: every gap between words is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class BothLengths:
 
 
 def pair_lengths() -> BothLengths:
-    """The real lengths where they are at hand, else drawn ones."""
+    """Returns the real lengths if their file exists, otherwise random ones."""
     if not LENGTHS_FILE.exists():
         return BothLengths(
             drawn_lengths(_NUM_DRAWN),
@@ -47,7 +48,7 @@ def pair_lengths() -> BothLengths:
 
 
 def drawn_lengths(num_pairs: int, *, growth: float = 1.0, seed: int = 0) -> PairLengths:
-    """Like those of shared conversations; each length multiplied by `growth` before it is cut."""
+    """Returns random lengths like those of shared conversations, times `growth` before the cut."""
     rng = np.random.default_rng(seed)
     turns = rng.geometric(0.27, num_pairs)
     history = [rng.lognormal(5.2, 1.0, count).sum() for count in turns - 1]
@@ -63,5 +64,5 @@ def _cut(source: NDArray[np.floating], target: NDArray[np.floating]) -> PairLeng
 
 
 def shrunk(lengths: PairLengths, *, by: int) -> PairLengths:
-    """For models and machines that are small: each length divided, 2 tokens at least."""
+    """Divides each length, to 2 tokens at least, for small models and machines."""
     return PairLengths(np.maximum(lengths.source // by, 2), np.maximum(lengths.target // by, 2))

@@ -1,9 +1,9 @@
-"""Preprocessing, ours beside FastChat's: `python -m benchmarks.preprocessing`.
+"""Preprocessing, compared with FastChat's: `python -m benchmarks.preprocessing`.
 
-Each runs in a process of its own, one after the other, on the same synthetic conversations and the
-same vocabulary; ours, which takes seconds, before and after theirs, which takes minutes, so that
-another load of the machine meets both. Seconds are those of preprocessing alone; memory is that of
-all processes together, the interpreter, torch and transformers included.
+Each side runs in a separate process, one after the other, on the same synthetic conversations and
+the same vocabulary. Ours takes seconds and runs before and after theirs, which takes minutes, so
+that other load of the machine affects both. Seconds are those of preprocessing alone. Memory is
+that of all processes together, including the interpreter, torch and transformers.
 """
 
 import json
@@ -31,7 +31,7 @@ class _Way:
 
 
 def run() -> list[Row]:
-    """Throughput, peak memory, and what each rank keeps in memory."""
+    """Measures throughput, peak memory, and the memory of each rank."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "talks.json"
         write_array(file, num_bytes=NUM_BYTES)

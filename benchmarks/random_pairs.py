@@ -1,4 +1,4 @@
-"""Pairs of random tokens with given lengths, and the batches that a plan makes of them."""
+"""Pairs of random tokens with given lengths, and their planned batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _FIRST_TOKEN, _LAST_TOKEN = 2, 32_000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One micro-batch, and what is in it."""
+    """One micro-batch and its contents."""
 
     tensors: dict[str, torch.Tensor]
     work: Work
@@ -28,13 +28,13 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        """Of both sides, padding not counted."""
+        """Number of tokens on both sides, without padding."""
         return self.work.sources + self.work.targets
 
 
 @dataclass(frozen=True, slots=True)
 class RandomPairs:
-    """Pair n has always the same tokens."""
+    """Generates pairs; pair n always has the same tokens."""
 
     lengths: PairLengths
     vocab_size: int = _LAST_TOKEN
@@ -50,9 +50,9 @@ class RandomPairs:
     def batches(
         self, batching: Batching, *, num_pairs: int, device: torch.device
     ) -> Iterator[Batch]:
-        """Those of the plan's first epoch, in its order."""
+        """Yields the batches of the plan's first epoch, in its order."""
         plan = self.plan(batching, num_pairs=num_pairs)
-        # Of a tokenizer the collator asks for its padding alone.
+        # The collator uses only the padding id of a tokenizer.
         padding = DataCollatorForSupervisedDataset(cast(Any, SimpleNamespace(pad_token_id=0)))
         collate = collator_of(plan, padding, device)
         for pairs in plan.share(0, process=0):
@@ -65,7 +65,7 @@ class RandomPairs:
                 )
 
     def plan(self, batching: Batching, *, num_pairs: int) -> RunPlan:
-        """For one process; `num_pairs` is the batch size."""
+        """Returns the plan for one process; `num_pairs` is the batch size."""
         shape = StepShape(num_processes=1, num_passes=1)
         settings = PlanSettings(batching, num_pairs, shape, num_epochs=1, max_steps=-1, seed=0)
         return RunPlan(self.lengths, settings)

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Two ways to do the same, measured one after the other on the same data and machine."""
+    """Two implementations, measured one after the other on the same data and machine."""
 
     name: str
     ours: float
     theirs: float
     ratio: float
-    """Ours by theirs, or what the row's name says."""
+    """Ours divided by theirs, unless the row's name defines it otherwise."""
     unit: str
-    """Of `ours` and `theirs`."""
+    """Unit of `ours` and `theirs`."""
     goal: str
-    """What the ratio is to be, as in ">= 40"; empty when there is none."""
+    """Goal for the ratio, as in ">= 40"; empty if there is none."""
 
     @property
     def is_good(self) -> bool:
-        """Whether the ratio is what it is to be."""
+        """Returns True if the ratio reaches its goal."""
         if not self.goal:
             return True
         relation, limit = self.goal.split()

@@ -1,8 +1,8 @@
-"""The service beside bare torchrun on the same run.json: `python -m benchmarks service`.
+"""The service, compared with bare torchrun on the same run.json: `python -m benchmarks service`.
 
-A small model, twice each, in the order service, torchrun, torchrun, service; the service is stopped
-while torchrun runs alone. A job before them encodes the conversations, builds the demo model and
-warms the machine's file cache, for both.
+Each side trains a small model twice, in the order service, torchrun, torchrun, service. The service
+is stopped while torchrun runs. A job before them encodes the conversations, builds the demo model
+and warms the machine's file cache, for both.
 """
 
 import json
@@ -37,7 +37,7 @@ SETTINGS: dict[str, object] = {
 
 
 def run() -> list[Row]:
-    """Steps by the second, the time to the first step, and whether the losses are the same."""
+    """Measures steps per second, the time to the first step, and the difference of the losses."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "home"
         with live_service(home) as service:
@@ -52,7 +52,7 @@ def run() -> list[Row]:
 
 
 def rows(ours: list[TrainingRun], theirs: list[TrainingRun]) -> list[Row]:
-    """The service's runs beside the bare ones."""
+    """Compares the service's runs with the bare ones."""
     first, bare_first = (fmean(run.first_step_seconds for run in runs) for runs in (ours, theirs))
     apart = max(abs(run.loss / theirs[0].loss - 1) for run in (*ours, *theirs))
     return [
@@ -86,7 +86,7 @@ def rows(ours: list[TrainingRun], theirs: list[TrainingRun]) -> list[Row]:
 def by_service(
     service: LiveService, file: str, *, submitted: Callable[[str], None] | None = None
 ) -> TrainingRun:
-    """A run as a job; `submitted` is told its id."""
+    """Runs a job to its end. `submitted` is called with its id."""
     began_at = time.time()
     job_id = service.submit(file, SETTINGS)
     if submitted is not None:
@@ -96,7 +96,7 @@ def by_service(
 
 
 def _alone(model: Path, directory: Path) -> TrainingRun:
-    """By torchrun, told what the service told it of the run in the directory `model`."""
+    """Repeats the run in the directory `model` with bare torchrun, with the same run.json."""
     directory.mkdir()
     run = RunDirectory(directory)
     told = json.loads(RunDirectory(model).run_config.read_text(encoding="utf-8"))

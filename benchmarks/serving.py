@@ -1,9 +1,9 @@
-"""Answers on processors: `python -m benchmarks serving`.
+"""Chat on CPUs: `python -m benchmarks serving`.
 
-A model of the shape of flan-t5-small with random weights, greedy answers of 64 tokens. First eight
-questions that come half a second apart and join the answers that are being given, beside eight that
-wait until those have ended. Then, where CTranslate2 is installed, the same questions in turns.
-`python -m benchmarks.serving base` takes the other size.
+A model of the shape of flan-t5-small with random weights, greedy answers of 64 tokens. First, eight
+requests half a second apart join the running batch, compared with eight that wait for its end. Then
+the same requests alternate with CTranslate2, if it is installed.
+`python -m benchmarks.serving base` measures the other size.
 """
 
 import sys
@@ -21,13 +21,13 @@ from benchmarks.row import Row
 from benchmarks.table import table
 from flant5_train.encoder import Ids
 
-TITLE = "Answers on processors"
+TITLE = "Chat on CPUs"
 _NUM_ROUNDS = 3
 _FIRST_WORD, _END = 300, 1
 
 
 def run(size: str = "small") -> list[Row]:
-    """The wait for a first token, and the speed beside CTranslate2."""
+    """Measures the time to the first token, and the speed compared with CTranslate2."""
     with TemporaryDirectory() as scratch:
         directory = Path(scratch) / "model"
         loaded = build_model(directory, size)
@@ -51,7 +51,7 @@ def _waits(size: str, ours: OurAnswers) -> Row:
         for joins in (True, False)
     )
     ratio = median(joining) / median(waiting)
-    name = f"{size}: first token of 8 questions 0.5 s apart, against a batch that none joins"
+    name = f"{size}: first token of 8 requests 0.5 s apart, against a batch that none joins"
     return Row(name, median(joining), median(waiting), ratio, "s", "<= 0.7")
 
 

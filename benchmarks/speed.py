@@ -1,4 +1,4 @@
-"""How fast a model is trained: tokens, pairs and FLOPs by the second."""
+"""Training speed: tokens, pairs and FLOPs per second."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,33 +15,33 @@ Loss = Callable[[Any, dict[str, torch.Tensor]], torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Per second of wall time, but for the last two."""
+    """Counts per second of wall time, except for the last two fields."""
 
     num_tokens: float
-    """Real ones: padding not counted."""
+    """Real tokens, without padding."""
     num_pairs: float
     flops: float
-    """Those that the model needs for the real tokens; not those of recomputed activations."""
+    """FLOPs of the model for real tokens, without recomputed activations."""
     peak_bytes: int
-    """Of the GPU's memory; 0 on a processor."""
+    """Peak GPU memory; 0 on a CPU."""
     seconds: float
 
 
 def own_loss(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss of FlanT5, summed."""
+    """Returns the summed loss of FlanT5."""
     loss: torch.Tensor = model(**tensors).loss
     return loss
 
 
 def stock_loss(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss of the library's T5, a mean; summed."""
+    """Returns the summed loss of the library's T5, which itself returns a mean."""
     loss: torch.Tensor = model(**tensors).loss
     return loss * (tensors["labels"] != -100).sum()
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A model in training: what one optimizer step does."""
+    """A model with its optimizer and loss."""
 
     model: Any
     optimizer: torch.optim.Optimizer
@@ -49,7 +49,7 @@ class Training:
     bf16: bool
 
     def step(self, batches: Sequence[Batch]) -> float:
-        """One optimizer step over several micro-batches; the mean loss of its target tokens."""
+        """Runs one optimizer step over micro-batches. Returns the mean loss per target token."""
         count = sum(batch.work.targets for batch in batches)
         device = batches[0].tensors["labels"].device.type
         total = torch.zeros((), device=device)
@@ -65,7 +65,7 @@ class Training:
 
 
 def measure_speed(training: Training, steps: Sequence[Sequence[Batch]]) -> Speed:
-    """Of all steps but the first, which is run twice before the clock starts."""
+    """Measures all steps except the first, which runs twice before the clock starts."""
     training.model.train()
     if is_cuda := torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -73,7 +73,7 @@ def measure_speed(training: Training, steps: Sequence[Sequence[Batch]]) -> Speed
         training.step(steps[0])
     began = time.monotonic()
     for step in steps[1:]:
-        training.step(step)  # it ends when the GPU has told the loss
+        training.step(step)  # returns when the GPU has computed the loss
     seconds = time.monotonic() - began
     done = [batch for step in steps[1:] for batch in step]
     shape = ModelShape.of(training.model.config)

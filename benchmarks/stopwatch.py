@@ -1,4 +1,4 @@
-"""Wall and processor seconds of what a benchmark's own process does."""
+"""Wall and CPU seconds of a benchmark's own process."""
 
 import os
 import time
@@ -7,17 +7,17 @@ from typing import Self
 
 
 def _processor_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """Returns the CPU seconds of this process and of its ended children."""
     return sum(os.times()[:4])
 
 
 @dataclass(frozen=True, slots=True)
 class Stopwatch:
-    """Runs from when it is made."""
+    """Stopwatch that starts when it is created."""
 
     wall: float = field(default_factory=time.monotonic)
     processor: float = field(default_factory=_processor_seconds)
 
     def lap(self) -> Self:
-        """The seconds so far."""
+        """Returns the seconds so far."""
         return type(self)(time.monotonic() - self.wall, _processor_seconds() - self.processor)

@@ -1,11 +1,11 @@
-"""Many clients of live streams in one process; what they saw is printed as JSON:
+"""Many clients of live streams in one process. Prints their results as JSON:
 
     python -m benchmarks.stream_clients http://127.0.0.1:8000 KEY NUM_CLIENTS JOB_ID ...
 
     {"delays_ms": [3.1, ...], "received": {"ftjob-...": [42, 42, ...]}, "num_returns": 0}
 
-Each follows the events of one job to their end, and comes back with `Last-Event-ID` when it is cut
-off. It prints `ready` once all of them have been answered.
+Each client follows the events of one job to their end, and reconnects with `Last-Event-ID` if its
+connection breaks. The process prints `ready` once all clients are connected.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ from urllib.parse import urlsplit
 _FRAME = re.compile(rb'id: (ft-event-(\d+)-\d+)\ndata: .*?"seq":(\d+)')
 _END = b"event: end"
 _RETRY_SECONDS = 2.0
-"""What the server tells browsers to wait."""
+"""The reconnection delay that the server sends to browsers."""
 _MAX_SECONDS = 120.0
 
 
 class SequenceError(Exception):
-    """An event came twice, or one is missing between two that came."""
+    """An event arrived twice, or is missing between two others."""
 
 
 @dataclass(slots=True)
 class Crowd:
-    """What all clients of this process saw."""
+    """Results of all clients of this process."""
 
     url: str
     key: str
     num_clients: int
     delays_ms: list[float] = field(default_factory=list)
-    """Of events that happened while their client was connected: from the store's clock to here."""
+    """Delays from the store's clock to here, for events during the client's connection."""
     received: dict[str, list[int]] = field(default_factory=dict)
-    """By job: how many events each of its clients got, each once and in order."""
+    """Per job, the number of events of each of its clients, each once and in order."""
     num_returns: int = 0
     num_connected: int = 0
 
@@ -58,7 +58,7 @@ class Crowd:
 
 
 class StreamClient:
-    """One client and how far it is."""
+    """One client and its position in the stream."""
 
     def __init__(self, job_id: str, crowd: Crowd) -> None:
         self._address = urlsplit(crowd.url)
@@ -75,7 +75,7 @@ class StreamClient:
         self._crowd.received.setdefault(self._job_id, []).append(self._num_received)
 
     async def _has_ended(self) -> bool:
-        """One connection; False when it broke."""
+        """Opens one connection and reads it. Returns False if it broke."""
         try:
             reader, writer = await asyncio.open_connection(
                 self._address.hostname, self._address.port
@@ -109,14 +109,17 @@ class StreamClient:
             self._was_connected = True
             self._crowd.connected()
         while True:
-            # The sizes of HTTP's chunks are between the blocks; none divides a block.
+            # HTTP chunk sizes come between blocks and never inside one.
             block = await reader.readuntil(b"\n\n")
             now = time.time()
             if not self.take(block, asked_at, now) and _END in block:
                 return True
 
     def take(self, block: bytes, asked_at: float, now: float) -> bool:
-        """False for a block that is no event; times are Unix seconds. Raises SequenceError."""
+        """Records an event. Returns False if the block is not an event. Times are Unix seconds.
+
+        Raises SequenceError.
+        """
         found = _FRAME.search(block)
         if found is None:
             return False
@@ -131,7 +134,7 @@ class StreamClient:
 
 
 async def follow_all(crowd: Crowd, job_ids: list[str]) -> None:
-    """Returns when all streams have ended."""
+    """Follows all streams to their end."""
     async with asyncio.timeout(_MAX_SECONDS), asyncio.TaskGroup() as tasks:
         for number in range(crowd.num_clients):
             client = StreamClient(job_ids[number % len(job_ids)], crowd)

@@ -1,4 +1,4 @@
-"""Rows as a Markdown table, and where they were measured."""
+"""Markdown tables of results, with the machine and commit."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ _REPOSITORY = Path(__file__).parents[1]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown, one line a row."""
+    """Returns a Markdown table, one line per row."""
     lines = ["| | ours | theirs | unit | ratio | goal | |", "|---|--:|--:|---|--:|---|---|"]
     lines += [
         f"| {row.name} | {_number(row.ours)} | {_number(row.theirs)} | {row.unit}"
@@ -24,12 +24,12 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def heading(name: str) -> str:
-    """What was measured, when, where and of which commit."""
+    """Returns a heading with benchmark, date, machine and commit."""
     return f"## {name}, {datetime.now(UTC):%Y-%m-%d}\n\n{machine()}; commit {commit()}.\n"
 
 
 def machine() -> str:
-    """The processor, the cores that this process may use, the memory, and Python."""
+    """Returns the CPU, the cores that this process may use, the memory, and Python's version."""
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {gigabytes:.0f} GB,"
@@ -38,7 +38,7 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit of the working tree, with a plus sign when files were changed since."""
+    """Returns the commit of the working tree, with a plus sign if there are local changes."""
     command = ["git", "describe", "--always", "--abbrev=10", "--dirty=+"]
     finished = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, check=False)
     return finished.stdout.strip() or "unknown"

@@ -1,9 +1,9 @@
-"""Conversations that look like ShareGPT's, made up from a seed: prose, lists, code, other scripts.
+"""Synthetic conversations like ShareGPT's, from a seed: prose, lists, code, other scripts.
 
     {"id": "talk-0", "conversations": [{"from": "human", "value": "..."}, {"from": "gpt", ...}]}
 
-Lengths follow the real ones: 3.8 answers in a conversation, short questions with a long tail,
-answers of 230 tokens in the middle.
+Lengths follow the real ones: 3.8 answers per conversation, short questions with a long tail, and
+answers with a median of 230 tokens.
 """
 
 import json
@@ -58,14 +58,14 @@ _CHARACTERS_PER_TOKEN = 4.5
 
 @dataclass(frozen=True, slots=True)
 class _Phrases:
-    """What turns are put together from; made once, so that a large file takes seconds."""
+    """Building blocks of turns. Generated once, so a large file takes only seconds."""
 
     prose: Sequence[str]
     blocks: Sequence[str]
 
 
 def write_array(path: Path, *, num_bytes: int, seed: int = 0) -> int:
-    """Write a JSON array of at least `num_bytes`; the number of its conversations."""
+    """Writes a JSON array of at least `num_bytes`. Returns the number of its conversations."""
     size = count = 0
     with path.open("w", encoding="utf-8") as file:
         for count, talk in enumerate(talks(seed), start=1):
@@ -78,7 +78,7 @@ def write_array(path: Path, *, num_bytes: int, seed: int = 0) -> int:
 
 
 def talks(seed: int) -> Iterator[dict[str, object]]:
-    """Conversations without an end, always the same ones for a seed."""
+    """Yields conversations without end, always the same for a seed."""
     chance = random.Random(seed)
     phrases = _phrases(chance)
     number = 0
@@ -119,7 +119,7 @@ def _text(chance: random.Random, phrases: _Phrases, *, median: int, spread: floa
 
 
 def _word(chance: random.Random) -> str:
-    # Few words make up most of a text, as in any language.
+    # As in any language, a small part of the vocabulary makes up most of a text.
     at = int(len(_WORDS) * chance.random() ** 2)
     return _WORDS[at] + (chance.choice(_ENDINGS) if at > 60 else "")
 

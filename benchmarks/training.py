@@ -1,8 +1,8 @@
-"""Training steps on processors: `padded`, `bucketed` and `packed` beside the library's model on
-random padded batches of 8: `python -m benchmarks training`.
+"""Training on CPUs: `padded`, `bucketed` and `packed`, compared with the library's model on random
+padded batches of 8: `python -m benchmarks training`.
 
-A small model, and lengths a quarter of the real ones, so that it takes minutes. The ways take
-turns, batch by batch, so that another load of the machine meets all of them.
+A small model and a quarter of the real lengths keep the time to minutes. All sides alternate, batch
+by batch, so that other load of the machine affects them equally.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from flant5_train.batches.lengths import PairLengths
 from flant5_train.config import Batching
 from flant5_train.seq2seq import FlanT5
 
-TITLE = "Training on processors"
+TITLE = "Training on CPUs"
 _CPU = torch.device("cpu")
 _BATCH_SIZE = 8
 _NUM_ROUNDS = 24
@@ -33,7 +33,7 @@ _OURS: tuple[Batching, ...] = ("padded", "bucketed", "packed")
 
 @dataclass(slots=True)
 class _Way:
-    """A model on its batches, and what it has done so far."""
+    """A model with its batches, and its counters."""
 
     model: Any
     loss: Loss
@@ -43,7 +43,7 @@ class _Way:
     num_pairs: int = 0
 
     def train(self) -> None:
-        """One batch, forward and backward."""
+        """Trains on one batch, forward and backward."""
         batch = next(self.batches)
         began = time.monotonic()
         loss = self.loss(self.model, batch.tensors)
@@ -55,7 +55,7 @@ class _Way:
 
 
 def run() -> list[Row]:
-    """Fill, speed, and whether the losses are the same."""
+    """Measures packing efficiency, speed, and the difference of the losses."""
     real = pair_lengths()
     lossless, fastchat = (shrunk(each, by=4) for each in (real.lossless, real.fastchat))
     return [

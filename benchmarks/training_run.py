@@ -1,4 +1,4 @@
-"""How a run of the trainer went, by the times in its `progress.jsonl`."""
+"""Timing of a trainer run, from its `progress.jsonl`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from flant5_train.progress import StepTrained, read_records
 from worker.jobs.home import RunDirectory
 
 BLOCK_STEPS = 10
-"""Steps timed together: what is done beside them a few times a second falls into each block."""
+"""Steps timed together, so that work done a few times a second falls into each block."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """The clock began when it was asked for: at the POST of its job, or at torchrun's start."""
+    """Timing of one run. The clock starts at the POST of its job, or at torchrun's start."""
 
     directory: Path
     first_step_seconds: float
-    """From then to the end of the first step."""
+    """Seconds until the end of the first step."""
     block_seconds: tuple[float, ...]
-    """Of each block of steps after the first step, in order."""
+    """Seconds of each block of steps after the first step, in order."""
     loss: float
-    """Of the last step."""
+    """Loss of the last step."""
 
     @classmethod
     def read(cls, directory: Path, *, began_at: float) -> Self:
-        """`began_at` is in Unix seconds. A loss has to be told at each step."""
+        """Reads a run that logged each step. `began_at` is in Unix seconds."""
         records = read_records(RunDirectory(directory).progress)
         steps = [each for each in records if isinstance(each, StepTrained)]
         assert [each.step for each in steps] == [*range(1, len(steps) + 1)], directory
@@ -43,17 +43,19 @@ class TrainingRun:
 
 
 def mean_blocks(runs: Sequence[TrainingRun]) -> list[float]:
-    """The mean seconds of each block over runs on the same data."""
+    """Returns the mean seconds of each block over runs on the same data."""
     return [fmean(block) for block in zip(*(run.block_seconds for run in runs), strict=True)]
 
 
 def steps_per_second(runs: Sequence[TrainingRun]) -> float:
-    """By the median block, so that a pause of the machine does not count."""
+    """Returns the speed of the median block, which ignores pauses of the machine."""
     return BLOCK_STEPS / median(mean_blocks(runs))
 
 
 def speed_ratio(ours: Sequence[TrainingRun], theirs: Sequence[TrainingRun]) -> float:
-    """Steps by the second of ours by theirs: the median over blocks, each compared with the block
-    of the same steps on the other side."""
+    """Returns our steps per second divided by theirs.
+
+    It is the median over blocks, each compared with the block of the same steps.
+    """
     pairs = zip(mean_blocks(ours), mean_blocks(theirs), strict=True)
     return median(other / own for own, other in pairs)

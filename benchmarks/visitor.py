@@ -1,5 +1,7 @@
-"""`python -m benchmarks.visitor URL`: keeps a page of the dashboard open as a browser does, without
-showing it. Says `open` when the page updates itself; when its input ends, how often it did."""
+"""`python -m benchmarks.visitor URL`: keeps a page of the dashboard open like a browser.
+
+Prints `open` after the first update of the page, and the number of updates when its input ends.
+"""
 
 import ast
 import asyncio
@@ -16,11 +18,11 @@ import socketio
 
 _QUERY = re.compile(r"query: (\{.*?\}),\n")
 _LEAST_OF_ALL = 19
-"""A visitor's browser runs on another machine: this one steps back for what is measured."""
+"""Lowest priority, because a real visitor's browser runs on another machine."""
 
 
 class Visitor:
-    """A page that is open."""
+    """An open page."""
 
     def __init__(self) -> None:
         self._client = socketio.AsyncClient()
@@ -30,14 +32,17 @@ class Visitor:
             self._client.on(name, self._received)
 
     async def open(self, url: str) -> None:
-        """Load the page and connect. Raises httpx.HTTPError, ValueError for what is no page of
-        NiceGUI's, socketio.exceptions.ConnectionError."""
+        """Loads the page and connects.
+
+        Raises httpx.HTTPError, socketio.exceptions.ConnectionError, and ValueError if the page is
+        not a NiceGUI page.
+        """
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
             answer = (await client.get(url)).raise_for_status()
         found = _QUERY.search(answer.text)
         if found is None:
-            raise ValueError(f"{url}: no page of the dashboard: {answer.text[:200]}")
-        self._page = ast.literal_eval(found[1])  # as the page has it
+            raise ValueError(f"{url}: not a page of the dashboard: {answer.text[:200]}")
+        self._page = ast.literal_eval(found[1])  # a Python literal in the page
         query = {
             **self._page,
             "tab_id": str(uuid.uuid4()),
@@ -54,14 +59,14 @@ class Visitor:
 
     async def _received(self, message: dict[str, Any]) -> None:
         self.num_updates += 1
-        # What is not acknowledged the server keeps, to send it again.
+        # The server keeps unacknowledged messages to send them again.
         if "_id" in message:
             known = {"client_id": self._page["client_id"], "next_message_id": message["_id"] + 1}
             await self._client.emit("ack", known)
 
 
 async def main(url: str) -> None:
-    """Until the input ends."""
+    """Keeps the page open until the input ends."""
     os.nice(_LEAST_OF_ALL)
     visitor = Visitor()
     await visitor.open(url)

@@ -1,4 +1,4 @@
-"""The vocabulary that benchmarks tokenize with: T5's own where it is at hand."""
+"""The vocabulary for benchmarks: T5's own if it is available."""
 
 import os
 from itertools import islice
@@ -13,8 +13,10 @@ _TEST_DATA = Path(os.environ.get("FLANT5_TEST_DATA", _REPOSITORY.parent / "share
 
 
 def vocabulary(scratch: Path) -> Path:
-    """A directory with T5's vocabulary, found as the tests find it, or else with one of 4,000
-    pieces that is trained on made-up conversations."""
+    """Returns a directory with T5's vocabulary, located as in the tests.
+
+    Without it, trains a vocabulary of 4,000 pieces on synthetic conversations.
+    """
     if (_TEST_DATA / "t5-tokenizer").exists():
         return _TEST_DATA / "t5-tokenizer"
     directory = scratch / "vocabulary"

@@ -2,7 +2,7 @@
 
     python examples/chitchat.py chitchat.json
 
-Consecutive messages of one sender are joined by newlines; who speaks first is the human.
+Consecutive messages of one sender are joined by newlines. The first speaker is the human.
 """
 
 import json
@@ -16,7 +16,7 @@ import chitchat_dataset
 
 
 def turns_of(messages: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[dict[str, str]]:
-    """The turns of one conversation; blank ones leave no turn of their own."""
+    """Yields the turns of one conversation, without blank messages."""
     said = [message for group in messages for message in group if message["text"].strip()]
     speakers = ["human", "gpt"]
     by_sender = groupby(said, key=lambda message: message["sender"])

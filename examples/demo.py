@@ -1,8 +1,8 @@
-"""The main job from end to end: `make demo`.
+"""End-to-end demo: `make demo`.
 
 Starts the whole service, submits `conversations.json` over REST, follows the loss, stops the
-service and asks the fine-tuned model a question it was trained on. Exits 0 only if all of that
-happened.
+service and asks the fine-tuned model a question from its training data. Exits with 0 only if every
+step succeeded.
 """
 
 import json
@@ -32,7 +32,7 @@ SETTINGS = {
 
 @contextmanager
 def service() -> Iterator[str]:
-    """The URL of a running service, which is stopped at the end."""
+    """Yields the URL of a running service, and stops it at the end."""
     process = subprocess.Popen([FLANT5, "up", "--home", HOME, "--port", "0"])
     try:
         yield wait_for_url(process)
@@ -58,7 +58,7 @@ def wait_for_url(process: subprocess.Popen[bytes]) -> str:
 
 
 def submit(url: str) -> str:
-    """The id of the job, which has succeeded."""
+    """Runs a job to success and returns its id."""
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     subprocess.run(
         [FLANT5, "submit", DATA, "--model", "flant5-demo", *settings, "--watch"],
@@ -78,7 +78,7 @@ def submit(url: str) -> str:
 
 
 def answer(model_directory: Path, question: str) -> str:
-    """What the model says, by plain transformers and nothing of this project."""
+    """Returns the model's answer, using plain transformers and no code of this project."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_directory)

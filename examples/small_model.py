@@ -1,8 +1,8 @@
-"""Makes a small Flan-T5-shaped model with random weights for a T5 vocabulary at hand.
+"""Creates a small Flan-T5-shaped model with random weights for an existing T5 vocabulary.
 
     python examples/small_model.py directory/with/spiece.model .flant5/models/t5-small-new
 
-A service whose home is `.flant5` then knows it as model `t5-small-new`.
+A service whose home is `.flant5` then lists it as model `t5-small-new`.
 """
 
 import shutil

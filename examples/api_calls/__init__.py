@@ -1,1 +1,1 @@
-"""Every call of the REST API, made with curl against a running service: `make api-docs`."""
+"""Calls the whole REST API with curl against a running service: `make api-docs`."""

@@ -1,6 +1,6 @@
-"""`python -m examples.api_calls`: make every call against a service of its own, and write commands
-and answers into docs/api.md. With `--check`, write nothing, and exit 1 when the answers have other
-fields than the document shows."""
+"""`python -m examples.api_calls`: calls the REST API of a separate service, and writes commands and
+responses to docs/api.md. With `--check` it writes nothing, and exits with 1 if the fields of the
+responses differ from the document."""
 
 import argparse
 import shutil
@@ -44,12 +44,12 @@ def main() -> int:
         DOCUMENT.write_text(text, encoding="utf-8")
         return 0
     found = differences(shown=DOCUMENT.read_text(encoding="utf-8"), made=text)
-    print("\n".join(found) or f"{DOCUMENT.name} shows what is answered")
+    print("\n".join(found) or f"{DOCUMENT.name} matches the responses")
     return 1 if found else 0
 
 
 def _prepare(scratch: Path) -> None:
-    """The files that the commands name."""
+    """Creates the files that the commands use."""
     shutil.copy(_TALKS, scratch / "talks.jsonl")
     content = _TALKS.read_bytes()
     (scratch / "part.aa").write_bytes(content[:500])

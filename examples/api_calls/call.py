@@ -1,4 +1,4 @@
-"""One call: a curl command, run as it is shown, and its answer as it came."""
+"""One call: a curl command, run exactly as shown, and its response."""
 
 import json
 import os
@@ -10,21 +10,21 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call to make. `{name}` in `command` stands for an id that an earlier answer had."""
+    """A call. `{name}` in `command` stands for an id from an earlier response."""
 
     operation: str
-    """The path of the OpenAPI document and its method, as `POST /v1/files`."""
+    """Method and path in the OpenAPI document, as in `POST /v1/files`."""
     command: str
-    """What the shell runs; `$FLANT5_URL` and `$AUTH` are set."""
+    """Shell command; `$FLANT5_URL` and `$AUTH` are set."""
     says: str = ""
-    """A sentence above it."""
+    """Sentence above the call in the document."""
     keeps: Mapping[str, str] | None = None
-    """Name -> field of the answer to be used in later calls."""
+    """Name -> field of the response for use in later calls."""
 
     def made(self, known: dict[str, str], *, environment: Mapping[str, str]) -> "Answer":
-        """Run it; what it keeps is added to `known`.
+        """Runs the command and adds the fields in `keeps` to `known`.
 
-        Raises ValueError when the command fails or an answer lacks what is to be kept.
+        Raises ValueError if the command fails or the response lacks such a field.
         """
         command = self.command
         for name, value in known.items():
@@ -37,27 +37,27 @@ class Call:
             text=True,
             timeout=120,
         )
-        # `head` ends as soon as it has its lines, and curl notices.
+        # `head` exits after its last line, and curl then fails to write.
         if done.returncode not in (0, 23) and "| head" not in command:
-            raise ValueError(f"{command}\nended with {done.returncode}: {done.stderr}")
+            raise ValueError(f"{command}\nfailed with exit code {done.returncode}: {done.stderr}")
         answer = Answer(command=command, text=done.stdout)
         for name, field in (self.keeps or {}).items():
             if not isinstance(answer.document, dict) or not answer.document.get(field):
-                raise ValueError(f"{command}\nanswered without {field!r}: {done.stdout}")
+                raise ValueError(f"{command}\nresponse lacks {field!r}: {done.stdout}")
             known[name] = str(answer.document[field])
         return answer
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was run, and what it printed."""
+    """A command and its output."""
 
     command: str
     text: str
 
     @property
     def document(self) -> Any:
-        """The JSON that was answered; the text where it is none."""
+        """The parsed JSON response, or the text if it is not JSON."""
         try:
             return json.loads(self.text)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Whether two documents show the same calls with answers of the same fields."""
+"""Comparison of two documents by their calls and the fields of the responses."""
 
 import re
 from collections.abc import Iterator
@@ -10,8 +10,7 @@ _FIELD = re.compile(r'"([A-Za-z_]\w*)": ')
 
 
 def differences(*, shown: str, made: str) -> list[str]:
-    """A line for each call that only one document has, and for each whose answer has other
-    fields."""
+    """Returns one line per call that only one document has or whose fields differ."""
     first, second = dict(_blocks(shown)), dict(_blocks(made))
     lines = [f"{key}: not in the document" for key in second.keys() - first.keys()]
     lines += [f"{key}: in the document, and not called" for key in first.keys() - second.keys()]
@@ -24,7 +23,7 @@ def differences(*, shown: str, made: str) -> list[str]:
 
 
 def operations(document: str) -> set[str]:
-    """The operations that a document shows, as `POST /v1/files`."""
+    """Returns the operations in a document, as in `POST /v1/files`."""
     return {match["operation"] for match in _BLOCK.finditer(document)}
 
 

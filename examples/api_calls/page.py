@@ -1,4 +1,4 @@
-"""How calls and answers look in docs/api.md."""
+"""Formatting of calls and responses in docs/api.md."""
 
 import json
 import re
@@ -12,13 +12,13 @@ BEGIN = "<!-- made by `make api-docs`: from here -->"
 END = "<!-- made by `make api-docs`: to here -->"
 _WIDTH = 100
 _LONG = 600
-"""Characters of a value that is written out once and not again."""
+"""Characters from which a repeated value is shortened."""
 
 
 def document_of(path: Path, sections: Sequence[tuple[str, str]]) -> str:
-    """The text of `path` with these sections, of a title and a text each, between the marks.
+    """Returns the text of `path` with the sections (title, text) between its marks.
 
-    Raises ValueError when the marks are not there.
+    Raises ValueError if the marks are missing.
     """
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -29,11 +29,11 @@ def document_of(path: Path, sections: Sequence[tuple[str, str]]) -> str:
 
 
 class Page:
-    """Writes calls. Answers are real; lines are broken, and a long value that was shown before is
-    cut to `...`."""
+    """Formats calls. Responses are real, but lines are wrapped, and a long value that was already
+    shown is cut to `...`."""
 
     def __init__(self, replaced: Mapping[str, str]) -> None:
-        """`replaced`: names of this machine, and what is written in their place."""
+        """`replaced` maps names of this machine to those in the document."""
         self._replaced = replaced
         self._shown: set[str] = set()
 
@@ -45,7 +45,7 @@ class Page:
         text = answer.text.rstrip() if answer.document == answer.text else self._json(answer)
         block = f"`{call.operation}`\n\n{says}```console\n$ {answer.command}\n{text}\n```"
         for name, other in self._replaced.items():
-            # A whole name: a short host name can occur inside an id.
+            # Replaces whole names only: a short host name can occur inside an id.
             block = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", other, block)
         return block
 

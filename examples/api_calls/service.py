@@ -1,4 +1,4 @@
-"""A service of its own to call, with keys."""
+"""A separate service with API keys, for example calls."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _START_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where it is, and a key with all scopes."""
+    """Address and home of the service, and a key with all scopes."""
 
     url: str
     """Ends with /v1."""
@@ -27,8 +27,10 @@ class Service:
 
 @contextmanager
 def running_service(home: Path) -> Iterator[Service]:
-    """A service in `home`, which is empty; stopped at the end. Raises RuntimeError when it does not
-    start."""
+    """Yields a service in the empty directory `home`, and stops it at the end.
+
+    Raises RuntimeError if it does not start.
+    """
     keys_file = home.with_name("keys")
     scopes = ("--scope", "read", "--scope", "submit", "--scope", "admin")
     made = subprocess.run(
@@ -60,4 +62,4 @@ def _url(home: Path, process: subprocess.Popen[bytes], log: Path) -> str:
             return str(json.loads((home / "up.json").read_text(encoding="utf-8"))["url"])
         time.sleep(0.1)
     said = log.read_text(encoding="utf-8", errors="replace")
-    raise RuntimeError(f"`flant5 up` is not ready after {_START_SECONDS:g} s, or ended: {said}")
+    raise RuntimeError(f"`flant5 up` is not ready after {_START_SECONDS:g} s, or exited: {said}")

@@ -1,4 +1,4 @@
-"""All calls, in an order in which each finds what it needs."""
+"""All calls, ordered so that each finds its prerequisites."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ _CHAT = (
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A part of the tour."""
+    """One section of the tour."""
 
     title: str
     calls: Sequence[Call]
     ends: str = ""
-    """The job, by the name of its id, whose end is waited for after the calls."""
+    """Name of the id of a job. After the calls, the tour waits for its end."""
 
 
 def _get(url: str) -> str:
@@ -100,7 +100,7 @@ UPLOADS = Leg(
                 f"{_V1}/uploads",
                 '{"purpose": "fine-tune", "filename": "a", "bytes": 9, "mime_type": "text/jsonl"}',
             ),
-            says="One that is given up:",
+            says="An upload that is cancelled:",
             keeps={"upload_2": "id"},
         ),
         Call("POST /v1/uploads/{upload_id}/cancel", _post(f"{_V1}/uploads/{{upload_2}}/cancel")),
@@ -125,7 +125,7 @@ JOBS = Leg(
         Call(
             "POST /v1/fine_tuning/jobs",
             _post(_JOBS, _SPEC.format(steps=10, extra="")),
-            says="Another, to show what can be wished of a job that waits:",
+            says="Another job, to demonstrate pause, resume and cancel of a queued job:",
             keeps={"job_2": "id"},
         ),
         Call(f"POST {_JOB_PATH}/pause", _post(f"{_JOBS}/{{job_2}}/pause")),
@@ -135,7 +135,7 @@ JOBS = Leg(
     ends="job",
 )
 ENDED = Leg(
-    "A job that has ended",
+    "A finished job",
     (
         Call(f"GET {_JOB_PATH}", _get(f"{_JOBS}/{{job}}"), keeps={"model": "fine_tuned_model"}),
         Call(
@@ -167,7 +167,7 @@ MODELS = Leg(
         Call(
             "POST /v1/chat/completions",
             _post(f"{_V1}/chat/completions", _CHAT.format(extra="")),
-            says="(A model that trained for ten steps has little to say.)",
+            says="(A model that was trained for ten steps gives poor answers.)",
         ),
         Call(
             "POST /v1/chat/completions",

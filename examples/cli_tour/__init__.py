@@ -1,1 +1,1 @@
-"""Makes the examples of docs/cli.md."""
+"""Generates the examples of docs/cli.md."""

@@ -1,5 +1,5 @@
-"""`python -m examples.cli_tour`: run the commands of the tour against a service of their own, and
-write them with what they print into docs/cli.md."""
+"""`python -m examples.cli_tour`: runs the tour's commands against a separate service, and writes
+them with their output to docs/cli.md."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _SMALL = "--set per_device_train_batch_size=4 --set model_max_length=128"
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A command. `{job}` and `{other}` are ids that `keeps` names."""
+    """A command. `{job}` and `{other}` stand for ids named by `keeps`."""
 
     command: str
     says: str
@@ -33,40 +33,50 @@ class Stop:
 
 
 TOUR = (
-    Stop("flant5 data check talks.jsonl --model-max-length 128", "What a file holds, row by row."),
+    Stop(
+        "flant5 data check talks.jsonl --model-max-length 128",
+        "Check a file and list its problems, row by row.",
+    ),
     Stop(
         f"flant5 submit talks.jsonl --dry-run --set max_steps=10 {_SMALL}",
-        "What a job would be; nothing is started.",
+        "Estimate a job without starting it.",
     ),
     Stop(
         f"flant5 submit talks.jsonl --set max_steps=10 {_SMALL} --set validation_split=0.1"
         " --set eval_steps=5",
-        "Upload it and train on it; `--watch` follows the job at once.",
+        "Upload the file and start a job; `--watch` also follows it.",
         keeps="job",
     ),
-    Stop("flant5 watch {job}", "In a pipe or a log file: one line per event."),
+    Stop("flant5 watch {job}", "In a pipe or a log file, one line per event."),
     Stop(
         f"flant5 submit talks.jsonl --set max_steps=5000 {_SMALL}",
         "A second job.",
         keeps="other",
     ),
-    Stop("flant5 pause {other}", "A running job saves a checkpoint and gives its GPU back."),
-    Stop("flant5 resume {other}", "It goes on from there."),
-    Stop("flant5 cancel {other}", "Its checkpoints stay; `--save` makes it save one more first."),
-    Stop("flant5 jobs", "`--status` (several may be given), `--metadata KEY=VALUE`, `--limit`."),
-    Stop("flant5 job {job}", "All there is to know of one."),
-    Stop("flant5 logs {job} --tail 3", "What the trainer wrote; `-f` follows it."),
-    Stop("flant5 models", "What can be trained, and what was."),
-    Stop("flant5 download {job} model", "The finished model, which loads by itself."),
+    Stop("flant5 pause {other}", "Pause: a running job saves a checkpoint and frees its GPU."),
+    Stop("flant5 resume {other}", "Continue from that checkpoint."),
+    Stop("flant5 cancel {other}", "Cancel. The checkpoints stay; `--save` saves one more first."),
     Stop(
-        "flant5 delete {other} --yes", "An ended job with all its files; models and files as well."
+        "flant5 jobs",
+        "List jobs. Options: `--status` (repeatable), `--metadata KEY=VALUE`, `--limit`.",
     ),
-    Stop("flant5 recover", "Job records back from the disk, after Redis was lost."),
-    Stop("flant5 keys create bob --days 90 --file keys", "On the server; a key is shown once."),
-    Stop("flant5 keys list --file keys", "Whose keys there are."),
-    Stop("flant5 job ftjob-none", "A mistake is one line, and exit code 1."),
-    Stop("flant5 submit talks.jsonl --set learning_rat=1e-4", "A name that is nearly right."),
-    Stop("flant5 job ftjob-none --json", "For programs, a mistake is a document too."),
+    Stop("flant5 job {job}", "Show one job."),
+    Stop("flant5 logs {job} --tail 3", "Show the log; `-f` follows it."),
+    Stop("flant5 models", "List base and fine-tuned models."),
+    Stop("flant5 download {job} model", "Download the model; it is self-contained."),
+    Stop(
+        "flant5 delete {other} --yes",
+        "Delete a finished job with all its files. Also works for models and files.",
+    ),
+    Stop("flant5 recover", "Restore job records from disk after a loss of Redis."),
+    Stop(
+        "flant5 keys create bob --days 90 --file keys",
+        "Create a key, on the server. It is shown once.",
+    ),
+    Stop("flant5 keys list --file keys", "List keys."),
+    Stop("flant5 job ftjob-none", "Errors are one line, with exit code 1."),
+    Stop("flant5 submit talks.jsonl --set learning_rat=1e-4", "A misspelt name gets a suggestion."),
+    Stop("flant5 job ftjob-none --json", "With `--json`, errors are JSON documents."),
 )
 
 
@@ -102,7 +112,7 @@ def _taken(service: Service, scratch: Path) -> Iterator[str]:
         if stop.keeps:
             found = _JOB_ID.search(done.stdout)
             if found is None:
-                raise ValueError(f"{command}\nexpected the id of a job; it printed {done.stdout}")
+                raise ValueError(f"{command}\nexpected the id of a job; found {done.stdout}")
             known[stop.keeps] = found[0]
         lines = _KEY.sub("f5-...", done.stdout).rstrip().splitlines()
         printed = "\n".join(line.rstrip() for line in lines)
