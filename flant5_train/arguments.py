@@ -70,7 +70,7 @@ class TrainingArguments(transformers.TrainingArguments):
         metadata={"help": "Peak learning rate; null in a JSON file: chosen by model size."},
     )
     batching: Batching = field(
-        default="packed", metadata={"help": "How pairs share a forward pass."}
+        default="packed", metadata={"help": "Grouping of pairs into forward passes."}
     )
     warmup_ratio: float = field(
         default=0.0, metadata={"help": "Share of the steps with a rising learning rate."}

@@ -19,7 +19,7 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 Batching = Literal["padded", "bucketed", "packed"]
-"""How pairs share a forward pass."""
+"""Grouping of pairs into forward passes."""
 
 
 AcceptCheckpoint = Literal["same", "unrecorded", "changed"]

@@ -51,7 +51,7 @@ def failure_code(error: BaseException) -> FailureCode:
     """Returns the failure class of `error`, by its type first, then by its text."""
     if isinstance(error, TrainingError):
         return error.code
-    # By name, so that a failed import of torch can be diagnosed as well.
+    # By name: a failed import of torch must be diagnosed too.
     names = {kind.__name__ for kind in type(error).__mro__}
     if "OutOfMemoryError" in names:
         return FailureCode.CUDA_OOM

@@ -2,7 +2,7 @@
 
     tokens.bin       every id of the file, uint16 (uint32 for big vocabularies) [num_tokens]
     spans.bin        int64 [num_pairs, 5]: PairSpan and the number of its conversation
-    manifest.json    counts; written last, so that its existence means complete
+    manifest.json    counts; written last: its existence means complete
 
 All processes of a machine share one copy of the mapped pages. The kernel reclaims them when memory
 is short.

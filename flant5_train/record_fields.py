@@ -249,7 +249,7 @@ TABLE: tuple[FieldRule, ...] = (
         "turn",
         Effect.REFUSED,
         "refusal",
-        "a refusal beside the text",
+        "a refusal in addition to the text",
         expected="it as the text of the turn, if it is the answer to learn",
         kind="refusal",
     ),

@@ -1,4 +1,4 @@
-"""The model that is trained: Flan-T5, whose forward pass ends in the loss instead of logits.
+"""Trainable Flan-T5, whose forward pass returns the loss instead of logits.
 
 Shapes: B batch, S source tokens, T target tokens, N all positions of a batch, D model width.
 """
@@ -17,17 +17,19 @@ from flant5_train.packed.stacks import decode, encode, kernel_for
 
 @dataclass
 class TokenLoss(ModelOutput):
-    """What a forward pass with labels returns."""
+    """Result of a forward pass with labels."""
 
     loss: torch.Tensor | None = None
     """Negative log-likelihood of the labels, summed."""
     num_right: torch.Tensor | None = None
-    """Labels that the model holds for the likeliest; in evaluation mode only."""
+    """Number of labels that the model ranks most likely; in evaluation mode only."""
 
 
 class FlanT5(T5ForConditionalGeneration):
-    """Loads, generates and is saved as the library's T5. With labels it takes a padded or a packed
-    batch and returns a TokenLoss."""
+    """Loads, generates and saves like the library's T5.
+
+    With labels, takes a padded or a packed batch and returns a TokenLoss.
+    """
 
     def __init__(self, config: Any) -> None:
         attention.register()
@@ -35,18 +37,20 @@ class FlanT5(T5ForConditionalGeneration):
         self.set_attn_implementation(attention.NAME)
 
     def compile_blocks(self) -> None:
-        """Compile each block for the lengths of the rows that it meets: one compilation for all
-        blocks of a stack. For rows of one length, and few others."""
+        """Compiles each block for the row lengths it receives, once for all blocks of a stack.
+
+        Suits rows of one or few lengths.
+        """
         for stack in (self.encoder, self.decoder):
             for block in stack.block:
                 block.compile(dynamic=False)
 
     def forward(self, input_ids: torch.Tensor | None = None, **inputs: Any) -> Any:
-        """Without `labels` the library's own forward pass.
+        """Returns a TokenLoss; without `labels`, runs the library's own forward pass.
 
         A padded batch: `input_ids`, `attention_mask` [B, S]; `decoder_input_ids`, `labels` [B, T].
-        A packed one: `input_ids`, `source_segments` [1, S]; `decoder_input_ids`, `labels`,
-        `target_segments` [1, T], as PackedCollator makes it.
+        A packed batch: `input_ids`, `source_segments` [1, S]; `decoder_input_ids`, `labels`,
+        `target_segments` [1, T], from PackedCollator.
         """
         if inputs.get("labels") is None:
             return super().forward(input_ids=input_ids, **inputs)
@@ -102,5 +106,5 @@ class FlanT5(T5ForConditionalGeneration):
         )
 
 
-# `save_pretrained` writes the class's name as the architecture, which others look up.
+# `save_pretrained` writes the class name as the architecture, which loaders look up.
 FlanT5.__name__ = T5ForConditionalGeneration.__name__

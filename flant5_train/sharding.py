@@ -1,8 +1,8 @@
-"""Fully sharded data parallelism (FSDP2): how a T5 is split over the processes.
+"""Fully sharded data parallelism (FSDP2) of a T5.
 
-Each block is a group of its own: its weights are gathered for its forward and backward pass only.
-All else (embeddings, output layer, final norms) is the model's own group, which stays gathered from
-the beginning of the forward to the end of the backward pass.
+Each block is a group: its weights are gathered for its forward and backward pass only. All other
+weights (embeddings, output layer, final norms) form the model's group. It stays gathered from the
+start of the forward pass to the end of the backward pass.
 """
 
 import warnings
@@ -32,17 +32,17 @@ _OPTIMIZER = "optimizer"
 
 
 def plugin_arguments(*, computes_in_bf16: bool) -> dict[str, Any]:
-    """What accelerate's plugin is told: float32 shards, gradients summed up in float32."""
+    """Returns arguments for accelerate's plugin: float32 shards, gradients reduced in float32."""
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if computes_in_bf16 else None,
         reduce_dtype=torch.float32,
-        # Not bfloat16, which accelerate would take: the loss is an output, and has to stay exact.
+        # accelerate's default is bfloat16, but the loss is an output and must stay exact.
         output_dtype=None,
     )
     return {
         "fsdp_version": 2,
         "reshard_after_forward": True,
-        "auto_wrap_policy": "NO_WRAP",  # `shard` knows what to wrap
+        "auto_wrap_policy": "NO_WRAP",  # `shard` wraps the blocks
         "state_dict_type": "FULL_STATE_DICT",
         "cpu_ram_efficient_loading": False,
         "mixed_precision_policy": policy,
@@ -50,8 +50,8 @@ def plugin_arguments(*, computes_in_bf16: bool) -> dict[str, Any]:
 
 
 def shard_on_any_device(accelerator: Accelerator, arguments: dict[str, Any]) -> None:
-    """Make `accelerator` shard on a CPU too, where it would leave its plugin aside."""
-    # A block returns its position bias, a view; nobody changes that in place.
+    """Makes `accelerator` shard on CPUs too, where it would ignore its plugin."""
+    # A block returns its position bias, a view, which is never changed in place.
     warnings.filterwarnings("ignore", message=".*T5Block.* returned a view tensor")
     if accelerator.distributed_type == DistributedType.MULTI_CPU:
         accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(**arguments)
@@ -61,9 +61,12 @@ def shard_on_any_device(accelerator: Accelerator, arguments: dict[str, Any]) -> 
 
 @contextmanager
 def our_groups() -> Iterator[None]:
-    """Within, accelerate's `prepare` makes our groups. It would give the embedding one of its own,
-    which fails (T5's three embedding layers share one weight, and no two groups may manage it), and
-    the output layer, whose weight the loss uses without the call that would gather it."""
+    """Makes accelerate's `prepare` use `shard` within the context.
+
+    accelerate would give the embedding its own group, which fails: T5's three embedding layers
+    share one weight, and two groups can't manage it. The output layer would also get its own group,
+    but the loss uses its weight without the call that would gather it.
+    """
     accelerates = accelerate.accelerator.fsdp2_prepare_model
     accelerate.accelerator.fsdp2_prepare_model = shard
     try:
@@ -73,14 +76,14 @@ def our_groups() -> Iterator[None]:
 
 
 def shard(accelerator: Accelerator, model: torch.nn.Module) -> torch.nn.Module:
-    """`model`, split in place; a compiled one too."""
+    """Shards `model` in place, compiled or not, and returns it."""
     precision = accelerator.state.fsdp_plugin.mixed_precision_policy
     blocks = [module for module in model.modules() if isinstance(module, T5Block)]
     for block in blocks:
         layer: Any = block.layer[0]
         attention = layer.SelfAttention
         if attention.has_relative_attention_bias:
-            # In a packed batch it is called before the block that it is part of.
+            # In a packed batch, it is called before its block.
             bias = attention.relative_attention_bias
             fully_shard(bias, mp_policy=precision, reshard_after_forward=False)
         fully_shard(block, mp_policy=precision)
@@ -90,8 +93,11 @@ def shard(accelerator: Accelerator, model: torch.nn.Module) -> torch.nn.Module:
 
 @contextmanager
 def gathered(model: torch.nn.Module) -> Iterator[None]:
-    """Within, `model` computes without the other processes: processes may run unequal numbers of
-    batches, as in an evaluation. Nothing changes for a model that isn't sharded."""
+    """Gathers `model` within the context: it computes without the other processes.
+
+    Processes can then run different numbers of batches, as in an evaluation. Has no effect on an
+    unsharded model.
+    """
     groups = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for group in groups:
         group.set_reshard_after_forward(False, recurse=False)
@@ -105,7 +111,7 @@ def gathered(model: torch.nn.Module) -> Iterator[None]:
 
 
 def full_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """All weights on the CPU of rank 0, each once; nothing on the other ranks."""
+    """Returns all weights on the CPU of rank 0, each once; an empty dict on other ranks."""
     weights = {}
     for name, shard in _shards(model):
         weight = shard.full_tensor()
@@ -115,7 +121,7 @@ def full_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load_weights(model: torch.nn.Module, checkpoint: Path) -> None:
-    """Rank 0 reads them; each process gets its shard of one after the other."""
+    """Loads weights: rank 0 reads them and distributes the shards, one weight at a time."""
     weights = _read_weights(checkpoint) if dist.get_rank() == 0 else {}
     for name, shard in _shards(model):
         weight = weights.get(name, torch.empty(shard.shape, dtype=shard.dtype)).to(shard.device)
@@ -125,7 +131,7 @@ def load_weights(model: torch.nn.Module, checkpoint: Path) -> None:
 def save_optimizer(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path
 ) -> None:
-    """Each process writes its shards; another number of processes can read them."""
+    """Saves the optimizer state in shards, which any number of processes can load."""
     state = get_optimizer_state_dict(model, optimizer)
     save({_OPTIMIZER: state}, checkpoint_id=checkpoint / _OPTIMIZER)
 

@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer with fully sharded training whose checkpoints are plain models."""
+"""Hugging Face Trainer with fully sharded training and plain models as checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from flant5_train.sharding import (
 
 
 class ShardingTrainer(Trainer):
-    """Shards when its arguments say so. A checkpoint then holds the whole model as safetensors, as
-    any other does, and the optimizer's state in shards."""
+    """Shards the model if its arguments enable it.
+
+    A checkpoint then contains the whole model as safetensors, like any other, and the optimizer
+    state in shards.
+    """
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
@@ -74,7 +77,7 @@ class ShardingTrainer(Trainer):
 
     @property
     def _plain_model(self) -> torch.nn.Module:
-        """The model itself, whose weights have their own names, if compiled too."""
+        """The unwrapped model with plain weight names, even if compiled."""
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         assert isinstance(model, torch.nn.Module)
         return model
@@ -82,11 +85,11 @@ class ShardingTrainer(Trainer):
 
 def _refuse_what_cannot_be_sharded(model: Any, args: TrainingArguments) -> None:
     if hasattr(model, "peft_config"):
-        reason = "the model has LoRA adapters; a frozen model takes little memory as it is"
+        reason = "the model has LoRA adapters, which can't be sharded; expected sharding none"
     elif args.optim == OptimizerNames.ADAFACTOR:
         reason = "optim is adafactor, whose state can't be sharded; expected a kind of AdamW"
     elif args.parallel_mode != ParallelMode.DISTRIBUTED:
-        reason = "this process was started without torchrun"
+        reason = "this process was started without torchrun; start it with torchrun"
     else:
         return
     raise TrainingError(FailureCode.BAD_CONFIG, f"sharding is fsdp, but {reason}", param="sharding")

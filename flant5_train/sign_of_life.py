@@ -1,5 +1,7 @@
-"""A training that goes on says so between two records of `progress.jsonl`, by that file's time; who
-hears nothing for long may take it for hung (`worker.attempts.silence`)."""
+"""Trainer heartbeat: updates the time of `progress.jsonl` between records.
+
+Without it, the worker would treat long steps as a stalled run (`worker.attempts.silence`).
+"""
 
 import os
 import time
@@ -11,11 +13,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
 
 PAUSE_SECONDS = 1.0
-"""Time between two signs at least; steps of small models are many in a second."""
+"""Minimum time between heartbeats; small models run many steps per second."""
 
 
 class SignOfLife(TrainerCallback):
-    """Touches the file after each step and each part of one, as rank 0."""
+    """Touches the progress file on rank 0 after each step and each micro-step."""
 
     def __init__(self, progress: Path) -> None:
         self._progress = progress
@@ -42,7 +44,7 @@ class SignOfLife(TrainerCallback):
     def _give(self, state: TrainerState) -> None:
         now = time.monotonic()
         if state.is_world_process_zero and now >= self._due_at:
-            # A file server may be away for a moment, which is no reason to end a run.
+            # A file server may be briefly unavailable, which must not end a run.
             with suppress(OSError):
                 os.utime(self._progress)
             self._due_at = now + PAUSE_SECONDS

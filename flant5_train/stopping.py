@@ -1,4 +1,4 @@
-"""Stopping on SIGTERM: at once before training, with a checkpoint during it."""
+"""Graceful stop on SIGTERM: at once before training, with a checkpoint during training."""
 
 import signal
 from types import FrameType
@@ -8,15 +8,17 @@ import torch.distributed as dist
 
 
 class StopRequested(BaseException):
-    """Raised where nothing has to be saved. Like KeyboardInterrupt not an Exception, so that no
-    handler of errors takes it for one."""
+    """Raised if there is nothing to save.
+
+    Not an Exception, like KeyboardInterrupt: error handlers must not catch it.
+    """
 
 
 class StopSignal:
-    """Whether this run was told to stop, and whether all its processes know.
+    """Stop request of a run, shared by all its processes.
 
-    A signal before `defer` raises StopRequested where it finds the process; one after it is only
-    remembered, until `agreed` is asked at the end of a step.
+    SIGTERM before `defer` raises StopRequested at once. SIGTERM after it is recorded for `agreed`,
+    which runs at the end of a step.
     """
 
     def __init__(self) -> None:
@@ -28,15 +30,18 @@ class StopSignal:
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def defer(self) -> None:
-        """From here on a stop waits for the end of the step. Called by all processes together."""
+        """Defers later stops to the end of a step. All processes call it together."""
         self._deferred = True
         if dist.is_initialized() and dist.get_world_size() > 1:
-            # On the CPU, so that asking does not wait for the GPU.
+            # On the CPU: the check must not wait for the GPU.
             self._group = dist.new_group(backend="gloo")
 
     def agreed(self) -> bool:
-        """Whether any process was told to stop. All processes ask together and get the same
-        answer: one that stopped alone would leave the others waiting for it for ever."""
+        """Returns True if any process received SIGTERM.
+
+        All processes call it together and get the same result. Without this, one process would
+        stop alone and leave the others waiting forever.
+        """
         if self._group is None:
             return self._received
         flag = torch.tensor(int(self._received))

@@ -1,5 +1,7 @@
-"""What the logged steps were: tokens, padding and work, counted where the batches are, without
-waiting for a device. Shapes: B rows, L positions of a row, N pairs."""
+"""Counts of logged steps: tokens, padding and work, without waiting for a device.
+
+Shapes: B rows, L positions of a row, N pairs.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ Batch = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What was trained on: useful work, and the places in tensors that it took."""
+    """Useful work of trained batches, and the tensor positions that it took."""
 
     work: Work
     source_places: int
@@ -24,7 +26,7 @@ class Trained:
 
     @classmethod
     def of(cls, counts: torch.Tensor) -> Self:
-        """From counts as `counts_of` gives them, or a sum of such. Waits for their device."""
+        """Converts counts of `counts_of`, or a sum of them. Waits for their device."""
         *work, source_places, target_places = counts.tolist()
         return cls(Work(*work), source_places, target_places)
 
@@ -34,7 +36,7 @@ class Trained:
 
     @property
     def source_fill(self) -> float:
-        """Share of the encoder's places that hold a token of a pair."""
+        """Share of the encoder positions that hold a token of a pair."""
         return self.work.sources / max(1, self.source_places)
 
     @property
@@ -43,7 +45,7 @@ class Trained:
 
 
 class Counter:
-    """Sums up batches until they are taken."""
+    """Accumulates counts of batches."""
 
     def __init__(self) -> None:
         self._counts = _no_counts()
@@ -53,15 +55,15 @@ class Counter:
         self._counts = self._counts.to(counts.device) + counts
 
     def take(self, total: Callable[[torch.Tensor], torch.Tensor]) -> Trained:
-        """What was added since, over all processes: `total` sums a tensor over them."""
+        """Returns and resets the counts of all processes, over which `total` sums a tensor."""
         counts, self._counts = self._counts, _no_counts()
         return Trained.of(total(counts))
 
 
 def counts_of(batch: Batch) -> torch.Tensor:
-    """`Work`'s five sums and the two numbers of places [7], on the device of the batch.
+    """Returns the five sums of `Work` and the two position counts, [7], on the batch's device.
 
-    A pair without a label is a filler: it takes places, but nothing is learned from it.
+    A pair without labels is padding: it takes positions, but trains nothing.
     """
     source_N, target_N = _lengths(batch)
     source_N = torch.where(target_N > 0, source_N, 0)
@@ -76,7 +78,7 @@ def _lengths(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     is_label_BL = batch["labels"] != IGNORED
     if "source_segments" not in batch:
         return batch["attention_mask"].sum(1), is_label_BL.sum(1)
-    num_segments = batch["source_segments"].shape[1]  # no row holds more of them
+    num_segments = batch["source_segments"].shape[1]  # upper bound per row
     every = torch.ones_like(batch["source_segments"])
     return (
         _segment_lengths(batch["source_segments"], every, num_segments),
@@ -87,7 +89,7 @@ def _lengths(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 def _segment_lengths(
     segments_BL: torch.Tensor, counted_BL: torch.Tensor, num_segments: int
 ) -> torch.Tensor:
-    """Of the segments 1, 2, ... of all rows, one row after the other; 0 is padding."""
+    """Returns the lengths of segments 1, 2, ... of all rows, row by row; 0 is padding."""
     lengths_BN = segments_BL.new_zeros((len(segments_BL), num_segments + 1), dtype=torch.int64)
     lengths_BN.scatter_add_(1, segments_BL.long(), counted_BL.long())
     return lengths_BN[:, 1:].flatten()
@@ -98,12 +100,12 @@ def _no_counts() -> torch.Tensor:
 
 
 def device_peak_flops(device: torch.device) -> float | None:
-    """The peak of one GPU; None for a CPU or a GPU that is not known."""
+    """Returns the peak FLOPS of one GPU; None for a CPU or an unknown GPU."""
     return peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
 
 
 def take_peak_memory(device: torch.device) -> int | None:
-    """The most bytes that tensors took on the GPU since this was asked; None on a CPU."""
+    """Returns the peak tensor memory on the GPU since the last call; None on a CPU."""
     if device.type != "cuda":
         return None
     peak = torch.cuda.max_memory_allocated(device)

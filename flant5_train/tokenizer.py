@@ -1,4 +1,4 @@
-"""Tokenizers by name or directory: `lossless` (the default) and `fastchat`."""
+"""Loading of tokenizers: `lossless` (the default) and `fastchat`."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -18,20 +18,20 @@ from flant5_train.tokenizer_files import make_loadable_everywhere, sentencepiece
 
 FASTCHAT_PAD = "[PAD]"
 FASTCHAT_TOKENS = ("<", "{", "\n", "}", "`", " ", "\\", "^", "\t")
-"""What FastChat's train_flant5 adds, in its order."""
+"""Tokens that FastChat's train_flant5 adds, in its order."""
 
 _TEMPLATE_INSIDE: dict[str, Any] = {"save_jinja_files": False}
-"""The chat template goes into tokenizer_config.json, where transformers 4.46 looks for it too."""
+"""Writes the chat template to tokenizer_config.json, where transformers 4.46 finds it too."""
 
 Tokenization = Literal["lossless", "fastchat"]
 AnyTokenizer = PreTrainedTokenizerFast | T5Tokenizer
 
 
 class LosslessTokenizer(PreTrainedTokenizerFast):
-    """The Rust tokenizer together with the sentencepiece model it was made of.
+    """Rust tokenizer together with its sentencepiece model.
 
-    Saved, it is a plain `PreTrainedTokenizerFast`. Text that looks like a special token
-    ("</s>") is text.
+    Saves as a plain `PreTrainedTokenizerFast`. Text that looks like a special token ("</s>") is
+    treated as text.
     """
 
     def __init__(self, sentencepiece_model: bytes, *, model_max_length: int) -> None:
@@ -60,14 +60,14 @@ class LosslessTokenizer(PreTrainedTokenizerFast):
 class FastChatTokenizer(T5Tokenizer):
     """T5's tokenizer with FastChat's tokens, together with the sentencepiece model of its base.
 
-    Saved, it is a plain `PreTrainedTokenizerFast`: transformers 5 builds a `T5Tokenizer` anew and
-    leaves out the composition of characters that `add_tokens` puts first.
+    Saves as a plain `PreTrainedTokenizerFast`. transformers 5 would rebuild a `T5Tokenizer` without
+    the composition of characters that `add_tokens` prepends.
     """
 
     sentencepiece_model = b""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # The library reads a saved vocabulary for classes that have an `__init__` of their own.
+        # The library reads a saved vocabulary only for classes with their own `__init__`.
         super().__init__(*args, **kwargs)
 
     def save_pretrained(  # type: ignore[override]
@@ -77,7 +77,7 @@ class FastChatTokenizer(T5Tokenizer):
         return (*files, *make_loadable_everywhere(Path(save_directory), self.sentencepiece_model))
 
 
-# The library looks converters up by the class's name.
+# The library looks up converters by class name.
 FastChatTokenizer.__name__ = T5Tokenizer.__name__
 
 
@@ -87,9 +87,9 @@ def load_tokenizer(
     tokenization: Tokenization = "lossless",
     model_max_length: int = 2048,
 ) -> AnyTokenizer:
-    """The tokenizer of a base model, with the tokens of `tokenization` added.
+    """Returns the tokenizer of a base model, with the tokens of `tokenization` added.
 
-    Raises TrainingError when the model has no sentencepiece vocabulary.
+    Raises TrainingError if the model has no sentencepiece vocabulary.
     """
     vocabulary = sentencepiece_file(name_or_path).read_bytes()
     if tokenization == "fastchat":
@@ -97,7 +97,7 @@ def load_tokenizer(
     try:
         model = extend_vocabulary(vocabulary)
     except DecodeError as error:
-        found = f"found a {SENTENCEPIECE_FILE} that is no sentencepiece model"
+        found = f"found a {SENTENCEPIECE_FILE} that is not a sentencepiece model"
         raise bad_model(name_or_path, found) from error
     return LosslessTokenizer(model, model_max_length=model_max_length)
 
@@ -117,11 +117,11 @@ def _load_fastchat(
 def add_tokens(
     special_tokens_dict: Mapping[str, str], other_tokens: Iterable[str], tokenizer: T5Tokenizer
 ) -> int:
-    """The number of tokens added to `tokenizer`.
+    """Adds tokens to `tokenizer` and returns their number.
 
-    The tokens are matched in the text as it is (`normalized=False`): T5's normalizer turns a
-    newline into a space before a normalized token could match. The text between them is composed
-    (NFC) before T5's normalizer, which drops a second combining mark of decomposed text.
+    Tokens match the raw text (`normalized=False`), because T5's normalizer turns newlines into
+    spaces. The text between them is composed (NFC) before T5's normalizer, which drops a second
+    combining mark of decomposed text.
     """
     _compose_first(tokenizer)
     added = tokenizer.add_special_tokens({**special_tokens_dict})

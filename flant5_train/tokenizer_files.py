@@ -1,5 +1,4 @@
-"""The files of a tokenizer: where they lie, and what makes them right for all of transformers 4 and
-5."""
+"""Tokenizer files: location, and compatibility with transformers 4 and 5."""
 
 import json
 from pathlib import Path
@@ -15,18 +14,21 @@ from flant5_train.rust_tokenizer import SENTINELS
 SENTENCEPIECE_FILE = "spiece.model"
 _CONFIG, _TOKENIZER = "tokenizer_config.json", "tokenizer.json"
 _OF_OTHERS = ("backend", "extra_special_tokens", "is_local", "local_files_only", "add_prefix_space")
-"""Settings that transformers 5 writes and 4.x does not know, or, the last one, takes as a reason to
-build the tokenizer anew from the sentencepiece model (4.46.3, 4.57.6)."""
+"""Settings of transformers 5 that 4.x does not know. With the last one, 4.x rebuilds the tokenizer
+from the sentencepiece model (4.46.3, 4.57.6)."""
 
 
 def sentencepiece_file(name_or_path: str | Path) -> Path:
-    """The vocabulary of a hub model or of a directory. Raises TrainingError when there is none."""
+    """Returns the vocabulary file of a hub model or a directory.
+
+    Raises TrainingError if there is none.
+    """
     try:
         found = cached_file(str(tokenizer_directory(name_or_path)), SENTENCEPIECE_FILE)
     except OSError as error:
         raise TrainingError(
             FailureCode.BAD_MODEL,
-            f"model '{name_or_path}': no {SENTENCEPIECE_FILE} could be read ({error}); expected a"
+            f"model '{name_or_path}': {SENTENCEPIECE_FILE} could not be read ({error}); expected a"
             f" T5 model with its sentencepiece vocabulary.{token_hint(error)}",
             param="model",
         ) from error
@@ -35,11 +37,11 @@ def sentencepiece_file(name_or_path: str | Path) -> Path:
 
 
 def make_loadable_everywhere(directory: Path, sentencepiece_model: bytes) -> tuple[str, ...]:
-    """Completes what `save_pretrained` of transformers 5 wrote, and returns the files it adds.
+    """Completes the files of transformers 5's `save_pretrained`, and returns the added files.
 
-    transformers 5 writes its own class name and a list of `extra_special_tokens`; 4.x knows
-    neither, and looks for the ids of added tokens in the configuration. Without
-    `model_input_names`, 4.x gives a T5 `token_type_ids`, which `generate` refuses.
+    transformers 5 writes its own class name and a list of `extra_special_tokens`. 4.x knows
+    neither, and reads the ids of added tokens from the configuration. Without `model_input_names`,
+    4.x passes `token_type_ids` to a T5, which `generate` refuses.
     """
     settings = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
     for name in _OF_OTHERS:

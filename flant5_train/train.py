@@ -1,6 +1,6 @@
-"""The door: `torchrun -m flant5_train.train ...`, or `... run.json`.
+"""Entry point of the trainer: `torchrun -m flant5_train.train ...`, or `... run.json`.
 
-Leaves `error.json` in the run directory when the run fails.
+Writes `error.json` to the run directory if the run fails.
 """
 
 import json
@@ -24,14 +24,15 @@ from flant5_train.process import (
 def main() -> None:
     die_with_parent()
     tell_stacks_when_asked()
-    # Outside of the `try`: without the locks, error.json is another attempt's to write.
+    # Outside the `try`: without the locks, only another attempt may write error.json.
     if (worker := worker_process()) is not None:
         expect_ancestor(worker)
     hold_locks(locks_to_hold())
     argv = sys.argv[1:]
     try:
-        # Imported here, since torch takes seconds: a launcher that dies meanwhile would leave this
-        # process behind, and a failing import would leave no error.json.
+        # Imported here, because importing torch takes seconds. At the top of the module, a launcher
+        # that dies meanwhile would orphan this process, and a failed import would leave no
+        # error.json.
         from flant5_train.training import train
 
         train(argv)
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def _leave(error: Exception, directory: Path) -> None:
-    """Writes error.json, or says on standard error that this was not possible either."""
+    """Writes error.json, or reports on standard error that it can't."""
     if failure_code(error) is FailureCode.DISK_FULL:
         error = disk_full("a file", directory, error)
     try:
@@ -56,7 +57,7 @@ def _leave(error: Exception, directory: Path) -> None:
 
 
 def _error_of(end: SystemExit) -> TrainingError:
-    """What sys.exit means: a number is the exit code, a text is printed and the code is 1."""
+    """Returns the error for a sys.exit; with a text instead of a number, the exit code is 1."""
     how = str(end.code) if isinstance(end.code, int) else f"1: {end.code}"
     message = f"a training process ended with exit code {how}"
     error = TrainingError(FailureCode.INTERNAL, message)
@@ -65,7 +66,7 @@ def _error_of(end: SystemExit) -> TrainingError:
 
 
 def _record_directory(argv: list[str]) -> Path:
-    """Where error.json goes, read without the parser, whose failure may be the one to tell."""
+    """Returns the directory of error.json. Avoids the parser, whose failure may be the error."""
     settings: dict[str, object] = {}
     if len(argv) == 1 and argv[0].endswith(".json"):
         try:

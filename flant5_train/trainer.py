@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer on planned batches, with an exact loss and a report of its steps."""
+"""Hugging Face Trainer on planned batches, with an exact loss and step reports."""
 
 import itertools
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class ConversationTrainer(SavingTrainer):
     """Trains on the pairs of planned batches."""
 
     def __init__(self, *, batches: TrainingBatches, **kwargs: Any) -> None:
-        # The number of targets in a step is the business of `compute_loss`, not of the model.
+        # `compute_loss` handles the number of targets in a step, not the model.
         kwargs["model"].accepts_loss_kwargs = False
         super().__init__(**kwargs)
         self.loss_is_scaled_for_ga = True
@@ -37,8 +37,8 @@ class ConversationTrainer(SavingTrainer):
         self._batch: Mapping[str, torch.Tensor] | None = None
 
     def get_train_dataloader(self) -> DataLoader[Example]:
-        """This process's micro-batches; not prepared by accelerate, which would share them out
-        again."""
+        """Returns this process's micro-batches. accelerate must not prepare them: it would shard
+        them again."""
         return self._batches.loader(
             self._share,
             num_workers=self.args.dataloader_num_workers,
@@ -54,8 +54,10 @@ class ConversationTrainer(SavingTrainer):
         return prepared
 
     def _agree_on_the_plan(self) -> None:
-        """Raises TrainingError when processes planned different batches: some pairs would be
-        trained on twice then and others never."""
+        """Raises TrainingError if processes planned different batches.
+
+        Without this, some pairs would be trained on twice and others never.
+        """
         own = torch.tensor(self._batches.plan.fingerprint, device=self.args.device)
         if len(set(self.accelerator.gather(own.reshape(1)).tolist())) > 1:
             raise TrainingError(
@@ -65,15 +67,17 @@ class ConversationTrainer(SavingTrainer):
             )
 
     def _init_training_state(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
-        """The stock state of a resumed run keeps the checkpoint's logging_steps, eval_steps and
-        save_steps, whatever the arguments are."""
+        """Applies logging_steps, eval_steps and save_steps of the arguments to a resumed run.
+
+        The library would keep those of the checkpoint.
+        """
         found = super()._init_training_state(max_steps, *args, **kwargs)
         self.state.compute_steps(self.args, max_steps)
         return found
 
     def _run_largest_batch(self) -> None:
-        """Not through DDP: nothing is to be shared with the other processes."""
-        assert self.optimizer is not None, "the stock loop has just made it"
+        """Dry-runs the largest batch, without DDP: nothing must be shared with other processes."""
+        assert self.optimizer is not None, "the library's loop has just created it"
         batch = self._batches.largest()
         num_items = (batch["labels"] != IGNORED).sum().to(self.args.device)
         is_adam = self.args.optim.startswith("adamw")
@@ -86,8 +90,11 @@ class ConversationTrainer(SavingTrainer):
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Any], torch.Tensor | int | None]:
-        """The micro-batches of one optimizer step, and the number of targets in those of all
-        processes. Counts the tokens on the way, without waiting for the device."""
+        """Returns the micro-batches of one optimizer step, and its number of targets in all
+        processes.
+
+        Also counts the tokens, without waiting for the device.
+        """
         batches = [*itertools.islice(epoch_iterator, num_batches)]
         num_targets = torch.zeros((), dtype=torch.int64)
         for batch in batches:
@@ -103,24 +110,26 @@ class ConversationTrainer(SavingTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """This micro-batch's share of the mean over the targets of the whole optimizer step.
+        """Returns this micro-batch's share of the mean over all targets of the optimizer step.
 
-        The stock loss for T5 is a mean per micro-batch, taken for a share: loss and gradients grow
-        with accumulation steps and processes.
+        The library's loss for T5 is a mean per micro-batch, used as a share. Loss and gradients
+        would grow with accumulation steps and processes.
         """
         assert num_items_in_batch is not None, "get_batch_samples counts them"
         outputs = model(**inputs)
-        # Gradients are averaged over the processes; the count is that of all of them.
+        # Gradients are averaged over the processes; the count covers all of them.
         loss = outputs.loss * (self.accelerator.num_processes / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """None per batch: `log` adds them up, exactly. The stock estimate is made for models of one
-        stack, counts padding and leaves attention out."""
+        """Returns 0: `log` adds exact counts.
+
+        The library's estimate is for models of one stack, counts padding and omits attention.
+        """
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds what all processes trained on to the state before it is logged or saved."""
+        """Adds the counts of all processes to the state before it is logged or saved."""
         if "loss" in logs:
             trained = self._counter.take(self._total)
             logs["flops"] = training_flops(self._shape, trained.work)
@@ -136,8 +145,11 @@ class ConversationTrainer(SavingTrainer):
         return total
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """The stock loop looks whether it is done after a step only: resumed from its last one, it
-        would train one more."""
+        """Skips the epoch if training is complete.
+
+        The library's loop checks only after a step: resumed after the last step, it would train
+        one more.
+        """
         if self.state.global_step >= self.state.max_steps or self.has_stopped_early:
             self.control.should_training_stop = True
         else:
@@ -145,22 +157,22 @@ class ConversationTrainer(SavingTrainer):
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises TrainingError when the GPU's memory does not suffice, whatever for."""
+        """Trains the model. Raises TrainingError if the GPU runs out of memory."""
         assert self.model is not None
         with explaining_out_of_memory(self.args, self.model, batch=lambda: self._batch):
             return super().train(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self._batch = inputs  # to be described should the memory not suffice
+        self._batch = inputs  # for the out-of-memory error
         return super().training_step(model, inputs, *args, **kwargs)
 
     @property
     def has_stopped_early(self) -> bool:
-        """Whether training is over by its evaluations."""
+        """True if early stopping has ended training."""
         return self._selection.early_stopping.is_due(self.state.log_history)
 
     def mean_loss(self) -> float:
-        """Mean training loss over all steps, those before an interruption too."""
+        """Returns the mean training loss over all steps, including those before a resume."""
         logged = [entry for entry in self.state.log_history if "loss" in entry]
         steps = [0, *(entry["step"] for entry in logged)]
         total = sum(
@@ -170,7 +182,7 @@ class ConversationTrainer(SavingTrainer):
         return float(total / max(1, steps[-1]))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Exact per token, where the stock evaluation averages the means of its batches."""
+        """Evaluates exactly per token; the library averages the means of batches."""
         assert isinstance(self.eval_dataset, SupervisedDataset)
         assert isinstance(self.data_collator, DataCollatorForSupervisedDataset)
         assert isinstance(self.model, torch.nn.Module)
@@ -179,7 +191,7 @@ class ConversationTrainer(SavingTrainer):
         found = validate(self.model, self.eval_dataset, self.data_collator, args=self.args)
         metrics = found.metrics
         self._last_metrics |= metrics
-        # First, since it refuses a loss that is no number; and a copy, since it adds to it.
+        # First, because it refuses a non-finite loss. A copy, because `log` adds to it.
         self.log({**metrics})
         for record in found.records(self.state.global_step):
             self._report(record)

@@ -64,10 +64,10 @@ _KEEP_ALL = 1_000_000
 
 
 def train(argv: Sequence[str] | None = None) -> None:
-    """Trains by the command line's arguments, and goes on from the newest complete checkpoint.
+    """Runs training for the command line's arguments, from the newest complete checkpoint if any.
 
-    Ends with the final model in `output_dir` or, when SIGTERM came, with a checkpoint there. Raises
-    TrainingError for what the caller can mend.
+    Leaves the final model in `output_dir`, or a checkpoint if SIGTERM arrived. Raises TrainingError
+    for errors that the caller can fix.
     """
     stop = StopSignal()
     stop.listen()
@@ -81,8 +81,10 @@ def train(argv: Sequence[str] | None = None) -> None:
 
 
 class _RunFiles:
-    """The report of rank 0: `progress.jsonl` and the curves for TensorBoard. Raises TrainingError
-    when the disk is full: a run that can't tell what it does would not save a checkpoint either."""
+    """Progress writer of rank 0: `progress.jsonl` and TensorBoard curves.
+
+    Raises TrainingError if the disk is full: such a run could not save a checkpoint either.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -98,7 +100,7 @@ class _RunFiles:
 
     def close(self) -> None:
         self._log.close()
-        # All was written at once; what found no room then, and was told, finds none now.
+        # Records are written unbuffered; a full disk was reported then.
         with suppress(OSError):
             self._event_files.close()
 
@@ -124,7 +126,7 @@ def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
 
 
 def parse_run(argv: Sequence[str]) -> Arguments:
-    """The arguments of a run. Raises TrainingError for any that can't be used."""
+    """Returns the arguments of a run. Raises TrainingError for unusable ones."""
     try:
         arguments = parse_arguments([*argv])
     except (ValueError, OSError) as error:
@@ -217,11 +219,11 @@ def _start_of(record: RunRecord, training: TrainingArguments, *, num_steps: int)
 
 
 def _report_complete(trainer: ConversationTrainer, finished: Finished, report: Report) -> None:
-    """Reports once more that the final model is there: nobody may have seen it the first time."""
+    """Reports the final model again: the earlier report may have been lost."""
     path = str(trainer.args.output_dir)
     if rank() == 0:
         logger.warning(
-            "run: is complete already, nothing is trained (output_dir=%s, step=%d)",
+            "run: already complete, nothing to train (output_dir=%s, step=%d)",
             path,
             finished.step,
         )
@@ -229,7 +231,7 @@ def _report_complete(trainer: ConversationTrainer, finished: Finished, report: R
 
 
 def _report_changes(start: Start, report: Report) -> None:
-    """Reports the change that this start makes; earlier ones are in the record already."""
+    """Reports the change of settings at this start; the record contains earlier ones."""
     if rank() == 0 and start.change is not None:
         for line in as_lines((start.change,)):
             logger.warning("resume: %s", line)
@@ -237,27 +239,27 @@ def _report_changes(start: Start, report: Report) -> None:
 
 
 def _set_limits(model: FlanT5, arguments: Arguments) -> None:
-    """Puts the lengths that the run trains into what the model is saved with."""
+    """Sets the trained lengths in the configuration that is saved with the model."""
     longest = arguments.training.model_max_length
     source = arguments.data.max_source_length or longest
     target = arguments.data.max_target_length or longest
     assert model.generation_config is not None, "a T5 generates text"
     model.generation_config.max_length = None
     model.generation_config.max_new_tokens = target
-    # T5's positions have no end; converters to other runtimes read a context length from here, and
-    # take 512 where it is missing.
+    # T5's positions are unlimited. Converters to other runtimes read a context length from here,
+    # and use 512 if it is missing.
     model.config.n_positions = max(source, target)
 
 
 def _warnings_to(training: TrainingArguments, report: Report) -> Report:
-    """Returns the report for warnings: a run that goes on from a checkpoint has issued them."""
+    """Returns the report for warnings; a resumed run drops them, because it has issued them."""
     assert training.output_dir is not None, "__post_init__ requires it"
     is_resumed = newest_complete_checkpoint(Path(training.output_dir)) is not None
     return discard if is_resumed else report
 
 
 def _report_warnings(arguments: Arguments, report: Report) -> None:
-    """Reports settings that the run follows at a price, in its records and on standard error."""
+    """Reports costly settings in the records of the run and on standard error."""
     if arguments.training.bf16 and arguments.training.use_cpu:
         _warn(slow_bfloat16(), report, param="bf16")
 
@@ -275,16 +277,16 @@ def _report_data(data: DataModule, report: Report) -> None:
 
 
 def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArguments:
-    """The arguments with what the run's data and machine ask for."""
+    """Returns the arguments adjusted to the data and the machine."""
     if torch.cuda.is_available():
-        # Its attention has no gradient for T5's position bias, and NaN ones for masks (H100).
+        # cuDNN attention has no gradient for T5's position bias, and NaN for masks (H100).
         torch.backends.cuda.enable_cudnn_sdp(False)
     else:
         training.dataloader_pin_memory = False
-    # Old checkpoints are removed by `checkpoints.remove_old_checkpoints`, after the new one is
-    # complete; the Trainer would do it before.
+    # `checkpoints.remove_old_checkpoints` removes old checkpoints after the new one is complete.
+    # The Trainer would remove them before.
     training.save_total_limit = None
-    # Chosen by `Selection`, which is read before.
+    # `Selection`, built earlier, selects the checkpoint.
     training.load_best_model_at_end = False
     if evaluates and training.eval_strategy == IntervalStrategy.NO:
         training.eval_strategy, training.eval_steps = evaluation_interval(training)
@@ -326,13 +328,12 @@ def _train_and_export(
 
 
 def _remove_labels(output_dir: Path) -> None:
-    """Removes the card and the record of an earlier model: they must not stand beside new
-    weights."""
+    """Removes the card and the record of an earlier model, which must not describe new weights."""
     for name in (RUN_RECORD, README):
         (output_dir / name).unlink(missing_ok=True)
 
 
 def _remove_weights(output_dir: Path) -> None:
-    """A final model that could not be written whole must not be taken for one."""
+    """Removes the weights of an incomplete final model, which must not look complete."""
     for path in output_dir.glob("*.safetensors"):
         path.unlink()

@@ -1,9 +1,9 @@
-"""Reads one turn of a record: its speaker, its text, and the other fields of `record_fields`.
+"""Reads one turn of a record: speaker, text, and the other fields of `record_fields`.
 
     {"from": "gpt", "value": "Yes.", "weight": 0}
     {"role": "assistant", "content": [{"type": "text", "text": "Yes."}], "name": "Ada"}
 
-Both spellings are understood in both forms. Messages use the words of the turn itself.
+Both spellings are accepted in both forms. Messages use the spelling of the turn.
 """
 
 import json
@@ -45,13 +45,13 @@ _OTHER_KEY = {"from": "value", "value": "from", "role": "content", "content": "r
 
 @dataclass(frozen=True, slots=True)
 class PlacedTurn:
-    """A turn and where it stands."""
+    """A turn and its place."""
 
     turn: Turn
     at: str
-    """As in `messages[2]`."""
+    """Path in the record, such as `messages[2]`."""
     word: str
-    """Its role in the file's own word."""
+    """Role as spelled in the file."""
 
 
 @dataclass(slots=True)
@@ -68,8 +68,10 @@ class _RefusedError(Exception):
 
 
 def read_turn(turn: object, *, at: str, form: str, findings: Findings) -> PlacedTurn | None:
-    """Returns the turn of an object, or None when it is malformed: `findings` then has one problem
-    more, the first of the turn."""
+    """Returns the turn of an object, or None if it is malformed.
+
+    Adds the first problem of a malformed turn to `findings`.
+    """
     try:
         return _read(turn, at=at, form=form, warnings=findings.warnings)
     except _RefusedError as error:
@@ -80,8 +82,7 @@ def read_turn(turn: object, *, at: str, form: str, findings: Findings) -> Placed
 def fields_of(
     fields: Mapping[str, object], level: Level, *, at: str = ""
 ) -> Iterator[tuple[FieldRule | None, Problem]]:
-    """Yields the problem or warning of each field that has one, with its rule; fields that are
-    honoured or silent have none."""
+    """Yields the problem or warning of each refused, reported or unknown field, with its rule."""
     for name, value in fields.items():
         rule = rule_of(level, name, value)
         place = f"{at}.{shown(name)}" if at else shown(name)
@@ -96,8 +97,10 @@ def fields_of(
 
 
 def flag_of(value: object, *, at: str) -> bool | Problem | None:
-    """Returns True for a weight of 1, False for 0, None for null and empty values, and a Problem
-    for any other value."""
+    """Returns True for a weight of 1, False for 0, None for null and empty values.
+
+    Returns a Problem for any other value.
+    """
     if not has_content(value):
         return None
     if isinstance(value, bool | int | float) and value in (0, 1):
@@ -107,7 +110,7 @@ def flag_of(value: object, *, at: str) -> bool | Problem | None:
 
 
 def kind_of(value: object) -> str:
-    """Returns the kind of a JSON value in words."""
+    """Returns the kind of a JSON value as text."""
     if value is None:
         return "nothing"
     names = {
@@ -149,7 +152,7 @@ def _read(turn: object, *, at: str, form: str, warnings: list[Problem]) -> Place
 
 
 def _key_of(turn: Mapping[str, object], keys: tuple[str, str], *, at: str, form: str) -> str:
-    """Returns the key that holds the role or the text; the likeliest one when it is missing."""
+    """Returns the key of the role or the text; the most likely one if it is missing."""
     given = [key for key in keys if turn.get(key) is not None]
     filled = [key for key in given if turn[key] not in _EMPTY]
     if len(filled) == 2 and _meaning(turn, keys[0]) != _meaning(turn, keys[1]):
@@ -163,7 +166,7 @@ def _key_of(turn: Mapping[str, object], keys: tuple[str, str], *, at: str, form:
 
 
 def _meaning(turn: Mapping[str, object], key: str) -> object:
-    """Returns the value of a key, or the role that it names: "human" and "user" are one."""
+    """Returns the value of a key, with roles normalized: "human" and "user" are equal."""
     value = turn[key]
     is_name = key in _ROLE_KEYS and isinstance(value, str)
     return ROLES.get(value.lower(), value) if is_name else value  # type: ignore[attr-defined]
@@ -180,7 +183,7 @@ def _role_of(turn: Mapping[str, object], key: str, *, at: str) -> Role:
         raise _RefusedError(Problem(TOOLS, found, WITHOUT_TOOLS, place))
     found = f"'{shown(name)}'" if isinstance(name, str) else kind_of(name)
     if name is None and turn:
-        found = f"nothing, beside the fields {names_of(turn)}"
+        found = f"nothing, only the fields {names_of(turn)}"
     raise _RefusedError(Problem("unknown role", found, _ROLE_WORDS[key], place))
 
 
@@ -189,7 +192,7 @@ def _text_of(turn: Mapping[str, object], key: str, *, at: str) -> str:
     if not isinstance(content, str | list):
         found = kind_of(content)
         if content is None and key not in turn:
-            found = f"nothing, beside the fields {names_of(turn)}"
+            found = f"nothing, only the fields {names_of(turn)}"
         raise _RefusedError(Problem("text not a string", found, "a string", place))
     try:
         text = text_of(content)

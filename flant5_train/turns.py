@@ -1,7 +1,7 @@
-"""Turns of a conversation: roles, text in parts, and equal neighbours, for files and chat alike.
+"""Turns of a conversation: roles, text parts, and joined neighbours, for files and chat.
 
-Neither torch nor the trainer's other modules are imported here: the service reads chat messages by
-the same rules.
+Neither torch nor most of the trainer is imported here: the service reads chat messages by the same
+rules.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from itertools import groupby
 from flant5_train.failure import encodable
 
 JOINT = "\n\n"
-"""Between the texts of equal neighbours, as mistral-common joins them."""
+"""Separator between the texts of joined neighbours, as in mistral-common."""
 _MAX_SHOWN = 60
 _PARTS = 'a string, or parts like {"type": "text", "text": "..."}'
 
@@ -36,33 +36,33 @@ ROLES: Mapping[str, Role] = {
     "bing": Role.GPT,
     "bard": Role.GPT,
 }
-"""Every name of a role that is understood, in any letter case."""
+"""All accepted role names, in any letter case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The text of one speaker, up to the next speaker's."""
+    """Text of one speaker, up to the next speaker's."""
 
     role: Role
     text: str
     is_trained: bool = True
-    """False for an answer that is only context: weight 0 and its other spellings."""
+    """False for an answer that is only context: weight 0 and its alternatives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The turns of one record: a system turn first if at all, no equal neighbours."""
+    """Turns of one record: an optional system turn first, and no neighbours of one role."""
 
     turns: tuple[Turn, ...]
 
 
 def shown(name: str) -> str:
-    """Returns a name out of a file or a request as errors show it: encodable, 60 characters."""
+    """Returns a name for display in errors: encodable, at most 60 characters."""
     return encodable(name)[:_MAX_SHOWN]
 
 
 class ContentError(ValueError):
-    """Content that is no text."""
+    """Content that is not text."""
 
     def __init__(self, found: str) -> None:
         super().__init__(f"found {found}; expected {_PARTS}")
@@ -75,7 +75,7 @@ def text_of(content: str | list[object]) -> str:
 
     text_of([{"type": "text", "text": "Hi"}, {"type": "text", "text": "!"}]) -> "Hi!"
 
-    Fields of a part that are null count as absent: files that were exported from columns have them.
+    Null fields of a part count as absent: files exported from columns have them.
     Raises ContentError for any other part.
     """
     if isinstance(content, str):
@@ -91,15 +91,15 @@ def _text_of_part(part: object, number: int) -> str:
             return text
     kind = part.get("type") if isinstance(part, dict) else None
     of_type = f" of the type '{shown(kind)}'" if isinstance(kind, str) and kind != "text" else ""
-    raise ContentError(f"a part {number} that is no text{of_type}")
+    raise ContentError(f"a part {number} that is not text{of_type}")
 
 
 def joined(turns: Sequence[Turn]) -> Iterator[Turn]:
-    """Yields the turns with equal neighbours as one, their texts joined by an empty line.
+    """Yields the turns, with neighbours of one role joined by an empty line.
 
     [user "Hi", user "Is anybody there?"] -> [user "Hi\\n\\nIs anybody there?"]
 
-    Blank texts are left out of a joined one. Neighbours have to be equal in `is_trained` too.
+    Skips blank texts when joining. Neighbours must also have the same `is_trained`.
     """
     for (role, is_trained), group in groupby(turns, key=lambda turn: (turn.role, turn.is_trained)):
         yield Turn(role, _joined_text([turn.text for turn in group]), is_trained)

@@ -1,4 +1,4 @@
-"""One evaluation of a run: the loss on all validation pairs, and answers to some if asked for."""
+"""Evaluation of a run: loss on all validation pairs, and optional sample answers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from flant5_train.progress import Evaluated, Record, SampleAnswers
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What an evaluation found."""
+    """Result of an evaluation."""
 
     evaluation: Evaluation
     answers: AnswerScores | None
 
     @property
     def metrics(self) -> dict[str, float]:
-        """By the names of the Trainer's logs."""
+        """Metrics by their names in the Trainer's logs."""
         metrics = {
             "eval_loss": self.evaluation.loss,
             "eval_perplexity": perplexity(self.evaluation.loss),
@@ -48,8 +48,10 @@ def validate(
     *,
     args: TrainingArguments,
 ) -> Validation:
-    """Over the pairs of all processes, which call this together. Raises TrainingError when the
-    GPU's memory does not suffice."""
+    """Evaluates the pairs of all processes, which call this together.
+
+    Raises TrainingError if the GPU runs out of memory.
+    """
     batches = validation_batches(dataset, collator, batch_size=args.eval_batch_size)
     num_samples = args.eval_generation_samples
     answers = None

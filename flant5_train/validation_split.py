@@ -1,4 +1,4 @@
-"""Which pairs are held back for evaluation. No torch here: plans of runs need it too."""
+"""Split into training and validation pairs. No torch here: plans of runs use it too."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from flant5_train.place import DataError
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows for training and for validation, both in their order."""
+    """Rows for training and for validation, each in order."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -19,9 +19,11 @@ class Split:
 def split_by_conversation(
     conversation_of: NDArray[np.integer], *, share: float, seed: int
 ) -> Split:
-    """Of rows whose conversations have these numbers, [N]. The pairs of one conversation stay
-    together, since the later ones hold the earlier answers in their questions. Raises DataError
-    when there are fewer than two conversations with pairs."""
+    """Splits rows by their conversation numbers, [N].
+
+    Pairs of one conversation stay together, because later questions contain earlier answers.
+    Raises DataError if fewer than two conversations have pairs.
+    """
     conversations = np.unique(conversation_of)
     if len(conversations) < 2:
         raise DataError(

@@ -1,6 +1,6 @@
-"""The shapes of a Flan-T5's weights, and what an optimizer keeps of weights of some shapes.
+"""Shapes of a Flan-T5's weights, and the size of their optimizer state.
 
-Neither torch nor numpy is imported here: whoever plans a run counts without them.
+Neither torch nor numpy is imported here: planning a run must not need them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ Shape = Sequence[int]
 
 _FLOAT32_BYTES = 4
 _POSITION_BUCKETS = 32
-"""Of the relative position bias of a Flan-T5."""
+"""Buckets of a Flan-T5's relative position bias."""
 _ROW_MULTIPLE = 64
-"""Embedding rows are padded to a multiple of this, which matrix units are fast at."""
+"""Embedding rows are padded to a multiple of this, for fast matrix units."""
 
 
 def embedding_rows(num_tokens: int) -> int:
-    """Rows of the embedding and of the output layer for so many tokens.
+    """Returns the rows of the embedding and of the output layer for a number of tokens.
 
     >>> embedding_rows(32369)
     32384
@@ -27,7 +27,7 @@ def embedding_rows(num_tokens: int) -> int:
 
 
 def weight_shapes(shape: ModelShape) -> list[tuple[int, ...]]:
-    """Of all weights of a model."""
+    """Returns the shapes of all weights of a model."""
     num_norms = 2 * shape.num_layers + 3 * shape.num_decoder_layers + 2
     return [
         *[(shape.vocab_size, shape.d_model)] * 2,
@@ -38,7 +38,7 @@ def weight_shapes(shape: ModelShape) -> list[tuple[int, ...]]:
 
 
 def layer_matrices(shape: ModelShape) -> list[tuple[int, int]]:
-    """Rows and columns of the matrices of all layers, those of the encoder first."""
+    """Returns rows and columns of the matrices of all layers, encoder first."""
     projections = [(shape.d_model, shape.attention_width)] * 4
     feed_forward = [(shape.d_model, shape.d_ff)] * 3
     encoder = (projections + feed_forward) * shape.num_layers
@@ -46,7 +46,7 @@ def layer_matrices(shape: ModelShape) -> list[tuple[int, int]]:
 
 
 def low_rank_shapes(shape: ModelShape, *, rank: int) -> list[tuple[int, int]]:
-    """Of the additions to every matrix of the layers: two thin ones for each."""
+    """Returns the shapes of the low-rank adapters, two thin matrices per layer matrix."""
     return [
         thin for rows, columns in layer_matrices(shape) for thin in ((rank, rows), (columns, rank))
     ]
@@ -57,9 +57,11 @@ def num_numbers(shapes: Iterable[Shape]) -> int:
 
 
 def optimizer_state_bytes(shapes: Iterable[Shape], optimizer: str) -> int:
-    """What an optimizer keeps of trained weights of these shapes: two moments of each number in
-    float32 or, with "8bit" in its name, in a byte each; Adafactor the sums of rows and columns of a
-    matrix."""
+    """Returns the bytes of optimizer state for trained weights of these shapes.
+
+    Most optimizers keep two moments per weight in float32, or in one byte each with "8bit" in the
+    name. Adafactor keeps the sums of rows and columns of a matrix.
+    """
     if "adafactor" in optimizer:
         return sum(_factored_bytes(shape) for shape in shapes)
     bytes_per_moment = 1 if "8bit" in optimizer else _FLOAT32_BYTES

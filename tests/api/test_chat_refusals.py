@@ -65,7 +65,7 @@ def test_what_can_not_be_honoured_is_refused_by_its_name(
         ([*HI, {"role": "system", "content": "x"}], "messages[1] has the role 'system'"),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
-            "messages.0.content: found a part 0 that is no text",
+            "messages.0.content: found a part 0 that is not text",
         ),
         ([{"role": "user", "content": None}], "messages.0.content"),
         ([*HI, {"role": "developer", "content": "x"}, *HI], "messages[1] has the role 'developer'"),

@@ -84,7 +84,7 @@ MALFORMED = {
     "no role": (
         lambda talk: talk["conversations"][0].pop("from"),
         None,
-        "field 'conversations[0].from': found nothing, beside the fields 'value'; expected one of",
+        "field 'conversations[0].from': found nothing, only the fields 'value'; expected one of",
     ),
     "no text": (
         set_turn(1, value=None),
@@ -94,7 +94,7 @@ MALFORMED = {
     "text in parts": (
         set_turn(1, value=["Yes."]),
         None,
-        "field 'conversations[1].value': found a part 0 that is no text; expected a string, or",
+        "field 'conversations[1].value': found a part 0 that is not text; expected a string, or",
     ),
     "a broken character": (
         set_turn(0, value="\ud83d"),

@@ -184,7 +184,7 @@ def test_a_file_in_the_place_of_a_model_is_refused(tiny_model: Path) -> None:
 
 def test_a_vocabulary_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "spiece.model").write_bytes(b"no vocabulary")
-    with pytest.raises(TrainingError, match=r"found a spiece.model that is no sentencepiece"):
+    with pytest.raises(TrainingError, match=r"found a spiece.model that is not a sentencepiece"):
         load_tokenizer(tmp_path)
 
 

@@ -87,7 +87,7 @@ def test_a_run_that_is_complete_trains_nothing_and_reports_its_model_again(
     before = (used / "model.safetensors").stat().st_mtime_ns
     again = run_here(monkeypatch, used, **settings | {"logging_steps": 2})
     assert again.exit_code == 0, again.log
-    assert "run: is complete already, nothing is trained" in caplog.text
+    assert "run: already complete, nothing to train" in caplog.text
     assert (used / "model.safetensors").stat().st_mtime_ns == before
     starts = [record for record in again.records() if isinstance(record, TrainingStarted)]
     assert len(starts) == 1
