@@ -1,1 +1,1 @@
-"""The command line: a client of the REST API, and `flant5 up`, which runs the whole service."""
+"""Command line: a client of the REST API, and `flant5 up`, which runs the whole service."""

@@ -1,4 +1,4 @@
-"""Where the API is for callers on its own machine."""
+"""Address of the API for clients on the same machine."""
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 

@@ -1,4 +1,4 @@
-"""`flant5 adopt`: a HOME and a Redis database that belong together from now on."""
+"""`flant5 adopt`: assigns a Redis database to a HOME."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +12,13 @@ from api.cli.printing import print_json
 
 
 def adopt(
-    home: Annotated[Path | None, typer.Option(help="The directory; FLANT5_HOME.")] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Data directory. [default: FLANT5_HOME]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give the database at FLANT5_REDIS_URL the service id of HOME, after a deliberate move."""
-    # Imported here: the Redis client takes as long as a third of what other commands import.
+    """Assign the database at FLANT5_REDIS_URL to the service of HOME, after a deliberate move."""
+    # Imported here: the Redis client adds a third to the import time of other commands.
     from redis.exceptions import RedisError
 
     from worker.jobs.connection import open_redis
@@ -42,5 +44,5 @@ def adopt(
         if as_json:
             print_json({"service": new, "former": former, "home": str(directories.root)})
         else:
-            typer.echo(f"Redis at {place} is of {new} now, as {directories.root} is")
-            typer.echo(f"(it was of {former or 'no service'})")
+            typer.echo(f"Redis at {place} now belongs to {new}, like {directories.root}")
+            typer.echo(f"(before: {former or 'no service'})")

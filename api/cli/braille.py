@@ -1,4 +1,4 @@
-"""Curves in a terminal, drawn with the dots of braille characters: 2 x 4 of them in each cell."""
+"""Draws curves in a terminal with braille characters: 2 x 4 dots per cell."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from rich.text import Text
 
 _BLANK = 0x2800
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""The bit of each dot of a cell: four rows of two."""
+"""Bit of each dot of a cell: four rows of two."""
 _ROWS, _COLUMNS = len(_DOTS), len(_DOTS[0])
 
 Point = tuple[float, float]
@@ -17,7 +17,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points by rising x, joined by lines; numbers that are not finite are left out."""
+    """Points in ascending x, joined by lines. Non-finite values are skipped."""
 
     points: Sequence[Point]
     style: str
@@ -25,7 +25,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """How many cells there are to draw on, and whether only ASCII can be shown."""
+    """Size of the drawing area in cells, and its character set."""
 
     width: int
     height: int
@@ -33,7 +33,7 @@ class Canvas:
 
 
 def draw(curves: Sequence[Curve], canvas: Canvas) -> list[Text]:
-    """`canvas.height` lines, the top one first; where curves meet, the later one's style is seen.
+    """Returns `canvas.height` lines, top first. Where curves meet, the later curve's style wins.
 
     draw([Curve([(1, 2.0), (2, 1.0)], "")], Canvas(2, 1)) -> ["⠑⢄"]
     """
@@ -54,7 +54,7 @@ def draw(curves: Sequence[Curve], canvas: Canvas) -> list[Text]:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Which part of the plane the canvas shows, and in how many dots."""
+    """The region that the canvas shows, and its size in dots."""
 
     left: float
     right: float
@@ -65,7 +65,7 @@ class _Frame:
 
     @classmethod
     def around(cls, points: Sequence[Point], canvas: Canvas) -> "_Frame | None":
-        """The smallest one; None when there is nothing to show."""
+        """Returns the smallest frame around the points; None without points."""
         if not points:
             return None
         xs, ys = zip(*points, strict=True)
@@ -73,7 +73,7 @@ class _Frame:
         return cls(min(xs), max(xs), min(ys), max(ys), *dots)
 
     def columns_of(self, points: Iterable[Point]) -> list[tuple[int, int]]:
-        """(column, row) of the mean of the points in each column that has any, left to right."""
+        """Returns (column, row) of the mean of each non-empty column, left to right."""
         found: dict[int, list[float]] = {}
         for x, y in points:
             column = _scaled(x, self.left, self.right, self.num_columns)
@@ -85,7 +85,7 @@ class _Frame:
 
 
 def _scaled(value: float, low: float, high: float, count: int) -> int:
-    """Where `value` lies among `count` places from `low` to `high`; in the middle of no range."""
+    """Maps `value` from `low`..`high` to 0..`count` - 1; to the middle if the range is empty."""
     share = 0.5 if high == low else (value - low) / (high - low)
     return min(count - 1, max(0, round(share * (count - 1))))
 
@@ -95,7 +95,7 @@ def _finite(points: Iterable[Point]) -> list[Point]:
 
 
 def _line(dots: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    """The dots, and those between each and the next one."""
+    """Yields the dots, and the dots that join them."""
     yield from dots[:1]
     for (x, y), (next_x, next_y) in pairwise(dots):
         num_parts = max(abs(next_x - x), abs(next_y - y), 1)

@@ -1,4 +1,4 @@
-"""`flant5 chat`: talk to a model in the terminal."""
+"""`flant5 chat`: chats with a model in the terminal."""
 
 import json
 import sys
@@ -19,12 +19,12 @@ from api.cli.printing import print_json
 from api.cli.settings import ClientSettings
 
 _PATH = "/chat/completions"
-_HELP = "/reset forgets what was said, /system TEXT sets the system text (none: takes it away), "
-_HELP += "/quit ends"
+_HELP = "/reset clears the conversation, /system [TEXT] sets or clears the system message, "
+_HELP += "/quit exits"
 
 
 class Conversation:
-    """What was said so far, and what a question is sent with."""
+    """The messages so far, and the settings of each request."""
 
     def __init__(self, request: Json, *, system: str | None) -> None:
         self._request = request
@@ -35,19 +35,19 @@ class Conversation:
         self._messages = []
 
     def set_system(self, text: str) -> None:
-        """From now on; what was said is forgotten, since it was said under another one."""
+        """Sets the system message and clears the conversation, which had another one."""
         self._system = text or None
         self.reset()
 
     def body(self, text: str) -> Json:
-        """The request for the answer to `text`."""
+        """Returns the request body for the next message."""
         system = [{"role": "system", "content": self._system}] if self._system else []
         question = {"role": "user", "content": text}
         messages = [*system, *self._messages, question]
         return {**self._request, "messages": messages}
 
     def keep(self, text: str, answer: str) -> None:
-        """Both belong to what was said."""
+        """Appends a question and its answer to the conversation."""
         self._messages += [
             {"role": "user", "content": text},
             {"role": "assistant", "content": answer},
@@ -58,32 +58,31 @@ def chat(
     model: Annotated[
         str,
         typer.Argument(
-            help="A fine-tuned model, a checkpoint, a base model.",
+            help="A fine-tuned model, a checkpoint, or a base model.",
             autocompletion=completion.model_ids,
         ),
     ],
     message: Annotated[
-        str | None, typer.Option("--message", "-m", help="Ask this alone; - reads it from stdin.")
+        str | None,
+        typer.Option("--message", "-m", help='Ask one question and exit ("-" for stdin).'),
     ] = None,
-    system: Annotated[
-        str | None, typer.Option(help="In place of the usual first sentence.")
-    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="name=value, as temperature=0.7, max_tokens=200, seed=1."),
+        typer.Option("--set", help="A setting, such as temperature=0.7, max_tokens=200 or seed=1."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document; in a conversation a line each.")
+        bool, typer.Option("--json", help="Print each answer as one line of JSON.")
     ] = False,
 ) -> None:
-    """Talk to a model; /reset, /system TEXT and /quit are commands."""
+    """Chat with a model. Commands: /reset, /system [TEXT], /quit."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         conversation = Conversation(
             {"model": model, **dict(map(assignment, settings or []))}, system=system
         )
         answering = _show_document if as_json else _say
         if message is None:
-            # Now, and not after the first question was typed.
+            # Reports an unknown model before the first question is typed.
             client.get(f"/models/{quote(model, safe='')}")
             _talk(conversation, partial(answering, client))
             return
@@ -92,8 +91,7 @@ def chat(
 
 
 def _talk(conversation: Conversation, answering: Callable[[Json], str]) -> None:
-    """Until the end of the input or /quit. A question that is refused costs a line, not the
-    conversation."""
+    """Runs until end of input or /quit. An error prints one line and keeps the conversation."""
     if sys.stdin.isatty():
         import readline  # noqa: F401 - makes `input` an editor with a history
 
@@ -112,7 +110,7 @@ def _talk(conversation: Conversation, answering: Callable[[Json], str]) -> None:
         elif command == "/system":
             conversation.set_system(rest.strip())
         elif command.startswith("/"):
-            typer.echo(f"no command {command}; {_HELP}", err=True)
+            typer.echo(f"unknown command {command}; {_HELP}", err=True)
         elif text.strip():
             _ask(conversation, text, answering)
 
@@ -129,7 +127,7 @@ def _ask(conversation: Conversation, text: str, answering: Callable[[Json], str]
 
 
 def _show_document(client: Client, body: Json) -> str:
-    """Prints the answer as it comes from the API; its text."""
+    """Prints the JSON of the answer and returns its text."""
     document = client.post(_PATH, body, timeout=None)
     print_json(document)
     text: str = document["choices"][0]["message"]["content"]
@@ -137,7 +135,7 @@ def _show_document(client: Client, body: Json) -> str:
 
 
 def _answer(client: Client, body: Json) -> Iterator[str]:
-    """The text as it comes. Raises CommandError when it breaks off."""
+    """Streams the text of the answer. Raises CommandError if the stream breaks."""
     try:
         with client.stream(_PATH, body={**body, "stream": True}) as response:
             for line in response.iter_lines():
@@ -153,7 +151,7 @@ def _answer(client: Client, body: Json) -> Iterator[str]:
 
 
 def _say(client: Client, body: Json) -> str:
-    """Prints the answer as it is given; what was said, as a whole."""
+    """Prints the answer while it streams and returns its text."""
     said = []
     for text in _answer(client, body):
         said.append(text)
@@ -164,7 +162,7 @@ def _say(client: Client, body: Json) -> str:
 
 
 def printable(text: str) -> str:
-    r"""What a model says may hold what commands a terminal; here it can be seen.
+    r"""Escapes control characters, which could control the terminal.
 
     >>> printable("a\tb\n\x1b[2J")
     'a\tb\n\\x1b[2J'

@@ -1,4 +1,4 @@
-"""One process of the service under `flant5 up`: started, watched, restarted, stopped."""
+"""Child process of `flant5 up`: start, restart on failure, stop."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 _PR_SET_PDEATHSIG = 1
 _SETTLED_SECONDS = 30.0
-"""A process that lived this long failed for a new reason: it is started again at once."""
+"""Uptime that resets the restart delay to its minimum."""
 _MIN_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
 _MAX_LOG_BYTES = 16 * 2**20
@@ -23,18 +23,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to start. Its output is appended to `log`."""
+    """A program to start. Its output is appended to `log`."""
 
     name: str
     argv: tuple[str, ...]
     environment: dict[str, str]
     log: Path
     stop_seconds: float
-    """Time it gets to end in good order."""
+    """Timeout for a graceful shutdown."""
 
 
 class Child:
-    """A program that runs until it is told to stop."""
+    """A program that is restarted until it is stopped on request."""
 
     def __init__(self, program: Program, *, inherited: tuple[int, ...]) -> None:
         self._program = program
@@ -62,7 +62,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process. It ends with this one, and gets no Ctrl-C of the terminal."""
+        """Starts the process. It ends with this one, and receives no Ctrl-C from the terminal."""
         with _open_log(self._program.log) as log:
             self._log_begins = log.tell()
             self._process = subprocess.Popen(
@@ -78,24 +78,24 @@ class Child:
         self._started_at = time.monotonic()
 
     def keep_alive(self) -> str | None:
-        """Restart a process that died, after a pause that grows; what there is to say."""
+        """Restarts a dead process with exponential backoff. Returns a message to show, if any."""
         if self.is_alive:
             return None
         if self._process is None:
             if time.monotonic() < self._start_again_at:
                 return None
             self.start()
-            return f"{self.name} is started again"
+            return f"{self.name} restarted"
         if time.monotonic() - self._started_at > _SETTLED_SECONDS:
             self._pause_seconds = _MIN_PAUSE_SECONDS
-        said = f"{self.name} {self.describe_end()}; next start in {self._pause_seconds:g} s"
+        said = f"{self.name} {self.describe_end()}; restarting in {self._pause_seconds:g} s"
         self._process = None
         self._start_again_at = time.monotonic() + self._pause_seconds
         self._pause_seconds = min(2 * self._pause_seconds, _MAX_PAUSE_SECONDS)
         return said
 
     def describe_end(self) -> str:
-        """How a process that died went."""
+        """Describes how the process ended."""
         code = self._process.poll() if self._process else None
         if code is None:
             return "is not running"
@@ -104,26 +104,26 @@ class Child:
         return f"exited with code {code}"
 
     def last_words(self) -> str:
-        """The end of what it printed since its last start, on one line."""
+        """Returns the last lines of its output since the last start, on one line."""
         with self.log.open("rb") as log:
             log.seek(self._log_begins)
             lines = log.read(_MAX_LOG_BYTES).decode("utf-8", "replace").splitlines()
         return " | ".join(lines[-_LAST_WORDS:])
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the process, if it lives."""
+        """Sends a signal to the process, if it has been started."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End the process and all of its group at once."""
+        """Kills the process and its process group."""
         if self._process is not None and self.is_alive:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
 
 def _open_log(path: Path) -> BinaryIO:
-    """The log, open at its end; a large one makes room and stays as `.1`."""
+    """Opens the log for appending. A large log is first renamed to `.1`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
         path.replace(path.with_name(path.name + ".1"))
@@ -131,8 +131,10 @@ def _open_log(path: Path) -> BinaryIO:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Runs in the child before the program: when the parent is gone the program gets a SIGTERM,
-    and when the parent went before that was arranged it does not start."""
+    """Makes the child receive SIGTERM when its parent dies; runs before the program starts.
+
+    If the parent is already dead, the program does not start.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

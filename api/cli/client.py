@@ -1,4 +1,4 @@
-"""Speaks to the REST API for the commands; every failure becomes a CommandError."""
+"""REST API client of the commands. Every failure becomes a CommandError."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -15,25 +15,25 @@ from worker.jobs.http_client import REJECTED, NetworkSettingsError, open_client,
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-"""The server sends a heartbeat every 15 seconds; silence for longer is a broken connection."""
+"""The server sends a heartbeat every 15 seconds; a longer gap means a broken connection."""
 _ANSWER_TIMEOUT = httpx.Timeout(None, connect=5.0)
-"""Of a model: the server says when it takes too long."""
+"""For answers of models: the server has its own timeout."""
 _PART_BYTES = 64 * 2**20
 
 Json = dict[str, Any]
 
 
 class UnavailableError(CommandError):
-    """The server can't serve this now; later it may."""
+    """The server is temporarily unavailable (503)."""
 
 
 class Client:
-    """One server. A context manager."""
+    """Client of one server; a context manager."""
 
     def __init__(self, settings: ClientSettings, *, timeout: httpx.Timeout = _TIMEOUT) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else ""
         if not (key.isascii() and key.isprintable()):
-            raise CommandError("FLANT5_API_KEY holds a character that no key has")
+            raise CommandError("FLANT5_API_KEY contains a character that keys can't have")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._url = settings.api_url
         self._shown_url = _checked_url(settings.url, self._url)
@@ -63,7 +63,7 @@ class Client:
         return self._json("DELETE", path)
 
     def pages(self, path: str, params: Mapping[str, str | int] | None = None) -> Iterator[Json]:
-        """All items of a list, page by page."""
+        """Yields all items of a list, page by page."""
         has_more, query = True, dict(params or {})
         while has_more:
             page = self.get(path, query)
@@ -72,8 +72,7 @@ class Client:
             query["after"] = page["last_id"]
 
     def upload(self, path: Path) -> Json:
-        """Store a local file on the server; a big one goes in parts, which a proxy lets through
-        and the server's limit for one request does not concern."""
+        """Uploads a local file. Large files are sent in parts, which stay below request limits."""
         try:
             num_bytes = path.stat().st_size
             with path.open("rb") as file:
@@ -106,8 +105,10 @@ class Client:
         *,
         body: Json | None = None,
     ) -> Iterator[httpx.Response]:
-        """Yields a response whose body is read as it arrives, to a POST when there is a `body`.
-        Raises httpx.HTTPError when the connection fails."""
+        """Yields a streamed response: of a POST if there is a `body`, else of a GET.
+
+        Raises httpx.HTTPError if the connection fails.
+        """
         method, timeout = ("GET", _STREAM_TIMEOUT) if body is None else ("POST", _ANSWER_TIMEOUT)
         url = self._url + path
         request = self._http.build_request(method, url, headers=headers, json=body, timeout=timeout)
@@ -132,25 +133,27 @@ class Client:
             answer: Json = response.json()
         except ValueError as error:
             raise CommandError(
-                f"{self._shown_url}{through_proxy(self._url)} answered with something else than "
-                f"JSON ({response.headers.get('content-type')}): is FLANT5_URL right?"
+                f"{self._shown_url}{through_proxy(self._url)} did not return JSON "
+                f"({response.headers.get('content-type')}); check FLANT5_URL"
             ) from error
         return answer
 
     def unreachable(self, error: Exception) -> CommandError:
-        """Returns the error of a request that `error`, one of REJECTED, ended: with the proxy that
-        it went through, or else with the way to start a server."""
-        reason = f"no server answers at {self._shown_url}"
+        """Returns the error for a failed connection, with its proxy or how to start a server.
+
+        `error` is one of REJECTED.
+        """
+        reason = f"no response from {self._shown_url}"
         cause = f"({str(error) or type(error).__name__})"
         if proxy := through_proxy(self._url):
             return CommandError(
-                f"{reason}{proxy} {cause}; correct that variable, or name the server's host in "
-                "NO_PROXY to connect to it directly"
+                f"{reason}{proxy} {cause}; correct that variable, or add the server's host to "
+                "NO_PROXY to connect directly"
             )
         reason = f"{reason} {cause}"
         if self._url == DEFAULT_URL:
-            return CommandError(f"{reason}; start one with `flant5 up`, or set FLANT5_URL")
-        return CommandError(f"{reason}; it is the address in FLANT5_URL (`flant5 up` starts one)")
+            return CommandError(f"{reason}; start a server with `flant5 up`, or set FLANT5_URL")
+        return CommandError(f"{reason}; check FLANT5_URL, or start a server with `flant5 up`")
 
     def _refusal(self, response: httpx.Response) -> CommandError:
         try:
@@ -158,24 +161,24 @@ class Client:
             message = str(error["message"])
         except (ValueError, KeyError, TypeError):
             status = f"{response.status_code} {response.reason_phrase}"
-            message = f"{self._shown_url}{through_proxy(self._url)} answered {status}"
+            message = f"{self._shown_url}{through_proxy(self._url)} returned {status}"
         if response.status_code == httpx.codes.UNAUTHORIZED:
             message += "; set FLANT5_API_KEY to your key"
         if response.status_code == httpx.codes.NOT_FOUND and "/fine_tuning/jobs/" in str(
             response.url
         ):
-            message += "; `flant5 jobs` lists those there are"
+            message += " (see `flant5 jobs`)"
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             return UnavailableError(message)
         return CommandError(message)
 
 
 def _checked_url(given: str, url: str) -> str:
-    """Returns `url` as messages may show it, without credentials. Raises CommandError."""
+    """Returns `url` without credentials, for messages. Raises CommandError if it is invalid."""
     try:
         parts = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise CommandError(f"FLANT5_URL is {given!r}, which is no URL ({error})") from error
+        raise CommandError(f"FLANT5_URL is {given!r}, which is not a URL ({error})") from error
     if parts.scheme not in ("http", "https") or not parts.host:
         raise CommandError(f"FLANT5_URL is {given!r}; expected a URL such as {DEFAULT_URL}")
     return str(parts.copy_with(username="", password="")) if parts.userinfo else url

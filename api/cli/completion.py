@@ -1,7 +1,7 @@
-"""What a shell offers to complete: ids that the server knows, names of hyperparameters.
+"""Shell completion of ids on the server and of hyperparameter names.
 
-A shell that waits or prints an error in the middle of a line is worse than one that offers nothing:
-the server gets a moment, and one that does not answer is passed over in silence.
+A shell must not hang or print errors while a line is edited. The server has one second; if it does
+not respond, nothing is completed.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ _TIMEOUT = httpx.Timeout(1.0)
 _MAX_OFFERED = 100
 
 Offer = tuple[str, str]
-"""A word, and what some shells show beside it."""
+"""A completion, and the help text that some shells show beside it."""
 
 
 def job_ids(incomplete: str) -> list[Offer]:
-    """Jobs, the newest first."""
+    """Completes job ids, newest first."""
     found = _listed("/fine_tuning/jobs", limit=_MAX_OFFERED)
     return _beginning(
         incomplete, ((job["id"], f"{job['model']}, {state_of(job)}") for job in found)
@@ -30,7 +30,7 @@ def job_ids(incomplete: str) -> list[Offer]:
 
 
 def file_ids(incomplete: str) -> list[Offer]:
-    """Uploaded conversations, the newest first; none for what can only be a local file."""
+    """Completes ids of uploaded conversations, newest first, unless a local path is typed."""
     if incomplete and not incomplete.startswith("file"):
         return []
     found = _listed("/files", limit=_MAX_OFFERED, purpose="fine-tune")
@@ -38,18 +38,18 @@ def file_ids(incomplete: str) -> list[Offer]:
 
 
 def model_ids(incomplete: str) -> list[Offer]:
-    """Models on the server."""
+    """Completes ids of models on the server."""
     return _beginning(incomplete, ((model["id"], "") for model in _listed("/models")))
 
 
 def deletable_ids(incomplete: str) -> list[Offer]:
-    """Jobs, models that jobs made, and files."""
+    """Completes ids of jobs, fine-tuned models, and files."""
     made = [offer for offer in model_ids(incomplete) if offer[0].startswith("ft:")]
     return [*job_ids(incomplete), *made, *file_ids(incomplete)]
 
 
 def hyperparameters(incomplete: str) -> list[Offer]:
-    """Names of hyperparameters, each with the `=` that a value follows."""
+    """Completes names of hyperparameters, each with a trailing `=`."""
     fields = Hyperparameters.model_fields.items()
     offers = ((f"{name}=", (field.description or "").split("\n")[0]) for name, field in fields)
     return _beginning(incomplete, offers)

@@ -1,4 +1,4 @@
-"""`flant5 data check`: what a conversation file holds and what is wrong with it."""
+"""`flant5 data check`: reports the contents and problems of a conversation file."""
 
 import json
 import re
@@ -35,34 +35,38 @@ def check(
     file: Annotated[
         str,
         typer.Argument(
-            help="A local file, or the id of an uploaded one.", autocompletion=completion.file_ids
+            help="A local file, or the id of an uploaded file.", autocompletion=completion.file_ids
         ),
     ],
     model: Annotated[
         str | None,
         typer.Option(
-            help="Base model whose vocabulary counts the tokens: a directory or a name.",
+            help="Base model whose tokenizer counts the tokens: a directory or a name.",
             autocompletion=completion.model_ids,
         ),
     ] = None,
-    model_max_length: Annotated[int, typer.Option(min=32, max=65536, help="Of both sides.")] = 2048,
+    model_max_length: Annotated[
+        int, typer.Option(min=32, max=65536, help="Token limit for questions and answers.")
+    ] = 2048,
     max_source_length: Tokens = None,
     max_target_length: Tokens = None,
     tokenization: Annotated[str, typer.Option(help="lossless or fastchat.")] = "lossless",
     skip_bad_records: Annotated[
-        bool, typer.Option("--skip-bad-records", help="As on_bad_record=skip leaves them out.")
+        bool, typer.Option("--skip-bad-records", help="Skip bad records instead of failing.")
     ] = False,
     skip_missing_questions: Annotated[
         bool,
         typer.Option(
             "--skip-missing-questions",
-            help="As on_missing_question=skip leaves out answers with no question before them.",
+            help="Skip answers without a preceding question.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check conversations row by row; a local file needs no server. Exit code 1 when no job takes
-    the file."""
+    """Check conversations record by record. Local files need no server.
+
+    Exit code 1 if the file can't be used for training.
+    """
     with reported(as_json=as_json):
         if tokenization not in ("lossless", "fastchat"):
             raise CommandError(f"--tokenization {tokenization}: expected lossless or fastchat")
@@ -116,5 +120,5 @@ def _of_a_local_file(path: Path, settings: dict[str, str | int]) -> Json:
     if done.returncode == _FAILED and done.stdout:
         raise CommandError(json.loads(done.stdout)["message"])
     raise CommandError(
-        f"the check ended with exit code {done.returncode}: {done.stderr.strip()[-1000:]}"
+        f"the check failed with exit code {done.returncode}: {done.stderr.strip()[-1000:]}"
     )

@@ -1,4 +1,4 @@
-"""A report on a file, for people."""
+"""Human-readable view of a file report."""
 
 import typer
 
@@ -12,7 +12,7 @@ def show_report(report: Json) -> None:
         typer.echo()
         print_table(("TOKENS UP TO", "QUESTIONS", "ANSWERS"), _histogram(report))
         typer.echo()
-        columns = ("LIMIT", "QUESTIONS CUT", "ANSWERS CUT", "TOKENS LOST")
+        columns = ("LIMIT", "TRUNCATED QUESTIONS", "TRUNCATED ANSWERS", "TOKENS LOST")
         others = [cut for cut in report["other_limits"] if cut != report["cut"]]
         print_table(columns, [_cut(cut) for cut in (report["cut"], *others)])
     if report["repeats"]["listed"]:
@@ -21,7 +21,7 @@ def show_report(report: Json) -> None:
             (_number(each["record"]), _number(each["line"]), _number(each["first_record"]))
             for each in report["repeats"]["listed"]
         ]
-        print_table(("REPEATING RECORD", "LINE", "OF RECORD"), rows)
+        print_table(("DUPLICATE RECORD", "LINE", "FIRST RECORD"), rows)
     for title in ("problems", "warnings"):
         _show_problems(title, report[title])
 
@@ -32,16 +32,16 @@ def _summary(report: Json) -> list[tuple[str, str]]:
     counted = tokens["counted"] + (f" ({tokens['note']})" if tokens["note"] else "")
     rows = [
         ("file", f"{plain(report['file'])}, {size(report['bytes'])}"),
-        ("can be trained on", "yes" if report["is_trainable"] else "no"),
-        ("records", f"{report['records']}, {report['conversations']} of them without a problem"),
+        ("trainable", "yes" if report["is_trainable"] else "no"),
+        ("records", f"{report['records']}, {report['conversations']} valid"),
         ("pairs", str(report["pairs"])),
         ("left out", ", ".join(left_out)),
         (
-            "tokens of an epoch",
-            f"{tokens['source_tokens']} read, {tokens['target_tokens']} learned",
+            "tokens per epoch",
+            f"{tokens['source_tokens']} input, {tokens['target_tokens']} target",
         ),
-        ("tokens are", counted),
-        ("repeats", f"{repeats['num_repeats']}" if repeats["num_repeats"] else ""),
+        ("token count", counted),
+        ("duplicates", f"{repeats['num_repeats']}" if repeats["num_repeats"] else ""),
         ("problems", _counts(report["problems"])),
         ("warnings", _counts(report["warnings"])),
     ]
@@ -90,7 +90,7 @@ def _show_problems(title: str, problems: Json) -> None:
 
 
 def _place(problem: Json) -> tuple[str, str, str, str]:
-    """The first place, and the second one in short."""
+    """Returns the cells of the first place, and a short form of the second."""
     record, line = _number(problem["record"]), _number(problem["line"])
     also = problem["also_at"]
     second = "" if also is None else f"record {also['record']}"

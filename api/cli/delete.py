@@ -1,7 +1,7 @@
-"""`flant5 delete`: jobs, models, checkpoints and files.
+"""`flant5 delete`: deletes jobs, models, checkpoints and files.
 
-Asks first, with the bytes on the server's disk: not those of a model or checkpoint that is named by
-its `ft:` id, which the API gives only in the answer to the deletion.
+The confirmation shows the bytes on the server's disk, except for `ft:` ids: their size is known
+only after the deletion.
 """
 
 import sys
@@ -31,18 +31,18 @@ def delete(
     ],
     checkpoint: Annotated[
         int | None,
-        typer.Option(min=0, help="Of the one job given, delete only the checkpoint of this step."),
+        typer.Option(min=0, help="Delete only the checkpoint of this step of the given job."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete ended jobs with all their files, or a model, a checkpoint, an uploaded file."""
+    """Delete ended jobs with their files, models, checkpoints, or uploaded files."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         paths = [_path(reference) for reference in references]
         if checkpoint is not None:
             if len(paths) != 1 or not paths[0].startswith(_KINDS["ftjob-"]):
                 found = ", ".join(references)
-                raise CommandError(f"--checkpoint: found {found}; expected the id of one job")
+                raise CommandError(f"--checkpoint: found {found}; expected exactly one job id")
             paths = [f"{paths[0]}/checkpoints/{checkpoint}"]
         if not yes:
             _ask(client, paths, as_json=as_json)
@@ -56,15 +56,15 @@ def _path(reference: str) -> str:
         if reference.startswith(beginning):
             return path + quote(reference, safe=":")
     raise CommandError(
-        f"{reference!r} can't be deleted; expected the id of a job (ftjob-...), of a model that a "
-        "job made (ft:...) or of a file (file-...)"
+        f"{reference!r} can't be deleted; expected the id of a job (ftjob-...), of a fine-tuned "
+        "model (ft:...) or of a file (file-...)"
     )
 
 
 def _ask(client: Client, paths: list[str], *, as_json: bool) -> None:
-    """Raises CommandError when nobody can be asked, or the answer is no."""
+    """Raises CommandError without a terminal, or if the user declines."""
     if as_json or not sys.stdin.isatty():
-        raise CommandError("nobody can be asked here whether to delete; --yes deletes unasked")
+        raise CommandError("no terminal to confirm the deletion; pass --yes to skip confirmation")
     for path in paths:
         typer.echo(_described(client, path))
     if not typer.confirm("Delete? This can't be undone"):
@@ -88,7 +88,7 @@ def _described(client: Client, path: str) -> str:
 
 
 def _artifacts(client: Client, job_path: str) -> list[Json]:
-    """None of a job that has written no output."""
+    """Returns the artifacts of a job; none if it has no output."""
     try:
         found: list[Json] = client.get(f"{job_path}/artifacts")["data"]
     except CommandError:
@@ -101,7 +101,7 @@ def _total(artifacts: list[Json]) -> str:
 
 
 def _delete(client: Client, paths: list[str], *, as_json: bool) -> list[Json]:
-    """The answers. Raises CommandError, which says what was deleted before the one at fault."""
+    """Returns the responses. Raises CommandError with the ids that were already deleted."""
     answers: list[Json] = []
     for path in paths:
         try:
@@ -110,8 +110,8 @@ def _delete(client: Client, paths: list[str], *, as_json: bool) -> list[Json]:
             if not answers:
                 raise
             before = ", ".join(each["id"] for each in answers)
-            raise CommandError(f"{error} (deleted before: {before})") from error
+            raise CommandError(f"{error} (already deleted: {before})") from error
         if not as_json:
             freed = size(answers[-1]["freed_bytes"])
-            typer.echo(f"{answers[-1]['id']} is deleted; {freed} freed")
+            typer.echo(f"deleted {answers[-1]['id']}, {freed} freed")
     return answers

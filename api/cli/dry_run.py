@@ -1,4 +1,4 @@
-"""`flant5 submit --dry-run`: what the job would be; nothing is started, and nothing stays."""
+"""`flant5 submit --dry-run`: estimates a job without starting it; leaves no files behind."""
 
 import time
 from collections.abc import Mapping
@@ -20,8 +20,10 @@ _WAIT_SECONDS = 20
 def dry_run(
     client: Client, request: Json, *, files: Mapping[str, str], gpu_memory_gib: float | None
 ) -> Json:
-    """The plan of a request, to which `files` are added by field: local ones, which are uploaded
-    and removed again, or ids."""
+    """Returns the plan of a request with `files`, ids or local paths by field.
+
+    Local files are uploaded and deleted afterwards.
+    """
     with ExitStack() as uploaded:
         named: Json = {}
         for field, reference in files.items():
@@ -32,7 +34,7 @@ def dry_run(
 
 
 def tell(plan: Json, *, as_json: bool) -> int:
-    """Prints it; the exit code, 1 when the job would fail."""
+    """Prints the plan. Returns the exit code: 1 if the job would fail."""
     if as_json:
         print_json(plan)
     else:

@@ -1,6 +1,6 @@
-"""A real Valkey (or Redis) server as a child process, for machines that run none.
+"""Valkey (or Redis) server as a child process, for machines without one.
 
-It binds to the loopback address only, keeps an append-only file and never evicts a key.
+It binds only to the loopback address, keeps an append-only file and never evicts a key.
 """
 
 import ctypes
@@ -32,15 +32,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class EmbeddedRedisError(Exception):
-    """The server was not found or did not start; the message says why."""
+    """The server was not found or did not start. The message contains the reason."""
 
 
 class EmbeddedRedis:
     """The server of one data directory; a context manager that starts and stops it.
 
-    The port is chosen at the first start and stays the same when the server is started again.
-    Start it from the main thread: it ends when the thread that started it does. The server keeps
-    the descriptors in `inherited` open, such as one that holds a lock on its directory.
+    The port is chosen at the first start and kept across restarts. Start the server from the main
+    thread: it ends with the thread that started it. The server keeps the descriptors in
+    `inherited` open, such as the lock on its directory.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class EmbeddedRedis:
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
-        """The running server, for whoever watches over it."""
+        """The running server process."""
         assert self._process is not None, "the server was not started"
         return self._process
 
@@ -89,11 +89,11 @@ class EmbeddedRedis:
 
     @property
     def passed_over(self) -> tuple[str, ...]:
-        """Servers that were found and not taken, and why; a line each."""
+        """Servers that were found but rejected, with the reason; one line each."""
         return self._program.passed_over if self._program else ()
 
     def _found(self) -> ServerProgram:
-        """Looked for once: a restart takes the same program."""
+        """Returns the server program. It is searched once: a restart uses the same program."""
         try:
             self._program = self._program or find_server(self._directory)
         except (NoServerError, OSError) as error:
@@ -104,7 +104,7 @@ class EmbeddedRedis:
         """Returns when the server answers. Raises EmbeddedRedisError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._port = self._port or _free_port()
-        # The configuration goes in by standard input: a password in argv is for all to see.
+        # Standard input carries the configuration: all users can see a password in argv.
         self._process = subprocess.Popen(
             [str(self._found().path), "-"],
             stdin=subprocess.PIPE,
@@ -124,7 +124,7 @@ class EmbeddedRedis:
             raise
 
     def stop(self) -> None:
-        """Ends the server in good order: it writes everything to its disk."""
+        """Shuts the server down gracefully: it writes everything to disk."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -135,7 +135,7 @@ class EmbeddedRedis:
         self._process = None
 
     def kill(self) -> None:
-        """Ends the server at once (kill -9)."""
+        """Kills the server (kill -9)."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -148,7 +148,7 @@ class EmbeddedRedis:
             f"dir {_quoted(self._directory)}",
             f"logfile {_quoted(self.log)}",
             "appendonly yes",
-            # Our writes are few. With `everysec` the store's WAITAOF takes up to 100 ms each time.
+            # Writes are rare here. With `everysec`, each WAITAOF of the store takes up to 100 ms.
             "appendfsync always",
             'save ""',
             "maxmemory-policy noeviction",
@@ -164,9 +164,9 @@ class EmbeddedRedis:
         ) as redis:
             while process.poll() is None:
                 try:
-                    # Another server on this port would answer as well.
+                    # Another server on this port would respond as well.
                     state = redis.info()
-                    # It answers that before it has read its data, and to nothing else.
+                    # INFO is the only command that works while the server loads its data.
                     if int(state["process_id"]) == process.pid and not state["loading"]:
                         return
                 except (exceptions.ConnectionError, exceptions.TimeoutError):
@@ -180,12 +180,12 @@ class EmbeddedRedis:
 
     def _last_log_lines(self) -> str:
         if not self.log.exists():
-            return "it left no log"
+            return "no log was written"
         return " | ".join(self.log.read_text("utf-8", "replace").splitlines()[-3:])
 
 
 def _quoted(path: Path) -> str:
-    r"""Returns the path as one word of a configuration file, whatever characters it has.
+    r"""Returns the path quoted for a configuration file; escapes all special characters.
 
     >>> _quoted(Path('/run 10:30/"q"'))
     '"/run\\x2010:30/\\x22q\\x22"'

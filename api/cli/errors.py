@@ -1,4 +1,4 @@
-"""How a command that can't do its work says so: one readable line, exit code 1."""
+"""Error reporting of commands: one readable line, exit code 1."""
 
 import json
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import typer
 
 
 class CommandError(Exception):
-    """What went wrong, written for the person at the terminal."""
+    """An error whose message is shown to the user."""
 
 
 @contextmanager
 def reported(*, as_json: bool) -> Iterator[None]:
-    """Turns a CommandError into one line on standard error, or into one JSON document."""
+    """Prints a CommandError as one line on standard error, or as JSON, and exits with code 1."""
     try:
         yield
     except CommandError as error:

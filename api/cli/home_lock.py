@@ -1,4 +1,4 @@
-"""One `flant5 up` per HOME, also while the processes of a killed one are still ending."""
+"""Lock that allows one `flant5 up` per HOME, including leftover processes of a killed one."""
 
 import fcntl
 import os
@@ -14,11 +14,11 @@ _POLL_SECONDS = 0.1
 
 @contextmanager
 def locked(path: Path, *, patience_seconds: float) -> Iterator[int]:
-    """A descriptor that holds the lock; processes that inherit it hold the lock too.
+    """Yields the descriptor of the lock. Processes that inherit it hold the lock too.
 
-    Raises CommandError at once when another `flant5 up` runs. When that one was killed, waits up
-    to `patience_seconds` for the processes it leaves: two servers on one data directory would
-    destroy it.
+    Raises CommandError at once if another `flant5 up` is running. If that one was killed, waits up
+    to `patience_seconds` for its leftover processes. Without this, two servers would corrupt one
+    data directory.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -28,12 +28,12 @@ def locked(path: Path, *, patience_seconds: float) -> Iterator[int]:
             owner = _owner(descriptor)
             if owner is not None and Path(f"/proc/{owner}").exists():
                 raise CommandError(
-                    f"another `flant5 up` (pid {owner}) runs on {path.parent}; "
-                    "stop it, or take another --home"
+                    f"another `flant5 up` (pid {owner}) uses {path.parent}; "
+                    "stop it, or choose another --home"
                 )
             if time.monotonic() > deadline:
                 raise CommandError(
-                    f"processes of an earlier `flant5 up` on {path.parent} have not ended after "
+                    f"processes of a previous `flant5 up` on {path.parent} are still running after "
                     f"{patience_seconds:g} s (`fuser {path}` shows them)"
                 )
             time.sleep(_POLL_SECONDS)
@@ -53,6 +53,6 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _owner(descriptor: int) -> int | None:
-    """The pid in the file; None when its owner has not written it yet."""
+    """Returns the pid in the file; None if its owner has not written it yet."""
     text = os.pread(descriptor, 32, 0).decode()
     return int(text) if text.isdecimal() else None

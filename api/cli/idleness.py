@@ -1,4 +1,4 @@
-"""Why nothing happens to a job that somebody watches."""
+"""Reports why a watched job makes no progress."""
 
 from api.cli.client import Client, Json
 from api.cli.errors import CommandError
@@ -6,7 +6,7 @@ from api.cli.live import Quiet
 
 
 class Idleness:
-    """Looked up when a job stopped moving, and when it is quiet."""
+    """Looks up the reason when a job becomes idle, and while its stream is quiet."""
 
     def __init__(self, client: Client, path: str) -> None:
         self._client = client
@@ -15,7 +15,7 @@ class Idleness:
         self._said = ""
 
     def reason(self, item: Json | Quiet) -> str | None:
-        """A line to show; None when there is nothing new to say."""
+        """Returns a line to show; None if the reason has not changed."""
         if not isinstance(item, Quiet):
             if "status" not in item["data"]:
                 return None
@@ -25,7 +25,7 @@ class Idleness:
         try:
             job = self._client.get(self._path)
         except CommandError:
-            return None  # the stream, which is read on, tells when the server is away for good
+            return None  # the stream is still read and reports a lost server
         said = self._sentence(job)
         if said == self._said:
             return None
@@ -33,7 +33,7 @@ class Idleness:
         return said or None
 
     def _sentence(self, job: Json) -> str:
-        # The events may be old: what counts is how the job stands now.
+        # Events may be old: only the current status counts.
         if job["status"] == "paused":
-            return f"paused; `flant5 resume {job['id']}` lets it go on"
+            return f"paused; continue it with `flant5 resume {job['id']}`"
         return f"waiting for {job['waiting_for']}" if job["waiting_for"] else ""

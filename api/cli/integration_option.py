@@ -1,4 +1,4 @@
-"""The option `--integration` of `flant5 submit`."""
+"""Parser for the option `--integration` of `flant5 submit`."""
 
 from typing import Any, get_args
 
@@ -11,7 +11,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def integration(text: str) -> dict[str, Any]:
-    """What a create request has for it; the service says whether the settings are good.
+    """Returns the integration of a create request. The server validates its settings.
 
     >>> integration("wandb:project=chats,tags=a,tags=b")
     {'type': 'wandb', 'wandb': {'project': 'chats', 'tags': ['a', 'b']}}

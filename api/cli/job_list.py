@@ -1,4 +1,4 @@
-"""`flant5 jobs`: a table of jobs."""
+"""`flant5 jobs`: lists jobs in a table."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -19,18 +19,18 @@ _PAGE = 1000
 _COLUMNS = ("ID", "AGE", "MODEL", "STATUS", "DONE", "LOSS", "LEFT", "RESULT")
 _OF_WIDE_ONES = ("AGE", "RESULT")
 _WIDE = 110
-"""Columns of a terminal from which on a bar and all columns have room."""
+"""Minimum terminal width, in characters, for the progress bar and all columns."""
 
 
 def list_jobs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Jobs to show.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of jobs to show.")] = 20,
     status: Annotated[
         list[Status] | None,
-        typer.Option(help="Only jobs of this status; several may be given."),
+        typer.Option(help="Only jobs with this status. Can be repeated."),
     ] = None,
     metadata: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only jobs with this metadata; several may be."),
+        typer.Option(metavar="KEY=VALUE", help="Only jobs with this metadata. Can be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -44,14 +44,13 @@ def list_jobs(
             return
         _show(jobs)
         if has_more:
-            typer.echo("there are more; --limit shows them", err=True)
+            typer.echo("more jobs exist; raise --limit to show them", err=True)
 
 
 def _jobs(
     client: Client, query: dict[str, str], *, wanted: Sequence[Status], limit: int
 ) -> Iterator[Json]:
-    """Newest first. The server knows no filter by status: with one, page after page is looked
-    through until there are enough."""
+    """Yields jobs, newest first. The server can't filter by status, so this scans all pages."""
     page_size = _PAGE if wanted else min(_PAGE, limit + 1)
     for job in client.pages("/fine_tuning/jobs", {**query, "limit": page_size}):
         if not wanted or job["status"] in wanted:

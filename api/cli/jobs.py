@@ -1,4 +1,4 @@
-"""`flant5 submit`, `job`: one job."""
+"""`flant5 submit` and `flant5 job`: create and show a job."""
 
 import json
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ def submit(
     data: Annotated[
         str,
         typer.Argument(
-            help="A local file to upload, or the id of a file.", autocompletion=completion.file_ids
+            help="A local file to upload, or a file id.", autocompletion=completion.file_ids
         ),
     ],
     model: Annotated[
@@ -35,7 +35,7 @@ def submit(
     validation: Annotated[
         str | None,
         typer.Option(
-            help="Conversations to evaluate on: a local file or an id.",
+            help="Validation conversations: a local file or a file id.",
             autocompletion=completion.file_ids,
         ),
     ] = None,
@@ -51,37 +51,39 @@ def submit(
         ),
     ] = None,
     priority: Annotated[
-        int | None, typer.Option(help="-100 to 100; jobs with a higher one run first.")
+        int | None, typer.Option(help="-100 to 100; higher values run first.")
     ] = None,
     max_run_seconds: Annotated[
-        int | None, typer.Option(help="Time on a worker after which the job has failed.")
+        int | None, typer.Option(help="Fail the job after this many seconds of running.")
     ] = None,
     integrations: Annotated[
         list[str] | None,
         typer.Option(
             "--integration",
             metavar="TYPE:NAME=VALUE,...",
-            help="Show the run elsewhere too: wandb:project=P, mlflow:experiment=E, "
+            help="Also log the run to: wandb:project=P, mlflow:experiment=E, "
             "huggingface:repository=ORG/NAME.",
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")] = False,
     dry: Annotated[
         bool,
-        typer.Option("--dry-run", help="Start nothing: tell what the job would be and take."),
+        typer.Option("--dry-run", help="Estimate the job without starting it."),
     ] = False,
     gpu_memory_gib: Annotated[
-        float | None, typer.Option(help="With --dry-run: memory of a GPU to plan for.")
+        float | None, typer.Option(help="With --dry-run: GPU memory to plan for, in GiB.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload conversations and submit a job, or with --dry-run plan it: exit code 1 when it would
-    fail."""
+    """Upload conversations and submit a job, or plan it with --dry-run.
+
+    The exit code of --dry-run is 1 if the job would fail.
+    """
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         if dry and watch:
-            raise CommandError("--watch: there is nothing to follow in a --dry-run")
+            raise CommandError("--watch can't be combined with --dry-run")
         if gpu_memory_gib is not None and not dry:
-            raise CommandError("--gpu-memory-gib: only a --dry-run asks for it")
+            raise CommandError("--gpu-memory-gib requires --dry-run")
         hyperparameters = dict(assignment(setting) for setting in settings or [])
         request: Json = {"model": model, "suffix": suffix, "seed": seed}
         request |= {"priority": priority, "max_run_seconds": max_run_seconds}
@@ -116,7 +118,7 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """A name and the JSON value, or the text, that it is set to.
+    """Parses NAME=VALUE. The value is JSON if possible, otherwise text.
 
     >>> assignment("learning_rate=2e-5"), assignment("bf16=true"), assignment("a=cosine")
     (('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine'))
@@ -138,7 +140,7 @@ def _details(job: Json) -> list[tuple[str, str]]:
         ("id", job["id"]),
         ("status", state_of(job)),
         ("waiting for", job["waiting_for"] or ""),
-        ("goes on with", f"flant5 resume {job['id']}" if job["status"] == "paused" else ""),
+        ("resume with", f"flant5 resume {job['id']}" if job["status"] == "paused" else ""),
         ("error", ": ".join(filter(None, (error.get("code"), error.get("message"))))),
         ("model", job["model"]),
         ("result", job["fine_tuned_model"] or ""),
@@ -150,7 +152,7 @@ def _details(job: Json) -> list[tuple[str, str]]:
         ("started", moment(job["started_at"])),
         ("finished", moment(job["finished_at"])),
         ("attempt", str(job["attempt"] or "")),
-        ("time used", _time_used(job)),
+        ("run time", _time_used(job)),
         ("step", f"{progress['step']} of {progress['max_steps']}" if progress.get("step") else ""),
         ("loss", "" if loss is None else f"{loss:.3f}"),
         ("time left", "" if eta is None else duration(eta)),
@@ -161,10 +163,10 @@ def _details(job: Json) -> list[tuple[str, str]]:
 def _time_used(job: Json) -> str:
     """
     >>> _time_used({"run_seconds": 65.2, "max_run_seconds": 3600})
-    '1m05s of 1h00m, in ended attempts'
+    '1m05s of 1h00m (ended attempts)'
     """
     if not job["run_seconds"] and job["max_run_seconds"] is None:
         return ""
     limit = job["max_run_seconds"]
     of_limit = "" if limit is None else f" of {duration(limit)}"
-    return f"{duration(job['run_seconds'])}{of_limit}, in ended attempts"
+    return f"{duration(job['run_seconds'])}{of_limit} (ended attempts)"

@@ -1,4 +1,4 @@
-"""`flant5 keys`: the API keys file, edited where the server runs."""
+"""`flant5 keys`: edits the API keys file on the server's host."""
 
 import os
 from collections.abc import Sequence, Set
@@ -24,11 +24,11 @@ from api.keys import (
     read_keys,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
-Name = Annotated[str, typer.Argument(help="Whose key it is: letters, digits, '_', '.', '@', '-'.")]
+Name = Annotated[str, typer.Argument(help="Owner of the key: letters, digits, '_', '.', '@', '-'.")]
 KeysFile = Annotated[
-    Path | None, typer.Option("--file", help="The keys file; FLANT5_API_KEYS_FILE unless given.")
+    Path | None, typer.Option("--file", help="Keys file. [default: FLANT5_API_KEYS_FILE]")
 ]
 
 
@@ -36,17 +36,17 @@ Scopes = Annotated[
     list[str] | None,
     typer.Option(
         "--scope",
-        help="read, submit or admin; once for each. Without it: read and submit what is NAME's "
-        "own. With admin: what is everybody's.",
+        help="read, submit or admin; can be repeated. Default: read and submit, for NAME's own "
+        "objects. admin: objects of all owners.",
     ),
 ]
 Days = Annotated[
-    float | None, typer.Option("--days", min=0, help="Days until it is no good; without: for ever.")
+    float | None, typer.Option("--days", min=0, help="Expires after N days. [default: never]")
 ]
-Overlap = Annotated[
-    float, typer.Option(min=0, help="Hours during which the old keys are good as well.")
+Overlap = Annotated[float, typer.Option(min=0, help="Hours during which the old keys stay valid.")]
+KeyId = Annotated[
+    str | None, typer.Option("--id", help="Id of the key to revoke. [default: all of NAME's keys]")
 ]
-KeyId = Annotated[str | None, typer.Option("--id", help="One key of NAME's; all unless given.")]
 
 
 @app.command()
@@ -57,14 +57,14 @@ def create(
     file: KeysFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key. It is shown once; the file holds only its hash."""
+    """Create a key. It is shown once; the file contains only its hash."""
     with reported(as_json=as_json):
         path = _path(file)
         known = _read(path) if path.exists() else ()
         if any(key.name == name for key in known):
             raise CommandError(
-                f"{path} has a key named {name!r}; `flant5 keys rotate {name}` makes a new one in "
-                "its place, or take another name"
+                f"{path} already has a key named {name!r}; replace it with `flant5 keys rotate "
+                f"{name}`, or choose another name"
             )
         expires_at = None if days is None else _now() + timedelta(days=days)
         key = new_key()
@@ -77,13 +77,13 @@ def create(
 def rotate(
     name: Name, overlap_hours: Overlap = 24.0, file: KeysFile = None, as_json: AsJson = False
 ) -> None:
-    """Make a new key with the scopes of NAME's newest, and let the old ones end."""
+    """Create a new key with the scopes of NAME's newest key, and expire the old keys."""
     with reported(as_json=as_json):
         path = _path(file)
         known = _read(path)
         newest = next((key for key in reversed(known) if key.name == name), None)
         if newest is None:
-            raise CommandError(f"{path} has no key named {name!r}; `flant5 keys create` makes one")
+            raise CommandError(f"{path} has no key named {name!r}; use `flant5 keys create`")
         end = _now() + timedelta(hours=overlap_hours)
         key = new_key()
         entry = replace(newest, digest=hash_of(key), expires_at=None)
@@ -94,7 +94,7 @@ def rotate(
 
 @app.command("list")
 def list_keys(file: KeysFile = None, as_json: AsJson = False) -> None:
-    """List whose keys there are, and what they are good for."""
+    """List keys with their scopes and expiry."""
     with reported(as_json=as_json):
         known = _read(_path(file))
         if as_json:
@@ -112,20 +112,20 @@ def list_keys(file: KeysFile = None, as_json: AsJson = False) -> None:
 def revoke(
     name: Name, key_id: KeyId = None, file: KeysFile = None, as_json: AsJson = False
 ) -> None:
-    """Take a key back; a running server refuses it from now on."""
+    """Revoke keys. A running server rejects them immediately."""
     with reported(as_json=as_json):
         path = _path(file)
         known = _read(path)
         revoked = [key for key in known if key.name == name and key_id in (None, key.id)]
         if not revoked:
-            of_id = "" if key_id is None else f" with the id {key_id!r}"
+            of_id = "" if key_id is None else f" with id {key_id!r}"
             raise CommandError(f"{path} has no key named {name!r}{of_id}")
         _write(path, [key for key in known if key not in revoked])
         if as_json:
             print_json({"name": name, "ids": [key.id for key in revoked], "revoked": True})
         else:
-            whose = f"the key of {name} is" if len(revoked) == 1 else f"all keys of {name} are"
-            typer.echo(f"{whose} revoked")
+            which = f"the key of {name}" if len(revoked) == 1 else f"all keys of {name}"
+            typer.echo(f"revoked {which}")
 
 
 def _now() -> datetime:
@@ -162,7 +162,7 @@ def _expiry(key: KeyHash) -> str:
 def _path(file: Path | None) -> Path:
     path = file or KeysSettings().api_keys_file
     if path is None:
-        raise CommandError("which keys file? set FLANT5_API_KEYS_FILE, or give --file")
+        raise CommandError("no keys file given; set FLANT5_API_KEYS_FILE or pass --file")
     return path
 
 
@@ -189,14 +189,14 @@ def _scopes(given: Sequence[str] | None) -> frozenset[Scope]:
 
 
 def _write(path: Path, keys: Sequence[KeyHash]) -> None:
-    """In one step, so that a running server never reads half a file."""
+    """Replaces the file atomically. Without this, a running server could read half a file."""
     draft = path.with_name(path.name + ".draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch(mode=0o600)
         draft.write_text("".join(f"{key.line}\n" for key in keys), encoding="utf-8")
         if path.exists():
-            # The server may be another user, who could read it so far.
+            # Keep the mode: the server may run as another user.
             draft.chmod(path.stat().st_mode & 0o777)
         os.replace(draft, path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Follows a live stream of the API to its end, over broken connections."""
+"""Follows a server-sent event stream to its end, with reconnects."""
 
 import json
 import time
@@ -10,25 +10,25 @@ import httpx
 from api.cli.client import Client, Json, UnavailableError
 
 MAX_SECONDS_AWAY = 120.0
-"""Time a server may be away before a command that follows it gives up."""
+"""Time without a reachable server after which `follow` fails."""
 _PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The job ended; nothing follows."""
+    """The job has ended, and so has the stream."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Nothing has happened for a while; the server is there."""
+    """The server is reachable, but has no new events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """The server can't be reached; it is tried again. Told once, and Quiet when it is back."""
+    """The server is unreachable; retrying. Sent once per outage; Quiet follows on reconnect."""
 
 
 Item = Json | Quiet | Away | Ended
@@ -36,7 +36,7 @@ Item = Json | Quiet | Away | Ended
 
 @dataclass(slots=True)
 class _Block:
-    """The fields of one server-sent event, as far as they came."""
+    """The fields of one server-sent event, possibly incomplete."""
 
     id: str | None = None
     event: str = "message"
@@ -44,10 +44,9 @@ class _Block:
 
 
 def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[Item]:
-    """Each item of the stream (after the one with the id `after`) once, in order, then Ended; now
-    and then Quiet or Away between them.
+    """Yields each item after the id `after` once, in order, then Ended. Quiet and Away may occur.
 
-    Raises CommandError when the server refuses, or was away for two minutes.
+    Raises CommandError if the server rejects the request or is unreachable for two minutes.
     """
     headers = {"accept": "text/event-stream"}
     if after is not None:
@@ -76,7 +75,7 @@ def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[I
 
 
 def _items(lines: Iterator[str]) -> Iterator[tuple[str | None, Item]]:
-    """What one answer holds, each item with its id."""
+    """Yields the items of one response with their ids."""
     for block in _blocks(lines):
         if block.event == "end":
             yield None, Ended(json.loads(block.data)["status"])
@@ -85,7 +84,7 @@ def _items(lines: Iterator[str]) -> Iterator[tuple[str | None, Item]]:
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[_Block]:
-    """The events in the lines; one without data stands for a comment, the server's heartbeat."""
+    """Yields the events. An event without data stands for a comment, the server's heartbeat."""
     block = _Block()
     for line in lines:
         name, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""The last lines of a job's log, which another thread keeps up to date."""
+"""The last lines of a job's log, updated by a background thread."""
 
 import threading
 from collections import deque
@@ -17,18 +17,18 @@ class LogTail:
     def __init__(self, job_id: str) -> None:
         self._path = f"/fine_tuning/jobs/{job_id}/logs"
         self._lines: deque[str] = deque(maxlen=_MAX_LINES)
-        # It ends with this process: a stream that is quiet can't be left otherwise.
+        # A daemon: a thread that reads a quiet stream can't be stopped.
         self._thread = threading.Thread(target=self._follow, name="log tail", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def join(self, *, timeout_seconds: float) -> None:
-        """Wait for the log's end, which comes with the job's."""
+        """Waits for the end of the log, which ends with the job."""
         self._thread.join(timeout_seconds)
 
     def last(self, count: int) -> list[str]:
-        """At most `count` lines, the newest last."""
+        """Returns at most `count` lines, newest last."""
         return list(self._lines)[-count:] if count > 0 else []
 
     def _follow(self) -> None:
@@ -42,4 +42,4 @@ class LogTail:
                     if not isinstance(item, Ended | Quiet | Away):
                         self._lines.append(item["line"])
             except CommandError as error:
-                self._lines.append(f"(the log can't be followed: {error})")
+                self._lines.append(f"(cannot follow the log: {error})")

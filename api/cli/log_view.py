@@ -1,4 +1,4 @@
-"""Shows what is appended to log files, each line with the name of its process."""
+"""Shows new lines of log files, prefixed with the process name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _MAX_BYTES_AT_A_TIME = 2**16
 
 @dataclass(slots=True)
 class _Place:
-    """How far a file has been shown."""
+    """Read position in a log file."""
 
     name: str
     path: Path
@@ -17,15 +17,14 @@ class _Place:
 
 
 class LogView:
-    """The new lines of several files. They are read from the files and not from pipes, so that a
-    terminal that stands still stops no process."""
+    """Tails several log files. With pipes instead, a stopped terminal would block the processes."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._places: list[_Place] = []
 
     def add(self, name: str, path: Path) -> None:
-        """Show `path` from its present end."""
+        """Shows `path` from its current end."""
         offset = path.stat().st_size if path.exists() else 0
         self._places.append(_Place(name, path, offset))
 
@@ -36,7 +35,7 @@ class LogView:
 
 
 def _new_lines(place: _Place) -> list[str]:
-    """The whole lines after the place, which moves behind them."""
+    """Returns the complete lines after `place` and advances it."""
     if not place.path.exists():
         return []
     if place.path.stat().st_size < place.offset:
@@ -46,6 +45,6 @@ def _new_lines(place: _Place) -> list[str]:
         data = file.read(_MAX_BYTES_AT_A_TIME)
     whole = data.rfind(b"\n") + 1
     if not whole and len(data) == _MAX_BYTES_AT_A_TIME:
-        whole = len(data)  # a line without an end must not hold up what follows
+        whole = len(data)  # an endless line must not block the following ones
     place.offset += whole
     return data[:whole].decode(errors="replace").splitlines()

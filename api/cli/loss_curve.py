@@ -1,4 +1,4 @@
-"""Losses by step, as finely as a terminal can show them."""
+"""Losses by step, at the resolution of a terminal."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -6,12 +6,12 @@ from itertools import groupby
 from api.cli.braille import Point
 
 _MAX_PARTS = 4096
-"""Twice the dots of a very wide terminal; a run may have a hundred thousand steps."""
+"""Maximum number of points: twice the dots of a very wide terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Steps next to each other."""
+    """Consecutive steps, merged."""
 
     last_step: int
     total: float
@@ -19,8 +19,7 @@ class _Part:
 
 
 class LossCurve:
-    """Points by rising step: the mean of each `width` steps, of which there are more as the curve
-    grows."""
+    """Points in step order, each the mean of `width` steps. The width doubles as needed."""
 
     def __init__(self) -> None:
         self.last: Point | None = None
@@ -29,12 +28,14 @@ class LossCurve:
 
     @property
     def points(self) -> list[Point]:
-        """(step, loss) of one moment."""
+        """A snapshot of (step, loss) points."""
         return [(part.last_step, part.total / part.count) for part in list(self._parts)]
 
     def put(self, step: int, loss: float | None) -> None:
-        """A step that was trained again counts as it went the last time, and so does what comes
-        after it; a loss that was no number (null in JSON) leaves a gap."""
+        """Appends a step. A repeated step replaces the old one and all later steps.
+
+        A non-finite loss (null in JSON) leaves a gap.
+        """
         if self.last is not None and self.last[0] >= step:
             self.cut(step - 1)
         if loss is None:
@@ -49,7 +50,7 @@ class LossCurve:
             self._parts = [_merged(list(parts)) for _, parts in groups]
 
     def cut(self, last_step: int) -> None:
-        """Takes away what comes after that step, to within the width of a part."""
+        """Removes the points after `last_step`, within the width of a part."""
         while self._parts and self._parts[-1].last_step > last_step:
             self._parts.pop()
         self.last = self.points[-1] if self._parts else None

@@ -1,4 +1,4 @@
-"""The loss of a job as a plot in the terminal, with its axes."""
+"""Plots the loss of a job in the terminal, with axes."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,17 @@ from api.cli.braille import Canvas, Curve, Point, draw
 
 _LABEL_WIDTH = 8
 MIN_HEIGHT = 4
-"""Lines below which a plot says nothing."""
+"""Minimum height, in lines, of a useful plot."""
 TRAINING, VALIDATION = "cyan", "magenta"
 
 
 def loss_plot(
     training: Sequence[Point], validation: Sequence[Point], *, canvas: Canvas
 ) -> list[Text]:
-    """`canvas.height` lines: the curves with the largest and the smallest loss beside them, and the
-    steps below; no lines where there are no two points, or no room."""
+    """Returns `canvas.height` lines with the curves, the loss range, and the step range.
+
+    Returns no lines for fewer than two points, or if the canvas is too small.
+    """
     width = canvas.width - _LABEL_WIDTH - 2
     if canvas.height < MIN_HEIGHT or width < MIN_HEIGHT or len(training) < 2:
         return []

@@ -22,8 +22,8 @@ app = typer.Typer(
     name="flant5",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Fine-tune Flan-T5 on conversations. The server is at FLANT5_URL "
-    "(http://127.0.0.1:8000/v1 unless set); FLANT5_API_KEY is the key to show it.",
+    help="Fine-tune Flan-T5 on conversations. FLANT5_URL is the server's address "
+    "(default: http://127.0.0.1:8000/v1); FLANT5_API_KEY is your API key.",
 )
 app.command("up")(up.up)
 app.command("submit")(jobs.submit)

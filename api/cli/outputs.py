@@ -1,4 +1,4 @@
-"""`flant5 logs`, `models`, `download`: what jobs leave."""
+"""`flant5 logs`, `models` and `download`: outputs of jobs."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -18,15 +18,18 @@ from api.cli.settings import ClientSettings
 
 def logs(
     job_id: JobId,
-    follows: Annotated[bool, typer.Option("-f", "--follow", help="Go on to the end.")] = False,
+    follows: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep following until the job ends.")
+    ] = False,
     tail: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Only the last lines.")
+        int | None, typer.Option(min=1, max=10_000, help="Show only the last N lines.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document; with -f a line of JSON each.")
+        bool,
+        typer.Option("--json", help="Print one JSON document; with -f, one line of JSON per line."),
     ] = False,
 ) -> None:
-    """Show what the trainer of a job wrote."""
+    """Show the training log of a job."""
     path = f"/fine_tuning/jobs/{job_id}/logs"
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         if follows:
@@ -44,7 +47,7 @@ def logs(
 
 
 def models(as_json: AsJson = False) -> None:
-    """List the models that are on the server."""
+    """List base and fine-tuned models."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         page = client.get("/models")
         if as_json:
@@ -56,10 +59,10 @@ def models(as_json: AsJson = False) -> None:
 
 def download(
     job_id: JobId,
-    destination: Annotated[Path, typer.Argument(help="A directory; it is made.")],
+    destination: Annotated[Path, typer.Argument(help="Target directory (created if missing).")],
     as_json: AsJson = False,
 ) -> None:
-    """Download a job's model; checkpoints stay on the server."""
+    """Download a job's final model, without checkpoints."""
     path = f"/fine_tuning/jobs/{job_id}/artifacts"
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         files = [file for file in client.get(path)["data"] if "/" not in file["id"]]
@@ -71,7 +74,7 @@ def download(
             print_json({"directory": str(destination.resolve()), "data": files})
             return
         total = sum(file["bytes"] for file in files)
-        typer.echo(f"{len(files)} files, {size(total)} in {destination}")
+        typer.echo(f"downloaded {len(files)} files ({size(total)}) to {destination}")
 
 
 def _follow_logs(client: Client, path: str, *, tail: int | None, as_json: bool) -> None:
@@ -93,16 +96,15 @@ def _print_line(line: Json, *, as_json: bool) -> None:
 
 
 def _inside(destination: Path, name: str) -> Path:
-    """Where a file of this name goes; a server that is not what it should be can't write
-    elsewhere."""
+    """Returns the target path. A malicious server can't write outside `destination`."""
     parts = PurePosixPath(name).parts
     if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
-        raise CommandError(f"the server offers a file named {name!r}; not written")
+        raise CommandError(f"the server sent the unsafe file name {name!r}; not written")
     return destination.joinpath(*parts)
 
 
 def _download_file(client: Client, path: str, target: Path) -> None:
-    """The file appears under its name when it is whole."""
+    """Downloads a file. It gets its final name once it is complete."""
     draft = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A plan of a job, for people."""
+"""Human-readable view of a job plan."""
 
 import typer
 
@@ -33,9 +33,9 @@ def _job(plan: Json) -> list[tuple[str, str]]:
     }
     sizes = plan["model_note"]
     if model:
-        sizes = f"{_millions(model['num_weights'])} weights by {model['sizes_from']}"
+        sizes = f"{_millions(model['num_weights'])} parameters by {model['sizes_from']}"
         if model["num_trained"] != model["num_weights"]:
-            sizes += f", {_millions(model['num_trained'])} of them or beside them trained"
+            sizes += f", {_millions(model['num_trained'])} trainable"
     return [
         ("model", f"{spec['model']}: {sizes}"),
         ("settings", ", ".join(f"{name}={_value(value)}" for name, value in settings.items())),
@@ -52,33 +52,33 @@ def _data(data: Json) -> list[tuple[str, str]]:
         ("validation", _pairs(data["validation"]) if data["validation"] else "none"),
         ("left out", ", ".join(left_out)),
         (
-            "tokens of an epoch",
-            f"{training['source_tokens']} read, {training['target_tokens']} learned",
+            "tokens per epoch",
+            f"{training['source_tokens']} input, {training['target_tokens']} target",
         ),
-        ("tokens are", data["counted"] + (f" ({note})" if note else "")),
+        ("token count", data["counted"] + (f" ({note})" if note else "")),
         (
-            "cut",
+            "truncated",
             f"{training['truncated_sources']} questions, {training['truncated_targets']} answers",
         ),
     ]
 
 
 def _pairs(side: Json) -> str:
-    return f"{side['pairs']} pairs of {side['conversations']} conversations"
+    return f"{side['pairs']} pairs from {side['conversations']} conversations"
 
 
 def _batches(batches: Json | None) -> list[tuple[str, str]]:
     if batches is None:
         return []
-    fills = f"{batches['source_fill']:.0%} of questions, {batches['target_fill']:.0%} of answers"
+    fills = f"{batches['source_fill']:.0%} input, {batches['target_fill']:.0%} target"
     return [
         (
             "steps",
-            f"{batches['num_steps']} of {batches['pairs_per_step']:.1f} pairs each:"
-            f" {batches['num_epochs']:.4g} epochs of {batches['steps_per_epoch']} steps",
+            f"{batches['num_steps']} ({batches['num_epochs']:.4g} epochs of"
+            f" {batches['steps_per_epoch']} steps, {batches['pairs_per_step']:.1f} pairs per step)",
         ),
-        ("tokens of the run", f"{batches['source_tokens'] + batches['target_tokens']}"),
-        ("batches are full to", fills),
+        ("total tokens", f"{batches['source_tokens'] + batches['target_tokens']}"),
+        ("batch fill", fills),
     ]
 
 
@@ -86,20 +86,20 @@ def _needs(plan: Json) -> list[tuple[str, str]]:
     memory, disk, time = plan["memory"], plan["disk"], plan["time"]
     rows = []
     if memory:
-        told = f"{size(memory['total_bytes'])} at most"
+        told = f"at most {size(memory['total_bytes'])}"
         if memory["gpu_bytes"] is None:
             told += f"; {memory['reason']}"
         else:
-            fits = "it fits" if memory["fits"] else "it may not fit"
-            told += f", of {size(memory['gpu_bytes'])} ({memory['gpu_from']}): {fits}"
-        rows.append(("memory of a GPU", told))
+            fits = "fits" if memory["fits"] else "may not fit"
+            told += f" of {size(memory['gpu_bytes'])} ({memory['gpu_from']}): {fits}"
+        rows.append(("GPU memory", told))
     if disk:
         rows.append(
             (
                 "disk",
-                f"{size(disk['peak_bytes'])} at most, of {size(disk['free_bytes'])} that are free;"
-                f" {size(disk['checkpoint_bytes'])} a checkpoint, {size(disk['model_bytes'])} the"
-                " model",
+                f"at most {size(disk['peak_bytes'])} of {size(disk['free_bytes'])} free;"
+                f" {size(disk['checkpoint_bytes'])} per checkpoint,"
+                f" {size(disk['model_bytes'])} for the model",
             )
         )
     rows.append(("time", _time(time)))
@@ -108,9 +108,9 @@ def _needs(plan: Json) -> list[tuple[str, str]]:
 
 def _time(time: Json) -> str:
     if time["seconds"] is None:
-        return f"not known: {time['reason']}"
-    jobs = f"{time['num_measured_jobs']} job{'' if time['num_measured_jobs'] == 1 else 's'}"
-    return f"about {duration(time['seconds'])}, as {jobs} of this kind were measured"
+        return f"unknown: {time['reason']}"
+    jobs = f"{time['num_measured_jobs']} similar job{'' if time['num_measured_jobs'] == 1 else 's'}"
+    return f"about {duration(time['seconds'])}, based on {jobs}"
 
 
 def _millions(number: int) -> str:

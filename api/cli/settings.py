@@ -1,4 +1,4 @@
-"""The environment variables of the command line."""
+"""Environment variables of the command line."""
 
 import os
 from pathlib import Path
@@ -12,18 +12,18 @@ DEFAULT_URL = "http://127.0.0.1:8000/v1"
 
 
 class ClientSettings(BaseSettings):
-    """What the client commands need; built by each of them."""
+    """Settings of the client commands."""
 
     model_config = FROM_ENVIRONMENT
 
     url: str = DEFAULT_URL
     """Address of the API, with or without its `/v1`."""
     api_key: SecretStr | None = None
-    """The key to show it."""
+    """API key to send."""
 
     @property
     def api_url(self) -> str:
-        """The address with its `/v1`, and without a slash at the end.
+        """The address with `/v1` and without a trailing slash.
 
         >>> ClientSettings(url="http://gpu:8000/").api_url
         'http://gpu:8000/v1'
@@ -33,37 +33,37 @@ class ClientSettings(BaseSettings):
 
 
 class UpSettings(BaseSettings):
-    """What `flant5 up` needs; its options come before the environment."""
+    """Settings of `flant5 up`. Command-line options take precedence over the environment."""
 
     model_config = FROM_ENVIRONMENT
 
     home: HomePath = Path(".flant5")
-    """Directory of everything the service keeps."""
+    """Data directory of the service."""
     host: str = "127.0.0.1"
-    """Address to listen on; one beyond this machine needs API keys."""
+    """Address to listen on. Addresses other than loopback require API keys."""
     port: int = Field(8000, ge=0, le=65535)
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on; 0 selects a free port."""
     redis_url: SecretStr | None = None
-    """A Redis or Valkey server to use; unset means that one is started."""
+    """Redis or Valkey server to use. If unset, `flant5 up` starts one."""
     trainer_grace_seconds: float = Field(60.0, ge=0)
-    """Time a trainer gets to save a checkpoint when the service stops."""
+    """Seconds a trainer has to save a checkpoint when the service stops."""
     webhooks_file: Path | None = None
-    """The endpoints that are told when a job ends; unset means none."""
+    """File with the webhook endpoints. Unset disables webhooks."""
     integrations_file: Path | None = None
-    """The accounts with trackers of runs; unset means none."""
+    """File with the accounts of experiment trackers. Unset disables integrations."""
     node_address: str | None = None
     """Address at which other workers reach this host; read by the doctor."""
 
 
 class KeysSettings(BaseSettings):
-    """Where `flant5 keys` finds the keys file."""
+    """Settings of `flant5 keys`."""
 
     model_config = FROM_ENVIRONMENT
 
     api_keys_file: Path | None = None
-    """Keys that callers of the API must show, one `name:sha256` a line."""
+    """File with the API keys, one `name:sha256` per line."""
 
 
 def inherited_environment() -> dict[str, str]:
-    """The environment of this process, which the processes of `flant5 up` get too."""
+    """Returns the environment of this process, which the processes of `flant5 up` inherit."""
     return dict(os.environ)

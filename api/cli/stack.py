@@ -1,5 +1,8 @@
-"""The whole service as child processes: Valkey, API, worker, keeper, what answers chats, and what
-sends webhooks and tells trackers of jobs."""
+"""Runs the whole service as child processes.
+
+These are Valkey, the API, the worker, the keeper and the serving process, plus the webhook and
+integration senders if they are configured.
+"""
 
 import secrets
 import signal
@@ -23,19 +26,19 @@ from worker.jobs.startup import check_start
 
 _POLL_SECONDS = 0.1
 _WATCH_SECONDS = 0.25
-"""Seldom: each look takes a moment from a trainer that uses all cores."""
+"""Polling interval. Shorter intervals would slow down a trainer that uses all cores."""
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 _MARGIN_SECONDS = 30.0
-"""On top of the time that a trainer gets to save: until its worker is through as well."""
+"""Time for the worker to finish, in addition to the trainer's time for saving."""
 
 Say = Callable[[str], None]
 
 
 class Stack:
-    """The processes of one HOME. `say` tells the person at the terminal.
+    """The processes of one HOME. `say` prints messages to the terminal.
 
-    A first request to stop lets the worker save a checkpoint, a second one does not wait.
+    After the first stop request, the worker can save a checkpoint. The second kills the processes.
     """
 
     def __init__(self, settings: UpSettings, *, lock: int, say: Say) -> None:
@@ -53,17 +56,17 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the API is for callers on this machine."""
+        """Address of the API for clients on this machine."""
         return local_url(self._settings.host, self._settings.port)
 
     def request_stop(self) -> None:
-        """May be called from a signal handler."""
+        """Requests a stop. May be called from a signal handler."""
         self._num_stop_requests += 1
 
     def start(self) -> bool:
-        """Returns when the API answers; False when it was told to stop before.
+        """Returns True when the API is ready; False if a stop was requested first.
 
-        Raises CommandError with the last words of a process that did not start.
+        Raises CommandError with the last output of a process that did not start.
         """
         self._start_redis()
         self._check_store()
@@ -79,17 +82,17 @@ class Stack:
                 return False
             self._refuse_dead_children()
             if time.monotonic() > deadline:
-                raise CommandError(f"the API does not answer at {self.url}; see {self._home}/logs")
+                raise CommandError(f"no response from the API at {self.url}; see {self._home}/logs")
             self._view.show_new_lines()
             time.sleep(_POLL_SECONDS)
         self._refuse_dead_children()
         return True
 
     def watch(self) -> None:
-        """Keeps all processes alive until it is told to stop."""
+        """Restarts dead processes until a stop is requested."""
         while not self._num_stop_requests:
             if self._redis is not None and self._redis.process.poll() is not None:
-                self._say("redis ended; it is started again")
+                self._say("redis exited; restarting it")
                 self._start_redis()
             for child in self._children:
                 if said := child.keep_alive():
@@ -98,7 +101,7 @@ class Stack:
             time.sleep(_WATCH_SECONDS)
 
     def stop(self) -> None:
-        """Ends the worker first, which saves a checkpoint and gives its job back; Redis last."""
+        """Stops the worker first, which saves a checkpoint and requeues its job; Redis last."""
         for child in self._children:
             self._stop_child(child)
         self._view.show_new_lines()
@@ -110,7 +113,7 @@ class Stack:
         deadline = time.monotonic() + child.stop_seconds
         while child.is_alive:
             if self._num_stop_requests > 1 or time.monotonic() > deadline:
-                self._say(f"{child.name} did not stop in time; it is killed")
+                self._say(f"{child.name} did not stop in time; killing it")
                 child.kill()
             self._view.show_new_lines()
             time.sleep(_POLL_SECONDS)
@@ -121,12 +124,12 @@ class Stack:
         try:
             self._redis.start()
             for line in self._redis.passed_over:
-                self._say(f"redis: passed over a server: {line}")
+                self._say(f"redis: skipped a server: {line}")
         except EmbeddedRedisError as error:
             raise CommandError(str(error)) from error
 
     def _check_store(self) -> None:
-        """Refuses here, in one line, what every process would refuse."""
+        """Checks Redis once, for all processes. Raises CommandError if it can't be used."""
         host, port = self._settings.host, self._settings.port
         settings = ApiSettings(home=self._home, host=host, port=port)
         url = settings.redis_url if self._redis is None else self._redis.url
@@ -140,10 +143,10 @@ class Stack:
         except StartRefusedError as error:
             raise CommandError(str(error)) from error
         except StoreUnavailableError as error:
-            self._say(f"the store does not answer yet: {error}")
+            self._say(f"Redis is not available yet: {error}")
 
     def _programs(self) -> tuple[Program, ...]:
-        """In the order in which they are to be stopped."""
+        """Returns the programs in shutdown order."""
         worker_seconds = self._settings.trainer_grace_seconds + _MARGIN_SECONDS
         modules = {"serve": "worker.serving", "keeper": "worker.keeper", "api": "api"}
         if self._settings.webhooks_file is not None:

@@ -1,4 +1,4 @@
-"""`flant5 up`: the whole service in one foreground command."""
+"""`flant5 up`: runs the whole service in the foreground."""
 
 import json
 import os
@@ -28,15 +28,19 @@ _LEFTOVER_SECONDS = 90.0
 
 
 def up(
-    home: Annotated[Path | None, typer.Option(help="Directory of everything; .flant5.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 8000. 0 takes a free one.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Data directory. [default: .flant5]")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 selects a free port. [default: 8000]")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document when the service is ready.")
     ] = False,
 ) -> None:
     """Run the whole service until Ctrl-C: Valkey, API, worker, serving process, keeper."""
-    # Imported here: the Redis client takes as long as a third of what other commands import.
+    # Imported here: the Redis client adds a third to the import time of other commands.
     from api.cli.stack import Stack
 
     with reported(as_json=as_json):
@@ -51,7 +55,7 @@ def up(
 
 
 def _check_directories(home: Home) -> None:
-    """Raises CommandError for what no process of the service could work with."""
+    """Raises CommandError if the processes can't use HOME or the temporary directory."""
     try:
         prepare_home(home)
         check_temporary_directory(temporary_directory())
@@ -61,14 +65,14 @@ def _check_directories(home: Home) -> None:
 
 def _run(stack: "Stack", root: Path, *, announce: Callable[[dict[str, object]], None]) -> None:
     ready_file = root / "up.json"
-    ready_file.unlink(missing_ok=True)  # of one that was killed
+    ready_file.unlink(missing_ok=True)  # left by a killed `flant5 up`
     try:
         if stack.start():
             ready = {"pid": os.getpid(), "url": f"{stack.url}/v1", "home": str(root)}
             _write(ready_file, ready)
             announce(ready)
             stack.watch()
-        _say("stopping; the worker saves a checkpoint (Ctrl-C again does not wait for it)")
+        _say("stopping; the worker is saving a checkpoint (press Ctrl-C again to kill it)")
     finally:
         ready_file.unlink(missing_ok=True)
         stack.stop()
@@ -80,7 +84,7 @@ def _settings(*, home: Path | None, host: str | None, port: int | None) -> UpSet
     try:
         settings = UpSettings(**options)
         settings = settings.model_copy(update={"port": _checked_port(settings)})
-        # Refuses what the API would refuse, before anything is started.
+        # Reports invalid API settings before anything is started.
         ApiSettings(home=settings.home, host=settings.host, port=settings.port)
     except ValidationError as error:
         raise CommandError(settings_fault(error)) from error
@@ -88,8 +92,10 @@ def _settings(*, home: Path | None, host: str | None, port: int | None) -> UpSet
 
 
 def _checked_port(settings: UpSettings) -> int:
-    """The port to listen on. Tried before anything is started: whatever holds it already could
-    answer in our place."""
+    """Returns the port to listen on, after binding it once.
+
+    Without this check, another program on the port could answer in place of the API.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.create_server((settings.host, settings.port), family=family) as probe:
@@ -98,12 +104,12 @@ def _checked_port(settings: UpSettings) -> int:
     except OSError as error:
         raise CommandError(
             f"can't listen on {settings.host}, port {settings.port} ({error.strerror}); "
-            "--port 0 takes a free one"
+            "--port 0 selects a free port"
         ) from error
 
 
 def _write(path: Path, document: dict[str, object]) -> None:
-    """In one step: whoever waits for the file finds it whole."""
+    """Writes a file atomically: readers never see a part of it."""
     draft = path.with_name(path.name + ".draft")
     draft.write_text(json.dumps(document) + "\n", encoding="utf-8")
     draft.replace(path)

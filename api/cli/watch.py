@@ -1,4 +1,4 @@
-"""`flant5 watch`: a job's training as it goes, to its end."""
+"""`flant5 watch`: follows a job until it ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +28,9 @@ def watch(
         bool, typer.Option("--json", help="Print each event as a line of JSON, then the job.")
     ] = False,
 ) -> None:
-    """Follow a job to its end; exit code 0 only when it succeeded.
+    """Follow a job until it ends. Exit code 0 only if it succeeds.
 
-    On a terminal as a view of progress, loss and log, else one line per event.
+    A terminal shows progress, loss and log. Otherwise, each event is one line.
     """
     with reported(as_json=as_json), Client(ClientSettings()) as client:
         job = client.get(f"/fine_tuning/jobs/{job_id}")
@@ -38,18 +38,18 @@ def watch(
 
 
 def watch_job(client: Client, job: Json, *, as_json: bool) -> int:
-    """Shows the job's events until it ended; 0 when it succeeded, else 1."""
+    """Shows the job's events until it ends. Returns 0 if it succeeded, else 1."""
     path = f"/fine_tuning/jobs/{job['id']}"
     try:
         with _screen(job, as_json=as_json) as screen:
             status = _show_all(client, path, screen)
     except KeyboardInterrupt:
-        typer.echo(f"the job goes on; `flant5 watch {job['id']}` shows it again", err=True)
+        typer.echo(f"the job continues; watch it with `flant5 watch {job['id']}`", err=True)
         return INTERRUPTED
     if as_json:
         print_json(client.get(path))
     elif status == "succeeded":
-        typer.echo(f"get the model with `flant5 download {job['id']} DIRECTORY`")
+        typer.echo(f"download the model with `flant5 download {job['id']} DIRECTORY`")
     return 0 if status == "succeeded" else 1
 
 
@@ -64,7 +64,7 @@ class _Screen(Protocol):
 
 
 def _show_all(client: Client, path: str, screen: _Screen) -> str:
-    """The status the job ended with."""
+    """Shows all events and returns the final status of the job."""
     status = ""
     idleness = Idleness(client, path)
     for item in follow(client, f"{path}/events"):

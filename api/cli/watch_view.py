@@ -1,4 +1,4 @@
-"""A job's training as a view that fills the terminal and is drawn anew as things happen."""
+"""Full-screen terminal view of a running job, refreshed live."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -21,8 +21,8 @@ _FRAMES_PER_SECOND = 4
 _MAX_BAR_WIDTH = 60
 _MAX_PLOT_HEIGHT = 20
 _MAX_MESSAGES = 8
-_FOOTER = "Ctrl-C ends this view; the job goes on"
-_AWAY = "the server is away; trying again"
+_FOOTER = "Ctrl-C closes this view; the job continues"
+_AWAY = "server unreachable; retrying"
 _LAST_LOG_SECONDS = 3.0
 _FINAL_LOG_LINES = 8
 _STATUS_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
@@ -30,8 +30,11 @@ _LEVEL_STYLES = {"info": "", "warn": "yellow", "error": "red", "note": "dim"}
 
 
 class WatchView:
-    """On the terminal's other screen, so that a resize can't tear it; what the job came to stays on
-    the first screen when the view ends. A context manager."""
+    """Full-screen view; a context manager.
+
+    It uses the alternate screen, where resizing leaves no artifacts. At the end, it prints the
+    final state to the main screen.
+    """
 
     def __init__(self, job: Json) -> None:
         self._job = WatchedJob.of(job)
@@ -65,24 +68,24 @@ class WatchView:
         self._job.take(event)
 
     def note(self, text: str) -> None:
-        """A remark that is no event."""
+        """Shows a message that is not an event."""
         self._job.note(text)
 
     def away(self) -> None:
-        """The server can't be reached at the moment."""
+        """Shows that the server is unreachable."""
         self._job.is_server_away = True
 
     def back(self) -> None:
-        """The server is there."""
+        """Shows that the server is reachable again."""
         self._job.is_server_away = False
 
-    # What follows runs in the thread of `Live` while this one adds events: the collections are
-    # copied before they are looked through.
+    # The methods below run in the thread of `Live` while the main thread adds events. They copy
+    # collections before iterating over them.
 
     def _screen(self, options: ConsoleOptions) -> RenderableType:
         width, height = options.max_width, options.size.height
         head = [self._title(), self._bar(width), self._numbers()]
-        room = height - len(head) - 3  # with a footer, and a line between the parts
+        room = height - len(head) - 3  # less the footer and the lines between the parts
         plot = self._plot(options, height=min(_MAX_PLOT_HEIGHT, room // 2))
         messages = self._messages(min(_MAX_MESSAGES, max(1, (room - len(plot)) // 3)))
         log = self._log_lines(room - len(plot) - len(messages))
@@ -112,7 +115,7 @@ class WatchView:
     def _bar(self, width: int) -> RenderableType:
         step = self._job.step
         if step is None:
-            return Text("no step yet", style="dim")
+            return Text("no steps yet", style="dim")
         done, total = step["step"], max(1, step["max_steps"])
         table = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=total, completed=done, width=min(_MAX_BAR_WIDTH, width // 2))
@@ -140,7 +143,7 @@ class WatchView:
 
 
 class _Sized:
-    """Something that is made for the size the terminal has when it is drawn."""
+    """Renderable that is built for the terminal size at draw time."""
 
     def __init__(self, make: Callable[[ConsoleOptions], RenderableType]) -> None:
         self._make = make
@@ -150,7 +153,7 @@ class _Sized:
 
 
 def _line(*parts: str | tuple[str, str]) -> Text:
-    """One line, whatever the terminal's width."""
+    """Returns a single line, truncated to the terminal's width."""
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 

@@ -1,4 +1,4 @@
-"""What somebody who watches a job knows of it, put together from its events."""
+"""State of a watched job, accumulated from its events."""
 
 import time
 from collections import deque
@@ -14,8 +14,7 @@ _MAX_MESSAGES = 100
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something that happened, in words. `level` is info, warn, error, or note for a remark of
-    this program."""
+    """A message to show. `level` is info, warn or error; note for messages of this program."""
 
     text: str
     level: str
@@ -23,7 +22,7 @@ class Message:
 
 @dataclass(slots=True)
 class WatchedJob:
-    """Grows with the job's events, oldest first."""
+    """State of a job. Feed it the job's events, oldest first."""
 
     id: str
     model: str
@@ -33,21 +32,21 @@ class WatchedJob:
     loss: LossCurve = field(default_factory=LossCurve)
     eval_loss: LossCurve = field(default_factory=LossCurve)
     step: Json | None = None
-    """The numbers of the last step that was told."""
+    """Metrics of the last reported step."""
     messages: deque[Message] = field(default_factory=lambda: deque(maxlen=_MAX_MESSAGES))
     is_server_away: bool = False
     _step_told_at: float = 0.0
 
     @classmethod
     def of(cls, job: Json) -> "WatchedJob":
-        """Before the first event."""
+        """Returns the state before the first event."""
         return cls(id=job["id"], model=job["model"], status=job["status"])
 
     def take(self, event: Json) -> None:
-        """What the next event changes."""
+        """Applies the next event."""
         data = event["data"]
         self._take_state(data)
-        if "num_pairs" in data:  # a start: what came after its checkpoint is trained again
+        if "num_pairs" in data:  # a start or resume repeats the steps after its checkpoint
             for curve in (self.loss, self.eval_loss):
                 curve.cut(data["step"])
         if event["type"] != "metrics":
@@ -60,7 +59,7 @@ class WatchedJob:
             self.step, self._step_told_at = data, time.monotonic()
 
     def note(self, text: str) -> None:
-        """A remark that is no event."""
+        """Adds a message that is not an event."""
         self.messages.append(Message(text, "note"))
 
     @property
@@ -73,7 +72,7 @@ class WatchedJob:
 
     @property
     def numbers(self) -> str:
-        """What the last step says, the time left counted down since; empty before the first."""
+        """Metrics of the last step, with the time left counted down; '' before the first step."""
         if self.step is None:
             return ""
         rest: dict[str, Any] = dict(self.step)

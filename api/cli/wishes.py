@@ -1,4 +1,4 @@
-"""`flant5 cancel`, `pause`, `resume`: what a person wants of a job, one request each."""
+"""`flant5 cancel`, `pause` and `resume`: job actions, one request each."""
 
 from typing import Annotated
 
@@ -14,28 +14,28 @@ from api.cli.settings import ClientSettings
 def cancel(
     job_id: JobId,
     save: Annotated[
-        bool, typer.Option("--save", help="Let a running trainer save a checkpoint first.")
+        bool, typer.Option("--save", help="Save a checkpoint of a running job first.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a job; its checkpoints stay, and `flant5 resume` goes on from the newest."""
+    """Cancel a job. Its checkpoints stay; `flant5 resume` continues from the newest."""
     wish = "cancel?save_checkpoint=true" if save else "cancel"
-    asked = "is asked to save a checkpoint and stop" if save else "is asked to stop"
+    asked = "is saving a checkpoint, then stopping" if save else "is stopping"
     _send(job_id, wish, said={"cancelled": "is cancelled", "running": asked}, as_json=as_json)
 
 
 def pause(job_id: JobId, as_json: AsJson = False) -> None:
-    """Pause a job: a running one saves a checkpoint and gives its GPU back."""
-    asked = "is asked to save a checkpoint and is paused then"
+    """Pause a job. A running job saves a checkpoint and releases its GPU."""
+    asked = "is pausing after the next checkpoint"
     _send(job_id, "pause", said={"paused": "is paused", "running": asked}, as_json=as_json)
 
 
 def resume(job_id: JobId, as_json: AsJson = False) -> None:
-    """Let a paused, failed or cancelled job go on from its newest checkpoint."""
+    """Resume a paused, failed or cancelled job from its newest checkpoint."""
     said = {
-        "queued": "is back in the queue",
-        "validating_files": "goes on; its files are being checked",
-        "running": "goes on; the pause is taken back",
+        "queued": "is queued again",
+        "validating_files": "is resumed; its files are being validated",
+        "running": "keeps running; the pending pause was withdrawn",
     }
     _send(job_id, "resume", said=said, as_json=as_json)
 
@@ -46,5 +46,5 @@ def _send(job_id: str, wish: str, *, said: dict[str, str], as_json: bool) -> Non
         if as_json:
             print_json(job)
         else:
-            # Between the wish and the answer the job may have gone on to any other status.
+            # The job may have reached any other status before the response.
             typer.echo(f"{job_id} {said.get(job['status'], 'is ' + job['status'])}")

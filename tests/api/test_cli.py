@@ -39,7 +39,7 @@ def test_submit_uploads_and_submits_with_typed_hyperparameters(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("submit", "none.json"), "none.json is neither a file here nor the id"),
+        (("submit", "none.json"), "none.json is neither a local file nor the id"),
         (("submit", "DATA", "--set", "lr"), "expected NAME=VALUE"),
         (
             ("submit", "DATA", "--set", "learning_rat=1"),
@@ -52,7 +52,7 @@ def test_submit_uploads_and_submits_with_typed_hyperparameters(
         (("pause", "ftjob-none"), "no job 'ftjob-none'"),
         (("resume", "ftjob-none"), "no job 'ftjob-none'"),
         (("jobs", "--metadata", "team"), "--metadata team: expected KEY=VALUE"),
-        (("job", "ftjob-none"), "`flant5 jobs` lists those there are"),
+        (("job", "ftjob-none"), "(see `flant5 jobs`)"),
         (("submit", "DATA", "--priority", "101"), "priority: input should be less than"),
         (("download", "ftjob-none", "x"), "no job 'ftjob-none'"),
     ],
@@ -77,16 +77,16 @@ def test_with_json_a_mistake_is_a_document_too(server_url: str) -> None:
 def test_without_a_server_the_line_says_how_to_start_one() -> None:
     run = flant5("jobs", url="http://127.0.0.1:1/v1")
     assert run.code == 1
-    assert "no server answers at http://127.0.0.1:1/v1" in run.err
+    assert "no response from http://127.0.0.1:1/v1" in run.err
     assert "flant5 up" in run.err
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"url": "http://[::1"}, "FLANT5_URL is 'http://[::1', which is no URL"),
-        ({"api_key": "sch\u00fcssel"}, "FLANT5_API_KEY holds a character that no key has"),
-        ({"api_key": "a\nb"}, "FLANT5_API_KEY holds a character that no key has"),
+        ({"url": "http://[::1"}, "FLANT5_URL is 'http://[::1', which is not a URL"),
+        ({"api_key": "sch\u00fcssel"}, "FLANT5_API_KEY contains a character that keys can't have"),
+        ({"api_key": "a\nb"}, "FLANT5_API_KEY contains a character that keys can't have"),
     ],
 )
 def test_a_setting_that_can_not_be_used_is_named(settings: dict[str, str], message: str) -> None:
@@ -176,6 +176,6 @@ def test_models_and_download(
     (output / "config.json").write_text("{}")
     target = tmp_path / "new" / "model"
     run = flant5("download", claim.job.id, target, url=server_url)
-    assert (run.code, run.out) == (0, f"2 files, 1.2 MiB in {target}\n")
+    assert (run.code, run.out) == (0, f"downloaded 2 files (1.2 MiB) to {target}\n")
     assert {path.name for path in target.iterdir()} == {"model.safetensors", "config.json"}
     assert (target / "model.safetensors").read_bytes() == weights

@@ -75,7 +75,7 @@ def test_a_conversation_is_remembered_until_it_is_reset(
         "four (s, u, a)",
         "five (s)",
     ]
-    assert "no command /what; /reset forgets" in run.err
+    assert "unknown command /what; /reset clears" in run.err
 
 
 def test_a_program_can_hold_a_conversation(server_url: str, model: str, server: Server) -> None:

@@ -18,7 +18,7 @@ def test_a_good_file_is_shown_without_a_server(data: Path) -> None:
     run = flant5("data", "check", data, url=NO_SERVER)
     assert (run.code, run.err) == (0, "")
     rows = [line.split() for line in run.out.splitlines()]
-    assert ["can", "be", "trained", "on", "yes"] in rows
+    assert ["trainable", "yes"] in rows
     assert ["pairs", "1"] in rows
     assert ["TOKENS", "UP", "TO", "QUESTIONS", "ANSWERS"] in rows
     assert ["2048", "0", "0", "0"] in rows
@@ -30,7 +30,7 @@ def test_a_bad_file_is_shown_row_by_row_and_ends_with_1(tmp_path: Path) -> None:
     run = flant5("data", "check", path, url=NO_SERVER)
     assert run.code == 1
     rows = [line.split() for line in run.out.splitlines()]
-    assert ["can", "be", "trained", "on", "no"] in rows
+    assert ["trainable", "no"] in rows
     assert any(row[:4] == ["1", "1", "1", "messages[0].role"] for row in rows)
     assert "2      2       2     messages[0]  record 3  no question before" in run.out
     assert ["3", "3", "2"] in rows

@@ -22,7 +22,7 @@ def test_each_kind_of_thing_is_deleted_by_its_id(server_url: str, done: EndedJob
         (done.job.id, "KiB freed"),
     ):
         run = flant5("delete", reference, "--yes", url=server_url)
-        assert run.out.startswith(f"{reference} is deleted; "), run
+        assert run.out.startswith(f"deleted {reference}, "), run
         assert says in run.out
     assert not done.files.exist
 
@@ -34,7 +34,7 @@ def test_a_checkpoint_of_a_job_is_deleted_by_its_step(server_url: str, done: End
     assert not done.files.checkpoint(8).exists()
     assert done.files.checkpoint(4).exists()
     refused = flant5("delete", done.model, "--checkpoint", "4", "--yes", url=url)
-    assert (refused.code, "expected the id of one job" in refused.err) == (1, True)
+    assert (refused.code, "expected exactly one job id" in refused.err) == (1, True)
 
 
 def test_several_are_deleted_and_the_one_at_fault_is_named(
@@ -45,7 +45,7 @@ def test_several_are_deleted_and_the_one_at_fault_is_named(
     message = run.document["error"]["message"]
     assert run.code == 1
     assert "no job 'ftjob-nothing'" in message
-    assert f"(deleted before: {done.job.id})" in message
+    assert f"(already deleted: {done.job.id})" in message
     assert other.all_is_there()
     run = flant5("delete", other.job.id, other.model, "--yes", url=url)
     assert (run.code, other.files.exist) == (1, False)
@@ -55,13 +55,13 @@ def test_nothing_is_deleted_unasked(server_url: str, done: EndedJob) -> None:
     for options in ((), ("--json",)):
         run = flant5("delete", done.job.id, *options, url=server_url)
         said = run.document["error"]["message"] if options else run.err
-        assert (run.code, "--yes deletes unasked" in said) == (1, True)
+        assert (run.code, "pass --yes to skip confirmation" in said) == (1, True)
     assert done.all_is_there()
 
 
 def test_a_person_is_asked_and_told_how_much_goes(server_url: str, done: EndedJob) -> None:
     argv = [*FLANT5, "delete", done.job.id, done.result_file]
-    for answer, says in ((b"n\n", "nothing was deleted"), (b"y\n", "is deleted")):
+    for answer, says in ((b"n\n", "nothing was deleted"), (b"y\n", f"deleted {done.job.id}")):
         with in_terminal(argv, columns=120, url=server_url) as terminal:
             seen = terminal.wait_for("Delete? This can't be undone")
             assert f"{done.job.id}: succeeded, its model, checkpoints and history, 2.9 KiB" in seen

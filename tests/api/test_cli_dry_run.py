@@ -31,13 +31,13 @@ def test_a_dry_run_tells_what_the_job_would_be_and_leaves_nothing(
     )
     assert run.code == 0, run.err
     rows = dict(line.split(maxsplit=1) for line in run.out.splitlines() if " " in line)
-    assert rows["training"].strip() == "746 pairs of 277 conversations"
-    assert rows["validation"].strip() == "746 pairs of 277 conversations"
-    assert rows["steps"].strip() == "40 of 9.0 pairs each: 0.4819 epochs of 83 steps"
+    assert rows["training"].strip() == "746 pairs from 277 conversations"
+    assert rows["validation"].strip() == "746 pairs from 277 conversations"
+    assert rows["steps"].strip() == "40 (0.4819 epochs of 83 steps, 9.0 pairs per step)"
     assert "learning_rate=0.001" in rows["settings"]
     assert "lora_target_modules=q+k+v+o+wi_0+wi_1+wo" in rows["settings"]
-    assert "of 1.2 GiB (stated): it may not fit" in run.out
-    assert "not known: no comparable job on flant5-demo was measured yet" in run.out
+    assert "of 1.2 GiB (stated): may not fit" in run.out
+    assert "unknown: no comparable job on flant5-demo was measured yet" in run.out
     assert run.out.endswith("nothing was started\n")
     assert store.list(after=None, limit=5).items == ()
     assert [*(settings.home / "files").iterdir()] == []
@@ -55,7 +55,7 @@ def test_a_dry_run_of_an_uploaded_file_leaves_it_alone(
     assert plan["memory"]["gpu_from"] == "gpu-0"
     again = flant5("submit", file_id, "--dry-run", url=server_url)
     assert again.code == 0
-    assert "of 80.0 GiB (gpu-0): it fits" in again.out
+    assert "of 80.0 GiB (gpu-0): fits" in again.out
     assert len(store.list(after=None, limit=5).items) == 1
 
 
@@ -74,8 +74,8 @@ def test_a_job_that_would_fail_ends_a_dry_run_with_1_and_nothing_moves_the_curso
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--dry-run", "--watch"), "there is nothing to follow in a --dry-run"),
-        (("--gpu-memory-gib", "80"), "only a --dry-run asks for it"),
+        (("--dry-run", "--watch"), "--watch can't be combined with --dry-run"),
+        (("--gpu-memory-gib", "80"), "--gpu-memory-gib requires --dry-run"),
         (("--dry-run", "--gpu-memory-gib", "0"), "gpu_memory_gib: input should be greater than 0"),
         (("--dry-run", "--set", "learning_rat=1"), "did you mean 'learning_rate'?"),
     ],

@@ -66,4 +66,4 @@ def test_a_command_without_its_server_says_so_in_json(name: str) -> None:
     options = OPTIONS.get(name, ())
     run = flant5(*name.split(), *arguments, *options, "--json", url="http://127.0.0.1:1/v1")
     assert (run.code, run.err) == (1, "")
-    assert "no server answers at http://127.0.0.1:1/v1" in run.document["error"]["message"]
+    assert "no response from http://127.0.0.1:1/v1" in run.document["error"]["message"]

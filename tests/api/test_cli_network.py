@@ -68,7 +68,7 @@ def test_a_proxy_that_does_not_answer_is_named_without_its_password(
 ) -> None:
     done = run(monkeypatch, "http://localhost:8000/v1", **variables)
     assert (done.code, done.out) == (1, "")
-    assert f"no server answers at http://localhost:8000/v1 through the proxy in {shown}" in done.err
+    assert f"no response from http://localhost:8000/v1 through the proxy in {shown}" in done.err
     assert "NO_PROXY" in done.err
     assert "secret" not in done.err
     assert done.err.count("\n") == 1
@@ -86,7 +86,7 @@ class _BlockPage(QuietHandler):
 
 @pytest.mark.parametrize(
     ("host", "problem"),
-    [("blocked.invalid", "answered 403"), ("portal.invalid", "answered with something else than")],
+    [("blocked.invalid", "returned 403"), ("portal.invalid", "did not return JSON")],
 )
 def test_a_proxy_that_answers_in_the_place_of_the_server_is_named(
     monkeypatch: pytest.MonkeyPatch, host: str, problem: str
@@ -137,5 +137,5 @@ def test_an_address_that_is_no_http_url_is_refused_with_an_example(url: str) -> 
 
 def test_credentials_in_the_servers_address_are_not_shown() -> None:
     done = flant5("jobs", url=f"http://me:secret@{DEAD}")
-    assert f"no server answers at http://{DEAD}/v1" in done.err
+    assert f"no response from http://{DEAD}/v1" in done.err
     assert "secret" not in done.err

@@ -53,7 +53,7 @@ def test_the_view_shows_progress_loss_and_log_and_ends_with_the_job(
         assert "1h0" in text
         assert num_plot_lines(text) >= 5
         assert "4.000" in text
-        assert "the job goes on" in terminal.lines[-1]
+        assert "the job continues" in terminal.lines[-1]
         evaluated: dict[str, Any] = {
             "step": 40,
             "eval_loss": 0.75,
@@ -84,12 +84,12 @@ def test_the_view_is_drawn_anew_when_the_terminal_changes_its_size(
         terminal.wait_for("40/100", "x" * 79)
         terminal.resize(120, 50)
         terminal.wait_until(lambda _: "x" * 119 in terminal.text, what="lines of the new width")
-        terminal.wait_until(lambda _: "the job goes on" in terminal.lines[49], what="the footer")
+        terminal.wait_until(lambda _: "the job continues" in terminal.lines[49], what="the footer")
         assert num_plot_lines(terminal.text) >= 15
         terminal.resize(20, 6)  # where next to nothing fits
         terminal.wait_until(lambda _: "Ctrl-C" in terminal.lines[5], what="the footer")
         terminal.resize(80, 24)
-        terminal.wait_for("loss 0.100", "the job goes on")
+        terminal.wait_for("loss 0.100", "the job continues")
 
 
 def test_ctrl_c_ends_the_view_and_not_the_job(
@@ -100,7 +100,7 @@ def test_ctrl_c_ends_the_view_and_not_the_job(
         terminal.wait_for("40/100")
         terminal.press(b"\x03")
         text = terminal.end()
-    assert f"the job goes on; `flant5 watch {running_job.job.id}` shows" in text
+    assert f"the job continues; watch it with `flant5 watch {running_job.job.id}`" in text
     assert "Traceback" not in text
     assert not terminal.is_on_other_screen()
     assert terminal.process.returncode == 130
@@ -111,7 +111,7 @@ def test_a_failure_leaves_its_reason_and_the_last_lines_of_the_log(
     server_url: str, store: JobStore, running_job: Claim
 ) -> None:
     with in_terminal([*FLANT5, "watch", running_job.job.id], url=server_url) as terminal:
-        terminal.wait_for("running", "no step yet")
+        terminal.wait_for("running", "no steps yet")
         write(store, running_job, "ValueError: the very last line")
         store.leases.finish(running_job, Failed(JobError(code="bad_data", message="record 3")))
         text = terminal.end()
@@ -142,12 +142,12 @@ def test_the_view_says_that_the_server_is_away_and_goes_on_when_it_is_back(
     train(store, running_job)
 
     def go_on(terminal: Terminal) -> str:
-        terminal.wait_for("the server is away")
+        terminal.wait_for("server unreachable")
         train(store, running_job, first=41, last=77)
         write(store, running_job, "written while away")
         with started(api, port=port, **shared):
             terminal.wait_for("77/100", "written while away")
-            terminal.wait_until(lambda text: "is away" not in text, what="the server")
+            terminal.wait_until(lambda text: "unreachable" not in text, what="the server")
             store.leases.finish(running_job, SUCCEEDED)
             return terminal.end()
 

@@ -47,7 +47,7 @@ def test_watch_says_what_a_job_waits_for_and_how_a_paused_one_goes_on(
         registry.set_health("gpu-0", state.sick)
         assert "gpu-0 takes no jobs (CUDA is gone)" in next_line_with("waiting for")
         store.pause(job.id)
-        assert next_line_with("flant5") == f"paused; `flant5 resume {job.id}` lets it go on\n"
+        assert next_line_with("flant5") == f"paused; continue it with `flant5 resume {job.id}`\n"
         store.resume(job.id)
         assert next_line_with("resumed") == "Job resumed\n"
         store.cancel(job.id)

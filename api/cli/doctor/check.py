@@ -1,4 +1,4 @@
-"""A check by name, and how checks are run: none may hang, none may end the doctor."""
+"""Runs checks in parallel with a timeout. A check that hangs or raises can't stop the doctor."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from api.cli.doctor.finding import Finding, failed
 
 LIMIT_SECONDS = 20.0
-"""Longer than any program or server is waited for by a check itself, which says more."""
+"""Timeout of a check. Longer than the timeouts within checks, which give more specific errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question about this host."""
+    """A named check of this host."""
 
     name: str
     look: Callable[[], Finding]
@@ -22,8 +22,10 @@ class Check:
 def examine(
     checks: Sequence[Check], *, limit_seconds: float = LIMIT_SECONDS
 ) -> Iterator[tuple[Check, Finding]]:
-    """What each check found, in their order; all of them look at the same time, for at most
-    `limit_seconds`. One that breaks, or is not through by then, has failed and says so."""
+    """Yields the finding of each check, in order. All checks run in parallel.
+
+    A check that raises, or takes longer than `limit_seconds`, yields a failed finding.
+    """
     deadline = time.monotonic() + limit_seconds
     looks = [_Look(check) for check in checks]
     for look in looks:
@@ -34,8 +36,10 @@ def examine(
 
 
 class _Look(threading.Thread):
-    """A daemon: a directory on a file server that is gone may block its reader for good, and the
-    doctor must be able to end."""
+    """Thread that runs one check.
+
+    It is a daemon: a dead file server can block a reader forever, and the doctor must still exit.
+    """
 
     def __init__(self, check: Check) -> None:
         super().__init__(name=check.name, daemon=True)
@@ -47,15 +51,15 @@ class _Look(threading.Thread):
             self.finding = self._check.look()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other checks go on
             self.finding = failed(
-                f"the check itself broke: {type(error).__name__}: {error}",
-                expected="a check that ends with an answer",
-                remedy="please report it, with the output of `flant5 doctor --json`",
+                f"the check itself failed: {type(error).__name__}: {error}",
+                expected="a check that completes",
+                remedy="report this bug, with the output of `flant5 doctor --json`",
             )
 
 
 def _unfinished(limit_seconds: float) -> Finding:
     return failed(
-        f"no answer within {limit_seconds:g} s",
-        expected="an answer at once; a device, a file server or a daemon hangs",
-        remedy="see `sudo dmesg | tail` and `df`, then run `flant5 doctor` again",
+        f"no result within {limit_seconds:g} s",
+        expected="an immediate result; a device, a file server or a daemon may hang",
+        remedy="check `sudo dmesg | tail` and `df`, then run `flant5 doctor` again",
     )

@@ -1,4 +1,4 @@
-"""`flant5 doctor` as it is called."""
+"""The command `flant5 doctor`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ Seen = tuple[Check, Finding]
 
 def doctor(
     directory: Annotated[
-        Path, typer.Option(help="Where docker-compose.yml is, with secrets/ beside it.")
+        Path, typer.Option(help="Directory with docker-compose.yml and secrets/.")
     ] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Check whether this host can run the service; what is wrong comes with what to do.
+    """Check whether this host can run the service, and show how to fix problems.
 
-    Exit code 0 when nothing failed; warnings are none of that.
+    Exit code 0 if nothing failed; warnings do not count.
     """
-    # Imported here, with the Redis client that no other command needs (`up` does the same).
+    # Imported here because of the Redis client, which most commands don't need.
     from api.cli.doctor.examination import all_checks
 
     seen = tuple(examine(all_checks(directory)))
@@ -45,4 +45,4 @@ def _show(seen: Sequence[Seen]) -> None:
             typer.echo(f"\n{check.name}: {finding.state}")
             typer.echo(f"  found     {finding.found}")
             typer.echo(f"  expected  {finding.expected}")
-            typer.echo(f"  do        {finding.remedy}")
+            typer.echo(f"  fix       {finding.remedy}")

@@ -1,4 +1,4 @@
-"""The containers of the deployment, as compose sees them."""
+"""Checks the containers of the deployment with Docker Compose."""
 
 import json
 from pathlib import Path
@@ -9,19 +9,19 @@ from api.cli.doctor.program import ProgramError, ProgramMissingError, ask
 
 COMPOSE_FILE = "docker-compose.yml"
 PARTS = ("redis", "api", "keeper", "worker")
-"""What the service is made of; the worker has a name for each kind of host."""
+"""Name prefixes of the required services. The worker's name depends on the kind of host."""
 
 
 def check_containers(directory: Path) -> Finding:
-    """Every part of the service runs and is healthy."""
+    """Checks that all services run and are healthy."""
     try:
         if not (directory / COMPOSE_FILE).is_file():
             return not_applicable(f"no {COMPOSE_FILE} in {directory.absolute()}")
         answer = ask("docker", "compose", "ps", "--all", "--format", "json", directory=directory)
     except (ProgramMissingError, ProgramError, PermissionError) as error:
-        return not_applicable(f"compose can't be asked: {error}")
+        return not_applicable(f"cannot query Docker Compose: {error}")
     if answer.code != 0:
-        return not_applicable(f"compose can't be asked: {answer.said}")
+        return not_applicable(f"cannot query Docker Compose: {answer.said}")
     containers = _documents(answer.out)
     if not containers:
         return not_applicable("not started yet: docker compose up -d --build --wait")
@@ -37,7 +37,7 @@ def check_containers(directory: Path) -> Finding:
         return warning(
             f"{found}; no {', no '.join(missing)}",
             expected=f"{', '.join(PARTS)}",
-            remedy="docker compose up -d --wait; COMPOSE_PROFILES in .env chooses the worker",
+            remedy="docker compose up -d --wait; COMPOSE_PROFILES in .env selects the worker",
         )
     return fine(found)
 
@@ -51,7 +51,7 @@ def _is_well(container: dict[str, Any]) -> bool:
 
 
 def _documents(text: str) -> list[dict[str, Any]]:
-    """Compose prints a document a line, and one array of them in other versions."""
+    """Parses compose output: one document per line, or one array in other versions."""
     documents = []
     for line in text.splitlines():
         if line.strip():

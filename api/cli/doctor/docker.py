@@ -1,4 +1,4 @@
-"""The container engine: it answers, compose is new enough, and its disk has room."""
+"""Checks the Docker engine, the version of Docker Compose, and the free disk space."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from api.cli.doctor.surroundings import Host
 from api.cli.printing import size
 
 MIN_ENGINE = (20, 10)
-"""The oldest engine that the images were built and run on."""
+"""The oldest engine on which the images were built and run."""
 MIN_COMPOSE = (2, 24, 4)
-"""From here on `!override` replaces what another file set, such as the worker's GPUs
-(docs.docker.com/reference/compose-file/merge)."""
+"""The first version in which `!override` replaces values of another file, such as the worker's
+GPUs (docs.docker.com/reference/compose-file/merge)."""
 LOW_BYTES = 10 * 2**30
 WISHED_BYTES = 40 * 2**30
-"""The worker's image has torch with its CUDA libraries, and a build holds it more than once."""
+"""Disk space for builds. The worker's image contains torch with CUDA, in several build layers."""
 
 _INSTALL = "install Docker's own packages: docs/deploy.md"
 _START = "sudo systemctl enable --now docker"
 
 
 class EngineError(Exception):
-    """The engine can't be asked; `finding` says why and what to do."""
+    """The engine is unavailable. `finding` contains the reason and a fix."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.found)
@@ -39,7 +39,7 @@ class EngineError(Exception):
 
 
 def check_engine(host: Host) -> Finding:
-    """Docker answers to this user."""
+    """Checks that the engine is reachable for this user, and its version."""
     try:
         answer = _asked("docker", "version", "--format", "{{json .}}", host=host)
     except EngineError as error:
@@ -58,8 +58,8 @@ def check_engine(host: Host) -> Finding:
 
 
 def check_compose(host: Host) -> Finding:
-    """Compose understands our files."""
-    expected = f"compose {dotted(MIN_COMPOSE)} or newer, which knows !override"
+    """Checks that Docker Compose supports the syntax of the compose files."""
+    expected = f"Docker Compose {dotted(MIN_COMPOSE)} or newer, which supports !override"
     try:
         answer = ask("docker", "compose", "version", "--short")
     except ProgramMissingError:
@@ -69,26 +69,27 @@ def check_compose(host: Host) -> Finding:
     version = version_in(answer.out)
     remedy = "sudo apt-get install docker-compose-plugin"
     if answer.code != 0 or version is None:
-        # What `docker` says when it has no such plugin: it takes the words for its own.
+        # Errors of a `docker` without the plugin, which parses the arguments itself.
         is_missing = "unknown flag" in answer.err or "not a docker command" in answer.err
-        found = "Docker has no compose" if is_missing else f"compose does not work: {answer.said}"
+        broken = f"Docker Compose does not work: {answer.said}"
+        found = "Docker Compose plugin not found" if is_missing else broken
         return failed(found, expected=expected, remedy=remedy)
     if version < MIN_COMPOSE:
-        return failed(f"compose {answer.out.strip()}", expected=expected, remedy=remedy)
-    return fine(f"compose {answer.out.strip()}")
+        return failed(f"Docker Compose {answer.out.strip()}", expected=expected, remedy=remedy)
+    return fine(f"Docker Compose {answer.out.strip()}")
 
 
 def check_data_root(host: Host) -> Finding:
-    """The disk with images, containers and volumes has room."""
+    """Checks the free space of the disk with images, containers and volumes."""
     try:
         root = Path(engine_info(host)["DockerRootDir"])
     except EngineError as error:
-        return not_applicable(f"the engine can't be asked: {error}")
+        return not_applicable(f"cannot query the engine: {error}")
     try:
         disk = os.statvfs(root)
     except OSError as error:
         return not_applicable(
-            f"{root} of the engine is not to be seen from here ({error.strerror})"
+            f"the engine's directory {root} is not accessible from here ({error.strerror})"
         )
     free = disk.f_bavail * disk.f_frsize
     found = f"{size(free)} free in {root}"
@@ -97,13 +98,13 @@ def check_data_root(host: Host) -> Finding:
     problem = failed if free < LOW_BYTES else warning
     return problem(
         found,
-        expected=f"{size(WISHED_BYTES)} to build the images, which hold torch and CUDA's libraries",
-        remedy="docker builder prune (docker system df shows what is there), or a larger disk",
+        expected=f"{size(WISHED_BYTES)} to build the images, which contain torch with CUDA",
+        remedy="docker builder prune (docker system df shows the usage), or use a larger disk",
     )
 
 
 def engine_info(host: Host) -> dict[str, Any]:
-    """`docker info` as it is. Raises EngineError."""
+    """Returns the output of `docker info`. Raises EngineError."""
     answer = _asked("docker", "info", "--format", "{{json .}}", host=host)
     info = _document(answer.out)
     if not info.get("ServerVersion"):
@@ -117,39 +118,39 @@ def _asked(*argv: str, host: Host) -> Answer:
     except ProgramMissingError as error:
         raise EngineError(_no_program(host)) from error
     except ProgramError as error:
-        finding = failed(str(error), expected="an engine that answers", remedy=_RESTART)
+        finding = failed(str(error), expected="a responsive engine", remedy=_RESTART)
         raise EngineError(finding) from error
 
 
-_RESTART = "sudo systemctl restart docker; `journalctl -u docker` says more"
+_RESTART = "sudo systemctl restart docker; `journalctl -u docker` shows its log"
 
 
 def _no_program(host: Host) -> Finding:
     if host.in_container:
-        return not_applicable("inside a container there is no engine to ask")
+        return not_applicable("not available inside a container")
     return failed(
-        "no program `docker` on PATH",
-        expected=f"Docker engine {dotted(MIN_ENGINE)} or newer with compose",
-        remedy=f"{_INSTALL}; without containers, `flant5 up` runs the service",
+        "`docker` is not on PATH",
+        expected=f"Docker engine {dotted(MIN_ENGINE)} or newer with Docker Compose",
+        remedy=f"{_INSTALL}; or run the service without containers by `flant5 up`",
     )
 
 
 def _silent(answer: Answer) -> Finding:
     if "permission denied" in answer.err.lower():
         return failed(
-            f"this user may not talk to Docker: {answer.said}",
-            expected="a user in the group docker (which is as good as root)",
+            f"this user has no access to Docker: {answer.said}",
+            expected="a user in the group docker (equivalent to root)",
             remedy='sudo usermod -aG docker "$USER", then log in again; or use sudo',
         )
     return failed(
-        f"no engine answers: {answer.said}",
+        f"Docker daemon not reachable: {answer.said}",
         expected="a running engine, at the address in DOCKER_HOST if that is set",
-        remedy=f"{_START}; `docker context ls` shows which engine is asked",
+        remedy=f"{_START}; `docker context ls` shows which engine is used",
     )
 
 
 def _document(text: str) -> dict[str, Any]:
-    """Empty for what is no JSON object: the program's complaint says more."""
+    """Parses a JSON object; returns {} for anything else, whose error output is shown instead."""
     try:
         document = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""All checks of one host, in the order in which they are shown."""
+"""All checks of a host, in display order."""
 
 import socket
 from functools import partial
@@ -32,8 +32,10 @@ from api.settings import ApiSettings
 
 
 def all_checks(directory: Path) -> tuple[Check, ...]:
-    """Of this host, and of the deployment whose compose file is in `directory`. What decides which
-    of them apply is looked at here, and nothing that could hang."""
+    """Returns the checks of this host, and of the deployment in `directory`.
+
+    This function does nothing that could hang: only the checks run with a timeout.
+    """
     host = Host.look()
     try:
         settings = ApiSettings()
@@ -99,7 +101,7 @@ def _of_service(host: Host, settings: ApiSettings) -> tuple[Check, ...]:
 
 
 def _wrong_settings(error: ValidationError) -> Finding:
-    """No message has a value in it: one may be a password."""
+    """Returns a finding without the values of settings, which may be passwords."""
     faults = error.errors(include_input=False, include_url=False)
     said = "; ".join(
         f"{''.join(f'FLANT5_{part} '.upper() for part in fault['loc'])}"
@@ -108,6 +110,6 @@ def _wrong_settings(error: ValidationError) -> Finding:
     )
     return failed(
         said,
-        expected="settings as .env.example describes them; Redis, HOME and keys are not looked at",
-        remedy="mend them in .env or in the environment",
+        expected="settings as in .env.example; Redis, HOME and keys were not checked",
+        remedy="correct them in .env or in the environment",
     )

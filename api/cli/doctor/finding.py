@@ -1,22 +1,22 @@
-"""What a check saw."""
+"""Results of checks."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """How a check ended."""
+    """Outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """The service runs, but not as well or as safely as it should."""
+    """The service runs, but below the expected quality or safety."""
     FAILED = "failed"
     NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found; of a problem also what was expected and what to do, most often a command."""
+    """Result of a check. Problems have an expected value and a remedy, usually a command."""
 
     state: State
     found: str
@@ -28,7 +28,7 @@ class Finding:
         return self.state in (State.WARNING, State.FAILED)
 
     def as_document(self) -> dict[str, str]:
-        """As `--json` prints it."""
+        """Returns the document for `--json`."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""The GPUs: the driver is there and new enough for our CUDA, and containers may use them."""
+"""Checks the GPUs, the driver version that CUDA requires, and GPU access of containers."""
 
 import re
 import shutil
@@ -13,26 +13,26 @@ from api.cli.doctor.program import ProgramError, ProgramMissingError, ask, versi
 from api.cli.doctor.surroundings import Host
 
 MIN_DRIVER = {12: 525, 13: 580}
-"""By CUDA's major version, for all of its minor ones
+"""Minimum driver by CUDA major version, for all of its minor versions
 (docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html)."""
 LOCKED_CUDA = 13
-"""Of the torch that the lock file names, as PyPI serves it for Linux."""
+"""CUDA of the torch in the lock file, as published on PyPI for Linux."""
 
 _CDI = ("/etc/cdi", "/var/run/cdi")
 _INSTALL_DRIVER = (
     "sudo apt-get install nvidia-headless-580-server-open nvidia-utils-580-server, then reboot"
 )
-_REBOOT = "sudo reboot: the kernel still has the module of another version of the driver"
+_REBOOT = "sudo reboot: the kernel module is of another driver version"
 _CONFIGURE = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
 
 
 class DriverError(Exception):
-    """The GPUs can't be listed; the message says why."""
+    """The GPUs can't be listed. The message contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One line of nvidia-smi."""
+    """A GPU as listed by nvidia-smi."""
 
     name: str
     driver: str
@@ -41,15 +41,15 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """The torch that is installed beside the command line."""
+    """The torch in this Python environment."""
 
     version: str
     cuda: int | None
-    """None for one without CUDA."""
+    """CUDA major version; None for a build without CUDA."""
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """Empty without nvidia-smi. Raises DriverError."""
+    """Returns the GPUs; none without nvidia-smi. Raises DriverError."""
     query = "--query-gpu=driver_version,memory.total,name"
     try:
         answer = ask("nvidia-smi", query, "--format=csv,noheader")
@@ -58,7 +58,7 @@ def list_gpus() -> tuple[Gpu, ...]:
     except ProgramError as error:
         raise DriverError(str(error)) from error
     if answer.code != 0:
-        raise DriverError(f"nvidia-smi exits {answer.code}: {answer.said}")
+        raise DriverError(f"nvidia-smi exited with {answer.code}: {answer.said}")
     rows = [line.split(", ", 2) for line in answer.out.splitlines() if line.count(", ") >= 2]
     if not rows:
         raise DriverError(f"nvidia-smi lists no GPU: {answer.said}")
@@ -66,9 +66,9 @@ def list_gpus() -> tuple[Gpu, ...]:
 
 
 def installed_torch() -> Torch | None:
-    """From its metadata: importing it takes seconds. None without one.
+    """Reads torch's version from its metadata, because an import takes seconds. None without torch.
 
-    The local part of its version tells CUDA, else the packages that it requires:
+    CUDA comes from the local version, else from the required packages:
     `2.13.0+cu130` and `nvidia-cuda-runtime==13.0.96` -> 13.
     """
     try:
@@ -88,7 +88,7 @@ def installed_torch() -> Torch | None:
 
 
 def check_gpus(host: Host) -> Finding:
-    """nvidia-smi lists them."""
+    """Checks that nvidia-smi lists the GPUs."""
     try:
         gpus = list_gpus()
     except DriverError as error:
@@ -98,19 +98,19 @@ def check_gpus(host: Host) -> Finding:
         return fine(", ".join(f"{gpu.name} ({gpu.memory})" for gpu in gpus))
     if host.has_card:
         return failed(
-            "an NVIDIA card is plugged in, and there is no nvidia-smi",
-            expected="NVIDIA's driver",
+            "an NVIDIA GPU is present, but nvidia-smi is not installed",
+            expected="the NVIDIA driver",
             remedy=_INSTALL_DRIVER,
         )
     return not_applicable(host.without_gpu)
 
 
 def check_driver(host: Host, *, torch: Torch | None) -> Finding:
-    """The driver runs the CUDA that torch brings."""
+    """Checks that the driver supports torch's CUDA version."""
     try:
         gpus = list_gpus()
     except DriverError as error:
-        return not_applicable(f"the GPUs can't be listed: {error}")
+        return not_applicable(f"cannot list GPUs: {error}")
     if not gpus:
         return not_applicable(host.without_gpu)
     driver = gpus[0].driver
@@ -125,38 +125,38 @@ def check_driver(host: Host, *, torch: Torch | None) -> Finding:
         )
     if torch is not None and torch.cuda is None:
         return warning(
-            f"driver {driver}; torch {torch.version} here has no CUDA",
-            expected="a torch with CUDA, unless only containers train (the images have their own)",
+            f"driver {driver}; the installed torch {torch.version} has no CUDA support",
+            expected="a torch with CUDA, unless only containers train (they have their own torch)",
             remedy="pip install --force-reinstall torch==2.13.0",
         )
-    return fine(f"driver {driver}, for CUDA {cuda}.x from {minimum} on")
+    return fine(f"driver {driver} (CUDA {cuda}.x requires {minimum} or newer)")
 
 
 def check_toolkit(host: Host) -> Finding:
-    """Docker can hand GPUs to a container."""
+    """Checks that Docker can give GPUs to containers."""
     if not host.has_card and shutil.which("nvidia-smi") is None:
         return not_applicable(host.without_gpu)
     try:
         info = engine_info(host)
     except EngineError as error:
-        return not_applicable(f"the engine can't be asked: {error}")
+        return not_applicable(f"cannot query the engine: {error}")
     if "nvidia" in (info.get("Runtimes") or {}):
-        return fine("Docker knows the runtime nvidia")
+        return fine("Docker has the nvidia runtime")
     if devices := _cdi_devices(info):
-        return fine(f"Docker knows CDI devices: {devices}")
-    expected = "the runtime nvidia or CDI devices among what `docker info` shows"
+        return fine(f"Docker has CDI devices: {devices}")
+    expected = "the nvidia runtime or CDI devices in the output of `docker info`"
     if shutil.which("nvidia-ctk") is None:
         return failed(
-            "no NVIDIA container toolkit",
+            "the NVIDIA container toolkit is not installed",
             expected=expected,
             remedy=f"install nvidia-container-toolkit (docs/deploy.md), then {_CONFIGURE}",
         )
-    found = "the NVIDIA container toolkit is installed, and Docker does not know of it"
+    found = "the NVIDIA container toolkit is installed, but Docker is not configured to use it"
     return failed(found, expected=expected, remedy=_CONFIGURE)
 
 
 def _cdi_devices(info: dict[str, Any]) -> str:
-    """What the engine says (28.2 and newer), else the files it reads."""
+    """Returns the CDI devices reported by the engine (28.2 and newer), else its CDI files."""
     discovered = [str(device.get("ID", "")) for device in info.get("DiscoveredDevices") or ()]
     if named := [name for name in discovered if name.startswith("nvidia.com/")]:
         return ", ".join(named)

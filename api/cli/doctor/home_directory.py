@@ -1,4 +1,4 @@
-"""The directory with everything that must last: it can be written, locked, and has room."""
+"""Checks that HOME and the temporary directory are writable, and the free disk space."""
 
 import os
 import tempfile
@@ -19,11 +19,11 @@ from worker.jobs.settings import temporary_directory
 
 LOW_BYTES = 2**30
 WISHED_BYTES = 50 * 2**30
-"""A checkpoint of flan-t5-xl holds 2.85 billion weights and two moments of each, in fp32: 34 GB."""
+"""A checkpoint of flan-t5-xl has 2.85 billion weights and two moments of each, in fp32: 34 GB."""
 
 
 def check_home(home: Path) -> Finding:
-    """Really writes and locks a file; in the nearest directory above while there is no HOME yet."""
+    """Writes and locks a file in HOME, or in its nearest existing parent if HOME is missing."""
     place = home.absolute()
     try:
         check_path(place)
@@ -39,32 +39,33 @@ def check_home(home: Path) -> Finding:
 
 
 def check_temporary_files() -> Finding:
-    """The directory that programs of this environment put temporary files into."""
+    """Checks the directory for temporary files."""
     configured = temporary_directory()
     try:
         check_temporary_directory(configured)
     except StartRefusedError as error:
         return failed(error.found, expected=error.expected, remedy=error.remedy)
-    return fine(f"{configured or tempfile.gettempdir()} can be written")
+    return fine(f"{configured or tempfile.gettempdir()} is writable")
 
 
 def _room(home: Path, place: Path) -> Finding:
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
-    where = str(place) if place == home.absolute() else f"{place}, where {home.name} will be made"
-    found = f"{size(free)} free in {where}; it can be written and locked"
+    created = f"{place}, where {home.name} will be created"
+    where = str(place) if place == home.absolute() else created
+    found = f"{size(free)} free in {where}; writable, locks work"
     if free >= WISHED_BYTES:
         return fine(found)
     problem = failed if free < LOW_BYTES else warning
     return problem(
         found,
         expected=f"{size(WISHED_BYTES)}: one checkpoint of flan-t5-xl takes 34 GB",
-        remedy="set FLANT5_KEEP_CHECKPOINTS_DAYS and FLANT5_KEEP_CACHE_DAYS, or a larger disk",
+        remedy="set FLANT5_KEEP_CHECKPOINTS_DAYS and FLANT5_KEEP_CACHE_DAYS, or use a larger disk",
     )
 
 
 def _nearest(path: Path) -> Path:
-    """The path itself, or the directory above that is there. Raises PermissionError on the way."""
+    """Returns the path or its nearest existing parent. Raises PermissionError."""
     while not path.exists():
         path = path.parent
     return path

@@ -1,4 +1,4 @@
-"""The API keys file: readable, private, and with a key in it."""
+"""Checks that the API keys file is readable, private and not empty."""
 
 import os
 import stat
@@ -10,10 +10,12 @@ from api.keys import KeysFileError, read_keys
 
 
 def check_keys(path: Path | None, *, host: Host) -> Finding:
-    """In a container the file comes from outside and nobody else is there: who may read it is
-    settled by the directory it lies in out there."""
+    """Checks the keys file. In a container, its mode is not checked.
+
+    There, the directory on the host determines who can read the file.
+    """
     if path is None:
-        return not_applicable("FLANT5_API_KEYS_FILE is not set: no key is asked for, on loopback")
+        return not_applicable("FLANT5_API_KEYS_FILE is not set: no keys required, on loopback only")
     create = f"flant5 keys create NAME --file {path}"
     try:
         known = read_keys(path)
@@ -21,22 +23,22 @@ def check_keys(path: Path | None, *, host: Host) -> Finding:
     except (KeysFileError, OSError) as error:
         return failed(
             str(error),
-            expected=f"lines of `name:sha256` that user {os.geteuid()} can read",
-            remedy=f"{create}, or mend what it says",
+            expected=f"lines of `name:sha256`, readable by user {os.geteuid()}",
+            remedy=f"{create}, or correct the file",
         )
     if not known:
-        expected = "one key at least; nobody can call"
+        expected = "at least one key; without it, every request is rejected"
         return failed(f"{path} has no keys", expected=expected, remedy=create)
     names = ", ".join(key.name for key in known)
     if mode & (stat.S_IWGRP | stat.S_IWOTH) and not host.in_container:
         return failed(
-            f"others may write {path}",
-            expected="a file that its owner alone can write: a line in it lets somebody in",
+            f"{path} is writable by others",
+            expected="a file that only its owner can write: each line grants access",
             remedy=f"chmod 600 {path}",
         )
     if not host.in_container and is_open_to_all(path):
         return warning(
-            f"everybody on this machine can read {path}",
+            f"all users of this machine can read {path}",
             expected="a private file, although it holds only hashes",
             remedy=f"chmod 600 {path}",
         )
@@ -44,7 +46,7 @@ def check_keys(path: Path | None, *, host: Host) -> Finding:
 
 
 def is_open_to_all(path: Path) -> bool:
-    """Whether any user can read the file: it says so, and so does each directory on the way."""
+    """Returns True if the modes of the file and of all its parents let any user read it."""
     path = path.absolute()
     if not path.stat().st_mode & stat.S_IROTH:
         return False

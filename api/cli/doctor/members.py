@@ -1,4 +1,4 @@
-"""The processes of the service that are here, as Redis knows them."""
+"""Checks the processes of the service by their heartbeats in Redis."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,27 +21,27 @@ _START = "docker compose up -d --wait, or `flant5 up`"
 
 
 def check_workers(url: SecretStr) -> Finding:
-    """Workers are here and take jobs."""
+    """Checks that workers are alive and accept jobs."""
     return _asked(url, _workers)
 
 
 def check_keeper(url: SecretStr) -> Finding:
-    """A keeper is here: it checks files, and brings back what was lost."""
+    """Checks that a keeper is alive, which validates files and requeues lost jobs."""
     return _asked(url, _keepers)
 
 
 def check_serving(url: SecretStr) -> Finding:
-    """A serving process is here: it answers chat completions."""
+    """Checks that a serving process is alive, which answers chat completions."""
     return _asked(url, _serving)
 
 
 def check_webhooks(url: SecretStr, *, file: Path | None) -> Finding:
-    """Who tells the webhook endpoints is here, where there are any; `file` names them."""
+    """Checks that a webhook sender is alive if endpoints are configured in `file`."""
     return _asked(url, partial(_webhooks, file=file))
 
 
 def check_integrations(url: SecretStr, *, file: Path | None) -> Finding:
-    """Who tells trackers of jobs is here, where there are any; `file` has the accounts."""
+    """Checks that an integrations process is alive if accounts are configured in `file`."""
     return _asked(url, partial(_integrations, file=file))
 
 
@@ -52,13 +52,13 @@ def _asked(url: SecretStr, look: Callable[[Redis], Finding]) -> Finding:
         except StoreUnavailableError as error:
             return not_applicable(str(error))
         except exceptions.ResponseError as error:
-            return not_applicable(f"Redis does not let us look: {error}")
+            return not_applicable(f"cannot query Redis: {error}")
 
 
 def _workers(redis: Redis) -> Finding:
     workers = workers_here(redis)
     if not workers:
-        return warning("no worker is here", expected="one at least", remedy=_START)
+        return warning("no worker is alive", expected="at least one worker", remedy=_START)
     found = "; ".join(map(_described, workers))
     sick = [worker for worker in workers if worker.sick]
     if not sick:
@@ -66,8 +66,8 @@ def _workers(redis: Redis) -> Finding:
     problem = failed if len(sick) == len(workers) else warning
     return problem(
         found,
-        expected="workers whose GPUs work",
-        remedy="nvidia-smi, sudo dmesg | grep -i xid; a worker takes jobs again by itself",
+        expected="workers with working GPUs",
+        remedy="nvidia-smi, sudo dmesg | grep -i xid; workers recover without a restart",
     )
 
 
@@ -75,8 +75,8 @@ def _keepers(redis: Redis) -> Finding:
     found = _present(redis, keys.keeper)
     if not found:
         return warning(
-            "no keeper has finished a round of late",
-            expected="one at least: new jobs wait for it",
+            "no keeper is alive",
+            expected="at least one keeper: new jobs wait for it",
             remedy=_START,
         )
     return fine(", ".join(found))
@@ -86,13 +86,13 @@ def _serving(redis: Redis) -> Finding:
     devices = ChatServers(redis).devices()
     if not devices:
         return warning(
-            "no serving process is here",
-            expected="one at least: no model answers in the chat, nor by /v1/chat/completions",
+            "no serving process is alive",
+            expected="at least one: without it, chat and /v1/chat/completions do not work",
             remedy="docker compose up -d --wait serve, or `flant5 up`",
         )
     return fine(
         "; ".join(
-            f"{server.rpartition(':')[0]} ({device or 'of an older version'})"
+            f"{server.rpartition(':')[0]} ({device or 'older version'})"
             for server, device in devices.items()
         )
     )
@@ -101,36 +101,37 @@ def _serving(redis: Redis) -> Finding:
 def _webhooks(redis: Redis, *, file: Path | None) -> Finding:
     waiting = count_webhooks(redis).num_waiting
     if file is None and not waiting:
-        return not_applicable("no endpoints are set (docs/webhooks.md)")
-    ends = f"; ends of jobs that wait: {sum(waiting.values())}" if any(waiting.values()) else ""
+        return not_applicable("no endpoints are configured (docs/webhooks.md)")
+    ends = f"; pending webhooks: {sum(waiting.values())}" if any(waiting.values()) else ""
     if senders := _present(redis, keys.webhook_sender):
         return fine(f"{', '.join(senders)} sends to {', '.join(waiting) or 'no endpoint'}{ends}")
     named = ", ".join(waiting) or str(file)
     return warning(
-        f"endpoints are set ({named}), and nobody sends to them{ends}",
-        expected="a process that does",
-        remedy="docker compose --profile webhooks up -d --wait webhooks, or `flant5 up`; to send "
-        "no more, start it once with an empty file",
+        f"endpoints are configured ({named}), but no webhook process is alive{ends}",
+        expected="a running webhook process",
+        remedy="docker compose --profile webhooks up -d --wait webhooks, or `flant5 up`; to "
+        "disable webhooks, start it once with an empty file",
     )
 
 
 def _integrations(redis: Redis, *, file: Path | None) -> Finding:
     types, num_waiting = offered_types(redis), count_shipments(redis).num_waiting
     if file is None and not types and not num_waiting:
-        return not_applicable("no integrations are set up (docs/integrations.md)")
-    runs = f"; runs that wait to be told of: {num_waiting}" if num_waiting else ""
+        return not_applicable("no integrations are configured (docs/integrations.md)")
+    runs = f"; pending exports: {num_waiting}" if num_waiting else ""
     if shippers := _present(redis, keys.shipper):
-        return fine(f"{', '.join(shippers)} tells {', '.join(types) or 'nobody'}{runs}")
+        return fine(f"{', '.join(shippers)} exports to {', '.join(types) or 'no tracker'}{runs}")
     return warning(
-        f"integrations are set up ({', '.join(types) or file}), and nobody tells them{runs}",
-        expected="a process that does: jobs that name one are accepted, and wait to be told of",
+        f"integrations are configured ({', '.join(types) or file}), but no integrations process "
+        f"is alive{runs}",
+        expected="a running integrations process; until then, exports of jobs are queued",
         remedy="docker compose --profile integrations up -d --wait integrations, or `flant5 up`; "
-        "to tell no more, start it once with an empty file",
+        "to disable integrations, start it once with an empty file",
     )
 
 
 def _present(redis: Redis, key_of: Callable[[str], str]) -> list[str]:
-    """The names of the processes of a kind that finished a round of late."""
+    """Returns the names of the live processes of a kind."""
     with unavailable():
         found = sorted(set(redis.scan_iter(match=key_of("*"), count=1000)))
     return [key.removeprefix(key_of("")) for key in found]
@@ -140,5 +141,5 @@ def _described(worker: WorkerState) -> str:
     kind = "GPU" if not worker.devices[0].startswith("cpu-") else "CPU slot"
     number = f"{worker.num_slots} {kind}{'' if worker.num_slots == 1 else 's'}"
     if worker.sick:
-        return f"{worker.name} ({number}) takes no jobs: {worker.sick}"
+        return f"{worker.name} ({number}) accepts no jobs: {worker.sick}"
     return f"{worker.name} ({number}, {worker.job_id or 'idle'})"

@@ -1,4 +1,4 @@
-"""The API's port: free, or served by our own API."""
+"""Checks that the API's port is free or served by the API."""
 
 import socket
 from typing import Any
@@ -12,25 +12,25 @@ _PATIENCE_SECONDS = 5.0
 
 
 def check_port(host: str, port: int) -> Finding:
-    """Asks whoever listens; when nobody does, tries to."""
+    """Queries the API on the port. If nothing listens, tries to bind the port."""
     url = local_url(host, port)
     try:
         alive = _get(f"{url}/healthz")
     except httpx.ConnectError:
         return _bound(host, port)
     except httpx.TransportError as error:
-        return _taken(port, f"speaks no HTTP ({type(error).__name__})")
+        return _taken(port, f"does not use HTTP ({type(error).__name__})")
     if _document(alive).get("status") != "ok":
-        return _taken(port, f"answers {alive.status_code} to /healthz")
+        return _taken(port, f"returns {alive.status_code} for /healthz")
     try:
         ready = _get(f"{url}/readyz")
     except httpx.TransportError as error:
-        found = f"the API at {url} is there, and /readyz gives no answer: {error}"
+        found = f"the API at {url} is alive, but /readyz does not respond: {error}"
         return _not_ready(found)
     if ready.is_success:
-        return fine(f"the API at {url} answers and takes jobs")
+        return fine(f"the API at {url} is ready")
     message = (_document(ready).get("error") or {}).get("message", ready.reason_phrase)
-    return _not_ready(f"the API at {url} answers and takes no jobs: {message}")
+    return _not_ready(f"the API at {url} is not ready: {message}")
 
 
 def _bound(host: str, port: int) -> Finding:
@@ -40,7 +40,7 @@ def _bound(host: str, port: int) -> Finding:
     except OSError as error:
         return failed(
             f"can't listen on {host}, port {port}: {error.strerror}",
-            expected="an address of this machine, and a port above 1023 that is free",
+            expected="an address of this machine and a free port above 1023",
             remedy="set FLANT5_HOST and FLANT5_PORT",
         )
     return fine(f"port {port} of {host} is free")
@@ -48,17 +48,17 @@ def _bound(host: str, port: int) -> Finding:
 
 def _taken(port: int, how: str) -> Finding:
     return failed(
-        f"port {port} is held by another program, which {how}",
-        expected="a free port, or our own API",
-        remedy=f"`sudo ss -ltnp 'sport = :{port}'` names it; or set FLANT5_PORT",
+        f"port {port} is used by another program, which {how}",
+        expected="a free port, or the API of flant5",
+        remedy=f"find it with `sudo ss -ltnp 'sport = :{port}'`, or set FLANT5_PORT",
     )
 
 
 def _not_ready(found: str) -> Finding:
     return failed(
         found,
-        expected="a Redis that answers the API and takes writes",
-        remedy="docker compose logs redis api, or logs/ under HOME of `flant5 up`",
+        expected="a Redis that the API can reach and write to",
+        remedy="docker compose logs redis api, or logs/ in HOME of `flant5 up`",
     )
 
 

@@ -1,4 +1,4 @@
-"""Programs of this host that a check asks: `docker`, `nvidia-smi`."""
+"""Runs programs of this host, such as `docker` and `nvidia-smi`, with a timeout."""
 
 import os
 import re
@@ -12,16 +12,16 @@ _MAX_SAID = 300
 
 
 class ProgramMissingError(Exception):
-    """There is no such program on PATH."""
+    """The program is not on PATH."""
 
 
 class ProgramError(Exception):
-    """The program can't be run, or does not end; the message says which."""
+    """The program can't be run, or timed out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How the program ended."""
+    """Exit code and output of a program."""
 
     code: int
     out: str
@@ -29,15 +29,15 @@ class Answer:
 
     @property
     def said(self) -> str:
-        """What it complained about, on one line."""
+        """Its error output, or else its output, on one line."""
         text = " ".join((self.err.strip() or self.out.strip()).split())
-        return text[:_MAX_SAID] or f"it exits {self.code} without a word"
+        return text[:_MAX_SAID] or f"exit code {self.code} without output"
 
 
 def ask(
     *argv: str, directory: Path | None = None, patience_seconds: float = PATIENCE_SECONDS
 ) -> Answer:
-    """Run a program to its end. One that does not end is killed with all that it started.
+    """Runs a program. On timeout, kills its process group.
 
     Raises ProgramMissingError and ProgramError.
     """
@@ -53,19 +53,17 @@ def ask(
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise ProgramMissingError(f"no program {argv[0]} on PATH") from error
+        raise ProgramMissingError(f"{argv[0]} is not on PATH") from error
     except OSError as error:
         raise ProgramError(f"{argv[0]} can't be run: {error.strerror}") from error
     with process:
         try:
             out, err = process.communicate(timeout=patience_seconds)
         except subprocess.TimeoutExpired as error:
-            # The group: `docker compose` is a program of its own, and would hold the pipes open.
+            # The group: otherwise the child process of `docker compose` keeps the pipes open.
             os.killpg(process.pid, signal.SIGKILL)
             command = " ".join(argv)
-            raise ProgramError(
-                f"`{command}` does not answer within {patience_seconds:g} s"
-            ) from error
+            raise ProgramError(f"`{command}` timed out after {patience_seconds:g} s") from error
     return Answer(code=process.returncode, out=out, err=err)
 
 

@@ -1,4 +1,4 @@
-"""The Redis or Valkey server: it answers, takes writes, and loses nothing."""
+"""Checks that Redis or Valkey is reachable, writable and durable."""
 
 from pydantic import SecretStr
 from redis import exceptions
@@ -16,12 +16,15 @@ NEARLY_FULL = 0.9
 
 _SAFE = "appendonly yes and maxmemory-policy noeviction: nothing acknowledged may get lost"
 _PROBE = "#!lua\nreturn 1"
-"""A script that might write: refused by a server that is full, a copy, or can't write its disk."""
+"""A script flagged as writing. Full servers, replicas, and servers with a bad disk reject it."""
 
 
 def check_redis(url: SecretStr, *, is_chosen: bool, may_lose_data: bool = False) -> Finding:
-    """`is_chosen` says whether somebody set the address: nobody need run a server at the default
-    one. `may_lose_data` is FLANT5_ALLOW_LOSSY_REDIS."""
+    """Checks the server's availability, writes and durability.
+
+    `is_chosen` is True if FLANT5_REDIS_URL is set: a missing server at the default address is no
+    error. `may_lose_data` is FLANT5_ALLOW_LOSSY_REDIS.
+    """
     address = RedisAddress.parse(url.get_secret_value())
     try:
         facts = check_server(url, may_lose_data=may_lose_data)
@@ -34,31 +37,31 @@ def check_redis(url: SecretStr, *, is_chosen: bool, may_lose_data: bool = False)
             redis.eval(_PROBE, 0)
     except (StoreUnavailableError, exceptions.ResponseError) as error:
         return failed(
-            f"{address.place} answers, and takes no writes of ours: {error}",
-            expected="a primary with room in memory and on its disk",
+            f"{address.place} rejects writes: {error}",
+            expected="a primary with free memory and disk space",
             remedy="redis-cli INFO memory, INFO persistence",
         )
     return _judged(facts, address)
 
 
 def check_service(url: SecretStr, home: Home) -> Finding:
-    """HOME and Redis belong to the same service. Writes nothing."""
+    """Checks that HOME and Redis belong to the same service. Writes nothing."""
     address = RedisAddress.parse(url.get_secret_value())
     try:
         with open_redis(url) as redis:
             own, known = ServiceIdentity(redis, home, address).ids()
     except (StoreUnavailableError, exceptions.RedisError) as error:
-        return not_applicable(f"Redis does not let us look: {error}")
+        return not_applicable(f"cannot query Redis: {error}")
     except OSError as error:
         return not_applicable(f"{home.service} can't be read: {error.strerror}")
     if own == known or known is None:
         place = f"{address.place}, database {address.db}"
-        return fine(f"{own or 'not yet named'} (HOME {home.root}, Redis at {place})")
+        return fine(f"{own or 'no service id yet'} (HOME {home.root}, Redis at {place})")
     return failed(
-        f"HOME {home.root} is of {own or 'no service'}, Redis at {address.place}, database "
-        f"{address.db}, of {known}",
+        f"HOME {home.root} belongs to {own or 'no service'}, but Redis at {address.place}, "
+        f"database {address.db}, to {known}",
         expected="a HOME and a Redis database of one service",
-        remedy="set FLANT5_HOME or FLANT5_REDIS_URL; `flant5 adopt` where they do belong together",
+        remedy="set FLANT5_HOME or FLANT5_REDIS_URL; if they belong together, run `flant5 adopt`",
     )
 
 
@@ -73,26 +76,26 @@ def _judged(facts: ServerFacts, address: RedisAddress) -> Finding:
         )
     if evicts_expiring(info):
         return warning(
-            f"{found}: with its memory full it evicts idempotency keys, workers' entries and chats "
-            f"({info['maxmemory_policy']}): a create that is sent again may make a second job",
+            f"{found}: when memory is full, it evicts idempotency keys, worker entries and chats "
+            f"({info['maxmemory_policy']}); a retried create may then create a second job",
             expected="maxmemory-policy noeviction",
             remedy="redis-cli CONFIG SET maxmemory-policy noeviction; and the same in its "
             "configuration file",
         )
     if not address.password and not address.is_local:
         return warning(
-            f"{found}: no password is asked for",
+            f"{found}: no password is required",
             expected="requirepass, on a network",
-            remedy="set requirepass there, and FLANT5_REDIS_PASSWORD_FILE here",
+            remedy="set requirepass on the server and FLANT5_REDIS_PASSWORD_FILE on this host",
         )
     used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
     if most and used > NEARLY_FULL * most:
         return warning(
             f"{found}: {size(used)} of {size(most)} used",
-            expected="room; a full server refuses new jobs",
-            remedy="a larger maxmemory; old jobs go with FLANT5_KEEP_JOBS_DAYS",
+            expected="free memory; a full server rejects new jobs",
+            remedy="raise maxmemory, or set FLANT5_KEEP_JOBS_DAYS to delete old jobs",
         )
-    return fine(f"{found}: append-only file on, nothing is evicted")
+    return fine(f"{found}: append-only file on, no eviction")
 
 
 def _not_answering(
@@ -102,20 +105,20 @@ def _not_answering(
     if "loading" in message:
         return warning(
             f"{place} is still loading its data",
-            expected="a server that has read its data",
-            remedy="wait; `redis-cli INFO persistence` shows how far it is",
+            expected="a server that has loaded its data",
+            remedy="wait; `redis-cli INFO persistence` shows the progress",
         )
     if not is_chosen:
         return _nobody(place)
     return failed(
-        f"{place} does not answer: {message}",
+        f"{place} does not respond: {message}",
         expected="a Redis or Valkey server at FLANT5_REDIS_URL",
-        remedy="docker compose up -d redis (or start yours), and look at FLANT5_REDIS_URL",
+        remedy="docker compose up -d redis (or start your server), and check FLANT5_REDIS_URL",
     )
 
 
 def _nobody(address: str) -> Finding:
     return not_applicable(
-        f"FLANT5_REDIS_URL is not set and nobody answers at {address}; "
-        "`docker compose exec api flant5 doctor` asks the server of compose"
+        f"FLANT5_REDIS_URL is not set and no server responds at {address}; "
+        "`docker compose exec api flant5 doctor` checks the server of compose"
     )

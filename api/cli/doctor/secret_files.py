@@ -1,4 +1,4 @@
-"""The secrets of the deployment, beside docker-compose.yml."""
+"""Checks the secrets of the deployment, in secrets/ beside docker-compose.yml."""
 
 import stat
 from pathlib import Path
@@ -15,18 +15,18 @@ _MAKE = "make secrets"
 
 
 def check_secrets(directory: Path) -> Finding:
-    """They are there, for the containers and for nobody else on this host."""
+    """Checks that the secrets exist and that only the containers and their owner can read them."""
     try:
         if not (directory / COMPOSE_FILE).is_file():
             return not_applicable(f"no {COMPOSE_FILE} in {directory.absolute()}")
         return _looked_at(directory / "secrets")
     except FileNotFoundError as error:
         missing = Path(str(error.filename))
-        return failed(f"no {missing}", expected="what containers start with", remedy=_MAKE)
+        return failed(f"{missing} is missing", expected="secrets for containers", remedy=_MAKE)
     except PermissionError as error:
         return failed(
-            f"{error.filename} can't be read by this user",
-            expected="the user who runs docker compose, who reads it",
+            f"{error.filename} is not readable by this user",
+            expected="a user who can read it, such as the one who runs docker compose",
             remedy="run `flant5 doctor` as the owner of that file, or with sudo",
         )
 
@@ -34,8 +34,8 @@ def check_secrets(directory: Path) -> Finding:
 def _looked_at(secrets: Path) -> Finding:
     if secrets.stat().st_mode & stat.S_IRWXO:
         return failed(
-            f"everybody on this machine may look into {secrets}",
-            expected="a directory that only its owner may enter",
+            f"all users of this machine can access {secrets}",
+            expected="a directory that only its owner can access",
             remedy=f"chmod 700 {secrets}",
         )
     files = (secrets / REDIS_PASSWORD, secrets / API_KEYS)
@@ -45,20 +45,20 @@ def _looked_at(secrets: Path) -> Finding:
         if _is_closed(file):
             return failed(
                 f"the user of the containers ({CONTAINER_USER}) can't read {file}",
-                expected="a file readable for all, in a directory that is not",
+                expected="a file readable by all, in a directory that is private",
                 remedy=f"chmod 644 {file}",
             )
     try:
         known = read_keys(secrets / API_KEYS)
     except KeysFileError as error:
-        return failed(str(error), expected="lines of `name:sha256`", remedy="mend that line")
+        return failed(str(error), expected="lines of `name:sha256`", remedy="correct that line")
     if not known:
         return failed(
             f"{secrets / API_KEYS} has no keys",
-            expected="one at least; nobody can call",
+            expected="at least one key; without it, every request is rejected",
             remedy=f"flant5 keys create NAME --file {secrets / API_KEYS}",
         )
-    return fine(f"a password for Redis; API keys of {', '.join(key.name for key in known)}")
+    return fine(f"Redis password; API keys of {', '.join(key.name for key in known)}")
 
 
 def _is_closed(file: Path) -> bool:

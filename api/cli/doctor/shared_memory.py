@@ -1,4 +1,4 @@
-"""Memory that the ranks of a trainer share."""
+"""Checks the size of the shared memory for the ranks of a trainer."""
 
 import os
 from pathlib import Path
@@ -8,14 +8,14 @@ from api.cli.doctor.surroundings import Host
 from api.cli.printing import size
 
 MIN_BYTES = 2**30
-"""A container has 64 MiB unless it is given more: too little for NCCL between GPUs and for batches
-on their way from the processes that load them."""
+"""Minimum size. The default of containers, 64 MiB, is too little for NCCL and for batches from
+data loader processes."""
 
 
 def check_shared_memory(directory: Path, *, host: Host, trains_here: bool) -> Finding:
-    """`/dev/shm` is large enough where a trainer runs."""
+    """Checks that `/dev/shm` is large enough if a trainer can run on this host."""
     if not trains_here:
-        return not_applicable("no torch here, so no trainer; compose gives its container enough")
+        return not_applicable("torch is not installed; compose sets the size for its containers")
     try:
         disk = os.statvfs(directory)
     except OSError as error:
@@ -28,7 +28,7 @@ def check_shared_memory(directory: Path, *, host: Host, trains_here: bool) -> Fi
     found = f"{size(total)} in {directory}"
     if total >= MIN_BYTES:
         return fine(found)
-    expected = f"at least {size(MIN_BYTES)}: NCCL and the loading of data pass through it"
+    expected = f"at least {size(MIN_BYTES)}: NCCL and data loading use it"
     if host.in_container:
         return failed(found, expected=expected, remedy="FLANT5_SHM_SIZE=8g in .env (--shm-size)")
     remedy = f"sudo mount -o remount,size=8g {directory}"

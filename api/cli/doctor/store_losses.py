@@ -1,4 +1,4 @@
-"""The losses of data in Redis that a keeper noticed."""
+"""Checks for recent losses of Redis data, as detected by a keeper."""
 
 import time
 
@@ -17,14 +17,14 @@ from worker.jobs.scripts import Scripts
 
 RECENT_SECONDS = 7 * 24 * 3600.0
 
-_EXPECTED = "a server that keeps what it has acknowledged"
+_EXPECTED = "a server that keeps all acknowledged writes"
 _REMEDY = (
-    "look for its restarts, failovers and evictions (appendonly yes, maxmemory-policy noeviction)"
+    "check it for restarts, failovers and evictions (appendonly yes, maxmemory-policy noeviction)"
 )
 
 
 def check_losses(url: SecretStr, home: Home) -> Finding:
-    """No loss in the last week, and every job that was lost is back."""
+    """Checks that no data was lost in the last week, and that all lost jobs are restored."""
     log = LossLog(home.losses)
     try:
         losses = log.read()
@@ -36,9 +36,10 @@ def check_losses(url: SecretStr, home: Home) -> Finding:
         return not_applicable(str(error))
     last = losses.last
     if last is None:
-        return fine("no keeper has noticed a loss")
+        return fine("no data loss was detected")
     if notice is not None and "all are back" not in notice and last.num_jobs:
-        return failed(notice, expected=_EXPECTED, remedy="flant5 recover; GET /v1/recover says why")
+        remedy = "flant5 recover; GET /v1/recover shows the problems"
+        return failed(notice, expected=_EXPECTED, remedy=remedy)
     if time.time() - last.noticed_at < RECENT_SECONDS:
         return warning(last.account, expected=_EXPECTED, remedy=_REMEDY)
-    return fine(f"the last loss was noticed more than a week ago; {losses.num_losses} in all")
+    return fine(f"the last data loss was more than a week ago; {losses.num_losses} in total")

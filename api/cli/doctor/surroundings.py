@@ -1,4 +1,4 @@
-"""Where the doctor itself runs."""
+"""Properties of the host on which the doctor runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ _DISPLAY = "0x03"
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What decides which checks apply."""
+    """Host properties that determine which checks apply."""
 
     in_container: bool
-    """A container of Docker or Podman: each engine leaves a file of its own."""
+    """True in a container of Docker or Podman, detected by the engine's marker file."""
     has_card: bool
-    """An NVIDIA GPU is plugged in, with or without a driver. A container sees all cards of its
-    machine, and need not be given any: there it is False."""
+    """True if an NVIDIA GPU is installed, with or without a driver. Always False in containers,
+    which see all cards of the machine, but may have access to none."""
 
     @classmethod
     def look(cls, root: Path = Path("/")) -> Self:
@@ -28,9 +28,9 @@ class Host:
 
     @property
     def without_gpu(self) -> str:
-        """What it means that none is to be seen."""
+        """Explanation for a host without a visible GPU."""
         if self.in_container:
-            return "no GPU is given to this container"
+            return "this container has no GPU"
         return "no NVIDIA GPU: training runs on the CPU"
 
 

@@ -71,9 +71,9 @@ def test_what_failed_is_shown_with_the_way_out_and_ends_with_1(
     table, _, problems = run.out.partition("\n\n")
     assert table.splitlines()[0].split() == ["CHECK", "STATE", "FOUND"]
     assert len(table.splitlines()) == 1 + len(NAMES)
-    assert "secrets: failed\n  found     no " in problems
-    assert "  do        make secrets\n" in problems
-    assert "redis: failed\n  found     127.0.0.1:1 does not answer" in problems
+    assert f"secrets: failed\n  found     {tmp_path / 'secrets'} is missing" in problems
+    assert "  fix       make secrets\n" in problems
+    assert "redis: failed\n  found     127.0.0.1:1 does not respond" in problems
     assert "a Redis or Valkey server at FLANT5_REDIS_URL" in problems
 
 

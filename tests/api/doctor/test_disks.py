@@ -27,13 +27,13 @@ def private(tmp_path: Path) -> Iterator[Path]:
 def test_a_home_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
     finding = check_home(tmp_path)
     assert finding.state in (State.OK, State.WARNING)
-    assert "can be written and locked" in finding.found
+    assert "writable, locks work" in finding.found
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_home_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
     finding = check_home(tmp_path / "new" / "home")
-    assert f"{tmp_path}, where home will be made" in finding.found
+    assert f"{tmp_path}, where home will be created" in finding.found
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,12 +20,12 @@ from tests.small_disk import small_disk
 def test_an_engine_that_answers_is_fine(programs: Path) -> None:
     put_docker(programs)
     assert check_engine(PLAIN).found == "Docker engine 28.2.2"
-    assert check_compose(PLAIN).found == "compose 2.39.1"
+    assert check_compose(PLAIN).found == "Docker Compose 2.39.1"
 
 
 def test_without_docker_the_way_out_is_named(programs: Path) -> None:
     finding = check_engine(PLAIN)
-    assert (finding.state, finding.found) == (State.FAILED, "no program `docker` on PATH")
+    assert (finding.state, finding.found) == (State.FAILED, "`docker` is not on PATH")
     assert "docs/deploy.md" in finding.remedy
     assert "flant5 up" in finding.remedy
     assert check_compose(PLAIN).state is State.FAILED
@@ -41,7 +41,7 @@ def test_inside_a_container_there_is_no_engine_to_ask(programs: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "found", "remedy"),
     [
-        (REFUSES_THE_USER, "may not talk to Docker", "usermod -aG docker"),
+        (REFUSES_THE_USER, "has no access to Docker", "usermod -aG docker"),
         (FINDS_NO_ENGINE, "unix:///var/run/docker.sock", "systemctl enable --now docker"),
         ("echo 'flag provided but not defined' >&2; exit 2", "flag provided", "systemctl"),
         ('echo \'{"Server": {"Version": "19.03.1"}}\'', "engine 19.03.1", "deploy.md"),
@@ -79,10 +79,10 @@ def test_compose_has_to_know_override(programs: Path, version: str, state: State
     [
         (
             "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1",
-            "Docker has no compose",
+            "Docker Compose plugin not found",
         ),
-        ("echo 'unknown flag: --short' >&2; exit 125", "Docker has no compose"),
-        ("echo 'exec format error' >&2; exit 1", "compose does not work: exec format error"),
+        ("echo 'unknown flag: --short' >&2; exit 125", "Docker Compose plugin not found"),
+        ("echo 'exec format error' >&2; exit 1", "Docker Compose does not work: exec format error"),
     ],
 )
 def test_an_engine_without_compose_is_told(programs: Path, script: str, found: str) -> None:

@@ -37,7 +37,7 @@ def test_a_container_need_not_be_given_a_gpu(programs: Path) -> None:
     driver = check_driver(CONTAINER, torch=None)
     for finding in (check_gpus(CONTAINER), driver, check_toolkit(CONTAINER)):
         assert finding.state is State.NOT_APPLICABLE
-        assert finding.found == "no GPU is given to this container"
+        assert finding.found == "this container has no GPU"
 
 
 def test_gpus_are_listed(programs: Path) -> None:
@@ -50,8 +50,8 @@ def test_gpus_are_listed(programs: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "found", "remedy"),
     [
-        (None, "there is no nvidia-smi", "nvidia-headless-580-server-open"),
-        (MISMATCH, "exits 18: Failed to initialize NVML", "sudo reboot"),
+        (None, "nvidia-smi is not installed", "nvidia-headless-580-server-open"),
+        (MISMATCH, "exited with 18: Failed to initialize NVML", "sudo reboot"),
         (
             "echo 'No devices were found'",
             "lists no GPU: No devices",
@@ -73,10 +73,10 @@ def test_a_card_without_a_working_driver_has_failed(
 @pytest.mark.parametrize(
     ("driver", "torch", "state", "said"),
     [
-        ("580.95.05", CUDA_13, State.OK, "CUDA 13.x from 580"),
-        ("580.95.05", None, State.OK, "CUDA 13.x from 580"),
+        ("580.95.05", CUDA_13, State.OK, "CUDA 13.x requires 580"),
+        ("580.95.05", None, State.OK, "CUDA 13.x requires 580"),
         ("575.57.08", None, State.FAILED, "580 or newer, for CUDA 13.x"),
-        ("550.54.15", Torch("2.13.0+cu128", cuda=12), State.OK, "CUDA 12.x from 525"),
+        ("550.54.15", Torch("2.13.0+cu128", cuda=12), State.OK, "CUDA 12.x requires 525"),
         ("590.1", Torch("2.13.0+cpu", cuda=None), State.WARNING, "a torch with CUDA"),
         ("[N/A]", None, State.FAILED, "580 or newer"),
     ],

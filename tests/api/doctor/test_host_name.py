@@ -21,9 +21,9 @@ print(json.dumps(check_host_name(socket.gethostname(), node_address=None).as_doc
 @pytest.mark.parametrize(
     ("name", "hosts", "state", "found"),
     [
-        (UNRESOLVABLE, "", State.WARNING, f"name, {UNRESOLVABLE}, does not resolve ("),
-        ("gpu-box", "192.0.2.1 gpu-box\n", State.WARNING, "stands for 192.0.2.1, not an address"),
-        ("gpu-box", "127.0.1.1 gpu-box\n", State.OK, "127.0.1.1, for this host alone; jobs on"),
+        (UNRESOLVABLE, "", State.WARNING, f"name {UNRESOLVABLE} does not resolve ("),
+        ("gpu-box", "192.0.2.1 gpu-box\n", State.WARNING, "resolves to 192.0.2.1, not to this"),
+        ("gpu-box", "127.0.1.1 gpu-box\n", State.OK, "127.0.1.1 (loopback); multi-host jobs"),
     ],
 )
 def test_the_name_is_looked_up_and_its_address_tried(

@@ -50,7 +50,7 @@ def test_a_sick_worker_is_a_warning_and_none_that_is_well_a_failure(
     registry.appear(OTHER, seconds=60)
     finding = check_workers(redis_url)
     assert finding.state is State.WARNING
-    assert "gpu-1 (2 GPUs) takes no jobs: GPU-5d5b fell off the bus" in finding.found
+    assert "gpu-1 (2 GPUs) accepts no jobs: GPU-5d5b fell off the bus" in finding.found
 
 
 def test_nobody_here_is_a_warning(redis: Redis, redis_url: SecretStr) -> None:
@@ -71,7 +71,7 @@ def test_a_serving_process_is_named_with_its_device(redis: Redis, redis_url: Sec
     servers.appear(new_server("host-1"), device="cuda:1")
     assert check_serving(redis_url).found == "host-1 (cuda:1)"
     servers.appear(new_server("host-0"))  # which says nothing of its device
-    assert check_serving(redis_url).found == "host-0 (of an older version); host-1 (cuda:1)"
+    assert check_serving(redis_url).found == "host-0 (older version); host-1 (cuda:1)"
     for server in servers.all():
         servers.leave(server)
     assert "/v1/chat/completions" in check_serving(redis_url).expected
@@ -88,7 +88,7 @@ def test_endpoints_that_nobody_sends_to_are_a_warning(
     finding = check_webhooks(redis_url, file=tmp_path / "webhooks.toml")
     assert (finding.state, finding.found) == (
         State.WARNING,
-        f"endpoints are set ({tmp_path / 'webhooks.toml'}), and nobody sends to them",
+        f"endpoints are configured ({tmp_path / 'webhooks.toml'}), but no webhook process is alive",
     )
     assert "--profile webhooks" in finding.remedy
     subscription = Subscription("tickets", ALL_OWNERS, frozenset(Status), max_age_seconds=3600)
@@ -97,13 +97,13 @@ def test_endpoints_that_nobody_sends_to_are_a_warning(
     store.cancel(queued_job(store).id)
     finding = check_webhooks(redis_url, file=None)
     assert finding.found == (
-        "endpoints are set (tickets), and nobody sends to them; ends of jobs that wait: 1"
+        "endpoints are configured (tickets), but no webhook process is alive; pending webhooks: 1"
     )
     KeeperPresence(redis, name="host-7", key_of=keys.webhook_sender).appear()
     finding = check_webhooks(redis_url, file=None)
     assert (finding.state, finding.found) == (
         State.OK,
-        "host-7 sends to tickets; ends of jobs that wait: 1",
+        "host-7 sends to tickets; pending webhooks: 1",
     )
 
 
@@ -117,7 +117,8 @@ def test_integrations_that_nobody_tells_are_a_warning(
     finding = check_integrations(redis_url, file=tmp_path / "integrations.toml")
     assert (finding.state, finding.found) == (
         State.WARNING,
-        f"integrations are set up ({tmp_path / 'integrations.toml'}), and nobody tells them",
+        f"integrations are configured ({tmp_path / 'integrations.toml'}), but no integrations "
+        "process is alive",
     )
     assert "--profile integrations" in finding.remedy
     offers = IntegrationOffers(Scripts(redis, Rules()))
@@ -126,14 +127,14 @@ def test_integrations_that_nobody_tells_are_a_warning(
     claimed_job(JobStore(redis), integrations=told)
     found = check_integrations(redis_url, file=None).found
     assert found == (
-        "integrations are set up (huggingface, mlflow), and nobody tells them; "
-        "runs that wait to be told of: 1"
+        "integrations are configured (huggingface, mlflow), but no integrations process is alive; "
+        "pending exports: 1"
     )
     KeeperPresence(redis, name="host-7", key_of=keys.shipper).appear()
     finding = check_integrations(redis_url, file=None)
     assert (finding.state, finding.found) == (
         State.OK,
-        "host-7 tells huggingface, mlflow; runs that wait to be told of: 1",
+        "host-7 exports to huggingface, mlflow; pending exports: 1",
     )
 
 

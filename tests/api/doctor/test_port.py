@@ -30,12 +30,12 @@ def test_our_own_api_is_fine_when_it_takes_jobs(
     settings: ApiSettings, server_url: str, serve: Callable[[FastAPI], str]
 ) -> None:
     finding = check_port("127.0.0.1", port_of(server_url))
-    assert (finding.state, "answers and takes jobs" in finding.found) == (State.OK, True)
+    assert (finding.state, "is ready" in finding.found) == (State.OK, True)
     nowhere = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
     lame = serve(create_app(settings.model_copy(update={"redis_url": nowhere})))
     finding = check_port("127.0.0.1", port_of(lame))
     assert finding.state is State.FAILED
-    assert "takes no jobs: Redis is not available" in finding.found
+    assert "is not ready: Redis is not available" in finding.found
 
 
 def test_another_web_server_has_taken_the_port() -> None:
@@ -55,7 +55,7 @@ def test_another_web_server_has_taken_the_port() -> None:
             server.shutdown()
             thread.join()
     assert finding.state is State.FAILED
-    assert "held by another program, which answers 404" in finding.found
+    assert "used by another program, which returns 404" in finding.found
     assert f"sport = :{server.server_port}" in finding.remedy
 
 
@@ -71,7 +71,7 @@ def test_a_server_that_speaks_no_http_has_taken_the_port() -> None:
         thread.start()
         finding = check_port("127.0.0.1", listener.getsockname()[1])
         thread.join()
-    assert (finding.state, "speaks no HTTP" in finding.found) == (State.FAILED, True)
+    assert (finding.state, "does not use HTTP" in finding.found) == (State.FAILED, True)
 
 
 def test_an_address_of_another_machine_can_not_be_listened_on() -> None:

@@ -65,7 +65,7 @@ def test_a_server_that_evicts_keys_that_expire_is_told_what_goes(
     admin.config_set("maxmemory", 2**30)
     finding = seen(server.url)
     assert finding.state is State.WARNING
-    assert "evicts idempotency keys, workers' entries and chats (volatile-lru)" in finding.found
+    assert "evicts idempotency keys, worker entries and chats (volatile-lru)" in finding.found
 
 
 def test_a_wrong_password_has_failed_and_is_not_shown(server: EmbeddedRedis) -> None:
@@ -111,20 +111,20 @@ def test_a_server_that_is_nearly_full_is_told(server: EmbeddedRedis, admin: Redi
     assert " MiB used" in finding.found
     admin.config_set("maxmemory", used // 2)
     full = seen(server.url)
-    assert (full.state, "takes no writes" in full.found) == (State.FAILED, True)
+    assert (full.state, "rejects writes" in full.found) == (State.FAILED, True)
 
 
 def test_nobody_at_an_address_that_was_set_has_failed_and_at_the_default_one_is_usual() -> None:
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
     finding = check_redis(url, is_chosen=True)
-    assert (finding.state, "does not answer" in finding.found) == (State.FAILED, True)
+    assert (finding.state, "does not respond" in finding.found) == (State.FAILED, True)
     assert check_redis(url, is_chosen=False).state is State.NOT_APPLICABLE
 
 
 def test_a_server_that_says_nothing_has_failed_soon() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         finding = seen(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-    assert (finding.state, "does not answer" in finding.found) == (State.FAILED, True)
+    assert (finding.state, "does not respond" in finding.found) == (State.FAILED, True)
 
 
 def test_a_server_on_a_network_needs_a_password(redis_url: SecretStr) -> None:

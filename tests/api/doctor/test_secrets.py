@@ -111,7 +111,7 @@ def test_secrets_of_another_user_can_not_be_judged(
     (deployment / "secrets").chmod(0)
     request.getfixturevalue("another_user")
     finding = check_secrets(deployment)
-    assert (finding.state, "can't be read by this user" in finding.found) == (State.FAILED, True)
+    assert (finding.state, "is not readable by this user" in finding.found) == (State.FAILED, True)
     assert "sudo" in finding.remedy
 
 
