@@ -149,8 +149,8 @@ def test_a_completion_that_is_refused_makes_no_file_and_can_be_sent_anew(
     md5 = hashlib.md5(CONVERSATIONS).hexdigest()
     foreign = send(client, begin(client), HALVES[0])
     for part_ids, expected in (
-        (parts[:1], f"the 1 parts hold 40 bytes; expected the {len(CONVERSATIONS)}"),
-        ([], "the 0 parts hold 0 bytes"),
+        (parts[:1], f"the 1 parts have 40 bytes; expected the {len(CONVERSATIONS)}"),
+        ([], "the 0 parts have 0 bytes"),
         ([parts[0], parts[0]], "2 times; expected parts of this upload, each once"),
         ([parts[0], foreign], f"found '{foreign}'; expected parts of this upload"),
         ([parts[0], "../" * 50], "expected parts of this upload"),

@@ -1,4 +1,4 @@
-"""What the parts of an upload have to be."""
+"""Validation of the parts of an upload."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,16 +8,17 @@ from worker.jobs.upload import MAX_PARTS, MAX_REPEATS, AnnouncedFile, Part
 
 
 def check_room(parts: Sequence[Part], announced: AnnouncedFile, *, num_more_bytes: int) -> None:
-    """Raises InvalidRequestError when one more part is too much."""
+    """Raises InvalidRequestError if another part would exceed a limit."""
     if len(parts) >= MAX_PARTS:
         raise InvalidRequestError(
-            f"data: the upload has {len(parts)} parts, the limit; send larger ones", param="data"
+            f"data: the upload already has {len(parts)} parts, the limit. Send larger parts",
+            param="data",
         )
     num_bytes = sum(part.num_bytes for part in parts)
     if num_bytes + num_more_bytes > MAX_REPEATS * announced.num_bytes:
         raise InvalidRequestError(
-            f"data: the parts hold {num_bytes} bytes and this one {num_more_bytes}; together at "
-            f"most {MAX_REPEATS} times the {announced.num_bytes} that were announced are taken",
+            f"data: the parts have {num_bytes} bytes and this one has {num_more_bytes}. The limit "
+            f"for all parts is {MAX_REPEATS} times the {announced.num_bytes} bytes announced",
             param="data",
         )
 
@@ -25,7 +26,8 @@ def check_room(parts: Sequence[Part], announced: AnnouncedFile, *, num_more_byte
 def check_parts(
     parts: Sequence[Part], announced: AnnouncedFile, *, part_ids: Sequence[str]
 ) -> None:
-    """Raises InvalidRequestError unless `part_ids` are some of `parts`, and all of the file."""
+    """Raises InvalidRequestError unless `part_ids` are distinct `parts` that add up to the
+    announced size."""
     sizes = {part.id: part.num_bytes for part in parts}
     for part_id, count in Counter(part_ids).items():
         if part_id not in sizes or count > 1:
@@ -37,7 +39,7 @@ def check_parts(
     num_bytes = sum(sizes[part_id] for part_id in part_ids)
     if num_bytes != announced.num_bytes:
         raise InvalidRequestError(
-            f"part_ids: the {len(part_ids)} parts hold {num_bytes} bytes; expected the "
-            f"{announced.num_bytes} that were announced. The upload is still pending",
+            f"part_ids: the {len(part_ids)} parts have {num_bytes} bytes; expected the "
+            f"{announced.num_bytes} bytes announced. The upload is still pending",
             param="part_ids",
         )

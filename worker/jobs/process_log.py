@@ -1,5 +1,5 @@
-"""The log of a process of the service: a line of text or of JSON for each thing that happened, with
-the request or the job that it happened for, and without secrets.
+"""Logging of the service's processes: a line of text or JSON for each message, with the ids of the
+request and the job, and without secrets.
 
     {"at": "2026-11-24T03:52:10.317Z", "level": "INFO", "logger": "api.middleware",
      "message": "GET /v1/files 200 (req_5f...)", "process": "api", "request_id": "req_5f..."}
@@ -23,7 +23,7 @@ _subject: ContextVar[dict[str, str] | None] = ContextVar("flant5_log_subject", d
 
 @contextmanager
 def about(**ids: str) -> Iterator[None]:
-    """What is logged inside is about these: `request_id`, `job_id`."""
+    """Adds these ids (`request_id`, `job_id`) to the messages logged inside."""
     token = _subject.set({**(_subject.get() or {}), **ids})
     try:
         yield
@@ -32,14 +32,14 @@ def about(**ids: str) -> Iterator[None]:
 
 
 def configure_logging(log_format: LogFormat, *, process: str) -> None:
-    """Called once, by the main program of a process, for its own loggers and all others."""
+    """Configures all loggers of a process; its main program calls this once."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(process) if log_format == "json" else TextLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 class TextLines(logging.Formatter):
-    """For people."""
+    """Formatter for people: text."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -49,7 +49,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """For programs: always one line, in ASCII."""
+    """Formatter for programs: one line of ASCII JSON per message."""
 
     def __init__(self, process: str) -> None:
         super().__init__()

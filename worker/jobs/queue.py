@@ -1,7 +1,7 @@
-"""The queue of doorbells: one Celery task whose only argument is a job id.
+"""The queue of wake-up messages (doorbells): one Celery task whose only argument is a job id.
 
-A message is a hint that a job is waiting, nothing more. It may be lost or come twice: the claim
-in the store decides, and the keeper rings again.
+A message is only a hint that a job is pending. It may be lost or duplicated: the claim in the store
+decides, and the keeper sends it again.
 """
 
 import logging
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 
 class _Channel(redis_transport.Channel):
-    """Connects with the arguments that every other client of the server has, instead of those that
-    kombu reads from a URL."""
+    """Connects with the arguments of all other Redis clients, instead of those that kombu parses
+    from a URL."""
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         arguments = self.connection.client.transport_options["connection_arguments"]
@@ -39,9 +39,11 @@ class _Transport(redis_transport.Transport):
 
 
 def celery_app(name: str, redis_url: SecretStr, *, socket_timeout_seconds: float) -> Celery:
-    """An app with the settings that whoever sends or takes doorbells needs alike. Connects to
-    nothing yet. All of Celery's keys carry our prefix: several services, and other users of Celery,
-    may share a server, and an ACL needs one pattern."""
+    """Returns an app with the settings that senders and receivers of wake-up messages share.
+
+    It does not connect yet. All of Celery's keys carry our prefix: other services and other users
+    of Celery may share the server, and an ACL needs only one pattern.
+    """
     address = RedisAddress.parse(redis_url.get_secret_value())
     app = Celery(name, broker=address.broker_url, set_as_current=False)
     app.conf.update(_settings(address, socket_timeout_seconds=socket_timeout_seconds))
@@ -67,25 +69,27 @@ def _settings(address: RedisAddress, *, socket_timeout_seconds: float) -> dict[s
 
 
 def num_doorbells(redis: Redis) -> int:
-    """Doorbells that no worker has taken yet. Raises StoreUnavailableError."""
+    """Returns the number of wake-up messages that no worker has received yet. Raises
+    StoreUnavailableError."""
     with unavailable():
         return redis.llen(keys.DOORBELLS)
 
 
 class Doorbell:
-    """Tells the workers that a job is waiting."""
+    """Wakes up a worker for a queued job."""
 
     def __init__(self, redis_url: SecretStr) -> None:
         self._celery = celery_app("flant5-doorbell", redis_url, socket_timeout_seconds=2)
-        # Without these kombu tries for 6 s, `retry=False` or not.
+        # Without these kombu retries for 6 s, even with `retry=False`.
         self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
 
     def ring(self, job_id: str) -> bool:
-        """False when the queue could not be reached: no harm, the keeper rings again."""
+        """Sends a wake-up message. Returns False if the queue is unreachable; the keeper sends it
+        again."""
         try:
             self._celery.send_task(TASK, (job_id,), queue=keys.QUEUE, retry=False)
         except OperationalError as error:
-            logger.warning("doorbell of job %s not rung: %s", job_id, error)
+            logger.warning("job %s: cannot send the wake-up message: %s", job_id, error)
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""How much each owner may keep on the disk of HOME by uploading it."""
+"""Storage quota of each owner's uploads on the disk of HOME."""
 
 import threading
 from collections import Counter
@@ -11,11 +11,11 @@ from worker.jobs.uploads import UploadStore
 
 
 class StorageQuota:
-    """Counts an owner's files, and what its uploads in parts will become. What jobs write is not
-    counted: the retention of checkpoints limits that."""
+    """Counts an owner's files and the announced sizes of its pending uploads. The files of jobs are
+    not counted: the retention of checkpoints limits them."""
 
     def __init__(self, files: FileStore, uploads: UploadStore, *, max_bytes: int) -> None:
-        """`max_bytes` of 0 means any number."""
+        """`max_bytes` limits the stored bytes of one owner; 0 disables the limit."""
         self._files = files
         self._uploads = uploads
         self._max_bytes = max_bytes
@@ -24,8 +24,8 @@ class StorageQuota:
 
     @contextmanager
     def reserved(self, num_bytes: int, *, owner: str) -> Iterator[None]:
-        """Around what stores `num_bytes` more. Raises StorageQuotaError when they are too many,
-        together with what is stored and what is being stored now."""
+        """Reserves `num_bytes` while the block stores them. Raises StorageQuotaError if they exceed
+        the quota, together with the stored bytes and other reservations."""
         if not self._max_bytes:
             yield
             return
@@ -33,8 +33,8 @@ class StorageQuota:
             stored = self._stored_bytes(owner) + self._reserved[owner]
             if stored + num_bytes > self._max_bytes:
                 raise StorageQuotaError(
-                    f"{num_bytes} bytes are more than this key may store: it has {stored} of "
-                    f"{self._max_bytes}; delete files that are no longer needed"
+                    f"{num_bytes} bytes exceed the storage quota of this API key: {stored} of "
+                    f"{self._max_bytes} bytes are used. Delete files that are no longer needed"
                 )
             self._reserved[owner] += num_bytes
         try:

@@ -1,4 +1,4 @@
-"""Between our models and what Redis holds: job hashes, stream entries, updates."""
+"""Serialization of job hashes, stream entries and updates in Redis."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _DOCUMENTS = ("spec", "progress", "error", "trained_tokens", "workers", "chosen"
 
 
 def read_job(job_id: str, fields: Fields) -> Job:
-    """The snapshot in a job's hash."""
+    """Parses a job's hash."""
     plain = {name: fields[name] for name in _PLAIN if name in fields}
     instants = {name: int(fields[name]) / 1000 for name in _INSTANTS if name in fields}
     documents = {name: json.loads(fields[name]) for name in _DOCUMENTS if name in fields}
@@ -78,8 +78,8 @@ def read_checkpoint(entry_id: str, fields: Fields) -> Checkpoint:
 
 
 def encode_update(update: Update) -> str:
-    """The update as `record.lua` reads it; nested documents stay text, because Lua's numbers
-    would not survive the way there and back."""
+    """Encodes an update for `record.lua`. Nested documents stay text, because numbers would not
+    survive the round trip through Lua."""
     progress, tokens = update.progress, update.trained_tokens
     fields = {
         "phase": update.phase,
@@ -120,7 +120,7 @@ def encode_update(update: Update) -> str:
 
 
 def encode_events(events: Sequence[NewEvent]) -> str:
-    """Returns events as scripts append them."""
+    """Encodes events for the scripts that append them."""
     return json.dumps([*map(_event, events)])
 
 

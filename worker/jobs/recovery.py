@@ -1,8 +1,8 @@
-"""The recovery of jobs after the store lost data: asked for by a caller or by the keeper that
-noticed a loss, done by a keeper.
+"""Requests and status of the recovery of jobs after the store lost data.
 
-The keeper rebuilds the records of the jobs from their run directories (`worker.keeper.recovery`).
-What it finds and how far it is stands in one key of the store, `flant5:recovery`, as JSON.
+A caller requests it, or the keeper that noticed a loss. The keeper rebuilds the records of the jobs
+from their run directories (`worker.keeper.recovery`). Its status and findings are JSON in one key
+of the store, `flant5:recovery`.
 """
 
 import time
@@ -17,25 +17,25 @@ from worker.jobs.scripts import Scripts
 
 
 class RestoredJob(BaseModel):
-    """A job that is back or brought up to date, and the status it had right after that."""
+    """A job that was restored or brought up to date."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
     """The job."""
     status: Status
-    """What it was right after it came back."""
+    """The status right after the recovery."""
 
 
 class Problem(BaseModel):
-    """Why a job is not back, or not with all of its history."""
+    """The reason why a job was not restored, or not with all of its history."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
     """The job."""
     message: str
-    """What was found, in which file, what was expected."""
+    """The found value, its file and the expected value."""
 
 
 class Recovery(BaseModel):
@@ -46,26 +46,26 @@ class Recovery(BaseModel):
     status: Literal["requested", "running", "done"]
     requested_at: float
     cause: str | None = None
-    """The sign by which a keeper noticed a loss; None when a caller asked."""
+    """The evidence by which a keeper noticed a loss; None for a caller's request."""
     finished_at: float | None = None
     num_found: int = 0
     """Jobs with a record on disk."""
     num_known: int = 0
-    """Those of them that the store had anyway."""
+    """Jobs with a record that the store still had."""
     restored: tuple[RestoredJob, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 class RecoveryDesk:
-    """Where a recovery is asked for and looked up. Every method raises StoreUnavailableError when
-    Redis does not answer."""
+    """Requests a recovery, and reads and updates its state. Every method raises
+    StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._redis = scripts.redis
         self._scripts = scripts
 
     def request(self, *, cause: str | None = None) -> Recovery:
-        """A new recovery, or the one that is under way."""
+        """Requests a recovery. Returns it, or the one that is in progress."""
         while True:
             known = self.state()
             if known is not None and known.status != "done":
@@ -75,18 +75,20 @@ class RecoveryDesk:
                 return wanted
 
     def state(self) -> Recovery | None:
-        """None when none was asked for since the store was empty."""
+        """Returns the last recovery; None if this store has had none."""
         with unavailable():
             text = cast(str | None, self._redis.get(keys.RECOVERY))
         return None if text is None else Recovery.model_validate_json(text)
 
     def replace(self, known: Recovery | None, new: Recovery) -> bool:
-        """False when the recovery is no longer as known, and nothing was changed: somebody else
-        is at it, or the store was lost once more. True also when it came a second time."""
+        """Replaces the state if it is still `known`. Otherwise changes nothing and returns False:
+        another process has changed it, or the store was lost again. A repeated call returns True
+        too."""
         texts = ("" if known is None else _text(known), _text(new))
         return bool(self._scripts.run("recovery", *texts)) or self.state() == new
 
 
 def _text(recovery: Recovery) -> str:
-    """Without a cause as it was written before there were causes: texts are compared."""
+    """Encodes a recovery. A missing cause is left out as in older texts, because texts are
+    compared."""
     return recovery.model_dump_json(exclude={"cause"} if recovery.cause is None else None)

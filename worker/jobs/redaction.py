@@ -1,6 +1,6 @@
-"""Secrets that got into a text on its way to a log, an event or a caller.
+"""Redaction of secrets in texts for logs, events and callers.
 
-No imports beyond the standard library, because the supervisor lives on this.
+No imports beyond the standard library, because the supervisor needs this module.
 """
 
 import re
@@ -28,7 +28,7 @@ _SECRETS = re.compile(
 
 
 def redacted(text: str) -> str:
-    """The text without API keys, tokens and passwords.
+    """Returns the text without API keys, tokens and passwords.
 
     >>> redacted("GET https://hub.test with hf_abcdefghijklmnop")
     'GET https://hub.test with [hidden]'
@@ -41,7 +41,7 @@ def redacted(text: str) -> str:
 
 
 def redacted_values(value: Value) -> Value:
-    """A JSON value with all its texts redacted; names stay.
+    """Returns a JSON value with all its texts redacted; names stay.
 
     >>> redacted_values({"note": ["use hf_abcdefghijklmnop", 1]})
     {'note': ['use [hidden]', 1]}

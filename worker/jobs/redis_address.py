@@ -1,8 +1,8 @@
-"""FLANT5_REDIS_URL, read once: the same arguments for every client of the server.
+"""Parser of FLANT5_REDIS_URL: gives all Redis clients the same connection arguments.
 
-redis-py and kombu (Celery) read URLs differently: kombu passes `?protocol=3` on as text and fails,
-redis-py takes database 0 where the database is no number, and neither knows `valkey://`
-(redis-py 8.1, kombu 5.7). So no URL reaches them, only what this module made of it.
+redis-py and kombu (Celery) parse URLs differently (redis-py 8.1, kombu 5.7). kombu passes
+`?protocol=3` on as text and fails. redis-py uses database 0 if the database is not a number.
+Neither accepts `valkey://`. So they get only the arguments parsed by this module.
 """
 
 import ipaddress
@@ -19,50 +19,50 @@ _MAX_DATABASE = 2**31 - 1
 
 _EXPECTED = "expected redis://, rediss:// (TLS), valkey://, valkeys:// or unix://"
 _ENCODE = (
-    "percent-encode `/ ? # @ [ ]` in the password, or keep it in FLANT5_REDIS_PASSWORD_FILE; an "
-    "IPv6 host stands in brackets, redis://[::1]:6379/0"
+    "percent-encode `/ ? # @ [ ]` in the password, or keep it in FLANT5_REDIS_PASSWORD_FILE; put "
+    "an IPv6 host in brackets, redis://[::1]:6379/0"
 )
 _OF_THE_SERVICE = {
     "socket_timeout": "the leases of jobs depend on it; set FLANT5_REDIS_TIMEOUT_SECONDS",
     "socket_connect_timeout": "the leases of jobs depend on it; set FLANT5_REDIS_TIMEOUT_SECONDS",
-    "virtual_host": "write ?db=N",
-    "ssl": "write rediss://",
+    "virtual_host": "use ?db=N",
+    "ssl": "use rediss://",
 }
-"""Options that a client would take, and the reason why the URL may not set them."""
+"""Options that a client would accept but the URL must not set, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """A server and a database of it. Its text has no password."""
+    """The address of a server and a database. Its repr omits the password."""
 
     kind: str
     host: str = ""
     port: int = _DEFAULT_PORT
     path: str = ""
-    """The socket's, of a unix address."""
+    """Path of the socket of a unix address."""
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of a connection of redis-py."""
+    """Further arguments of redis-py connections."""
 
     @classmethod
     def parse(cls, url: str) -> "RedisAddress":
-        """Raises ValueError, in one sentence without the password."""
-        # Python's own parser drops line breaks and tabs in silence.
+        """Parses a URL. Raises ValueError with one sentence that omits the password."""
+        # Python's own parser silently drops line breaks and tabs.
         if not url.isprintable() or url != url.strip():
             raise ValueError(f"the Redis URL has spaces around it, or line breaks; {_EXPECTED}")
         kind = _kind(url)
         try:
             parts = urlsplit(url)
-            # Also raises for a port that is no number.
+            # Also raises for a port that is not a number.
             has_port = parts.port is not None
         except ValueError as error:
             raise ValueError(
                 f"the host or port of the Redis URL can't be read; {_ENCODE}"
             ) from error
         if parts.fragment:
-            raise ValueError(f"a Redis URL has no part after `#`; {_ENCODE}")
+            raise ValueError(f"the Redis URL has a part after `#`; {_ENCODE}")
         options = _options(parts.query, kind=kind)
         common: dict[str, Any] = {
             "username": _once("username", parts.username, options.pop("username", None)),
@@ -77,14 +77,14 @@ class RedisAddress:
 
     @property
     def place(self) -> str:
-        """Host and port, or the socket's path; for people."""
+        """Host and port, or the socket's path, for messages."""
         if self.kind == UNIX:
             return self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach it there."""
+        """True if only this machine can reach the address."""
         if self.kind == UNIX or self.host == "localhost":
             return True
         try:
@@ -93,8 +93,8 @@ class RedisAddress:
             return False
 
     def arguments(self, *, timeout_seconds: float) -> dict[str, Any]:
-        """Those of a connection of redis-py; its class depends on the client and is not among
-        them."""
+        """Returns the arguments of a redis-py connection, except its class, which depends on the
+        client."""
         arguments = {
             "db": self.db,
             "username": self.username,
@@ -109,8 +109,8 @@ class RedisAddress:
 
     @property
     def broker_url(self) -> str:
-        """The address as kombu writes it into its log; it reads nothing else from it."""
-        # A scheme with `+` in it would choose another transport than ours.
+        """The address that kombu shows in its log; kombu reads nothing else from it."""
+        # A scheme with `+` would select another transport than ours.
         place = quote(self.path, safe="") if self.kind == UNIX else self.place
         return f"redis://{place}/{self.db}"
 
@@ -121,22 +121,22 @@ def _kind(url: str) -> str:
         raise ValueError(f"the Redis URL has no scheme; {_EXPECTED}")
     if "sentinel" in scheme:
         raise ValueError(
-            f"{scheme}:// is not supported: flant5 asks no sentinel for the primary; give the "
-            "primary's own address, or one that follows it (a proxy, a virtual IP)"
+            f"{scheme}:// is not supported: flant5 does not look up the primary; use the primary's "
+            "own address, or one that follows it (a proxy, a virtual IP)"
         )
     if "cluster" in scheme:
         raise ValueError(
             f"{scheme}:// is not supported: a step of a job changes several keys at once, which a "
-            "cluster refuses; take a server with cluster-enabled no"
+            "cluster refuses; use a server with cluster-enabled no"
         )
     if scheme == "redis+socket":
-        raise ValueError("redis+socket:// is Celery's form; write unix:///path/of/socket?db=0")
+        raise ValueError("redis+socket:// is Celery's form; use unix:///path/of/socket?db=0")
     if scheme not in _KINDS:
-        raise ValueError(f"{scheme[:20]}:// is no scheme of a Redis URL; {_EXPECTED}")
+        raise ValueError(f"the Redis URL has the unknown scheme {scheme[:20]}://; {_EXPECTED}")
     if "," in rest.rpartition("@")[2] or ";" in rest.rpartition("@")[2]:
         raise ValueError(
             "the Redis URL names several servers; expected one, a primary: flant5 keeps its jobs "
-            "in one place and fails over to none by itself"
+            "in one place and does not fail over by itself"
         )
     return _KINDS[scheme]
 
@@ -149,7 +149,7 @@ def _host(parts: SplitResult) -> str:
         try:
             ipaddress.ip_address(host)
         except ValueError as error:
-            raise ValueError(f"{host!r} is no host of a Redis URL: {error}") from error
+            raise ValueError(f"the Redis URL has an invalid host {host!r}: {error}") from error
     return host or "localhost"
 
 
@@ -160,7 +160,7 @@ def _port(parts: SplitResult, *, is_given: bool) -> int:
     if not is_given:
         return _DEFAULT_PORT
     if not parts.port:
-        raise ValueError("port 0 is no port of a server; expected 1 to 65535")
+        raise ValueError("the port of the Redis URL is 0; expected 1 to 65535")
     return parts.port
 
 
@@ -168,7 +168,7 @@ def _socket_path(parts: SplitResult) -> str:
     path = unquote(parts.path)
     if parts.netloc.rpartition("@")[2] or not path.startswith("/") or path == "/":
         raise ValueError(
-            "a unix:// URL names a socket by its absolute path, with three slashes: "
+            "a unix:// URL needs the absolute path of a socket, with three slashes: "
             "unix:///run/redis/redis.sock?db=0"
         )
     return path
@@ -244,7 +244,7 @@ _TLS_READERS: dict[str, Callable[[str], Any]] = {
     "ssl_check_hostname": _flag,
     "ssl_ciphers": str,
 }
-"""Each option that a URL may set, with what reads its value; others would do nothing, or undo what
+"""The options that a URL may set, with their parsers. Others would have no effect, or break what
 the service relies on."""
 
 
@@ -273,7 +273,7 @@ def _options(query: str, *, kind: str) -> dict[str, Any]:
                 f"the option {name} of the Redis URL is{found}; expected {error}"
             ) from error
     if options.get("ssl_cert_reqs") == "none":
-        # Python's ssl refuses the one without the other.
+        # Python's ssl module rejects one without the other.
         options["ssl_check_hostname"] = False
     return options
 
@@ -282,7 +282,8 @@ def _refusal(name: str, readers: Mapping[str, object]) -> str:
     if name in _OF_THE_SERVICE:
         return f"the option {name} can't be set in the Redis URL: {_OF_THE_SERVICE[name]}"
     if name in _TLS_READERS:
-        return f"the option {name} of the Redis URL is for TLS; write rediss://"
+        return f"the option {name} of the Redis URL needs TLS; use rediss://"
     return (
-        f"the Redis URL has an option {name[:40]!r}; expected one of {', '.join(sorted(readers))}"
+        f"the Redis URL has an unknown option {name[:40]!r}; expected one of "
+        f"{', '.join(sorted(readers))}"
     )

@@ -1,4 +1,4 @@
-"""Files that are removed for good: how many bytes they are, and none of them left."""
+"""Removal of files and directories, and their size."""
 
 import shutil
 import stat
@@ -8,8 +8,8 @@ _MAX_TRIES = 5
 
 
 def num_bytes_of(*paths: Path) -> int:
-    """Bytes of these files, and of all files under these directories. What is not there has none;
-    a file that has several names counts once."""
+    """Returns the total size of these files and of all files under these directories. A missing
+    path has no bytes, and a file with several names counts once."""
     found: dict[tuple[int, int], int] = {}
     for path in paths:
         for each in (path, *path.rglob("*")):
@@ -23,9 +23,9 @@ def num_bytes_of(*paths: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, or a directory with all that is in it; returns when nothing is left of it.
+    """Removes a file, or a directory with its content; returns once all of it is gone.
 
-    Somebody may be writing into the directory, or removing it as well. Raises OSError.
+    Other processes may write into the directory, or remove it as well. Raises OSError.
     """
     for num_left in reversed(range(_MAX_TRIES)):
         try:

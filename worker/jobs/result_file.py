@@ -1,10 +1,10 @@
-"""The numbers of a job that succeeded, as a file that callers download: CSV, a row per step.
+"""The result file of a successful job: its step metrics as CSV, a row per step.
 
     step,epoch,train_loss,learning_rate,grad_norm,tokens_seen,tokens_per_second,valid_loss,...
     1,0.1,2.5,0.0001,1.25,640,5120.0,,
 
-It is a file like any other, of the purpose `fine-tune-results`. Its id follows from the job, so
-that nothing has to remember it.
+It is an ordinary file with the purpose `fine-tune-results`. Its id is derived from the job, so it
+need not be stored.
 """
 
 import csv
@@ -34,7 +34,7 @@ _TRAINED = {
     "tflops": "tflops",
     "mfu": "mfu",
 }
-"""Fields of a step's record, and what the columns are called: as the SDK's checkpoints do."""
+"""Fields of a step's record -> column names, which match those of the SDK's checkpoints."""
 _EVALUATED = {
     "eval_loss": "valid_loss",
     "eval_token_accuracy": "valid_mean_token_accuracy",
@@ -45,12 +45,12 @@ _EVALUATED = {
 
 
 def result_file_id(job: Job | JobRecord) -> str:
-    """The id that the file has, if there is one."""
+    """Returns the id of a job's result file, which need not exist."""
     return FILE_IDS.of(job.id, at_seconds=job.created_at)
 
 
 def keep_result_file(job: Job, home: Home) -> None:
-    """Write the file; one of an earlier try is replaced. Raises StorageFullError, OSError."""
+    """Writes the file, and replaces one of an earlier try. Raises StorageFullError, OSError."""
     files = FileStore(home, None)
     new = NewFile(id=result_file_id(job), filename=FILENAME, purpose=PURPOSE, owner=job.owner)
     curve = read_steps(home.run_directory(job.id).progress)
@@ -68,7 +68,7 @@ def _rows(curve: Curve) -> Iterator[bytes]:
 
 
 def _row(cells: list[object]) -> bytes:
-    """Nothing stands for a number that is not there, or was not finite."""
+    """Encodes a row; missing and non-finite numbers are empty cells."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(
         "" if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in cells

@@ -1,22 +1,21 @@
-"""The numbers that the life of a job depends on."""
+"""Limits and delays of scheduling and retries."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The same for all processes of one service."""
+    """All processes of one service use the same rules."""
 
     max_losses: int = 5
-    """Attempts that may be lost in a row without a new checkpoint; then the job has failed."""
+    """Maximum number of attempts lost in a row without a new checkpoint. The job then fails."""
     retry_seconds: float = 2.0
-    """Pause before the attempt after the second loss in a row; doubled with each further one."""
+    """Retry delay after the second loss in a row, in seconds. Each further loss doubles it."""
     max_waiting: int = 0
-    """Jobs of one owner that may wait at the same time; 0: any number."""
+    """Maximum number of pending (queued or paused) jobs per owner; 0 disables the limit."""
     max_running: int = 0
-    """Jobs of one owner that may run at the same time; 0: any number."""
+    """Maximum number of running jobs per owner; 0 disables the limit."""
     left_seconds: float = 2.0
-    """Time for which a job is left to an idle worker that is smaller and yet large enough."""
+    """How long a job is reserved for the smallest idle worker that can run it, in seconds."""
     seat_seconds: float = 2.0
-    """Time for which a worker that waits for others, at a job of several nodes, counts as there
-    unless it says so again."""
+    """How long a worker keeps a seat in a gang without renewing it, in seconds."""

@@ -1,4 +1,5 @@
-"""The Lua scripts of the store: loaded from `lua/`, joined with the table of a job's life."""
+"""Runs the Lua scripts of the store, which are loaded from `lua/` with the table of job
+transitions."""
 
 from collections.abc import Callable
 from importlib import resources
@@ -18,10 +19,10 @@ _WAIT_FOR_DISK_MS = 1000
 
 
 class Scripts:
-    """Runs a script by its name; each is one atomic step on the server.
+    """Runs a script by name; each one is an atomic step on the server.
 
-    The first line of a file (`#!lua`, with or without `flags=allow-oom`) must stay the first
-    line; without the flag a full server refuses the script before it has written anything.
+    The first line of a file (`#!lua`, with or without `flags=allow-oom`) must stay the first line.
+    Without the flag, a server that is out of memory refuses the script before it writes anything.
     """
 
     def __init__(self, redis: Redis, rules: Rules) -> None:
@@ -36,14 +37,13 @@ class Scripts:
                 self._scripts[name] = redis.register_script(f"{shebang}\n{head}\n{body}")
 
     def run(self, name: str, *args: Argument) -> Any:
-        """The script's answer. Raises StoreUnavailableError."""
+        """Returns the script's result. Raises StoreUnavailableError."""
         with unavailable():
             return self._scripts[name](args=args)
 
     def run_durably(self, name: str, *args: Argument) -> Any:
-        """As `run`, and the step is on the server's disk before the answer comes: a power loss
-        cannot take it back. Servers that cannot promise that (no AOF, Redis before 7.2) answer
-        without it."""
+        """As `run`, but waits until the step is on the server's disk, so a power loss can't undo
+        it. Servers without that guarantee (no AOF, Redis before 7.2) answer without waiting."""
         with unavailable(), self.redis.pipeline(transaction=False) as pipeline:
             self._scripts[name](args=args, client=pipeline)
             pipeline.waitaof(1, 0, _WAIT_FOR_DISK_MS)

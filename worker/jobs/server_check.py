@@ -1,5 +1,5 @@
-"""Judges the Redis or Valkey server before a process works with it: what can't work is refused at
-the start, by the same sentence in every process and in `flant5 doctor`."""
+"""Startup check of the Redis or Valkey server. A server that can't work is refused with the same
+message in every process and in `flant5 doctor`."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.redis_address import TLS, RedisAddress
 
 MIN_VERSION = (7, 0)
-"""The first that knows the flags of our scripts (`#!lua flags=allow-oom`)."""
+"""First version that supports the flags of our scripts (`#!lua flags=allow-oom`)."""
 
 _SCRIPT = "#!lua flags=allow-oom\nreturn 1"
 _STEPS = "each step of a job is a script"
@@ -41,25 +41,26 @@ COMMANDS = (
     "DEL {0}:string {0}:hash {0}:set {0}:zset {0}:stream {0}:list|"
     "TIME|SCAN 0 COUNT 1|WAITAOF 0 0 0"
 )
-"""Each command that the service uses beside scripts and transactions, as it is tried at the start
-on keys of its own. They expire where DEL is refused."""
+"""All commands that the service uses besides scripts and transactions. The check tries each one on
+its own keys, which expire if DEL is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """A server that works, as far as the start can tell."""
+    """A server that passed the check."""
 
     name: str
-    """Redis or Valkey, with its version and place."""
+    """Redis or Valkey, with its version and address."""
     info: dict[str, Any]
-    """INFO, as redis-py reads it."""
+    """INFO as parsed by redis-py."""
 
 
 def check_server(url: SecretStr, *, may_lose_data: bool = True) -> ServerFacts:
-    """Refuses a server that evicts keys or keeps no append-only file unless it `may_lose_data`.
+    """Checks version, mode, scripts and permissions of the server. Unless it `may_lose_data`,
+    refuses one that evicts keys or keeps no append-only file.
 
-    Raises StartRefusedError for what no waiting mends, and StoreUnavailableError for a server
-    that does not answer or still reads its data."""
+    Raises StartRefusedError if waiting can't help, and StoreUnavailableError for a server that does
+    not answer or still loads its data."""
     address = RedisAddress.parse(url.get_secret_value())
     with open_redis(url) as redis:
         info = _info(redis, address)
@@ -91,7 +92,7 @@ def _still_loading(place: str) -> StoreUnavailableError:
 
 
 def _refusals(info: dict[str, Any], place: str) -> Iterator[StartRefusedError]:
-    """What INFO tells against a server, worst first."""
+    """Yields the reasons in INFO to refuse a server, worst first."""
     mode = info.get("redis_mode") or info.get("server_mode")
     if mode == "sentinel":
         yield StartRefusedError(
@@ -118,16 +119,16 @@ def _refusals(info: dict[str, Any], place: str) -> Iterator[StartRefusedError]:
     if version and version < MIN_VERSION:
         yield StartRefusedError(
             f"{_name(info, place)} is too old",
-            expected=f"{'.'.join(map(str, MIN_VERSION))} or newer, which knows the flags of our "
+            expected=f"{'.'.join(map(str, MIN_VERSION))} or newer, which supports the flags of our "
             "scripts",
-            remedy="take the image in docker-compose.yml, or unset FLANT5_REDIS_URL for `flant5 "
+            remedy="use the image in docker-compose.yml, or unset FLANT5_REDIS_URL for `flant5 "
             "up`, which starts a server of its own",
         )
 
 
 def losses_of(info: dict[str, Any]) -> dict[str, str]:
-    """By what the server may lose acknowledged jobs -> the setting that mends it. A server whose
-    INFO lacks a field (some managed ones) is not judged by it.
+    """Returns each cause by which the server may lose acknowledged jobs -> the setting that fixes
+    it. A field that is missing in INFO (some managed servers) is not checked.
 
     Without a maxmemory nothing is evicted. A volatile policy evicts only keys that expire: see
     `evicts_expiring`."""
@@ -141,8 +142,8 @@ def losses_of(info: dict[str, Any]) -> dict[str, str]:
 
 
 def evicts_expiring(info: dict[str, Any]) -> bool:
-    """Returns True for a server that evicts keys with a time to live, and no others. No job has
-    one: idempotency keys, workers' entries and chats do."""
+    """Returns True for a server that evicts only keys with a time to live. Jobs have none, but
+    idempotency keys, workers' entries and chats do."""
     return _eviction_policy(info).startswith("volatile-")
 
 
@@ -160,8 +161,7 @@ def _refuse_losses(info: dict[str, Any], place: str) -> None:
         f"{_name(info, place)} may lose acknowledged jobs: {', '.join(losses)}",
         expected=" and ".join(losses.values()),
         remedy=f"{commands}, and the same in its configuration file; or set "
-        "FLANT5_ALLOW_LOSSY_REDIS=true: the keeper then brings back from the disk what it finds "
-        "missing",
+        "FLANT5_ALLOW_LOSSY_REDIS=true: the keeper then restores missing jobs from the disk",
     )
 
 
@@ -177,17 +177,17 @@ def _try_scripts(redis: Redis, address: RedisAddress) -> None:
         if is_transient(error):
             raise _described(error, address) from error
         raise StartRefusedError(
-            f"{address.place} runs no scripts of ours: {error}",
+            f"{address.place} can't run the scripts of flant5: {error}",
             expected=f"EVAL and EVALSHA with the flags of Redis 7: {_STEPS}",
-            remedy="allow them (rename-command, a proxy, a server that only looks like Redis)",
+            remedy="allow them (rename-command, a proxy, a server that only resembles Redis)",
         ) from error
     except exceptions.RedisError as error:
         raise _described(error, address) from error
 
 
 def _try_commands(redis: Redis, address: RedisAddress) -> None:
-    """A server that is full, or can't write its disk, may be mended under us; a user who may not
-    do what the service does is refused, with all that is missing."""
+    """Tries all commands. Refuses a user without all permissions, and names the missing ones. A
+    full memory or disk is not refused, because an operator may fix it meanwhile."""
     probe = f"{keys.PREFIX}probe:{secrets.token_hex(8)}"
     tried = [line.format(probe).split() for line in COMMANDS.split("|")]
     try:
@@ -200,7 +200,7 @@ def _try_commands(redis: Redis, address: RedisAddress) -> None:
             pipeline.exists(probe)
             pipeline.execute()
     except exceptions.ResponseError as error:
-        # Without MULTI the server complains of EXEC.
+        # Without MULTI the server's error names EXEC.
         raise _not_permitted(address, ["MULTI", "EXEC"]) from error
     except exceptions.RedisError as error:
         raise _described(error, address) from error
@@ -214,8 +214,8 @@ def _judge_answers(answers: Sequence[object], commands: list[str], address: Redi
     ]
     if any(" key" in message for _, message in refused):
         raise StartRefusedError(
-            f"{_user(address)} may not use keys that begin with {keys.PREFIX}",
-            expected=f"all keys of the service: ~{keys.PREFIX}*",
+            f"{_user(address)} has no access to keys that begin with {keys.PREFIX}",
+            expected=f"access to all keys of the service: ~{keys.PREFIX}*",
             remedy=f"ACL SETUSER {address.username or 'default'} ~{keys.PREFIX}*",
         )
     if refused:
@@ -225,8 +225,8 @@ def _judge_answers(answers: Sequence[object], commands: list[str], address: Redi
 def _not_permitted(address: RedisAddress, commands: list[str]) -> StartRefusedError:
     grants = " ".join(f"+{command.lower()}" for command in commands)
     return StartRefusedError(
-        f"{_user(address)} may not run {', '.join(commands)}",
-        expected="a user who may run the commands of the service (docs/deploy.md)",
+        f"{_user(address)} is not allowed to run {', '.join(commands)}",
+        expected="a user with access to the commands of the service (docs/deploy.md)",
         remedy=f"ACL SETUSER {address.username or 'default'} {grants}",
     )
 
@@ -236,13 +236,13 @@ def _user(address: RedisAddress) -> str:
 
 
 def _described(error: exceptions.RedisError, address: RedisAddress) -> Exception:
-    """The error of a connection, or of a command that any user of a server may run."""
+    """Translates an error of a connection, or of a command that every user may run."""
     place, message = address.place, str(error)
     if isinstance(error, exceptions.ResponseError) and is_transient(error):
         return StoreUnavailableError(f"Redis is not available: {place}: {message}")
     if isinstance(error, exceptions.AuthenticationError) or "AUTH" in message:
         return StartRefusedError(
-            f"{place} refuses us: {message}",
+            f"{place} refuses the login: {message}",
             expected="the user and password of that server",
             remedy="set FLANT5_REDIS_PASSWORD_FILE to the file that holds the password "
             "(secrets/redis_password), or put it into FLANT5_REDIS_URL",
@@ -251,16 +251,16 @@ def _described(error: exceptions.RedisError, address: RedisAddress) -> Exception
         return _not_permitted(address, [_command_in(message)])
     if isinstance(error, exceptions.InvalidResponse) or "Protocol Error" in message:
         return StartRefusedError(
-            f"{place} does not speak Redis's protocol: {message[:200]}",
+            f"{place} does not speak the Redis protocol: {message[:200]}",
             expected="a Redis or Valkey server",
-            remedy="look at host and port of FLANT5_REDIS_URL",
+            remedy="check host and port in FLANT5_REDIS_URL",
         )
     if "CERTIFICATE_VERIFY_FAILED" in message or "WRONG_VERSION_NUMBER" in message:
         return _tls_failed(place, message)
     if isinstance(error, exceptions.ResponseError):
         return _refused(error, address)
-    # A server that expects the other kind of connection just closes it, or says nothing.
-    hint = " (rediss:// speaks TLS; does the server, at that port?)" if address.kind == TLS else ""
+    # A server that expects the other kind of connection closes it, or does not respond.
+    hint = " (rediss:// uses TLS; does the server, at that port?)" if address.kind == TLS else ""
     return StoreUnavailableError(f"Redis is not available: {message}{hint}")
 
 
@@ -268,10 +268,10 @@ def _tls_failed(place: str, message: str) -> StartRefusedError:
     is_plain = "WRONG_VERSION_NUMBER" in message
     return StartRefusedError(
         f"no TLS connection to {place}: {message}",
-        expected="a server that speaks TLS there, with a certificate that is trusted here",
-        remedy="write redis:// in FLANT5_REDIS_URL, or take the server's TLS port"
+        expected="a server that speaks TLS on that port, with a certificate that this host trusts",
+        remedy="use redis:// in FLANT5_REDIS_URL, or the server's TLS port"
         if is_plain
-        else "add ?ssl_ca_certs=/path/of/ca.pem to FLANT5_REDIS_URL, and take a host name that is "
+        else "add ?ssl_ca_certs=/path/of/ca.pem to FLANT5_REDIS_URL, and use a host name that is "
         "in the certificate",
     )
 
@@ -280,25 +280,25 @@ def _refused(error: exceptions.ResponseError, address: RedisAddress) -> StartRef
     if "DB index" in str(error):
         return StartRefusedError(
             f"{address.place} has no database {address.db}",
-            expected="one that is there: by default 0 to 15 (`databases` in its configuration)",
+            expected="an existing one: by default 0 to 15 (`databases` in its configuration)",
             remedy="change the number at the end of FLANT5_REDIS_URL",
         )
     return StartRefusedError(
         f"{address.place} refuses the first commands of a client: {error}",
         expected="a Redis or Valkey server that answers INFO and SELECT",
-        remedy="look at FLANT5_REDIS_URL and at what the server's configuration renames",
+        remedy="check FLANT5_REDIS_URL, and the renamed commands in the server's configuration",
     )
 
 
 def _command_in(message: str) -> str:
-    """From `... has no permissions to run the 'info' command`."""
+    """Returns the command in `... has no permissions to run the 'info' command`."""
     quoted = message.partition("'")[2].partition("'")[0]
     return quoted.upper() or "INFO"
 
 
 def _version(info: dict[str, Any]) -> tuple[int, ...]:
-    """Returns the version of Redis that a server is like, also a Valkey; () for an INFO without
-    one."""
+    """Returns the Redis version that a server (also Valkey) is compatible with; () if INFO has
+    none."""
     numbers = str(info.get("redis_version", "")).split(".")[:2]
     return tuple(int(number) for number in numbers if number.isdecimal())
 

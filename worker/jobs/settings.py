@@ -1,4 +1,4 @@
-"""The environment variables that every process of the service shares."""
+"""Settings shared by all processes of the service, from environment variables."""
 
 import os
 import re
@@ -23,21 +23,21 @@ from worker.jobs.rules import Rules
 
 FROM_ENVIRONMENT = SettingsConfigDict(
     env_prefix="FLANT5_",
-    # As `.env.example` writes what is unset.
+    # `.env.example` lists unset variables with an empty value.
     env_ignore_empty=True,
     frozen=True,
     extra="ignore",
     use_attribute_docstrings=True,
 )
-"""How every process of the service reads its settings."""
+"""Configuration of all settings classes of the service."""
 
 _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _NETWORK_NAMES = ("sslkeylogfile", "ssl_cert_file", "ssl_cert_dir", *_PROXY_NAMES)
 
 
 def network_environment() -> dict[str, str]:
-    """Returns the variables of this process's environment that HTTP clients read, under the names
-    that are set. A lower-case name, even an empty one, takes the place of its upper-case one."""
+    """Returns the environment variables that HTTP clients read, under the names that are set. A
+    lower-case name, even an empty one, overrides its upper-case one."""
     found = {}
     for lower in _NETWORK_NAMES:
         name = lower if lower in _PROXY_NAMES and lower in os.environ else lower.upper()
@@ -51,10 +51,10 @@ _MAX_SHOWN = 80
 
 
 def settings_fault(error: ValidationError) -> str:
-    """Returns what is wrong with the settings, in one line.
+    """Returns the problems of the settings in one line.
 
-    Pydantic's own text shows the whole input, passwords of URLs and all; so no value is shown that
-    may hold one.
+    Pydantic's own text shows the whole input, including passwords in URLs. This one shows no value
+    that may contain a secret.
     """
     return "; ".join(
         _fault(fault["loc"], fault["msg"], value=fault["input"])
@@ -72,50 +72,50 @@ def _fault(place: tuple[int | str, ...], message: str, *, value: object) -> str:
 
 
 def _without_tilde(home: Path) -> Path:
-    """A shell replaces `~`, a file of settings does not. Raises ValueError."""
+    """Expands `~`, which a shell does but a settings file does not. Raises ValueError."""
     try:
         home = home.expanduser()
         home.resolve()
     except (RuntimeError, OSError) as error:  # no such user; a loop of links
-        raise ValueError(f"{home} is no directory: {error}; set FLANT5_HOME to one") from error
+        raise ValueError(f"{home} is not a directory: {error}; set FLANT5_HOME to one") from error
     return home
 
 
 HomePath = Annotated[Path, AfterValidator(_without_tilde)]
-"""FLANT5_HOME as it is set; relative to the directory in which a process starts."""
+"""FLANT5_HOME; relative to the directory in which a process starts."""
 
 
 class SharedSettings(BaseSettings):
-    """Read once, where a process is put together; handed down from there."""
+    """Read once at the start of a process, and passed down from there."""
 
     model_config = FROM_ENVIRONMENT
 
     home: HomePath = Path(".flant5")
-    """Directory of everything the service keeps: files, jobs, models, cache."""
+    """Directory of all data of the service: files, jobs, models, cache."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """The Redis or Valkey server that holds jobs and the queue."""
     redis_password_file: Path | None = None
-    """File with the password of that server, for those who keep it out of the environment; it is
-    put into `redis_url`."""
+    """File with the password of that server, to keep it out of the environment; it is inserted into
+    `redis_url`."""
     allow_lossy_redis: bool = False
-    """Whether to start with a server that evicts jobs (a maxmemory, and a maxmemory-policy other
-    than noeviction and volatile-*) or keeps no append-only file. Both lose acknowledged jobs. The
-    keeper then brings back from the disk what it finds missing, and reports it. False refuses such
-    a server."""
+    """Allows a server that evicts jobs (a maxmemory, and a maxmemory-policy other than noeviction
+    and volatile-*) or keeps no append-only file. Both lose acknowledged jobs. The keeper then
+    restores missing jobs from the disk, and reports them. False refuses such a server."""
     data_root: Path | None = None
-    """Directory of host data sets that a job may name by relative path; unset means none."""
+    """Directory of host data sets that jobs may reference by relative path. Unset: none."""
     models_root: Path | None = None
-    """Directory of base models that a job may name, besides those in the service's own directory:
-    a folder each, read only. Unset means none."""
+    """Directory of base models, a folder each, read only. Jobs may name them like those in
+    HOME/models. Unset: none."""
     max_queued_per_key: int = Field(0, ge=0)
-    """Jobs of one API key that may wait at the same time; 0 means any number."""
+    """Maximum number of pending (queued or paused) jobs per API key. 0 disables the limit. Further
+    submissions get a 429."""
     max_running_per_key: int = Field(0, ge=0)
-    """Jobs of one API key that may run at the same time; 0 means any number."""
+    """Maximum number of running jobs per API key. 0 disables the limit. Further jobs wait."""
     log_format: LogFormat = "text"
-    """How a process writes its log: `text` for people, `json` for programs, an object a line with
-    the ids of the request and the job that it is about."""
+    """Format of the logs: `text` for people, or `json` for programs, one object per line with the
+    ids of the request and the job."""
     hub_models: str = "google/flan-t5-*"
-    """Hub names a job may start from: comma-separated patterns. Weights have to be in
+    """Allowed hub names of base models, as comma-separated patterns. Weights must be in
     safetensors."""
 
     @model_validator(mode="before")
@@ -136,7 +136,7 @@ class SharedSettings(BaseSettings):
 
     @property
     def rules(self) -> Rules:
-        """What the life of a job depends on, as far as every process knows it."""
+        """The rules of scheduling, as far as they follow from the shared settings."""
         return Rules(max_waiting=self.max_queued_per_key, max_running=self.max_running_per_key)
 
     @property
@@ -145,19 +145,19 @@ class SharedSettings(BaseSettings):
 
 
 def _with_password(url: str, file: Path) -> str:
-    """Raises ValueError; no message has a password in it."""
+    """Inserts the password in the file into the URL. Raises ValueError without the password."""
     try:
         password = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"FLANT5_REDIS_PASSWORD_FILE {file} can't be read: {error}") from error
     if not password or "\n" in password:
         raise ValueError(
-            f"FLANT5_REDIS_PASSWORD_FILE {file} is empty or has more than one line; expected the "
-            "password alone"
+            f"FLANT5_REDIS_PASSWORD_FILE {file} is empty or has more than one line; expected only "
+            "the password"
         )
     if RedisAddress.parse(url).password is not None:
         raise ValueError(
-            "FLANT5_REDIS_URL has a password, and so has FLANT5_REDIS_PASSWORD_FILE; expected one"
+            "both FLANT5_REDIS_URL and FLANT5_REDIS_PASSWORD_FILE have a password; expected one"
         )
     parts = urlsplit(url)
     user, _, server = parts.netloc.rpartition("@")
@@ -165,5 +165,5 @@ def _with_password(url: str, file: Path) -> str:
 
 
 def temporary_directory() -> str | None:
-    """TMPDIR as it is set; None when it is unset or empty."""
+    """Returns TMPDIR; None if it is unset or empty."""
     return os.environ.get("TMPDIR") or None

@@ -73,7 +73,7 @@ def test_a_wrong_password_has_failed_and_is_not_shown(server: EmbeddedRedis) -> 
         url = server.url.get_secret_value().replace(f":{PASSWORD}@", wrong)
         finding = seen(url)
         assert finding.state is State.FAILED
-        assert "refuses us" in finding.found
+        assert "refuses the login" in finding.found
         assert "FLANT5_REDIS_PASSWORD_FILE" in finding.remedy
         assert "not-it" not in finding.found
 
@@ -90,7 +90,7 @@ def test_a_user_who_may_not_see_the_set_up_has_failed(server: EmbeddedRedis, adm
     url = server.url.get_secret_value().replace(f":{PASSWORD}@", "flant5:pw@")
     finding = seen(url)
     assert finding.state is State.FAILED
-    assert "may not run INFO" in finding.found
+    assert "is not allowed to run INFO" in finding.found
     assert "+info" in finding.remedy
 
 

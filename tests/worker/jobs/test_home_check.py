@@ -62,7 +62,7 @@ def test_a_path_that_leads_nowhere_is_no_setting(
 ) -> None:
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValidationError, match=f"{given} is no directory: .*; set FLANT5_HOME"):
+    with pytest.raises(ValidationError, match=f"{given} is not a directory: .*; set FLANT5_HOME"):
         SharedSettings(home=Path(given), redis_url=SecretStr("redis://127.0.0.1:1/0"))
 
 

@@ -31,12 +31,12 @@ READ = {
 REFUSED = {
     "": "no scheme",
     "localhost:6379": "no scheme",
-    "http://h:6379": "http:// is no scheme",
-    "amqp://h": "amqp:// is no scheme",
+    "http://h:6379": "unknown scheme http://",
+    "amqp://h": "unknown scheme amqp://",
     "sentinel://h:26379/0": "the primary's own address",
     "redis+sentinel://h:26379/mymaster": "the primary's own address",
     "redis+cluster://h": "which a cluster refuses",
-    "redis+socket:///run/redis.sock": "write unix:///path",
+    "redis+socket:///run/redis.sock": "use unix:///path",
     "redis://a:1,b:2/0": "several servers",
     "redis://a:1/0;redis://b:2/0": "several servers",
     "redis://h/abc": "database of the Redis URL is 'abc'",
@@ -51,10 +51,10 @@ REFUSED = {
     "redis://h?socket_keepalive=maybe": "expected true or false",
     "redis://h?socket_timeout=30": "FLANT5_REDIS_TIMEOUT_SECONDS",
     "redis://h?socket_connect_timeout=30": "FLANT5_REDIS_TIMEOUT_SECONDS",
-    "redis://h?decode_responses=True": "an option 'decode_responses'; expected one of client_name",
-    "redis://h?max_connections=1": "an option 'max_connections'",
-    "redis://h?virtual_host=2": "write ?db=N",
-    "redis://h?ssl_ca_certs=/ca.pem": "write rediss://",
+    "redis://h?decode_responses=True": "an unknown option 'decode_responses'; expected one of client_name",
+    "redis://h?max_connections=1": "an unknown option 'max_connections'",
+    "redis://h?virtual_host=2": "use ?db=N",
+    "redis://h?ssl_ca_certs=/ca.pem": "use rediss://",
     "rediss://h?ssl_ca_certs=/nowhere/ca.pem": "'/nowhere/ca.pem'; expected a path that this user",
     "rediss://h?ssl_cert_reqs=never": "expected required or optional or none",
     "redis://:secret@h?password=secret": "a password before the host and one in",
@@ -63,7 +63,7 @@ REFUSED = {
     "redis://:secret[x@h": "percent-encode",
     "redis://::1:6379/0": "in brackets",
     "redis://[zz::1]:6379/0": "percent-encode",
-    "redis://h:0/0": "port 0",
+    "redis://h:0/0": "port of the Redis URL is 0",
     "redis://h:99999/0": "host or port",
     "redis://h:port/0": "host or port",
     "redis://h /0": "no spaces",
@@ -71,7 +71,7 @@ REFUSED = {
     "redis://h/0\n": "line breaks",
     "unix://run/redis.sock": "three slashes",
     "unix://": "three slashes",
-    "unix:///run/redis.sock?socket_keepalive=yes": "an option 'socket_keepalive'",
+    "unix:///run/redis.sock?socket_keepalive=yes": "an unknown option 'socket_keepalive'",
 }
 
 
@@ -84,7 +84,7 @@ def test_a_url_is_read(url: str) -> None:
 
 @pytest.mark.parametrize("url", REFUSED)
 def test_another_url_is_refused_by_a_sentence_without_the_password(url: str) -> None:
-    with pytest.raises(ValueError, match=r"Redis URL|is not supported|unix://|port 0") as refused:
+    with pytest.raises(ValueError, match=r"Redis URL|is not supported|unix://") as refused:
         RedisAddress.parse(url)
     assert REFUSED[url] in str(refused.value)
     assert "secret" not in str(refused.value)

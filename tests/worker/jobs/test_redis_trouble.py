@@ -107,7 +107,7 @@ def test_a_doorbell_without_a_server_is_not_rung_and_is_no_error(
     server.kill()
     doorbell = Doorbell(server.url)
     assert not doorbell.ring("ftjob-1")
-    assert "doorbell of job ftjob-1 not rung" in caplog.text
+    assert "job ftjob-1: cannot send the wake-up message" in caplog.text
     assert "s3cret" not in caplog.text
     server.start()
     assert doorbell.ring("ftjob-1")

@@ -134,7 +134,7 @@ def test_a_wrong_password_is_refused(port: int, socket: Path) -> None:
         f"unix://{socket}",
     ):
         message = refused(url, password="wrong")
-        assert "refuses us" in message, url
+        assert "refuses the login" in message, url
         assert "FLANT5_REDIS_PASSWORD_FILE" in message
 
 
@@ -150,7 +150,7 @@ def test_a_certificate_that_is_not_trusted_is_refused(tls_port: int) -> None:
 
 def test_a_server_without_tls_is_named_where_it_says_nothing(port: int, authority: Path) -> None:
     url = f"rediss://:{ENCODED}@127.0.0.1:{port}/0?ssl_ca_certs={authority}/ca.pem"
-    with pytest.raises(StoreUnavailableError, match="rediss:// speaks TLS"):
+    with pytest.raises(StoreUnavailableError, match="rediss:// uses TLS"):
         check_server(SecretStr(url))
 
 
@@ -175,14 +175,18 @@ def test_a_server_that_is_none_of_redis_is_refused() -> None:
         finally:
             web.shutdown()
             thread.join()
-    assert "does not speak Redis's protocol" in message
+    assert "does not speak the Redis protocol" in message
 
 
 SERVERS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a server in cluster mode": (("cluster-enabled yes",), "", "in cluster mode"),
     "a replica": (("replicaof 127.0.0.1 9",), "", "is a replica of 127.0.0.1:9"),
-    "no scripts": (('rename-command EVAL ""',), "", "runs no scripts of ours"),
-    "no scripts by their digest": (('rename-command EVALSHA ""',), "", "runs no scripts of ours"),
+    "no scripts": (('rename-command EVAL ""',), "", "can't run the scripts of flant5"),
+    "no scripts by their digest": (
+        ('rename-command EVALSHA ""',),
+        "",
+        "can't run the scripts of flant5",
+    ),
     "no INFO": (('rename-command INFO ""',), "", "refuses the first commands"),
 }
 
@@ -230,8 +234,8 @@ def test_a_narrow_acl_is_refused_with_what_it_lacks(user: Callable[..., str]) ->
         ("~flant5:*", "+@all", "-info"): "+info",
         ("~flant5:*", "+@all", "-eval"): "+eval",
         ("~flant5:*", "+@all", "-evalsha"): "+evalsha",
-        ("~flant5:*", "+@all", "-zadd", "-brpop"): "may not run ZADD, BRPOP",
-        ("~flant5:*", "+@all", "-multi"): "may not run MULTI",
+        ("~flant5:*", "+@all", "-zadd", "-brpop"): "is not allowed to run ZADD, BRPOP",
+        ("~flant5:*", "+@all", "-multi"): "is not allowed to run MULTI",
         ("~flant5:*", "+@read", "+info", "+eval", "+evalsha"): "HSET",
         ("%R~flant5:*", "+@all"): "~flant5:*",
     }
@@ -246,7 +250,7 @@ def test_a_user_who_may_not_delete_leaves_no_key_for_good(
 ) -> None:
     with Redis(unix_socket_path=str(socket), password=PASSWORD) as admin:
         admin.flushall()
-        assert "may not run DEL" in refused(user("~flant5:*", "+@all", "-del"))
+        assert "is not allowed to run DEL" in refused(user("~flant5:*", "+@all", "-del"))
         left = list(admin.scan_iter(f"{keys.PREFIX}probe:*"))
         assert left
         assert all(0 < admin.ttl(key) <= 60 for key in left)

@@ -112,7 +112,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_half(shelf: Shelf) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     upload, _ = shelf.begun()
-    with pytest.raises(StorageFullError, match="no room for the part"):
+    with pytest.raises(StorageFullError, match="no disk space for the part"):
         shelf.store.add_part(upload.id, owner="", chunks=full())
     assert shelf.num_parts(upload) == 0
 
