@@ -100,7 +100,7 @@ class JobObject(Identified):
     `loading_model`, `training`, `evaluating` or `saving`. `stopping` during a cancellation or
     pause. `paused` for a paused job shown as `queued` (`X-Flant5-Paused-As`)."""
     waiting_for: str | None
-    """Reason why a queued job waits, such as `a worker with 4 slots: none is there; ...`; null for
+    """Reason why a queued job waits, such as `a worker with 4 slots: none is online; ...`; null for
     all other jobs."""
     progress: JobProgress | None
     """Training progress; null for a job that never ran."""

@@ -139,7 +139,7 @@ def test_job_shows_what_a_queued_one_waits_for(server_url: str, store: JobStore)
     job = make_job(store)
     store.accept(job.id)
     shown = flant5("job", job.id, url=server_url).out
-    assert "a worker: none is there" in shown
+    assert "a worker: none is online" in shown
 
 
 def test_logs_print_lines_as_they_were_written(

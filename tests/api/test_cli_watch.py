@@ -40,7 +40,7 @@ def test_watch_says_what_a_job_waits_for_and_how_a_paused_one_goes_on(
         def next_line_with(text: str) -> str:
             return next(line for line in iter(lambda: line_of(watching), "") if text in line)
 
-        assert next_line_with("waiting for") == "waiting for a worker: none is there\n"
+        assert next_line_with("waiting for") == "waiting for a worker: none is online\n"
         # Nothing happens to the job meanwhile.
         state = WorkerState(name="gpu-0", devices=("0",), sick="CUDA is gone")
         registry.appear(state, seconds=600)

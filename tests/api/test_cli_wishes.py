@@ -11,7 +11,7 @@ def test_cancel_says_what_happened(server_url: str, store: JobStore, running_job
     assert "is cancelled" in flant5("cancel", waiting.id, url=server_url).out
     assert "is stopping" in flant5("cancel", running_job.job.id, url=server_url).out
     again = flant5("cancel", waiting.id, "--json", url=server_url)
-    assert (again.code, "cancelled before" in again.document["error"]["message"]) == (1, True)
+    assert (again.code, "already cancelled" in again.document["error"]["message"]) == (1, True)
 
 
 def test_cancel_can_let_a_running_job_save_first(

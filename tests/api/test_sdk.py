@@ -136,7 +136,7 @@ def test_all_pages_of_jobs_are_walked_and_the_walk_ends(sdk: OpenAI) -> None:
 def test_a_job_is_cancelled(sdk: OpenAI) -> None:
     job_id = create(sdk)
     assert sdk.fine_tuning.jobs.cancel(job_id).status == "cancelled"
-    with pytest.raises(BadRequestError, match="cancelled before"):
+    with pytest.raises(BadRequestError, match="already cancelled"):
         sdk.fine_tuning.jobs.cancel(job_id)
 
 
@@ -185,7 +185,7 @@ def test_an_owner_at_its_limit_is_refused_once_and_not_tried_again(
     http = DefaultHttpxClient(event_hooks={"request": [sent.append]})
     with OpenAI(base_url=url, api_key="any", http_client=http) as sdk:
         create(sdk)
-        with pytest.raises(RateLimitError, match="are waiting") as caught:
+        with pytest.raises(RateLimitError, match="limit of queued jobs") as caught:
             create(sdk, seed=2)
     assert caught.value.code == "queue_limit"
     assert len(sent) == 2

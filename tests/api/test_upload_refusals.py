@@ -20,7 +20,7 @@ from worker.jobs.upload import MAX_PART_BYTES
     ("fields", "param", "message"),
     [
         ({"bytes": -1}, "bytes", "greater than or equal to 0"),
-        ({"bytes": 8 * 2**30 + 1}, "bytes", "at most 8589934592 are taken"),
+        ({"bytes": 8 * 2**30 + 1}, "bytes", "the limit of this server is 8589934592"),
         ({"filename": "x" * 256}, "filename", "256 characters"),
         ({"purpose": "vision"}, "purpose", "'fine-tune'"),
         ({"mime_type": None}, "mime_type", "string"),
@@ -45,7 +45,7 @@ def test_more_than_the_disk_has_room_for_is_refused_before_the_first_byte(
         body = {"filename": "a", "mime_type": "text/plain", "purpose": "fine-tune"}
         response = client.post("/uploads", json={"bytes": 2**59, **body})
     assert response.status_code == 507
-    assert "bytes are free" in response.json()["error"]["message"]
+    assert "are free on the server" in response.json()["error"]["message"]
 
 
 def test_parts_that_can_not_belong_to_the_file_are_refused(client: TestClient) -> None:

@@ -118,7 +118,7 @@ def test_a_cancelled_upload_takes_nothing_more_and_keeps_no_bytes(
     assert sdk.uploads.cancel(upload.id).status == "cancelled"
     assert sdk.uploads.cancel(upload.id).status == "cancelled"
     assert list((settings.home / "uploads" / upload.id / "parts").iterdir()) == []
-    with pytest.raises(BadRequestError, match="is cancelled; expected one that is pending"):
+    with pytest.raises(BadRequestError, match="is cancelled; expected a pending upload"):
         sdk.uploads.parts.create(upload.id, data=b"x")
     with pytest.raises(BadRequestError, match="is cancelled"):
         sdk.uploads.complete(upload.id, part_ids=[part.id])
@@ -134,7 +134,7 @@ def test_another_completion_with_the_same_parts_gives_the_same_file(client: Test
     assert client.get(f"/uploads/{upload_id}").json() == first
     assert len(client.get("/files").json()["data"]) == 1
     error = refused(client, f"{upload_id}/complete", json={"part_ids": part_ids[::-1]})
-    assert "was completed before, with other parts" in error["message"]
+    assert "was already completed with other parts" in error["message"]
     assert "is completed" in refused(client, f"{upload_id}/cancel")["message"]
     client.delete(f"/files/{first['file']['id']}")
     gone = client.get(f"/uploads/{upload_id}").json()

@@ -163,9 +163,9 @@ def test_a_queued_job_says_what_it_waits_for_alone_and_in_lists(
     job = make_job(store)
     store.accept(job.id)
     shown = client.get(f"/fine_tuning/jobs/{job.id}").json()
-    assert shown["waiting_for"] == "a worker: none is there"
+    assert shown["waiting_for"] == "a worker: none is online"
     listed = client.get("/fine_tuning/jobs").json()["data"]
-    assert [each["waiting_for"] for each in listed] == ["a worker: none is there", None]
+    assert [each["waiting_for"] for each in listed] == ["a worker: none is online", None]
 
 
 def test_a_job_that_lost_attempts_says_when_it_may_run_again(
@@ -178,7 +178,7 @@ def test_a_job_that_lost_attempts_says_when_it_may_run_again(
     shown = client.get(f"/fine_tuning/jobs/{claim.job.id}").json()
     assert isinstance(shown["retry_at"], int)
     assert shown["run_seconds"] >= 0
-    assert shown["waiting_for"].startswith("the pause after a lost attempt: ")
+    assert shown["waiting_for"].startswith("the retry delay after a lost attempt: ")
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_too_many_waiting_jobs_of_one_key_are_refused_and_no_retry_helps(
         error = refused.json()["error"]
         assert refused.status_code == 429
         assert (error["type"], error["code"]) == ("rate_limit_error", "queue_limit")
-        assert "2 jobs of yours are waiting" in error["message"]
+        assert "limit of queued jobs (2 are queued or paused)" in error["message"]
         assert refused.headers["x-should-retry"] == "false"
         assert create(bob).status_code == 200
         # A retry of a submission that got in gets its job, full or not.

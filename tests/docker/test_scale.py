@@ -55,7 +55,7 @@ def test_a_job_of_two_nodes_trains_as_one_of_two_ranks_does(
     both: dict[str, Any] = {"max_steps": 6, "model_max_length": 64, "logging_steps": 1}
     alone = create(sdk, num_nodes=2, **both)
     wait_until(
-        lambda: "1 is there" in str(extra(sdk.fine_tuning.jobs.retrieve(alone), "waiting_for")),
+        lambda: "1 is online" in str(extra(sdk.fine_tuning.jobs.retrieve(alone), "waiting_for")),
         seconds=60,
     )
     stack.start("--scale", "worker-cpu=2")

@@ -209,7 +209,7 @@ def test_with_one_worker_the_job_waits_and_says_why(parts: Parts, training_file:
     other = parts[parts.workers[1]]
     other.stop()
     job_id = service.submit(training_file, **TWO_NODES)
-    why = "2 workers with 1 slot each: 1 is there"
+    why = "2 workers with 1 slot each: 1 is online"
     wait_until(lambda: service.job(job_id)["waiting_for"] == why)
     other.start()
     assert service.ended(job_id)["status"] == "succeeded"

@@ -1,14 +1,14 @@
-"""The id that a HOME and a Redis database share, so that two services never work on one store.
+"""The id shared by a HOME and its Redis database. It keeps two services from using one store.
 
-    HOME/service/id            the id; written once, by whoever starts first
-    HOME/service/pulse/<name>  empty files; the keeper makes a new one every few seconds
+    HOME/service/id            the id; written once, by the first process that starts
+    HOME/service/pulse/<name>  empty files; the keeper creates a new one every few seconds
     flant5:service             the id
-    flant5:pulse               the name of the keeper's newest file, for half a minute
+    flant5:pulse               the name of the keeper's newest file; expires after half a minute
 
-A copy of a HOME has the same id. While a keeper is alive, the copy lacks the keeper's newest file:
-that tells two directories apart wherever they are mounted, without comparing paths, inodes or
-clocks of hosts. A file may also be missing in the original, after a power cut. Its keeper is dead
-then, so the name in Redis stays the same until it ends.
+A copy of a HOME has the same id. While a keeper is alive, the copy lacks the keeper's newest file.
+This distinguishes two directories wherever they are mounted, without comparing paths, inodes or
+host clocks. After a power cut, a file may also be missing in the original. Its keeper is dead
+then, so the name in Redis stays the same until it expires.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ from worker.jobs.home import Home
 from worker.jobs.redis_address import RedisAddress
 
 PULSE_SECONDS = 10.0
-"""Time between two files of a keeper."""
+"""Time between two pulse files of a keeper."""
 _PULSE_ENDS_SECONDS = 30
 _NUM_KEPT = 100
-"""Files that stay: Redis may come back with an older name (its last writes were lost)."""
+"""Files kept, because a Redis that lost its last writes may have an older name."""
 _PATIENCE_SECONDS = 5.0
-"""Time a file may take to be seen on another host (NFS)."""
+"""Time until a file is visible on other hosts (NFS)."""
 _LOOK_SECONDS = 0.25
 
 logger = logging.getLogger(__name__)
@@ -50,27 +50,27 @@ class ServiceIdentity:
         self._beat_at = 0.0
 
     def confirm(self, *, may_write_home: bool = True) -> str:
-        """Returns the id that both have; the first process of a service gives it to them. A store
-        without one was emptied, or is new: it gets the HOME's.
+        """Returns the common id. The first process of a service creates it. A store without one is
+        new or was emptied, and gets the id of the HOME.
 
-        Raises StartRefusedError when they belong to different services, and StoreUnavailableError;
-        also when neither has an id
-        and this process can't and need not write HOME (`may_write_home`).
+        Raises StartRefusedError if HOME and store belong to different services. Raises
+        StoreUnavailableError, also if neither has an id and this process can't write HOME and need
+        not (`may_write_home`).
         """
         service_id = self._matched(may_write_home=may_write_home)
         self._refuse_a_copy(service_id)
         return service_id
 
     def keep(self) -> None:
-        """A keeper's part, every round: gives an emptied store its id again, and shows that this
-        HOME is alive. A disk that fails is left for the next time. Raises as `confirm` does."""
+        """Restores the id of an emptied store, and writes a new pulse when it is due. A keeper
+        calls it every round. A failing disk is logged and retried. Raises as `confirm` does."""
         try:
             own, known = self._read(), self._known()
             if own is None or own != known:
                 service_id = self._matched(may_write_home=True)
                 lacking = [side for side, id_ in (("HOME", own), ("the store", known)) if not id_]
                 logger.warning(
-                    "service: gave the id again (id=%s, lacked by: %s)",
+                    "service: restored the id (id=%s, missing in: %s)",
                     service_id,
                     " and ".join(lacking),
                 )
@@ -78,10 +78,10 @@ class ServiceIdentity:
                 self._beat()
                 self._beat_at = time.monotonic() + PULSE_SECONDS
         except OSError as error:
-            logger.warning("service: can't show that this HOME is alive: %s", error)
+            logger.warning("service: cannot write the pulse of this HOME: %s", error)
 
     def adopt(self) -> tuple[str, str | None]:
-        """Gives the store the HOME's id, whatever it had. Returns the new id and the former one.
+        """Replaces the store's id with the HOME's. Returns the new id and the former one.
 
         Raises StartRefusedError while a keeper of the former service is alive.
         """
@@ -98,22 +98,22 @@ class ServiceIdentity:
         return own, known
 
     def refuse_another(self) -> None:
-        """Raises StoreUnavailableError while the store belongs to another service: one that took
-        it when it was empty. A store without an id gets it from the keeper."""
+        """Raises StoreUnavailableError while the store belongs to another service, which took it
+        when it was empty. A store without an id gets one from the keeper."""
         own, known = self.ids()
         if known is not None and known != own:
             raise StoreUnavailableError(str(self._foreign(f"this HOME to {own}", known)))
 
     def own_id(self) -> str | None:
-        """The HOME's id; None when it has none."""
+        """Returns the HOME's id; None if it has none."""
         return self._read()
 
     def ids(self) -> tuple[str | None, str | None]:
-        """The HOME's and the store's; None where there is none."""
+        """Returns the ids of the HOME and of the store; None for a missing one."""
         return self._read(), self._known()
 
     def _matched(self, *, may_write_home: bool) -> str:
-        # The store is read first: whoever names a service writes its HOME first.
+        # Read the store first, because a new id is written to HOME first.
         known = self._known()
         own = self._read_patiently() if known else self._read()
         if own is None and known is None:
@@ -135,11 +135,11 @@ class ServiceIdentity:
             found = f"{self._home.service} can't be written: {error.strerror}"
             if not may_write_home:
                 raise StoreUnavailableError(
-                    f"{found}; the API, a worker or the keeper gives HOME its service id"
+                    f"{found}; the API, a worker or the keeper has to create its service id"
                 ) from error
             raise StartRefusedError(
                 found,
-                expected="a HOME in which this user may write",
+                expected="a HOME that this user can write",
                 remedy="set FLANT5_HOME, or change the owner of the directory",
             ) from error
 
@@ -149,12 +149,15 @@ class ServiceIdentity:
             expected="a HOME and a Redis database of one service",
             remedy="set FLANT5_HOME to the directory of that service, or FLANT5_REDIS_URL to a "
             "database of its own (another number at the end, or another server); if the two do "
-            "belong together, `flant5 adopt` says so once",
+            "belong together, run `flant5 adopt` once",
         )
 
     def _refuse_a_copy(self, service_id: str) -> None:
-        """Waits while a name without a file stays the same: its keeper is dead, and the name ends.
-        Another name without a file comes from a keeper that is alive in another directory."""
+        """Raises StartRefusedError if this HOME is a copy.
+
+        If a name without a file stays the same, its keeper is dead: waits until the name expires. A
+        new name without a file comes from a live keeper in another directory.
+        """
         first = name = self._pulse()
         began_at = seen_at = time.monotonic()
         is_logged = False
@@ -168,7 +171,7 @@ class ServiceIdentity:
             if is_late and not is_logged:
                 is_logged = True
                 file = self._pulse_file(name)
-                logger.warning("service: waits for the last keeper to end (missing: %s)", file)
+                logger.warning("service: waiting for the last keeper to end (missing: %s)", file)
             time.sleep(_LOOK_SECONDS)
             if (known := self._pulse()) != name:
                 name, seen_at = known, time.monotonic()
@@ -195,7 +198,8 @@ class ServiceIdentity:
         return self._home.service / "pulse" / name
 
     def _beat(self) -> None:
-        """The file first, on disk: whoever reads the name in Redis finds it."""
+        """Writes the pulse: first the file to disk, then its name to Redis. So every reader of the
+        name finds the file."""
         name = f"{time.time_ns()}-{secrets.token_hex(8)}"
         file = self._pulse_file(name)
         if not file.parent.is_dir():
@@ -208,8 +212,8 @@ class ServiceIdentity:
         self._remove_old_files(file)
 
     def _remove_old_files(self, newest: Path) -> None:
-        """Leaves `newest` and the last ones before it. A clock that was set back leaves files from
-        a time to come: these go first, or every new file would be the oldest."""
+        """Keeps `newest` and the last ones before it. If the clock was set back, files have future
+        times. They are removed first, or every new file would be the oldest."""
         changed_at: dict[Path, float] = {}
         for file in newest.parent.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another keeper removed it
@@ -235,7 +239,7 @@ class ServiceIdentity:
         return own
 
     def _create(self) -> str:
-        """Atomic: of several processes one gives the id, and all return that one."""
+        """Creates the id atomically: if several processes try, all return the same one."""
         file = self._home.service / "id"
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f"id.{secrets.token_hex(8)}.draft")
@@ -246,5 +250,5 @@ class ServiceIdentity:
         finally:
             draft.unlink()
         own = self._read()
-        assert own is not None, f"{file} was removed by somebody"
+        assert own is not None, f"{file} was removed by another process"
         return own

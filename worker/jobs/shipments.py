@@ -1,8 +1,7 @@
-"""What the integrations of jobs have still to be told; the keys are in the store's table.
+"""The outbox of the integrations: pending exports of jobs. The store's table lists its keys.
 
-The script that starts or ends a job puts its integrations here in the same step (`ship` in
-lua/prelude.lua). What is taken is due again after its lease, so that a shipper that died does not
-keep it.
+The script that starts or ends a job queues its integrations here in the same step (`ship` in
+lua/prelude.lua). An export is due again when its lease expires, in case its shipper died.
 """
 
 from dataclasses import dataclass
@@ -19,14 +18,14 @@ OUTCOMES = ("done", "failed", "given_up")
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """One integration of one job, in the hands of one shipper."""
+    """One integration of one job, leased by one shipper."""
 
     job_id: str
     type: str
     num_news: int
-    """How often there was something to tell, when this was taken."""
+    """Number of changes to export when this was taken."""
     num_failed: int
-    """Tries in a row that failed before."""
+    """Number of failed tries in a row before this one."""
 
     @property
     def name(self) -> str:
@@ -36,9 +35,9 @@ class Shipment:
 @dataclass(frozen=True, slots=True)
 class ShipmentCounts:
     num_tries: dict[str, int]
-    """By outcome, since the store began; `failed` are tries that are made again."""
+    """Tries by outcome, since the store was created; `failed` tries are retried."""
     num_waiting: int
-    """Integrations that are told something now, or have to be."""
+    """Integrations with pending or running exports."""
 
 
 class Shipments:
@@ -48,31 +47,32 @@ class Shipments:
         self._scripts = scripts
 
     def take(self, *, limit: int, lease_seconds: float) -> tuple[Shipment, ...]:
-        """What is due, longest first; nobody else gets it before the lease has ended."""
+        """Takes due exports, the longest overdue first. No other shipper gets them before the lease
+        expires."""
         taken = self._scripts.run("shipment_take", limit, int(lease_seconds * 1000))
         return tuple(Shipment(*name.split("/"), *numbers) for name, *numbers in taken)
 
     def keep(self, shipment: Shipment, *, lease_seconds: float) -> bool:
-        """The lease begins anew; False when there is nothing to ship any more."""
+        """Renews the lease; False if there is nothing left to export."""
         return bool(self._scripts.run("shipment_keep", shipment.name, int(lease_seconds * 1000)))
 
     def shown(self, shipment: Shipment, *, url: str, message: str) -> bool:
-        """The tracker has the run or model at this address; an event of the job says so once."""
+        """Records the address of the run or model in an event of the job, once."""
         args = (shipment.job_id, shipment.type, url, message)
         return bool(self._scripts.run("shipment_shown", *args))
 
     def done(self, shipment: Shipment) -> bool:
-        """All is told. What came up meanwhile is due at once."""
+        """Marks an export as done. Changes since it was taken are due at once."""
         return self._settle(shipment, "done", said="")
 
     def retry(self, shipment: Shipment, *, pause_seconds: float) -> float | None:
-        """The try failed; the next one is due after the pause. Seconds since the first of the
-        failures in a row; None when it does not wait any more."""
+        """Reschedules a failed export after the pause. Returns the seconds since the first failure
+        in a row; None if it is no longer pending."""
         since = self._scripts.run("shipment_retry", shipment.name, int(pause_seconds * 1000))
         return None if since is None else int(since) / 1000
 
     def give_up(self, shipment: Shipment, *, reason: str) -> bool:
-        """No more tries until the job starts or ends again; an event of the job says so."""
+        """Stops retrying until the job starts or ends again, and records that in an event."""
         return self._settle(shipment, "given_up", said=f'Integration "{shipment.type}": {reason}')
 
     def _settle(self, shipment: Shipment, outcome: str, *, said: str) -> bool:
@@ -81,7 +81,7 @@ class Shipments:
 
 
 def count_shipments(redis: Redis) -> ShipmentCounts:
-    """Raises StoreUnavailableError."""
+    """Returns the counters. Raises StoreUnavailableError."""
     with unavailable(), redis.pipeline(transaction=False) as pipeline:
         pipeline.hmget(keys.COUNTS, [f"shipments_{outcome}" for outcome in OUTCOMES])
         pipeline.zcard(keys.SHIPMENTS)

@@ -1,4 +1,4 @@
-"""What a caller asks for: the job spec, checked as a whole before anything is stored."""
+"""The job spec: a caller's request, validated as a whole before it is stored."""
 
 from typing import Annotated
 
@@ -33,12 +33,12 @@ class JobSpec(BaseModel):
     seed: Seed = 42
     """Seed of the data order, the dropout and the validation split."""
     priority: int = Field(0, ge=-100, le=100)
-    """Jobs with a higher one run first; those of one priority in the order of their creation."""
+    """Scheduling priority. Higher values run first; ties run in creation order."""
     max_run_seconds: int | None = Field(None, ge=1, le=10**8)
-    """Time on a worker, over all attempts, after which the job is stopped with a checkpoint and
-    has failed; resuming it grants the same time again. Null means no limit."""
+    """Maximum time on a worker over all attempts, in seconds. When it is exceeded, the job saves a
+    checkpoint and fails; resuming it grants the same time again. Null disables the limit."""
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
-    """Up to 16 pairs of the caller's own."""
+    """Up to 16 key-value pairs of the caller."""
     integrations: Annotated[tuple[Integration, ...], AfterValidator(_no_type_twice)] = ()
-    """Where the run or its model is shown besides here; at most one of a type."""
+    """Trackers and hubs to which the run or its model is exported; at most one of each type."""
     hyperparameters: Hyperparameters = Hyperparameters()

@@ -1,4 +1,4 @@
-"""The little of a job that tells whether the store is as far as the job's run directory."""
+"""The fields of a job by which the store's state is compared with the job's run directory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ _FIELDS = ("status", "epoch", "wished_at", "result_floor")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the store has a job."""
+    """The state of a job in the store."""
 
     status: Status
     epoch: int
     wished_at: int
-    """0 for a job that was created before this was kept."""
+    """0 for an older job without this field."""
     result_floor: int
     has_history: bool
-    """False when events or log lines were recorded and their stream is gone."""
+    """False if events or log lines were recorded but their stream is gone."""
 
 
 def read_standings(redis: Redis, job_ids: Sequence[str]) -> tuple[Standing | None, ...]:
-    """In the order of the ids; None for a job that the store does not know. Raises
+    """Returns the states in the order of the ids; None for an unknown job. Raises
     StoreUnavailableError."""
     with unavailable(), redis.pipeline(transaction=False) as pipeline:
         for job_id in job_ids:

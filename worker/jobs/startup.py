@@ -1,5 +1,5 @@
-"""The checks that a process of the service makes before its first step: directories that can be
-used, a server that works, and a store that belongs to its HOME."""
+"""Startup checks of a process of the service: its directories, the Redis server, and that store and
+HOME belong together."""
 
 import logging
 import time
@@ -23,9 +23,8 @@ from worker.jobs.service_identity import ServiceIdentity
 from worker.jobs.settings import temporary_directory
 
 HomeUse = HomeWriter | Literal["reads", "may lack"]
-"""What a process does with HOME: those that write are named; one that only reads it may leave it to
-others to give it an id; one that may lack it
-(a container without it) has nothing to compare."""
+"""The way in which a process uses HOME. Writers are named. A process that only reads HOME need not
+create its id. A process that may lack it (a container without HOME) has no id to compare."""
 
 _LOOK_SECONDS = 0.5
 _SAY_SECONDS = 30.0
@@ -34,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 
 def check_directories(home: Home, *, use: HomeUse) -> None:
-    """Raises StartRefusedError for a HOME or a TMPDIR that can't be used. A full disk is logged:
-    whoever deletes files by the API or by the keeper frees it."""
+    """Raises StartRefusedError for an unusable HOME or TMPDIR. A full disk is only logged, because
+    deletions by the API or the keeper free it."""
     if use == "reads":
         check_readable_home(home)
     elif use != "may lack":
@@ -47,8 +46,8 @@ def check_directories(home: Home, *, use: HomeUse) -> None:
 def check_start(
     redis_url: SecretStr, home: Home, *, use: HomeUse, may_lose_data: bool = False
 ) -> None:
-    """Raises StartRefusedError for what no waiting mends, else StoreUnavailableError.
-    `may_lose_data` is FLANT5_ALLOW_LOSSY_REDIS."""
+    """Checks server and identity. Raises StoreUnavailableError, or StartRefusedError if waiting
+    can't help. `may_lose_data` is FLANT5_ALLOW_LOSSY_REDIS."""
     check_server(redis_url, may_lose_data=may_lose_data)
     with open_redis(redis_url) as redis:
         address = RedisAddress.parse(redis_url.get_secret_value())
@@ -63,8 +62,8 @@ def check_start(
 def wait_for_start(
     redis_url: SecretStr, home: Home, *, use: HomeUse, may_lose_data: bool = False
 ) -> None:
-    """Returns when all is well; waits for a server that does not answer yet, as long as that takes.
-    Raises StartRefusedError."""
+    """Returns once all checks pass; waits indefinitely for a server that does not answer. Raises
+    StartRefusedError."""
     check_directories(home, use=use)
     said_at = -_SAY_SECONDS
     while True:
@@ -73,7 +72,7 @@ def wait_for_start(
         except StoreUnavailableError as error:
             if time.monotonic() - said_at >= _SAY_SECONDS:
                 said_at = time.monotonic()
-                logger.warning("start: waits for the store: %s", error)
+                logger.warning("start: waiting for the store: %s", error)
             time.sleep(_LOOK_SECONDS)
         else:
             return

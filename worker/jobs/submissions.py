@@ -1,15 +1,15 @@
-"""Which requests are tries of one submission, when the caller gives them no common name.
+"""Recognizes retries of one submission that have no idempotency key.
 
 | key (prefix `flant5:`)    | type | content                                                      |
 |---------------------------|------|--------------------------------------------------------------|
 | try:{fingerprint}         | hash | token, arrived_at (ms), by_retry of the last submission with  |
 |                           |      | this fingerprint; half an hour                                |
 
-The `openai` SDK sends a create again when the answer is late, with a retry count but no
-idempotency key. A first try gets a new token, so that two deliberate submissions stay two jobs; a
-retry gets the token of the last first try with the same fingerprint (caller and content). The
-token is the submission key of `JobStore.create`, which is atomic: it does not matter whether the
-first try is done, still under way, or never came.
+The `openai` SDK retries a create request when the response is late, with a retry count but no
+idempotency key. A first try gets a new token, so two deliberate submissions stay two jobs. A retry
+gets the token of the last first try with the same fingerprint (caller and content). The token is
+the submission key of `JobStore.create`, which is atomic. So the first try may be complete, in
+progress, or lost.
 """
 
 import secrets
@@ -22,7 +22,7 @@ from worker.jobs import keys
 from worker.jobs.connection import unavailable
 
 REMEMBERED_SECONDS = 1800
-"""The SDK waits ten minutes for an answer and tries three times in all."""
+"""The SDK waits ten minutes for a response and tries three times in all."""
 
 
 class Submissions:
@@ -33,8 +33,8 @@ class Submissions:
         self._script = redis.register_script(source.read_text("utf-8"))
 
     def token(self, fingerprint: str, *, arrived_at: float, is_retry: bool) -> str:
-        """The token of the submission that a request belongs to; `arrived_at` is when the server
-        began to receive it, in Unix seconds. Raises StoreUnavailableError."""
+        """Returns the token of the submission that a request belongs to. `arrived_at` is the Unix
+        time at which the server began to receive it. Raises StoreUnavailableError."""
         args = (
             keys.first_try(fingerprint),
             secrets.token_hex(16),

@@ -1,10 +1,10 @@
-"""Conversations of the dashboard's chat page, so that neither a reload nor a restart of the API
-loses them.
+"""Conversations of the dashboard's chat page, which survive reloads and restarts of the API.
 
 | key (prefix `flant5:`)    | type   | content                                                    |
 |---------------------------|--------|------------------------------------------------------------|
-| talk:{owner}:{id}         | string | a conversation as JSON; 7 days after it was last added to  |
-| talks                     | zset   | their keys by the time of the last addition, in ms         |
+| talk:{owner}:{id}         | string | a conversation as JSON; expires 7 days after its last      |
+|                           |        | message                                                    |
+| talks                     | zset   | their keys by the time of the last message, in ms          |
 """
 
 import re
@@ -17,7 +17,7 @@ from worker.jobs.connection import unavailable
 
 KEEP_SECONDS = 7 * 24 * 3600
 MAX_TALKS = 200
-"""Of all owners together; those that were not added to for the longest time go first."""
+"""Maximum number of conversations of all owners; the least recently used are removed first."""
 
 _ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 
@@ -29,14 +29,14 @@ class TalkStore:
         self._redis = redis
 
     def get(self, owner: str, talk_id: str) -> str | None:
-        """None for another owner's as for none."""
+        """Returns a conversation; None for a missing one and for another owner's."""
         if not _ID.fullmatch(talk_id):
             return None
         with unavailable():
             return cast(str | None, self._redis.get(keys.talk(owner, talk_id)))
 
     def keep(self, owner: str, talk_id: str, content: str) -> None:
-        """In place of what it was before."""
+        """Saves a conversation in place of its previous content."""
         assert _ID.fullmatch(talk_id), talk_id
         key = keys.talk(owner, talk_id)
         with unavailable():

@@ -1,4 +1,4 @@
-"""Tombstones: what was deleted, on disk, so that no lost or rolled-back store brings it back.
+"""Tombstones: records of deletions on disk, which keep a rolled-back store from undoing them.
 
 HOME/deleted/<job-id>.json         a deleted job
 HOME/deleted/<job-id>.model.json   the deleted final model of a job that is still there
@@ -6,8 +6,8 @@ HOME/deleted/<job-id>.model.json   the deleted final model of a job that is stil
     {"job_id": "ftjob-...", "kind": "job", "owner": "alice", "model": "ft:flant5-demo:...",
      "result_file": "file-...", "deleted_at": 1764000000.0, "freed_bytes": 123456}
 
-From the moment when a tombstone is on disk its deletion is a fact: the keeper removes whatever is
-left, or comes back (`worker.keeper.deletions`).
+Once a tombstone is on disk its deletion is final: the keeper removes all remaining or restored
+files and keys (`worker.keeper.deletions`).
 """
 
 import time
@@ -21,8 +21,8 @@ from worker.jobs.home import Home
 from worker.jobs.malformed import MalformedFileError
 
 KEEP_DAYS = 30
-"""Age at which tombstones are removed. A server that is started from an older snapshot of its data
-may list jobs again that were deleted before."""
+"""Age at which tombstones are removed, in days. A server that starts from an older snapshot may
+list deleted jobs again."""
 
 Kind = Literal["job", "model"]
 
@@ -30,7 +30,7 @@ _SUFFIXES: dict[Kind, str] = {"job": ".json", "model": ".model.json"}
 
 
 class Tombstone(BaseModel):
-    """The content of such a file."""
+    """The content of a tombstone file."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
@@ -41,27 +41,27 @@ class Tombstone(BaseModel):
     owner: str
     """The owner of the job."""
     model: str
-    """The id of the model that the job made, or would have made."""
+    """The current or future id of the job's model."""
     result_file: str | None = None
-    """The id of the job's file of numbers, which goes with the job."""
+    """The id of the job's result file, which is deleted with the job."""
     deleted_at: float = Field(default_factory=time.time)
     """Unix seconds."""
     freed_bytes: int
-    """Bytes of the files that were there."""
+    """Size of the deleted files."""
 
     def is_seen_by(self, owner: str | None) -> bool:
-        """Whether the deleted thing existed for `owner`; None stands for one who sees all."""
+        """Returns True if the deleted object existed for `owner`; None sees all objects."""
         return owner is None or owner == self.owner
 
 
 class Tombstones:
-    """All tombstones of a home."""
+    """The tombstones of a HOME."""
 
     def __init__(self, home: Home) -> None:
         self._root = home.deleted
 
     def write(self, tombstone: Tombstone) -> None:
-        """Returns when it is on disk. Raises OSError."""
+        """Writes a tombstone; returns once it is on disk. Raises OSError."""
         self._root.mkdir(parents=True, exist_ok=True)
         path = self._path(tombstone.job_id, tombstone.kind)
         write_whole(path, tombstone.model_dump_json() + "\n")
@@ -70,8 +70,7 @@ class Tombstones:
         return self._path(job_id, kind).exists()
 
     def read(self, job_id: str, kind: Kind = "job") -> Tombstone | None:
-        """None when there is none. Raises OSError, and MalformedFileError for a file that is no
-        tombstone."""
+        """Reads a tombstone; None if there is none. Raises OSError, and MalformedFileError."""
         path = self._path(job_id, kind)
         try:
             return Tombstone.model_validate_json(path.read_bytes())
@@ -81,7 +80,7 @@ class Tombstones:
             raise MalformedFileError(path, error) from error
 
     def ids(self, kind: Kind = "job") -> frozenset[str]:
-        """The ids of the jobs that have a tombstone of this kind."""
+        """Returns the ids of the jobs that have a tombstone of this kind."""
         suffix = _SUFFIXES[kind]
         names = (path.name for path in self._root.glob(f"*{suffix}"))
         return frozenset(
@@ -89,14 +88,14 @@ class Tombstones:
         )
 
     def remove_old(self) -> None:
-        """Removes those that are older than KEEP_DAYS."""
+        """Removes tombstones that are older than KEEP_DAYS."""
         oldest_kept = time.time() - KEEP_DAYS * 24 * 3600
         for path in self._root.glob("*"):
             try:
                 if path.stat().st_mtime < oldest_kept:
                     path.unlink()
             except FileNotFoundError:
-                continue  # another keeper was there first
+                continue  # another keeper removed it
 
     def _path(self, job_id: str, kind: Kind) -> Path:
         return self._root / f"{job_id}{_SUFFIXES[kind]}"

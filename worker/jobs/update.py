@@ -1,4 +1,4 @@
-"""What a worker writes about its attempt: claims, updates and outcomes."""
+"""The protocol of an attempt between worker and store: claims, updates and outcomes."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,25 +11,25 @@ from worker.jobs.job import Chosen, Job, JobError, Phase, Progress
 
 
 class Beat(Enum):
-    """What the holder of a lease is told when it extends it."""
+    """The response to a heartbeat: the instruction for the lease holder."""
 
     GO_ON = auto()
     PAUSE = auto()
-    """Save, then give the job back: it will be paused."""
+    """Save a checkpoint, then release the job, which is then paused."""
     CANCEL = auto()
     CANCEL_SAVE = auto()
     """Cancel after a checkpoint."""
     MEMBER_OVER = auto()
-    """A node of the attempt is lost or has failed, so that the others can't go on."""
+    """A node of the attempt was lost or has failed, so the others can't continue."""
     MEMBER_STOPS = auto()
-    """The worker of one of its nodes stops: save, then give the job back."""
+    """The worker of one node is shutting down: save a checkpoint, then release the job."""
     LOST = auto()
-    """The job is no longer this worker's: stop at once, write nothing."""
+    """The worker has lost the job: stop at once and write nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """Bytes of `progress.jsonl` and `train.log` that are in the store already."""
+    """Numbers of bytes of `progress.jsonl` and `train.log` that are in the store."""
 
     progress: int = 0
     log: int = 0
@@ -47,17 +47,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """An attempt that ended without an outcome, through no decision of ours."""
+    """An infrastructure failure: the attempt ended involuntarily and without an outcome."""
 
     code: str
-    """The job's failure class, should this have been one loss too many."""
+    """The job's failure class if this loss exceeds the limit."""
     counts_as: Literal["losses", "failures"] = "losses"
-    """`failures`: one more try; `losses`: `Rules.max_losses` tries without a new checkpoint."""
+    """`failures`: one retry; `losses`: `Rules.max_losses` attempts without a new checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to append; `at` is Unix seconds, None means the server's now."""
+    """An event to append; `at` is in Unix seconds, None means the server's current time."""
 
     message: str
     level: Literal["info", "warn", "error"] = "info"
@@ -72,7 +72,7 @@ class NewLogLine:
     stream: Literal["stdout", "stderr"] = "stdout"
     at: float | None = None
     end: int | None = None
-    """Where it ends in `train.log`, in bytes; the place becomes a part of its id."""
+    """Offset of its end in `train.log`, in bytes; becomes part of its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class NewCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The part of the run directory's files that an update was read from."""
+    """The range of the run directory's files that an update was read from."""
 
     start: Offsets
     end: Offsets
@@ -94,8 +94,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """News of a running attempt, recorded as a whole or not at all. None leaves a field as it
-    is."""
+    """Progress of a running attempt, recorded atomically. None leaves a field unchanged."""
 
     events: tuple[NewEvent, ...] = ()
     log_lines: tuple[NewLogLine, ...] = ()
@@ -126,8 +125,8 @@ Outcome = Succeeded | Failed | Cancelled
 
 
 class OffsetsMovedError(JobsError):
-    """The store is elsewhere in the files than the update assumed: Redis was restored from an
-    older state. Go on reading at `stored`."""
+    """The update does not begin at the store's offsets, because Redis was restored from an older
+    state. Continue reading at `stored`."""
 
     def __init__(self, stored: Offsets) -> None:
         super().__init__(f"the store has the files up to {stored}")

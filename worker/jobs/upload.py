@@ -1,4 +1,4 @@
-"""An upload: a file that comes in parts, and what has become of it."""
+"""Models of an upload in parts, and its limits."""
 
 from enum import StrEnum
 
@@ -10,16 +10,16 @@ UPLOAD_IDS = AgedId("upload_")
 PART_IDS = AgedId("part_")
 
 MAX_PART_BYTES = 64 * 2**20
-"""What the SDK cuts files into."""
+"""Maximum size of a part, in bytes: the part size of the SDK."""
 MAX_PARTS = 10_000
-"""Parts of one upload, those that were sent again among them."""
+"""Maximum number of parts of one upload, including repeated ones."""
 MAX_REPEATS = 3
-"""How often all bytes of an upload may come: a client that got no answer sends its part again, and
-can't say so."""
+"""Maximum total size of all parts, as a multiple of the announced size. A client that got no
+response sends its part again, and can't mark it as a retry."""
 
 
 class UploadStatus(StrEnum):
-    """As the SDK names them."""
+    """Statuses with the SDK's names."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -28,7 +28,7 @@ class UploadStatus(StrEnum):
 
 
 class AnnouncedFile(BaseModel):
-    """The file that is to come."""
+    """The file as announced at the start of the upload."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -45,20 +45,20 @@ class Upload(BaseModel):
 
     id: str
     owner: str
-    """The name of the key that began it; empty on a server without keys."""
+    """Name of the API key that began it; empty on a server without keys."""
     announced: AnnouncedFile
     created_at: float
     expires_at: float
     status: UploadStatus = UploadStatus.PENDING
-    """Never `expired` on disk: the clock says that."""
+    """Never `expired` on disk; that follows from `expires_at`."""
     file_id: str | None = None
-    """The file that it becomes. It is on disk before the file is, so that a completion that was
-    killed goes on with the same file and makes no second one."""
+    """Id of the resulting file. It is saved before the file is written, so a killed completion is
+    repeated with the same file."""
     part_ids: tuple[str, ...] = ()
-    """What that file is made of, in order."""
+    """The parts of that file, in order."""
 
     def seen(self, *, now: float, has_file: bool) -> "Upload":
-        """As it stands at that moment: it is completed as soon as its file is whole."""
+        """Returns the upload with its status at `now`. It is completed once its file is whole."""
         if self.status is not UploadStatus.PENDING:
             return self
         if has_file:
@@ -69,7 +69,7 @@ class Upload(BaseModel):
 
 
 class Part(BaseModel):
-    """A part that is on disk."""
+    """A stored part."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

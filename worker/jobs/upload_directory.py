@@ -1,8 +1,8 @@
-"""Where one upload lies.
+"""The directory of one upload.
 
-HOME/uploads/<upload-id>/upload.json       what was announced, and what has become of it
-HOME/uploads/<upload-id>/parts/<part-id>   a part; it appears under its name when it is whole
-HOME/uploads/<upload-id>/lock              held by whoever changes one of these
+HOME/uploads/<upload-id>/upload.json       the announced file, and the upload's status
+HOME/uploads/<upload-id>/parts/<part-id>   a part; it gets this name once it is complete
+HOME/uploads/<upload-id>/lock              held while a process changes one of these
 """
 
 import fcntl
@@ -32,7 +32,7 @@ class UploadDirectory:
         sync_directory(self.path.parent)
 
     def read(self) -> Upload:
-        """Raises FileNotFoundError."""
+        """Reads `upload.json`. Raises FileNotFoundError."""
         return Upload.model_validate_json((self.path / "upload.json").read_bytes())
 
     def write(self, upload: Upload) -> None:
@@ -40,8 +40,7 @@ class UploadDirectory:
 
     @contextmanager
     def draft(self, chunks: Iterable[bytes], *, max_bytes: int) -> Iterator["Draft"]:
-        """A part that becomes one when it is kept; else nothing is left of it. Raises
-        TooManyBytesError."""
+        """Writes a draft of a part, and removes it unless it is kept. Raises TooManyBytesError."""
         draft = Draft(self._parts / PART_IDS.new())
         try:
             draft.num_bytes = write_chunks(draft.path, chunks, max_bytes=max_bytes)
@@ -50,7 +49,7 @@ class UploadDirectory:
             draft.path.unlink(missing_ok=True)
 
     def parts(self) -> tuple[Part, ...]:
-        """All that are whole, in the order in which they began to come."""
+        """Returns the complete parts in the order in which their transfer began."""
         with os.scandir(self._parts) as entries:
             found = [(each.name, each.stat()) for each in entries if PART_IDS.matches(each.name)]
         return tuple(
@@ -64,8 +63,8 @@ class UploadDirectory:
         )
 
     def content(self, part_ids: Iterable[str], *, md5: str | None) -> Iterator[bytes]:
-        """The bytes of these parts. Raises InvalidRequestError behind the last one when they don't
-        have this checksum."""
+        """Yields the bytes of these parts. Raises InvalidRequestError after the last one if the
+        checksum differs."""
         digest = hashlib.md5(usedforsecurity=False)
         for part_id in part_ids:
             with (self._parts / part_id).open("rb") as part:
@@ -74,19 +73,20 @@ class UploadDirectory:
                     yield chunk
         if md5 is not None and digest.hexdigest() != md5.lower():
             raise InvalidRequestError(
-                f"md5: the parts in this order have {digest.hexdigest()}; expected {md5}. The "
+                f"md5: the checksum of these parts is {digest.hexdigest()}; expected {md5}. The "
                 "upload is still pending",
                 param="md5",
             )
 
     def remove_parts(self) -> None:
-        """The directory stays: somebody may be about to write into it."""
+        """Removes the parts, but not the directory: another process may be about to write into
+        it."""
         for path in self._parts.iterdir():
             path.unlink(missing_ok=True)
 
     def lock(self, *, waits: bool) -> int:
-        """A descriptor that holds the lock until it is closed. Raises FileNotFoundError when there
-        is no such upload, BlockingIOError when it is locked and nobody `waits`."""
+        """Returns a descriptor that holds the lock until it is closed. Raises FileNotFoundError for
+        a missing upload, and BlockingIOError if it is locked and `waits` is False."""
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
@@ -97,7 +97,7 @@ class UploadDirectory:
 
 
 class Draft:
-    """A part under another name."""
+    """A part with a temporary name."""
 
     def __init__(self, part: Path) -> None:
         self._part = part
@@ -105,7 +105,7 @@ class Draft:
         self.num_bytes = 0
 
     def keep(self) -> Part:
-        """Returns when the part is on disk."""
+        """Turns the draft into a part; returns once it is on disk."""
         self.path.rename(self._part)
         sync_directory(self._part.parent)
         return Part(

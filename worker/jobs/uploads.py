@@ -1,8 +1,8 @@
-"""Uploads: big files that come in parts, over hours and restarts.
+"""Uploads of large files in parts, which may take hours and survive restarts.
 
-What was acknowledged is on disk, and a file appears when it is whole: a process that is killed at
-any moment leaves an upload that goes on with the next request. Changes of one upload wait for each
-other; parts may come side by side.
+Acknowledged parts are on disk, and a file appears only when it is complete. If a process is killed
+at any moment, the upload continues with the next request. Changes of one upload are serialized;
+parts may be sent in parallel.
 """
 
 import os
@@ -32,15 +32,18 @@ from worker.jobs.upload_directory import UploadDirectory
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """What a server takes."""
+    """Limits of one upload."""
 
     max_bytes: int
     seconds: int
-    """Time from the first request of an upload to its completion."""
+    """Maximum time from the first request of an upload to its completion."""
 
 
 class UploadStore:
-    """The uploads under HOME/uploads. Those of others don't exist for an `owner`; None sees all."""
+    """The uploads under HOME/uploads.
+
+    For an `owner`, the uploads of other owners do not exist; None sees all.
+    """
 
     def __init__(self, home: Home, files: FileStore, limits: UploadLimits) -> None:
         self._root = home.uploads
@@ -48,25 +51,25 @@ class UploadStore:
         self._limits = limits
 
     def create(self, announced: AnnouncedFile, *, owner: str) -> Upload:
-        """A new upload without parts.
+        """Creates an upload without parts.
 
-        Raises InvalidRequestError when the file is too large or can't have that name,
-        StorageFullError when the disk has no room for it.
+        Raises InvalidRequestError if the file is too large or has an invalid name, and
+        StorageFullError if the disk has not enough space.
         """
         check_filename(announced.filename, param="filename")
         if announced.num_bytes > self._limits.max_bytes:
             raise InvalidRequestError(
-                f"bytes: found {announced.num_bytes}; at most {self._limits.max_bytes} are taken "
-                "by this server",
+                f"bytes: found {announced.num_bytes}; the limit of this server is "
+                f"{self._limits.max_bytes}",
                 param="bytes",
             )
         self._root.mkdir(parents=True, exist_ok=True)
-        # The parts stay until the file that is made of them is whole.
+        # The parts are kept until the file is complete.
         wanted, free = 2 * announced.num_bytes, shutil.disk_usage(self._root).free
         if wanted > free:
             raise StorageFullError(
-                f"no room for the upload: {free} bytes are free on the server's disk, and it needs "
-                f"{wanted} (the parts, then the file)"
+                f"no disk space for the upload: it needs {wanted} bytes (the parts and the file); "
+                f"{free} are free on the server"
             )
         now = time.time()
         upload = Upload(
@@ -81,16 +84,16 @@ class UploadStore:
         return upload
 
     def get(self, upload_id: str, *, owner: str | None) -> Upload:
-        """An upload as it stands. Raises NotFoundError."""
+        """Returns an upload with its current status. Raises NotFoundError."""
         return self._seen(self._directory(upload_id), owner=owner)
 
     def parts(self, upload_id: str, *, owner: str | None) -> tuple[Part, ...]:
-        """The parts that are here, oldest first; none any more when it has ended."""
+        """Returns the stored parts, oldest first; none once the upload has ended."""
         self.get(upload_id, owner=owner)
         return self._directory(upload_id).parts()
 
     def pending_bytes(self, owner: str) -> int:
-        """The size of the files that the owner's uploads will become."""
+        """Returns the total announced size of the owner's pending uploads."""
         names = os.listdir(self._root) if self._root.is_dir() else []
         uploads = (self._found(name) for name in filter(UPLOAD_IDS.matches, names))
         return sum(
@@ -102,9 +105,10 @@ class UploadStore:
         )
 
     def add_part(self, upload_id: str, *, owner: str | None, chunks: Iterable[bytes]) -> Part:
-        """Write a part; when this returns it survives a power cut.
+        """Writes a part; when this returns, the part survives a power cut.
 
-        Raises InvalidRequestError when the upload takes no (such) part, StorageFullError.
+        Raises InvalidRequestError if the upload is not pending or the part is too large, and
+        StorageFullError.
         """
         announced = _pending(self.get(upload_id, owner=owner)).announced
         directory = self._directory(upload_id)
@@ -115,32 +119,32 @@ class UploadStore:
                 directory.draft(chunks, max_bytes=max_bytes) as draft,
                 self._locked(directory),
             ):
-                # Meanwhile it may have ended.
+                # The upload may have ended meanwhile.
                 _pending(self._seen(directory, owner=owner))
                 check_room(directory.parts(), announced, num_more_bytes=draft.num_bytes)
                 return draft.keep()
         except TooManyBytesError as error:
             raise InvalidRequestError(
-                f"data: the part is larger than {max_bytes} bytes; a part holds at most "
-                f"{MAX_PART_BYTES}, and no more than the {announced.num_bytes} of its upload",
+                f"data: the part is larger than {max_bytes} bytes. The limit is {MAX_PART_BYTES} "
+                f"per part, and the {announced.num_bytes} bytes of the upload",
                 param="data",
             ) from error
 
     def complete(
         self, upload_id: str, *, owner: str | None, part_ids: Sequence[str], md5: str | None = None
     ) -> Upload:
-        """The upload whose file is these parts, in this order; a second call with the same parts
+        """Completes an upload with these parts in this order. A second call with the same parts
         changes nothing.
 
-        Raises InvalidRequestError when they are not what was announced; the upload is still
-        pending then. Raises StorageFullError.
+        Raises InvalidRequestError if they don't match the announced file; the upload stays pending.
+        Raises StorageFullError.
         """
         directory = self._directory(upload_id)
         with self._locked(directory):
             upload = self._seen(directory, owner=owner)
             if upload.status is UploadStatus.COMPLETED and upload.part_ids != tuple(part_ids):
                 raise InvalidRequestError(
-                    f"upload {upload_id} was completed before, with other parts", param="part_ids"
+                    f"upload {upload_id} was already completed with other parts", param="part_ids"
                 )
             with room_for("the file"):
                 if upload.status is not UploadStatus.COMPLETED:
@@ -150,8 +154,8 @@ class UploadStore:
                 return _ended(directory, upload)
 
     def cancel(self, upload_id: str, *, owner: str | None) -> Upload:
-        """The upload without its parts; a second call changes nothing. Raises InvalidRequestError
-        when it was completed or has expired."""
+        """Cancels an upload and removes its parts; a second call changes nothing. Raises
+        InvalidRequestError if it was completed or has expired."""
         directory = self._directory(upload_id)
         with self._locked(directory):
             upload = self._seen(directory, owner=owner)
@@ -161,9 +165,9 @@ class UploadStore:
             return _ended(directory, _pending(upload).model_copy(update=update))
 
     def _assemble(self, directory: UploadDirectory, upload: Upload, *, md5: str | None) -> Upload:
-        assert upload.file_id is not None, "it was chosen"
+        assert upload.file_id is not None, "the caller has chosen it"
         directory.write(upload)
-        # Of a completion that was killed.
+        # A killed completion may have left a part of the file.
         self._files.clear(upload.file_id)
         announced = upload.announced
         self._files.write(
@@ -197,7 +201,7 @@ class UploadStore:
         try:
             return self.get(upload_id, owner=None)
         except NotFoundError:
-            return None  # it is being made, or was removed just now
+            return None  # being created, or just removed
 
     @contextmanager
     def _locked(self, directory: UploadDirectory) -> Iterator[None]:
@@ -212,13 +216,13 @@ class UploadStore:
 
 
 def _unknown(path: Path) -> NotFoundError:
-    return NotFoundError(f"no upload {path.name!r}; it was removed, or never begun here")
+    return NotFoundError(f"no upload {path.name!r}; it was removed or never created")
 
 
 def _pending(upload: Upload) -> Upload:
     if upload.status is not UploadStatus.PENDING:
         raise InvalidRequestError(
-            f"upload {upload.id} is {upload.status}; expected one that is pending",
+            f"upload {upload.id} is {upload.status}; expected a pending upload",
             param="upload_id",
         )
     return upload

@@ -1,4 +1,4 @@
-"""What a queued job waits for, in one plain sentence."""
+"""The reason why a queued job waits, in one sentence."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ def waiting_for(
     rules: Rules,
     now: float,
 ) -> str | None:
-    """None unless the job is queued; `num_ahead` jobs stand before it, and `num_running` of its
-    owner's run.
+    """Returns the end of "waiting for ..."; None unless the job is queued.
 
-    Named is what has to change first: a job that no worker can take does not wait for its turn.
+    `num_ahead` jobs precede it in the queue, and `num_running` jobs of its owner run. The reason
+    names what has to change first: a job that no worker can run does not wait for its turn.
     """
     if job.status is not Status.QUEUED:
         return None
     if job.retry_at is not None and job.retry_at > now:
-        # Rounded up: "0 s left" would be said of a pause that is not over.
+        # Rounded up, or the message would show "0 s left" before the delay is over.
         left = int(-(-(job.retry_at - now) // 1))
-        return f"the pause after a lost attempt: {left} s left"
+        return f"the retry delay after a lost attempt: {left} s left"
     num_slots = job.spec.hyperparameters.num_gpus
     num_nodes = job.spec.hyperparameters.num_nodes
     if num_nodes > 1:
@@ -45,12 +45,12 @@ def waiting_for(
             _limit(rules, num_running) if is_limited else needed.turn(workers, num_ahead=num_ahead)
         )
     if not workers:
-        return "a worker: none is there"
+        return "a worker: none is online"
     fitting = [worker for worker in workers if worker.num_slots >= num_slots]
     if not fitting:
         largest = max(workers, key=lambda worker: worker.num_slots)
         return (
-            f"a worker with {num_slots} slots: none is there; the largest, {largest.name}, has "
+            f"a worker with {num_slots} slots: none is online; the largest, {largest.name}, has "
             f"{largest.num_slots}"
         )
     healthy = [worker for worker in fitting if worker.sick is None]
@@ -62,38 +62,38 @@ def waiting_for(
 
 
 def _limit(rules: Rules, num_running: int) -> str:
-    return f"another job of its owner to end: {num_running} run, and {rules.max_running} may"
+    return f"another job of its owner to end: {num_running} running, limit {rules.max_running}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Nodes:
-    """So many workers, each with so many slots, at the same time."""
+    """The need for several workers at the same time, each with enough slots."""
 
     num_nodes: int
     num_slots: int
 
     def missing(self, workers: Sequence[WorkerState]) -> str | None:
-        """What stays missing even when all jobs before it have ended; None when nothing is."""
+        """Returns what would be missing even if no other job ran; None if nothing would."""
         fitting = self._fitting(workers)
         if len(fitting) < self.num_nodes:
-            return f"{self.num_nodes} workers{self._each()}: {_count(len(fitting))} there"
+            return f"{self.num_nodes} workers{self._each()}: {_count(len(fitting))} online"
         sick = [worker for worker in fitting if worker.sick is not None]
         if len(fitting) - len(sick) < self.num_nodes:
             return f"{self.num_nodes} healthy workers{self._each()}: {_complaints(sick)}"
         return None
 
     def turn(self, workers: Sequence[WorkerState], *, num_ahead: int) -> str:
-        """After `missing`: enough are there."""
+        """Returns the reason when `missing` is None: enough workers are online."""
         healthy = [worker for worker in self._fitting(workers) if worker.sick is None]
         idle = [worker.name for worker in healthy if worker.job_id is None]
-        ahead = "it is the next" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
+        ahead = "it is next in the queue" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
         if len(idle) < self.num_nodes:
             here = f"{len(idle)} of {len(healthy)} {'is' if len(idle) == 1 else 'are'} idle"
             return f"{self.num_nodes} free workers{self._each()}: {here}; {ahead}"
         if num_ahead:
             return f"its turn: {ahead}"
         names = ", ".join(idle[: self.num_nodes])
-        return f"workers {names}, which are about to take it"
+        return f"workers {names} to start it"
 
     def _fitting(self, workers: Sequence[WorkerState]) -> list[WorkerState]:
         return [worker for worker in workers if worker.num_slots >= self.num_slots]
@@ -109,8 +109,8 @@ def _count(number: int) -> str:
 def _turn(healthy: Sequence[WorkerState], *, num_slots: int, num_ahead: int) -> str:
     idle = [worker.name for worker in healthy if worker.job_id is None]
     if len(idle) > num_ahead:
-        return f"worker {idle[0]}, which is about to take it"
-    ahead = "it is the next" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
+        return f"worker {idle[0]} to start it"
+    ahead = "it is next in the queue" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
     if idle:
         return f"its turn: {ahead}"
     busy = f"all {len(healthy)} are busy" if len(healthy) > 1 else f"{healthy[0].name} is busy"
@@ -131,14 +131,14 @@ def _complaints(sick: Sequence[WorkerState]) -> str:
 
 
 class WaitingRoom:
-    """Tells of many jobs at once. Raises StoreUnavailableError."""
+    """Reasons of many jobs at once. Raises StoreUnavailableError."""
 
     def __init__(self, redis: Redis, rules: Rules) -> None:
         self._redis = redis
         self._rules = rules
 
     def explain(self, jobs: Iterable[Job]) -> dict[str, str]:
-        """What each of the jobs that are queued waits for, by the job's id."""
+        """Returns the reason of each queued job by its id, see `waiting_for`."""
         queued = [job for job in jobs if job.status is Status.QUEUED]
         if not queued:
             return {}
@@ -154,7 +154,7 @@ class WaitingRoom:
             reason = waiting_for(
                 job,
                 workers,
-                # No rank: a worker took it just now.
+                # No rank: a worker has just taken it.
                 num_ahead=cast(int | None, rank) or 0,
                 num_running=cast(int, num_running),
                 rules=self._rules,

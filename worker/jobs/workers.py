@@ -1,4 +1,4 @@
-"""The workers that are here: what they have, and whether they take jobs."""
+"""Registry of the live workers: their slots, health and jobs."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -10,28 +10,28 @@ from worker.jobs.connection import unavailable
 from worker.jobs.scripts import Scripts
 
 CPU_SLOT = "cpu-"
-"""How the names of slots begin that are no GPUs."""
+"""Name prefix of CPU slots."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker as the others see it."""
+    """The registered state of a worker."""
 
     name: str
     devices: tuple[str, ...]
     """Its slots: GPUs by index or UUID, or CPU slots."""
     sick: str | None = None
-    """Why it takes no jobs; None when it does."""
+    """The reason why it takes no jobs; None if it is healthy."""
     job_id: str | None = None
-    """The job it holds."""
+    """The job that it runs."""
     machine: str = ""
-    """The boot of the host that it runs on; '' of one that does not tell."""
+    """The boot id of its host; '' if it reports none."""
     gpu_bytes: int | None = None
-    """Memory of its smallest GPU; None without a GPU, or where nvidia-smi does not tell."""
+    """Memory of its smallest GPU; None without a GPU, or if nvidia-smi does not report it."""
 
     @property
     def has_gpus(self) -> bool:
-        """Whether its slots are GPUs, and not processors."""
+        """True if its slots are GPUs."""
         return not any(device.startswith(CPU_SLOT) for device in self.devices)
 
     @property
@@ -47,8 +47,8 @@ class WorkerRegistry:
         self._scripts = scripts
 
     def appear(self, worker: WorkerState, *, seconds: float) -> None:
-        """The worker is here, and counts as gone after so many seconds unless it says so again.
-        Its health stays as it is."""
+        """Registers a worker, or renews it: it expires after `seconds`. Its health is
+        unchanged."""
         devices = ",".join(worker.devices)
         gpu_bytes = "" if worker.gpu_bytes is None else worker.gpu_bytes
         args = (
@@ -62,7 +62,7 @@ class WorkerRegistry:
         self._scripts.run("appear", *args)
 
     def set_health(self, name: str, sick: str | None) -> None:
-        """Whether the worker takes jobs; `sick` says why not."""
+        """Sets the reason why the worker takes no jobs; None if it is healthy."""
         with unavailable():
             if sick is None:
                 self._redis.hdel(keys.worker(name), "sick")
@@ -75,12 +75,12 @@ class WorkerRegistry:
             self._redis.delete(keys.worker(name))
 
     def all(self) -> tuple[WorkerState, ...]:
-        """The workers that are here, by name."""
+        """Returns the live workers, by name."""
         return workers_here(self._redis)
 
 
 def workers_here(redis: Redis) -> tuple[WorkerState, ...]:
-    """The workers that are here, by name. Raises StoreUnavailableError."""
+    """Returns the live workers, by name. Raises StoreUnavailableError."""
     with unavailable():
         names = cast(list[str], redis.zrange(keys.WORKERS, 0, -1))
         running = cast(list[str], redis.zrange(keys.RUNNING, 0, -1))
@@ -97,7 +97,7 @@ def workers_here(redis: Redis) -> tuple[WorkerState, ...]:
     for job_id, others in zip(running, members, strict=True):
         held |= dict.fromkeys(others, job_id)
     found = zip(names, answers[num_held:], strict=True)
-    # The hash of a worker that is gone has expired; a sick one's may hold that alone.
+    # The hash of a dead worker has expired, except for a field `sick` that was set afterwards.
     return tuple(
         WorkerState(
             name=name,

@@ -51,7 +51,9 @@ REFUSED = {
     "redis://h?socket_keepalive=maybe": "expected true or false",
     "redis://h?socket_timeout=30": "FLANT5_REDIS_TIMEOUT_SECONDS",
     "redis://h?socket_connect_timeout=30": "FLANT5_REDIS_TIMEOUT_SECONDS",
-    "redis://h?decode_responses=True": "an unknown option 'decode_responses'; expected one of client_name",
+    "redis://h?decode_responses=True": (
+        "an unknown option 'decode_responses'; expected one of client_name"
+    ),
     "redis://h?max_connections=1": "an unknown option 'max_connections'",
     "redis://h?virtual_host=2": "use ?db=N",
     "redis://h?ssl_ca_certs=/ca.pem": "use rediss://",

@@ -202,7 +202,7 @@ def test_a_home_that_lost_its_newest_file_waits_for_the_end_of_the_dead_keepers_
     redis.pexpire(keys.PULSE, 600)
     assert identity("a").confirm() == first
     assert redis.get(keys.PULSE) is None
-    assert "waits for the last keeper to end" in caplog.text
+    assert "waiting for the last keeper to end" in caplog.text
 
 
 def test_a_pulse_without_an_end_is_no_living_keeper(
@@ -250,7 +250,7 @@ def test_an_id_that_was_given_again_is_logged_with_who_lacked_it(
         keeper.keep()
     own, known = keeper.ids()
     assert own == known
-    assert f"(id={own}, lacked by: {lacking})" in caplog.text
+    assert f"(id={own}, missing in: {lacking})" in caplog.text
 
 
 def test_adoption_is_deliberate_and_waits_for_the_former_service_to_end(
@@ -273,7 +273,9 @@ def test_a_process_that_only_reads_home_waits_for_one_that_writes_it(
 ) -> None:
     (tmp_path / "file").touch()
     home = Home(tmp_path / "file" / "home")  # nobody can write there, root neither
-    with pytest.raises(StoreUnavailableError, match=r"can't be written: .* gives HOME its"):
+    with pytest.raises(
+        StoreUnavailableError, match=r"can't be written: .* has to create its service id"
+    ):
         check_start(redis_url, home, use="reads")
     with pytest.raises(StartRefusedError, match="can't be written: Not a directory"):
         check_start(redis_url, home, use="writes")

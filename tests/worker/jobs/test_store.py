@@ -140,7 +140,7 @@ def test_a_job_that_waits_is_cancelled_at_once(store: JobStore, is_queued: bool)
     assert store.cancel(job.id).status is Status.CANCELLED
     assert store.to_validate(10) == ()
     assert store.leases.bells(0, 10) == ()
-    with pytest.raises(InvalidRequestError, match="cancelled before"):
+    with pytest.raises(InvalidRequestError, match="already cancelled"):
         store.cancel(job.id)
 
 
