@@ -13,7 +13,7 @@ from api.cli.printing import print_json
 
 def adopt(
     home: Annotated[
-        Path | None, typer.Option(help="Data directory. [default: FLANT5_HOME]")
+        Path | None, typer.Option(help="Data directory (default: FLANT5_HOME).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -101,7 +101,7 @@ class EmbeddedRedis:
         return self._program
 
     def start(self) -> None:
-        """Returns when the server answers. Raises EmbeddedRedisError."""
+        """Starts the server and waits until it is ready. Raises EmbeddedRedisError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._port = self._port or _free_port()
         # Standard input carries the configuration: all users can see a password in argv.

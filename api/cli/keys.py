@@ -28,7 +28,7 @@ app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys."
 
 Name = Annotated[str, typer.Argument(help="Owner of the key: letters, digits, '_', '.', '@', '-'.")]
 KeysFile = Annotated[
-    Path | None, typer.Option("--file", help="Keys file. [default: FLANT5_API_KEYS_FILE]")
+    Path | None, typer.Option("--file", help="Keys file (default: FLANT5_API_KEYS_FILE).")
 ]
 
 
@@ -41,11 +41,11 @@ Scopes = Annotated[
     ),
 ]
 Days = Annotated[
-    float | None, typer.Option("--days", min=0, help="Expires after N days. [default: never]")
+    float | None, typer.Option("--days", min=0, help="Expires after N days (default: never).")
 ]
 Overlap = Annotated[float, typer.Option(min=0, help="Hours during which the old keys stay valid.")]
 KeyId = Annotated[
-    str | None, typer.Option("--id", help="Id of the key to revoke. [default: all of NAME's keys]")
+    str | None, typer.Option("--id", help="Id of the key to revoke (default: all of NAME's keys).")
 ]
 
 

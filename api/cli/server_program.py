@@ -122,7 +122,7 @@ def _of_wheel() -> Path | None:
 
 
 def _fault_of(release: Release | None, data: Data | None) -> str | None:
-    """Returns the reason this server can't be used, or None when it can."""
+    """Returns the reason why this server can't be used; None if it can."""
     if release is None:
         return "its --version output names neither Redis nor Valkey"
     if release.version < MIN_VERSION:

@@ -28,12 +28,12 @@ _LEFTOVER_SECONDS = 90.0
 
 
 def up(
-    home: Annotated[Path | None, typer.Option(help="Data directory. [default: .flant5]")] = None,
+    home: Annotated[Path | None, typer.Option(help="Data directory (default: .flant5).")] = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")
+        str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on; 0 selects a free port. [default: 8000]")
+        int | None, typer.Option(help="Port to listen on (default: 8000). 0 selects a free port.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document when the service is ready.")

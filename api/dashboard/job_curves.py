@@ -41,7 +41,7 @@ _CHARTS = {
 
 
 _FROM_ZERO = ("Tokens per second", "GPU memory (GB)")
-"""Charts whose y axis starts at zero, so that small changes look small."""
+"""Charts whose y axis starts at zero. Otherwise, tiny changes would look large."""
 
 
 class JobCurves:

@@ -16,7 +16,7 @@ router = APIRouter()
 
 
 @router.get("/login")
-def login_page(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002 - the address says so
+def login_page(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002 - a query parameter
     """Shows the login form."""
     return _page(request, next, message="", status=200)
 

@@ -17,7 +17,7 @@ _MAX_SESSIONS = 10_000
 
 
 class Sessions:
-    """All sessions of this process. Without a key ring, everybody may enter."""
+    """All sessions of this process. Without a key ring, no login is required."""
 
     def __init__(self, keys: KeyRing | None, *, clock: Callable[[], float] = time.monotonic):
         self._keys = keys

@@ -31,7 +31,7 @@ def check_keeper(url: SecretStr) -> Finding:
 
 
 def check_serving(url: SecretStr) -> Finding:
-    """Checks that a serving process is alive, which answers chat completions."""
+    """Checks that a serving process for chat completions is alive."""
     return _asked(url, _serving)
 
 
