@@ -56,7 +56,7 @@ def test_a_lease_that_ran_out_puts_the_job_back(
     last = history.events(job.id).items[0]
     assert (last.level, last.message) == (
         "warn",
-        "Job queued again: no sign of life from worker gpu-3",
+        "Job queued again: no heartbeat from worker gpu-3",
     )
 
 

@@ -197,7 +197,7 @@ def test_an_endpoint_that_takes_nothing_does_not_fill_the_store(
     redis.zadd("flant5:webhook:ci:due", {f"evt_{number}": 1e15 for number in range(10_000)})
     job_id = fails(store)
     (event,) = history.events(job_id, limit=1).items
-    assert event.message == 'Webhook "ci" not sent: 10000 others wait for its endpoint'
+    assert event.message == 'Webhook "ci" not sent: 10000 others are pending for its endpoint'
     assert count_webhooks(redis).num_waiting == {"ci": 10_000}
     assert count_webhooks(redis).num_tries["given_up"] == 1
 

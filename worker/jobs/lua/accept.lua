@@ -1,5 +1,5 @@
 #!lua
--- ARGV: id, events -> 1 when the job went into the queue
+-- ARGV: id, events -> 1 if the job was queued
 if status_of(ARGV[1]) ~= 'validating_files' then return 0 end
 redis.call('HSET', job_key(ARGV[1]), 'is_accepted', 1)
 redis.call('HINCRBY', COUNTS, 'accepted', 1)

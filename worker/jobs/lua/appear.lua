@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: worker, slots, their names, ms until it counts as gone, bytes of its smallest GPU or '', its
--- machine
+-- ARGV: worker, number of slots, names of slots, ms until it expires, bytes of its smallest GPU or
+-- '', boot id of its host
 local key = PREFIX .. 'worker:' .. ARGV[1]
 redis.call('HSET', key, 'num_slots', ARGV[2], 'devices', ARGV[3], 'gpu_bytes', ARGV[5],
   'machine', ARGV[6])

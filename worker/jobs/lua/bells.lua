@@ -1,6 +1,6 @@
 #!lua
--- ARGV: age in ms, limit, age in ms when a worker that could take the job is idle
--- -> ids of queued jobs whose doorbell is to be rung; marked as rung
+-- ARGV: age in ms, limit, age in ms if a worker that could take the job is idle
+-- -> ids of queued jobs that need a wake-up message; marked as notified
 local at, ids = now(), {}
 local function ring(id)
   redis.call('ZADD', BELLS, 'XX', at, id)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: id, force | save, given_up or '' -> status before, or nothing when there is no such job
+-- ARGV: id, force | save, given_up or '' -> status before, or nil for an unknown job
 local id, key = ARGV[1], job_key(ARGV[1])
 local status = status_of(id)
 if ARGV[3] == 'given_up' and (status == 'running' or IS_WAITING[status]) then

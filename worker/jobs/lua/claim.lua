@@ -1,11 +1,11 @@
 #!lua
--- ARGV: worker, slots, lease in ms, token of this call, most running jobs of an owner or 0,
--- ms for which a job is left to a smaller worker, ms that a seat is kept or 0 to take none
--- -> {'claimed', id}                 the job is the caller's
---  | {'member', id, epoch, rank}     the caller takes part in the job, as this node of it
---  | {'seated', id, 1 when it is new there}   the caller waits for others at a job of several nodes
---  | nothing
--- The token lets a caller whose connection broke ask again and get the same claim.
+-- ARGV: worker, slots, lease in ms, token of this call, maximum running jobs of an owner or 0,
+-- ms for which a job is reserved for a smaller worker, ms that a seat is kept or 0 to take none
+-- -> {'claimed', id}                 the caller holds the job
+--  | {'member', id, epoch, rank}     the caller runs this node of the job
+--  | {'seated', id, 1 for a new seat}   the caller waits for the gang of a job of several nodes
+--  | nil
+-- The token makes retries idempotent: after a broken connection the caller gets the same claim.
 local worker, num_slots, at = ARGV[1], tonumber(ARGV[2]), now()
 for _, id in ipairs(redis.call('ZRANGE', INDEX.running, 0, -1)) do
   if redis.call('HGET', job_key(id), 'claim_token') == ARGV[4] then return { 'claimed', id } end
@@ -63,7 +63,7 @@ local function take(id, members)
   return { 'claimed', id }
 end
 
--- A seat is taken only where it can come to something, and by a worker that others can see.
+-- Takes a seat if enough workers could join, and if the worker is registered.
 local function sit(job, id)
   local num_others = #fitting(idle, job.num_slots, worker) + #fitting(seated[id], job.num_slots)
   local is_here = redis.call('ZSCORE', WORKERS, worker)

@@ -1,16 +1,16 @@
 #!lua
 -- ARGV: id, model id, spec, submission key or '', seconds to remember it, metadata, owner,
--- most jobs of an owner that may wait or 0, slots, priority, nodes -> {id of the job} |
--- {false, waiting} | {false, 'model'}: a job's model or checkpoint that was deleted
+-- maximum waiting jobs of an owner or 0, slots, priority, nodes -> {id of the job} |
+-- {false, number of waiting jobs}: over the limit | {false, 'model'}: its base model was deleted
 local id, key, owner = ARGV[1], job_key(ARGV[1]), ARGV[7]
 if redis.call('EXISTS', key) == 1 then return { id } end
 if ARGV[4] ~= '' then
   local first = redis.call('GET', ARGV[4])
-  -- A job that was cleaned up since then is no answer.
+  -- The earlier job may have been deleted since.
   if first and redis.call('EXISTS', job_key(first)) == 1 then return { first } end
 end
 
--- A deletion may have come after the model was looked for.
+-- The model may have been deleted after the API looked it up.
 local function is_deleted_base(base)
   if string.sub(base, 1, 3) ~= 'ft:' then return false end
   local model, step = string.match(base, CHECKPOINT)
@@ -27,7 +27,7 @@ if ARGV[4] ~= '' then
   redis.call('SET', ARGV[4], id, 'EX', ARGV[5])
   redis.call('HSET', key, 'submission_key', ARGV[4])
 end
--- A counter that was lost or went back must not give out the number of a job that is here.
+-- A counter that was lost or went back must not give out the number of an existing job.
 local counter, last = PREFIX .. 'counter', redis.call('ZREVRANGE', PREFIX .. 'jobs', 0, 0, 'WITHSCORES')
 if last[2] and tonumber(last[2]) > tonumber(redis.call('GET', counter) or 0) then
   redis.call('SET', counter, last[2])

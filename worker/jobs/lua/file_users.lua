@@ -1,5 +1,5 @@
 #!lua
--- ARGV: file id -> ids of the jobs that have not ended and train on the file, or validate with it
+-- ARGV: file id -> ids of the jobs that have not ended and train or validate with the file
 local users = {}
 for _, job in ipairs(unfinished_naming(ARGV[1])) do
   local id, spec = job[1], job[2]

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: id, epoch, status, model id or '', error or '', when (nothing: now)
--- -> 1 when the job has this end
+-- ARGV: id, epoch, status, model id or '', error or '', time (nil: now)
+-- -> 1 if the job has this outcome
 local id, key, at = ARGV[1], job_key(ARGV[1]), ARGV[6]
 local state = redis.call('HMGET', key, 'status', 'epoch')
 if state[2] ~= ARGV[2] then return 0 end

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- ARGV: id, model id, least time since its end in ms, 1 to forget it whatever its state
+-- ARGV: id, model id, minimum time since its end in ms, 1 to delete it in any state
 -- -> {'missing'} | {'not_ended', status} | {'too_young'} | {'in_use', id of a job...} | {'deleted'}
--- Whatever its state: a store that was rolled back has brought a deleted job to life.
+-- In any state: a rolled-back store has restored a deleted job.
 local id, key, model = ARGV[1], job_key(ARGV[1]), ARGV[2]
 local state = redis.call('HMGET', key, 'status', 'finished_at', 'submission_key', 'owner', 'spec')
 local status = state[1]
--- Forgotten by this very call, whose answer was lost, or by one that was killed then.
+-- Deleted by an earlier try of this call whose response was lost, or by a caller that was killed.
 local is_forgotten = redis.call('SISMEMBER', PREFIX .. 'forgotten', id) == 1
 if not status then return { is_forgotten and 'deleted' or 'missing' } end
 if ARGV[4] ~= '1' then

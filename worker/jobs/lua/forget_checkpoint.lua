@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: id, step, message: the files of the checkpoint are out of the way
+-- ARGV: id, step, message -> number of removed entries
+-- Call it once the checkpoint's directory has been renamed.
 local id, key = ARGV[1], job_key(ARGV[1])
 local stream, num_removed = key .. ':checkpoints', 0
 for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do

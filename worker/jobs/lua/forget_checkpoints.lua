@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: id, least time since its end in ms, message -> 1 when the checkpoints may be removed
--- `cleaned_at` makes a second call, after a crash, append no second event.
+-- ARGV: id, minimum time since its end in ms, message -> 1 if the checkpoints may be removed
+-- Without `cleaned_at`, a second call after a crash would append a second event.
 local id, key = ARGV[1], job_key(ARGV[1])
 local state = redis.call('HMGET', key, 'status', 'finished_at', 'cleaned_at')
 local is_final = state[1] == 'succeeded' or state[1] == 'failed' or state[1] == 'cancelled'

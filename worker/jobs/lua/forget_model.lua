@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- ARGV: id, model id, message, 1 although others use it -> {'missing'} | {'in_use', id of a job...} |
--- {'deleted'}
+-- ARGV: id, model id, message, 1 to delete it even if in use -> {'missing'} |
+-- {'in_use', id of a job...} | {'deleted'}
 local id, model = ARGV[1], ARGV[2]
 local models = PREFIX .. 'models'
 if not status_of(id) then return { 'missing' } end
 if redis.call('HGET', models, model) ~= id then
-  -- Forgotten by this very call, whose answer was lost, or by one that was killed then.
+  -- Deleted by an earlier try of this call whose response was lost, or by a caller that was killed.
   local is_forgotten = redis.call('SISMEMBER', PREFIX .. 'forgotten', id .. '/model') == 1
   return { is_forgotten and 'deleted' or 'missing' }
 end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: id, epoch, worker -> 'over' | where to meet the leader, '' before that is known
+-- ARGV: id, epoch, worker -> 'over' | address and port of the leader, '' until published
 local key = job_key(ARGV[1])
 if not holds(ARGV[1], ARGV[2]) then return 'over' end
 if not redis.call('ZSCORE', key .. ':members', ARGV[3]) then return 'over' end

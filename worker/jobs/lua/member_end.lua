@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: id, epoch, worker, its end as JSON, 1 when it takes part no longer -> 1 when it is kept
+-- ARGV: id, epoch, worker, its end as JSON, 1 if it leaves the gang -> 1 if recorded
 local key = job_key(ARGV[1])
 if not holds(ARGV[1], ARGV[2]) then return 0 end
 if not redis.call('ZSCORE', key .. ':members', ARGV[3]) then return 0 end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: id, epoch -> of each member {worker, ms since its last sign of life or -1 when it takes part
--- no longer, its end as JSON or ''}; none when the job is another's
+-- ARGV: id, epoch -> for each member {worker, ms since its last heartbeat or -1 if it has left the
+-- gang, its end as JSON or ''}; empty if the claim is lost
 local key, at, members = job_key(ARGV[1]), now(), {}
 if not holds(ARGV[1], ARGV[2]) then return members end
 for number, name in ipairs(cjson.decode(redis.call('HGET', key, 'workers') or '[]')) do

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- ARGV: lease in ms, ids -> {id, what was found} of those jobs that are not as they should be
--- 'missing': no such job. 'model': it succeeded and its model is not in the index. Anything else is
--- an entry that was not there, or stale, and is mended by this.
+-- ARGV: lease in ms, ids -> {id, finding} for each inconsistency
+-- 'missing': no such job. 'model': it succeeded and its model is not in the index. Any other is a
+-- missing or stale index entry, which this script repairs.
 local lease, found = ARGV[1], {}
 
 local function mend_lists(id, number)

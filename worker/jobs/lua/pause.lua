@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: id -> {status before or false, 1 when it is or will be paused by this}
+-- ARGV: id -> {status before or false, 1 if this pauses it, now or later}
 local id, key = ARGV[1], job_key(ARGV[1])
 local status = status_of(id)
 if status == 'running' and redis.call('HEXISTS', key, 'cancel_requested') == 0 then

@@ -1,6 +1,6 @@
--- Shared by all scripts. Before it stand PREFIX, MAX_ENTRIES, MAX_LOSSES, RETRY_MS and NEXT
--- (worker.jobs.life). Times are whole milliseconds of the server's clock; JSON written by callers
--- is passed through.
+-- Shared by all scripts. PREFIX, MAX_ENTRIES, MAX_LOSSES, RETRY_MS and NEXT (worker.jobs.life) are
+-- defined before it. Times are whole milliseconds of the server's clock. JSON written by callers is
+-- passed through.
 
 local INDEX = {
   validating_files = PREFIX .. 'validating',
@@ -29,8 +29,8 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Counts the changes that a caller or a worker may rely on; the keeper keeps the number on disk as
--- well. A lower number than there means that the store went back in time.
+-- Counts the changes that a caller or a worker may rely on. The keeper also keeps the number on
+-- disk. If the store's number is lower, the store went back in time.
 local function count_change() redis.call('HINCRBY', MARK, 'number', 1) end
 
 local function status_of(id) return redis.call('HGET', job_key(id), 'status') end
@@ -42,7 +42,8 @@ local function append_event(id, event)
     'type', event.type or 'message', 'message', event.message, 'data', event.data or '{}')
 end
 
--- The zsets by which the list finds a job: of all, of its owner, of each pair of its metadata.
+-- Returns the zsets of the job lists that contain a job: of all jobs, of its owner, of each
+-- metadata pair.
 local function lists_of(id)
   local job = redis.call('HMGET', job_key(id), 'owner', 'metadata')
   local lists = { PREFIX .. 'jobs', PREFIX .. 'owner:' .. (job[1] or '') .. ':jobs' }
@@ -56,14 +57,14 @@ local function enter_lists(id, number)
   for _, list in ipairs(lists_of(id)) do redis.call('ZADD', list, number, id) end
 end
 
--- Which of its owner's jobs it counts among: those that wait, those that run, or none.
+-- Counts a job among its owner's waiting jobs, running jobs, or neither.
 local function count_for_owner(id, status)
   local of = PREFIX .. 'owner:' .. (redis.call('HGET', job_key(id), 'owner') or '')
   redis.call(IS_WAITING[status] and 'SADD' or 'SREM', of .. ':waiting', id)
   redis.call(status == 'running' and 'SADD' or 'SREM', of .. ':running', id)
 end
 
--- The time that an attempt held its worker is kept, then the worker let go.
+-- Adds the time that an attempt held its worker, then detaches the worker.
 local function leave_worker(key)
   local held = redis.call('HMGET', key, 'claimed_at', 'last_heartbeat_at')
   if held[1] then redis.call('HINCRBY', key, 'run_ms', math.max(0, held[2] - held[1])) end
@@ -75,7 +76,7 @@ local function enter_index(id, to, score)
   local key = job_key(id)
   local number = tonumber(redis.call('HGET', key, 'number'))
   if to == 'queued' then
-    -- The higher priority first, then the older job; a job that comes back has its old place.
+    -- Higher priority first, then the older job. A requeued job gets its old place.
     local priority = tonumber(redis.call('HGET', key, 'priority') or 0)
     redis.call('ZADD', INDEX.queued, number - priority * 1e10, id)
     redis.call('ZADD', BELLS, redis.call('HGET', key, 'retry_at') or number, id)
@@ -86,9 +87,9 @@ local function enter_index(id, to, score)
   end
 end
 
--- The end of a job waits for each endpoint that wants to hear of it (worker.jobs.deliveries). The
--- event's id is the same however often this end is recorded: only a resume, which raises the floor,
--- lets a job end again.
+-- Queues the end of a job for each subscribed endpoint (worker.jobs.deliveries). The event's id is
+-- the same however often this end is recorded. Only a resume, which raises the floor, lets a job
+-- end again.
 local function announce(id, to, ended_at)
   local endpoints, job = redis.call('HGETALL', WEBHOOKS), nil
   for number = 1, #endpoints, 2 do
@@ -101,7 +102,7 @@ local function announce(id, to, ended_at)
       if redis.call('ZCARD', key .. ':due') >= MAX_DELIVERIES then
         redis.call('HINCRBY', COUNTS, 'webhooks_given_up', 1)
         append_event(id, { level = 'warn', message = 'Webhook "' .. name .. '" not sent: ' ..
-          MAX_DELIVERIES .. ' others wait for its endpoint' })
+          MAX_DELIVERIES .. ' others are pending for its endpoint' })
       else
         local event = 'evt_' .. string.sub(redis.sha1hex(id .. ':' .. (job[2] or '-1')), 1, 32)
         redis.call('ZADD', key .. ':due', now(), event)
@@ -112,9 +113,9 @@ local function announce(id, to, ended_at)
   end
 end
 
--- Whatever the job's integrations have to be told waits from now on (worker.jobs.shipments). One
--- that waits already keeps its time: somebody may be at it, or it failed and has its pause; the
--- number of news tells whoever is at it that there is more.
+-- Queues an export for each integration of the job (worker.jobs.shipments). A pending export keeps
+-- its due time: a shipper may be working on it, or it waits after a failure. The number of changes
+-- shows that shipper that there is more to export.
 local function ship(id)
   local spec = cjson.decode(redis.call('HGET', job_key(id), 'spec'))
   for _, integration in ipairs(spec.integrations or {}) do
@@ -124,7 +125,7 @@ local function ship(id)
   end
 end
 
--- When a caller last wanted something of the job; job.json holds the same instant, and is newer
+-- Records the time of a caller's request for the job. job.json has the same time, and a later one
 -- than a store that went back in time.
 local function note_wish(id)
   local key = job_key(id)
@@ -133,7 +134,8 @@ local function note_wish(id)
   count_change()
 end
 
--- Every step of every job goes through here: the status, the index it is found by, the event.
+-- Moves a job to another status: updates its status and index, and appends the event. Every step
+-- of every job uses this function.
 local function move(id, to, step)
   local key, from = job_key(id), status_of(id)
   if not (NEXT[from] and NEXT[from][to]) then
@@ -182,26 +184,26 @@ local function paused(id)
 end
 
 -- Raises the job's epoch and returns it. Never below the clock: a store that went back in time has
--- forgotten the epochs it gave out since then, and must not give out one of them twice.
+-- lost the epochs that it gave out since, and must not give out any of them twice.
 local function next_epoch(key)
   local epoch = string.format('%.0f', math.max((redis.call('HGET', key, 'epoch') or 0) + 1, now()))
   redis.call('HSET', key, 'epoch', epoch)
   return epoch
 end
 
--- True when the claim of this epoch still holds the job.
+-- Returns true if the claim of this epoch still holds the job.
 local function holds(id, epoch)
   local state = redis.call('HMGET', job_key(id), 'status', 'epoch')
   return state[1] == 'running' and state[2] == epoch
 end
 
--- Counts a lost attempt and says when the next may begin: at once after the first loss, then
--- later each time. False when the job has failed by it.
+-- Counts a lost attempt and sets the earliest start of the next: at once after the first loss, then
+-- with a growing delay. Returns false if this fails the job.
 local function count_loss(id, reason, loss)
   local key = job_key(id)
   local count = redis.call('HINCRBY', key, loss.counter, 1)
   if loss.counter == 'failures' and count >= MAX_FAILURES then
-    fail(id, loss.code, reason .. '; so did the attempt before')
+    fail(id, loss.code, reason .. '; the previous attempt failed too')
     return false
   end
   if loss.counter == 'losses' and count >= MAX_LOSSES then
@@ -216,8 +218,8 @@ local function count_loss(id, reason, loss)
   return true
 end
 
--- A running job goes back into the queue; the higher epoch shuts its old holder out for good.
--- `loss` = { counter = 'losses' | 'failures', code = ... }, or nothing when nobody is at fault.
+-- Requeues a running job; the higher epoch fences off its old holder.
+-- `loss` = { counter = 'losses' | 'failures', code = ... }, or nil if the attempt does not count.
 local function give_back(id, reason, loss)
   local key = job_key(id)
   next_epoch(key)
@@ -237,7 +239,7 @@ local function worker_key(name) return PREFIX .. 'worker:' .. name end
 
 local function leave_seat(name) redis.call('HDEL', worker_key(name), 'sits_at', 'sits_until') end
 
--- Names of the workers that lead a job or take part in one, as a set.
+-- Returns the names of the workers that lead a job or take part in one, as a set.
 local function busy_workers()
   local busy = {}
   for _, id in ipairs(redis.call('ZRANGE', INDEX.running, 0, -1)) do
@@ -249,8 +251,8 @@ local function busy_workers()
   return busy
 end
 
--- Numbers of slots by name, of the workers that could take a job now, and of those that sit at one
--- and wait for others: { [job] = { [name] = slots } }.
+-- Returns the numbers of slots by worker, of the idle workers and of those with a seat in a gang:
+-- { [name] = slots }, { [job] = { [name] = slots } }.
 local function free_workers(at)
   local idle, seated, busy = {}, {}, busy_workers()
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, at, '+inf')) do
@@ -267,7 +269,7 @@ local function free_workers(at)
   return idle, seated
 end
 
--- The part that a worker has in a running job it does not lead; nothing when it has none.
+-- Returns a worker's membership in a running job that it does not lead; nil if it has none.
 local function membership_of(name, id)
   local key = job_key(id)
   if not redis.call('ZSCORE', key .. ':members', name) then return nil end
@@ -277,7 +279,7 @@ local function membership_of(name, id)
   end
 end
 
--- Names of the workers of a group, but one, that have so many slots, in order.
+-- Returns the sorted names of the workers of a group with enough slots, except one.
 local function fitting(group, num_wanted, except)
   local names = {}
   for name, size in pairs(group or {}) do
@@ -287,8 +289,8 @@ local function fitting(group, num_wanted, except)
   return names
 end
 
--- Paused jobs of a store that is older than their index enter it. Reads every job once; again only
--- where `counts` has more of them than there are.
+-- Adds paused jobs to their index in a store that is older than the index. Reads every job if
+-- `counts` has more paused jobs than the index.
 local function index_paused()
   local num_paused = tonumber(redis.call('HGET', COUNTS, 'paused') or 0)
   if num_paused <= redis.call('ZCARD', INDEX.paused) then return end
@@ -297,11 +299,11 @@ local function index_paused()
   end
 end
 
--- Pairs of id and spec: the jobs that have not ended and name this anywhere. Costs one HGET and one
--- search for each job that has not ended; only specs that match are decoded.
+-- Returns { id, spec } pairs of the jobs that have not ended and name this anywhere. Costs one HGET
+-- and one search for each job that has not ended; only matching specs are decoded.
 local function unfinished_naming(name)
   index_paused()
-  -- JSON writes these otherwise than they are.
+  -- JSON escapes these characters.
   local is_escaped = string.find(name, '[%c"\\]')
   local specs = {}
   for _, index in pairs(INDEX) do
@@ -315,8 +317,8 @@ local function unfinished_naming(name)
   return specs
 end
 
--- Ids of the jobs that have not ended and start from a model: from the model itself, from its
--- checkpoint at `step`, or with ANY_STEP from any of these. At most 20.
+-- Returns the ids of at most 20 jobs that have not ended and start from a model: from the model
+-- itself, from its checkpoint at `step`, or with ANY_STEP from any of them.
 local function jobs_starting_from(model, step)
   local users = {}
   for _, job in ipairs(unfinished_naming(model)) do

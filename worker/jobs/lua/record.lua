@@ -9,7 +9,7 @@ if update.move then
   local progress, log = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
   local from, to = update.move.start, update.move['end']
   if progress ~= from.progress or log ~= from.log then
-    -- The same update came before and its answer was lost: it is in the store already.
+    -- A retry whose first response was lost: the update is already in the store.
     if progress == to.progress and log == to.log then return { 'recorded' } end
     return { 'moved', progress, log }
   end
@@ -22,8 +22,8 @@ if #update.log_lines > 0 then
   local seq = redis.call('HINCRBY', key, 'log_lines', #update.log_lines) - #update.log_lines
   local offset = tonumber(redis.call('HGET', key, 'log_offset') or 0)
   for number, line in ipairs(update.log_lines) do
-    -- The line's end in train.log and its number: from there on the file can be read, when the
-    -- stream has dropped what comes next.
+    -- The line's end in train.log and its number: the file is read from there once the stream has
+    -- dropped the next lines.
     local entry = string.format('%.0f-%.0f', line['end'] or offset, seq + number)
     redis.call('XADD', key .. ':logs', 'MAXLEN', '~', MAX_ENTRIES, entry, 'seq', seq + number,
       'at', line.at or now(), 'stream', line.stream, 'line', line.line)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: the recovery as the caller knows it or '', what it is to be -> 1 when it was as known
+-- ARGV: the recovery as known to the caller or '', the new one -> 1 if it was as known
 local key = PREFIX .. 'recovery'
 if (redis.call('GET', key) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', key, ARGV[2])

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- ARGV: id, record, holder or '', lease in ms -> 1 when the job is as in the record by this, or is
--- the holder's by this very call, whose answer was lost
--- The record is JSON, see Leases.restore. With a holder the job is running and the holder's, else
--- its files are to be checked again. A job that is here is replaced only if it stands as the record
--- has `seen` it: older than its run directory.
+-- ARGV: id, record, holder or '', lease in ms -> 1 if the job was restored, now or by an earlier
+-- try of this call whose response was lost
+-- The record is JSON, see Leases.restore. With a holder the job is running and the holder's.
+-- Without one its files need another check. An existing job is replaced only in the state that the
+-- record has `seen`: older than its run directory.
 local id, key, record = ARGV[1], job_key(ARGV[1]), cjson.decode(ARGV[2])
 local holder, seen = ARGV[3], record.seen
 local before = redis.call('HMGET', key, 'status', 'epoch', 'wished_at', 'number')
@@ -32,8 +32,8 @@ if before[1] and not is_as_seen() then
     and 1 or 0
 end
 local jobs, counter = PREFIX .. 'jobs', PREFIX .. 'counter'
--- A job that was created after the store was lost may have the number: it keeps it, and ours gets
--- one that no other job on disk has.
+-- A job that was created after the loss may have this number and keeps it. The restored job then
+-- gets one that no other job on disk has.
 local number, highest = record.number, math.max(record.number, record.highest_number)
 if highest > tonumber(redis.call('GET', counter) or 0) then redis.call('SET', counter, highest) end
 if before[1] then
@@ -59,7 +59,7 @@ if not before[1] then
   append_event(id, { at = record.fields.created_at, message = 'Job created' })
 end
 append_event(id, { level = 'warn', message = before[1]
-    and 'Job brought up to its run directory: the store had gone back to an older state'
+    and 'Job updated from its run directory: the store had gone back to an older state'
     or 'Job restored from its run directory',
   data = '{"status":"' .. status .. '"}' })
 return 1

@@ -1,15 +1,15 @@
 #!lua
--- ARGV: id -> {status before or false, 1 when it goes on by this}
+-- ARGV: id -> {status before or false, 1 if this resumes it}
 local id, key = ARGV[1], job_key(ARGV[1])
 local status = status_of(id)
 if status == 'running' and redis.call('HDEL', key, 'pause_requested') == 1 then
   note_wish(id)
-  append_event(id, { message = 'Pause taken back' })
+  append_event(id, { message = 'Pause cancelled' })
   return { status, 1 }
 end
 if status ~= 'paused' and status ~= 'failed' and status ~= 'cancelled' then return { status, 0 } end
 if status ~= 'paused' then
-  -- What was written up to now about an end of this job is from before.
+  -- Results on disk up to this epoch are from before the resume.
   redis.call('HSET', key, 'result_floor', next_epoch(key))
   redis.call('HDEL', key, 'error', 'finished_at', 'cancel_requested', 'pause_requested',
     'losses', 'failures', 'run_ms')

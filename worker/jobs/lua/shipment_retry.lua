@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: job/type, ms until it is due again -> ms since the first of the failures in a row, or
--- nothing when it does not wait
+-- ARGV: job/type, ms until it is due again -> ms since the first failure in a row, or nil if it is
+-- not pending
 local name, at = ARGV[1], now()
 if not redis.call('ZSCORE', SHIPMENTS, name) then return nil end
 redis.call('ZADD', SHIPMENTS, 'XX', at + ARGV[2], name)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- ARGV: job/type, number of news when it was taken, done | given_up, job, what is said to the job
--- or '' -> 1 when it waited until now
--- What came up since it was taken is due at once.
+-- ARGV: job/type, number of changes when it was taken, done | given_up, job, message for the job's
+-- events or '' -> 1 if it was pending
+-- Changes since it was taken are due at once.
 local name = ARGV[1]
 if not redis.call('ZSCORE', SHIPMENTS, name) then return 0 end
 redis.call('HDEL', SHIPMENTS .. ':tries', name)

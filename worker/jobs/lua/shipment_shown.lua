@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: job, type, address, message -> 1 when the job's events did not tell the address yet
--- It is up: failures before this are over.
+-- ARGV: job, type, address, message -> 1 if the address is new in the job's events
+-- The export works, so earlier failures no longer count.
 redis.call('HDEL', SHIPMENTS .. ':tries', ARGV[1] .. '/' .. ARGV[2])
 redis.call('HDEL', SHIPMENTS .. ':failing', ARGV[1] .. '/' .. ARGV[2])
 if not status_of(ARGV[1]) then return 0 end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: limit, ms of the lease -> {job/type, number of news, tries that failed} each
+-- ARGV: limit, lease in ms -> {job/type, number of changes, failed tries} each
 local at, taken = now(), {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', SHIPMENTS, '-inf', at, 'LIMIT', 0, ARGV[1])) do
   redis.call('ZADD', SHIPMENTS, 'XX', at + ARGV[2], name)

@@ -1,11 +1,11 @@
 #!lua
--- ARGV: key, new token, when the request arrived in ms, 1 for a retry, seconds to remember
+-- ARGV: key, new token, time of arrival in ms, 1 for a retry, seconds to remember
 -- -> the token of the submission that the request belongs to
 local known = redis.call('HMGET', ARGV[1], 'token', 'arrived_at', 'by_retry')
 if ARGV[4] == '1' then
   if known[1] then return known[1] end
 elseif known[3] == '1' and tonumber(known[2]) > tonumber(ARGV[3]) then
-  -- A retry overtook its own first try, which was still under way here: they are one submission.
+  -- A retry overtook its own first try, which was still in progress: they are one submission.
   redis.call('HSET', ARGV[1], 'by_retry', 0)
   return known[1]
 end

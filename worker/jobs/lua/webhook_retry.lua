@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: endpoint, event, ms until it is due again -> 1 when it still waits
+-- ARGV: endpoint, event, ms until it is due again -> 1 if it is still pending
 local due = PREFIX .. 'webhook:' .. ARGV[1] .. ':due'
 if not redis.call('ZSCORE', due, ARGV[2]) then return 0 end
 redis.call('ZADD', due, 'XX', now() + ARGV[3], ARGV[2])

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: endpoint, event, delivered | given_up, job, what is said to the job or ''
--- -> 1 when it waited until now
+-- ARGV: endpoint, event, delivered | given_up, job, message for the job's events or ''
+-- -> 1 if it was pending
 local key = PREFIX .. 'webhook:' .. ARGV[1]
 if redis.call('ZREM', key .. ':due', ARGV[2]) == 0 then return 0 end
 redis.call('HDEL', key .. ':ends', ARGV[2])

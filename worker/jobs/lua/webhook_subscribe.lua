@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: name, what it wants as JSON, name, ... -> of each endpoint that is gone {name, ends that
--- waited for it}; these are not told any more
+-- ARGV: name, subscription as JSON, name, ... -> for each removed endpoint {name, number of pending
+-- ends}, which are dropped
 local is_known, gone = {}, {}
 for number = 1, #ARGV, 2 do
   is_known[ARGV[number]] = true

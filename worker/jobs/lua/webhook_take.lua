@@ -1,6 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: endpoint, limit, ms until one that is not settled is due again
--- -> {event, end as JSON, number of this try} each
+-- ARGV: endpoint, limit, lease in ms -> {event, end as JSON, number of this try} each
 local key, at, taken = PREFIX .. 'webhook:' .. ARGV[1], now(), {}
 for _, event in ipairs(redis.call('ZRANGEBYSCORE', key .. ':due', '-inf', at, 'LIMIT', 0, ARGV[2])) do
   redis.call('ZADD', key .. ':due', 'XX', at + ARGV[3], event)
