@@ -1,1 +1,1 @@
-"""The serving process: takes questions out of Redis and has them answered by trained models."""
+"""The serving process: takes chat requests from Redis and runs inference with trained models."""

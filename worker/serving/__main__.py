@@ -1,4 +1,4 @@
-"""`python -m worker.serving`: answers questions until it is told to stop (SIGTERM)."""
+"""`python -m worker.serving`: serves chat requests until SIGTERM."""
 
 import logging
 import sys
@@ -29,7 +29,7 @@ def main(argv: ServeArgv = serve_argv) -> int:
             may_lose_data=settings.allow_lossy_redis,
         )
     except StartRefusedError as error:
-        print(f"the serving process can't work: {error}", file=sys.stderr)  # noqa: T201
+        print(f"the serving process can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2
     run_server(settings, argv=argv)
     return 0

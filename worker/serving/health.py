@@ -1,4 +1,4 @@
-"""`python -m worker.serving.health`: whether the serving process of this container is at work."""
+"""`python -m worker.serving.health`: health check of this container's serving process."""
 
 import sys
 
@@ -10,7 +10,7 @@ from worker.serving.settings import ServeSettings
 
 
 def serving_trouble(settings: ServeSettings) -> str | None:
-    """Why the serving process of this name answers nothing; None when it does."""
+    """Returns the problem of the serving process with this name, or None if it is healthy."""
     with open_redis(settings.redis_url) as redis:
         try:
             here = ChatServers(redis).all()
@@ -19,7 +19,7 @@ def serving_trouble(settings: ServeSettings) -> str | None:
     if any(server.rpartition(":")[0] == settings.serve_name for server in here):
         return None
     return (
-        f"the serving process {settings.serve_name!r} has said nothing for {PRESENCE_SECONDS:g} s"
+        f"serving process {settings.serve_name!r} has sent no heartbeat for {PRESENCE_SECONDS:g} s"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a model are that somebody asks."""
+"""Resolves a requested model to its files."""
 
 from flant5_train.config import DEMO_MODEL
 from worker.jobs.errors import NotFoundError
@@ -7,8 +7,9 @@ from worker.jobs.models import ModelCatalog
 
 
 def path_of(model: str, catalog: ModelCatalog, home: Home) -> str:
-    """A directory or a hub name. The demo model is the one that was built last: each file that is
-    trained on has its own.
+    """Returns a directory or a hub name.
+
+    Each training file has its own demo model; for its name, the newest one is returned.
 
     Raises NotFoundError.
     """
@@ -18,7 +19,6 @@ def path_of(model: str, catalog: ModelCatalog, home: Home) -> str:
     built = [path for path in home.models.glob(f"{DEMO_MODEL}-*/config.json") if path.is_file()]
     if not built:
         raise NotFoundError(
-            f"the model {DEMO_MODEL!r} is built from the first file that a job trains it on; no "
-            "job has done that yet"
+            f"the model {DEMO_MODEL!r} does not exist yet; the first job that trains it creates it"
         )
     return str(max(built, key=lambda path: path.stat().st_mtime).parent)

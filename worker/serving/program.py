@@ -1,4 +1,4 @@
-"""The program that answers, as a child process: orders in, pieces of answers out."""
+"""Handle of the inference process, a child process: sends orders, receives pieces of answers."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ ServeArgv = Callable[[ServeSettings], list[str]]
 
 
 def serve_argv(settings: ServeSettings) -> list[str]:
-    """The command that answers."""
+    """Returns the command of the inference process."""
     return [
         sys.executable,
         *("-m", "flant5_train.serving"),
@@ -36,13 +36,16 @@ def serve_argv(settings: ServeSettings) -> list[str]:
 
 
 def serve_environment(inherited: Mapping[str, str], *, device: str) -> dict[str, str]:
-    """On the CPU no GPU is to be seen: even an idle CUDA context would take memory from a job."""
+    """Returns the environment of the inference process.
+
+    On the CPU, GPUs are hidden: even an idle CUDA context would take memory from a job.
+    """
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     return allowed_environment(inherited) | hidden
 
 
 class AnswerProgram:
-    """A running program; it ends with this process."""
+    """A running inference process. The kernel kills it when this process ends."""
 
     def __init__(self, argv: list[str], environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -64,11 +67,11 @@ class AnswerProgram:
 
     @property
     def has_ended(self) -> bool:
-        """It says nothing more; all that it said was read."""
+        """True once its output is closed and completely read."""
         return self._has_ended
 
     def fileno(self) -> int:
-        """Readable when there is something to `read`."""
+        """Returns a descriptor that is readable when `read` has output to return."""
         return self._stdout.fileno()
 
     def send(self, order: Order) -> None:
@@ -77,11 +80,11 @@ class AnswerProgram:
             self._process.stdin.write(order.model_dump_json().encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            # That it has ended is told by its output.
-            logger.warning("%s could not be told to the answering program", order.type)
+            # The end of its output shows that it has exited.
+            logger.warning("inference process: cannot send %s", order.type)
 
     def read(self) -> list[Piece]:
-        """What it has said since the last call; does not wait."""
+        """Returns the messages since the last call, without waiting."""
         while not self._has_ended:
             try:
                 data = os.read(self.fileno(), _CHUNK_BYTES)
@@ -93,12 +96,12 @@ class AnswerProgram:
         try:
             return [parse_piece(line) for line in lines]
         except ValidationError:
-            logger.exception("the answering program says what nobody understands; it is ended")
+            logger.exception("inference process: invalid message; terminating it")
             self._has_ended = True
             return []
 
     def close(self) -> str:
-        """Ends it if it still runs; how it ended."""
+        """Kills it if it is still running. Returns how it ended."""
         self._process.kill()
         code = self._process.wait()
         for pipe in (self._process.stdin, self._stdout):

@@ -1,7 +1,7 @@
-"""Takes questions, hands them to the program that answers, and its answers back.
+"""Moves chat requests and replies between Redis and the inference process.
 
-One program answers all questions of this host. It is started by the first one and ended after a
-while without any, so that a service where nobody asks keeps no models in memory.
+One inference process serves all requests of this host. The first request starts it. It stops after
+a period without requests, to free the memory of its models.
 """
 
 import logging
@@ -27,11 +27,11 @@ from worker.serving.settings import ServeSettings
 from worker.settings import inherited_environment
 
 IDLE_SECONDS = 600.0
-"""Time without a question after which the answering program ends."""
+"""Seconds without a request after which the inference process is stopped."""
 WAIT_SECONDS = 0.5
-"""Time an idle server waits for a question before it looks whether it is to stop."""
+"""Seconds an idle server waits for a request before it checks for a shutdown."""
 LOOK_SECONDS = 0.1
-"""Time a busy server waits for its program before it looks for more questions."""
+"""Seconds a busy server waits for replies before it checks for more requests."""
 BEAT_SECONDS = PRESENCE_SECONDS / 5
 RETRY_SECONDS = 1.0
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class ChatServer:
-    """One round after the other; see the module's docstring."""
+    """Runs the rounds; see the module's docstring."""
 
     def __init__(
         self, settings: ServeSettings, redis: Redis, *, argv: ServeArgv = serve_argv
@@ -52,19 +52,19 @@ class ChatServer:
         self.name = new_server(settings.serve_name)
         self._program: AnswerProgram | None = None
         self._asked: dict[str, Ask] = {}
-        """What the program has not answered yet."""
+        """Requests without a complete answer, by id."""
         self._models: dict[str, str] = {}
-        """What its callers call the model of a question."""
+        """The callers' names of the requested models, by request id."""
         self._beat_at = 0.0
         self._busy_at = time.monotonic()
 
     @property
     def program(self) -> AnswerProgram | None:
-        """The running one."""
+        """The running inference process, or None."""
         return self._program
 
     def round(self) -> None:
-        """Raises StoreUnavailableError; call `abandon` then."""
+        """Runs all steps once. Raises StoreUnavailableError; call `abandon` then."""
         self._beat()
         self._take()
         self._relay()
@@ -72,17 +72,17 @@ class ChatServer:
         self._rest()
 
     def abandon(self) -> None:
-        """Redis was away: what could not be said is missing from the answers, which are over."""
+        """Cancels all requests after a Redis outage: parts of their answers were lost."""
         for chat_id in tuple(self._asked):
             self._cancel(chat_id)
 
     def close(self) -> None:
-        """Tells those who wait that it stops."""
+        """Fails pending requests, deregisters, and kills the inference process."""
         try:
-            self._refuse(self._asked, "the serving process was told to stop; ask again")
+            self._refuse(self._asked, "the serving process is shutting down; try again")
             self._servers.leave(self.name)
         except StoreUnavailableError as error:
-            logger.warning("this serving process can't say that it leaves: %s", error)
+            logger.warning("deregistration failed: %s", error)
         if self._program is not None:
             self._program.close()
 
@@ -117,7 +117,7 @@ class ChatServer:
         self._program.send(ask)
 
     def _relay(self) -> None:
-        """What the program has said since the last round, to those who asked."""
+        """Forwards replies received since the last round to their callers."""
         if self._program is None:
             return
         if self._asked:
@@ -128,12 +128,12 @@ class ChatServer:
         self._forget(piece.id for piece in pieces if isinstance(piece, Finished | Refused))
         if self._program.has_ended:
             how, self._program = self._program.close(), None
-            logger.warning("the answering program has ended (%s)", how)
-            message = f"the process that answers has ended ({how}) before it was through; ask again"
+            logger.warning("inference process: exited (%s)", how)
+            message = f"the inference process exited ({how}) before it finished; try again"
             self._refuse(self._asked, message)
 
     def _named(self, piece: Piece) -> Piece:
-        """As its caller knows the model, who does not know our directories."""
+        """Replaces the model's directory in error messages with the caller's model name."""
         if not isinstance(piece, Refused):
             return piece
         path, name = self._asked[piece.id].question.model, self._models[piece.id]
@@ -144,7 +144,7 @@ class ChatServer:
             return
         wanted = self._queue.wanted(self._asked)
         for chat_id in self._asked.keys() - wanted:
-            logger.info("%s: its client has gone", chat_id)
+            logger.info("request %s: cancelled: its client disconnected", chat_id)
             self._cancel(chat_id)
 
     def _cancel(self, chat_id: str) -> None:
@@ -163,7 +163,7 @@ class ChatServer:
             del self._asked[chat_id], self._models[chat_id]
 
     def _rest(self) -> None:
-        """Ends a program that nobody has asked for long."""
+        """Stops the inference process after IDLE_SECONDS without requests."""
         if self._asked:
             self._busy_at = time.monotonic()
         elif self._program and time.monotonic() - self._busy_at > IDLE_SECONDS:
@@ -172,7 +172,7 @@ class ChatServer:
 
 
 def run_server(settings: ServeSettings, *, argv: ServeArgv = serve_argv) -> None:
-    """Returns on SIGTERM or SIGINT."""
+    """Runs the server until SIGTERM or SIGINT."""
     stop = readable_on(signal.SIGTERM, signal.SIGINT)
     with open_redis(settings.redis_url) as redis:
         server = ChatServer(settings, redis, argv=argv)
@@ -183,7 +183,7 @@ def run_server(settings: ServeSettings, *, argv: ServeArgv = serve_argv) -> None
                 try:
                     server.round()
                 except StoreUnavailableError as error:
-                    logger.warning("round not finished: %s", error)
+                    logger.warning("round failed; retrying: %s", error)
                     server.abandon()
                     pause_seconds = RETRY_SECONDS
         finally:

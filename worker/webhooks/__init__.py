@@ -1,1 +1,1 @@
-"""The process that tells the operator's endpoints how jobs ended."""
+"""The process that sends webhooks to the operator's endpoints when jobs end."""

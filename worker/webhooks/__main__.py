@@ -1,4 +1,4 @@
-"""`python -m worker.webhooks`: tells endpoints how jobs ended, until it is stopped (SIGTERM)."""
+"""`python -m worker.webhooks`: sends webhooks for ended jobs until SIGTERM."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from worker.webhooks.settings import WebhookSettings
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # It logs each URL, and URLs may have secrets in them.
+    # httpx logs each URL, and URLs may contain secrets.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = WebhookSettings()

@@ -1,4 +1,4 @@
-"""The webhooks file: who is told when a job ends. TOML, a table for each endpoint.
+"""The webhooks file: endpoints to call when a job ends. TOML, with one table per endpoint.
 
     [ci]
     url = "https://ci.example.org/hooks/flant5"
@@ -6,8 +6,8 @@
     owner = "alice"
     events = ["fine_tuning.job.succeeded", "fine_tuning.job.failed"]
 
-`owner` is the owner of the jobs, "*" (as when it is left out) stands for all. Without `events` all
-three kinds of ends are told. No message of ours has a secret in it, nor a URL, which may have one.
+`owner` is the owner of the jobs; "*", the default, means all owners. Without `events`, all three
+kinds of outcomes are sent. Messages never contain secrets or URLs, which may contain secrets.
 """
 
 import base64
@@ -27,12 +27,12 @@ EVENT_TYPES = {
     f"fine_tuning.job.{status}": status
     for status in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 }
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - what each secret begins with
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of all secrets
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class WebhooksFileError(Exception):
-    """The webhooks file can't be used; the message says where, and what was expected."""
+    """The webhooks file is invalid. The message has the position and the expected value."""
 
 
 def _checked_url(url: str) -> str:
@@ -42,7 +42,7 @@ def _checked_url(url: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or not url.isascii() or any(character <= " " for character in url):
-        raise ValueError("found no URL of http or https with a host; expected https://host/path")
+        raise ValueError("not an http or https URL with a host; expected https://host/path")
     return url
 
 
@@ -54,7 +54,7 @@ def _checked_secret(secret: SecretStr) -> SecretStr:
     try:
         num_bytes = len(_key(text))
     except binascii.Error:
-        raise ValueError(f"what follows `whsec_` is no base64; {expected}") from None
+        raise ValueError(f"the part after `whsec_` is not base64; {expected}") from None
     if not 24 <= num_bytes <= 64:
         raise ValueError(f"it has {num_bytes} bytes; {expected}")
     return secret
@@ -76,7 +76,7 @@ def _checked_events(events: tuple[str, ...]) -> tuple[str, ...]:
 
 def _checked_owner(owner: str) -> str:
     if not owner:
-        raise ValueError('found an empty one; expected the name of a key\'s owner, or "*"')
+        raise ValueError('it is empty; expected the name of a key\'s owner, or "*"')
     return owner
 
 
@@ -93,7 +93,7 @@ class Endpoint(BaseModel):
 
     @property
     def key(self) -> bytes:
-        """What its deliveries are signed with."""
+        """The key that signs its deliveries."""
         return _key(self.secret.get_secret_value())
 
     def subscription(self, *, max_age_seconds: float) -> Subscription:
@@ -102,15 +102,15 @@ class Endpoint(BaseModel):
 
 
 def read_endpoints(path: Path) -> tuple[Endpoint, ...]:
-    """The endpoints in the file. Raises WebhooksFileError."""
+    """Returns the endpoints in the file. Raises WebhooksFileError."""
     try:
         text = path.read_text(encoding="utf-8")
         tables = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise WebhooksFileError(f"webhooks file {path} can't be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        # Its message names the place; the line itself may hold a secret.
-        raise WebhooksFileError(f"webhooks file {path} is no TOML: {error}") from error
+        # The message has only the position: the line itself may contain a secret.
+        raise WebhooksFileError(f"webhooks file {path} is not valid TOML: {error}") from error
     return tuple(
         _read_table(name, table, where=f"webhooks file {path}{_line(text, name)}")
         for name, table in tables.items()
@@ -121,7 +121,7 @@ def _read_table(name: str, table: object, *, where: str) -> Endpoint:
     found = f"{where}: endpoint {name!r}"
     if not isinstance(table, dict):
         raise WebhooksFileError(
-            f"{found}: found a value; expected a table, as `[{name}]` begins one"
+            f"{found}: found a value; expected a table that begins with `[{name}]`"
         )
     if not _NAME.fullmatch(name):
         expected = "expected a name of 1 to 64 letters, digits, '_' or '-'"
@@ -138,7 +138,7 @@ def _read_table(name: str, table: object, *, where: str) -> Endpoint:
 
 
 def _line(text: str, name: str) -> str:
-    """Where the table begins, as far as a look at the lines tells."""
+    """Returns ", line N" for the first line that looks like the table's header, else ""."""
     header = re.compile(rf"\s*\[?\s*[\"']?{re.escape(name)}[\"']?\s*[\]=.]")
     for number, line in enumerate(text.splitlines(), start=1):
         if header.match(line):

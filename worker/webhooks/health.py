@@ -1,4 +1,4 @@
-"""`python -m worker.webhooks.health`: whether webhooks are sent from this container."""
+"""`python -m worker.webhooks.health`: health check of this container's webhook sender."""
 
 import sys
 
@@ -11,14 +11,14 @@ from worker.webhooks.settings import WebhookSettings
 
 
 def sender_trouble(settings: WebhookSettings) -> str | None:
-    """Why the sender of this host name does not send; None when it does."""
+    """Returns the problem of this host's sender, or None if it is healthy."""
     with open_redis(settings.redis_url) as redis:
         try:
             if KeeperPresence(redis, key_of=keys.webhook_sender).is_here():
                 return None
         except StoreUnavailableError as error:
             return str(error)
-    return f"no sender of this host has finished a round within {PRESENCE_SECONDS:g} s"
+    return f"no webhook sender on this host has finished a round within {PRESENCE_SECONDS:g} s"
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What is sent: the event as the SDK's webhook types have it, signed as Standard Webhooks says.
+"""Webhook requests: the event in the SDK's format, signed according to Standard Webhooks.
 
 webhook-id: evt_...            the same on each try
 webhook-timestamp: 1767225600  when this try was made
@@ -22,7 +22,7 @@ class Message:
 
 
 def write_message(delivery: Delivery, *, key: bytes, at: float) -> Message:
-    """Signed for an endpoint with this key, at this instant in Unix seconds."""
+    """Returns the request, signed with `key`. `at` is the time of this try in Unix seconds."""
     body = json.dumps(
         {
             "id": delivery.event_id,

@@ -1,4 +1,4 @@
-"""One request to one endpoint, and what came of it in words without its address."""
+"""Sends one webhook request. Error messages never contain the endpoint's address."""
 
 import asyncio
 import ssl
@@ -11,23 +11,25 @@ from worker.webhooks.endpoints import Endpoint
 from worker.webhooks.message import Message
 
 GONE = 410
-"""An endpoint that answers so wants no more of this event."""
+"""Status with which an endpoint declines further tries of this event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint said."""
+    """Outcome of one request."""
 
     problem: str | None
-    """Why the delivery failed; None when it did not."""
+    """The error, or None after a successful delivery."""
     is_final: bool = False
-    """Whether another try is of no use."""
+    """True if another try is pointless."""
 
 
 async def post(client: httpx.AsyncClient, endpoint: Endpoint, message: Message) -> Answer:
-    """The client decides how long each part may take; its `timeout.read` is the limit of the whole
-    as well, so that an endpoint that answers a byte at a time holds nobody. The body of the answer
-    is not read."""
+    """Sends the message and returns the outcome. The body of the response is not read.
+
+    The client's timeouts limit each phase, and `timeout.read` also limits the whole request.
+    Without the latter, an endpoint that responds byte by byte would occupy a connection for long.
+    """
     try:
         async with (
             asyncio.timeout(client.timeout.read),
@@ -37,11 +39,11 @@ async def post(client: httpx.AsyncClient, endpoint: Endpoint, message: Message) 
         ):
             status = response.status_code
     except (TimeoutError, httpx.TimeoutException):
-        return Answer(f"no answer within {client.timeout.read:g} s")
+        return Answer(f"no response within {client.timeout.read:g} s")
     except (*REJECTED, ssl.SSLError) as error:
-        # Only its class: some messages contain the URL.
+        # Only the class name: some messages contain the URL.
         proxy = through_proxy(endpoint.url)
-        return Answer(f"no connection or no HTTP{proxy} ({type(error).__name__})")
+        return Answer(f"connection failed or not HTTP{proxy} ({type(error).__name__})")
     if 200 <= status < 300:
         return Answer(None)
     if 300 <= status < 400:

@@ -1,5 +1,5 @@
-"""Delivers what is due: each endpoint has a few requests of its own under way, so that a slow one
-delays nobody else."""
+"""Delivers due webhooks. Each endpoint has its own limit of concurrent requests, so a slow one
+does not delay others."""
 
 import asyncio
 import logging
@@ -21,25 +21,29 @@ from worker.webhooks.post import post
 from worker.webhooks.settings import WebhookSettings
 
 MAX_UNDER_WAY = 8
-"""Requests to one endpoint at the same time."""
+"""Maximum number of concurrent requests to one endpoint."""
 POLL_SECONDS = 0.5
 SUBSCRIBE_SECONDS = 10.0
-"""Time between two times that Redis is told who wants what: it may have lost that."""
+"""Seconds between two writes of all subscriptions to Redis, which may have lost them."""
 MAX_PAUSE_SECONDS = 6 * 3600.0
 
 logger = logging.getLogger(__name__)
 
 
 def pause_before(number: int, *, first_seconds: float) -> float:
-    """Seconds before the try of this number (2 is the first one that follows a failure), a fifth
-    more or less: what failed together does not come back together."""
+    """Returns the seconds before try `number` (2 is the first retry).
+
+    Jitter of up to 20 % spreads the retries of deliveries that failed together.
+    """
     seconds = min(first_seconds * 4.0 ** min(number - 2, 20), MAX_PAUSE_SECONDS)
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
 
 class Sender:
-    """All endpoints of one file. Several senders share the work; one that is killed leaves what it
-    had under way to be sent again, with the same id."""
+    """Sends to all endpoints of one file. Several senders share the work.
+
+    If a sender is killed, its pending deliveries are sent again with the same id.
+    """
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class Sender:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Ends `run` when what is under way is through."""
+        """Makes `run` return after its pending requests."""
         self._is_stopping = True
         self._wake.set()
 
@@ -74,12 +78,12 @@ class Sender:
                 try:
                     await self._round(client)
                 except StoreUnavailableError as error:
-                    logger.warning("round not finished: %s", error)
+                    logger.warning("round failed; retrying: %s", error)
                 await self._rest()
             await asyncio.gather(*self._under_way)
 
     async def _rest(self) -> None:
-        """Until something ended, or for a moment."""
+        """Waits until a delivery has ended, at most POLL_SECONDS."""
         try:
             await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
         except TimeoutError:
@@ -100,7 +104,7 @@ class Sender:
         try:
             has_changed = self._file.refresh()
         except WebhooksFileError as error:
-            logger.error("the endpoints stay as they were: %s", error)
+            logger.error("webhooks file: invalid; keeping the previous endpoints: %s", error)
             has_changed = False
         if not has_changed and time.monotonic() < self._subscribe_at:
             return
@@ -108,7 +112,11 @@ class Sender:
         wanted = [each.subscription(max_age_seconds=age) for each in self._file.content]
         gone = await asyncio.to_thread(self._deliveries.subscribe, wanted)
         for name, number in gone.items():
-            logger.warning("endpoint %s is gone from the file, with %d that waited", name, number)
+            logger.warning(
+                "webhook %s: endpoint removed from the file; dropped pending deliveries (count=%d)",
+                name,
+                number,
+            )
         self._subscribe_at = time.monotonic() + SUBSCRIBE_SECONDS
 
     async def _take(self, endpoint: Endpoint, limit: int) -> Sequence[Delivery]:
@@ -127,8 +135,8 @@ class Sender:
             self._num_under_way[endpoint.name] -= 1
             self._wake.set()
             if not task.cancelled() and (error := task.exception()) is not None:
-                # Due again after its lease.
-                logger.error("delivery to %s broke off", endpoint.name, exc_info=error)
+                # Due again when its lease expires.
+                logger.error("webhook %s: delivery aborted", endpoint.name, exc_info=error)
 
         task.add_done_callback(ended)
 
@@ -140,11 +148,15 @@ class Sender:
         try:
             if answer.problem is None:
                 await asyncio.to_thread(self._deliveries.delivered, delivery)
-                logger.info("%s told that %s %s", *_of(delivery))
+                logger.info("webhook %s: delivered (job=%s, status=%s)", *_of(delivery))
             else:
                 await self._failed(delivery, answer.problem, is_final=answer.is_final)
         except StoreUnavailableError as error:
-            logger.warning("what %s said is not kept, it is told again: %s", endpoint.name, error)
+            logger.warning(
+                "webhook %s: cannot save the response; it will be sent again: %s",
+                endpoint.name,
+                error,
+            )
 
     async def _failed(self, delivery: Delivery, problem: str, *, is_final: bool) -> None:
         number = delivery.number
@@ -152,13 +164,15 @@ class Sender:
         gives_up_at = delivery.end.created_at + self._settings.give_up_seconds
         if is_final or time.time() + pause > gives_up_at:
             tries = "1 try" if number == 1 else f"{number} tries"
-            reason = f"given up after {tries}; the last one: {problem}"
+            reason = f"gave up after {tries}; last error: {problem}"
             await asyncio.to_thread(self._deliveries.give_up, delivery, reason=reason)
-            logger.error("%s not told that %s %s: %s", *_of(delivery), reason)
+            logger.error(
+                "webhook %s: not delivered (job=%s, status=%s): %s", *_of(delivery), reason
+            )
             return
         await asyncio.to_thread(self._deliveries.retry, delivery, pause_seconds=pause)
         logger.warning(
-            "%s not told that %s %s: %s; try %d in %.0f s",
+            "webhook %s: delivery failed (job=%s, status=%s): %s; try %d in %.0f s",
             *_of(delivery),
             problem,
             number + 1,

@@ -11,19 +11,21 @@ class WebhookSettings(SharedSettings):
     """Built once in `python -m worker.webhooks`."""
 
     webhooks_file: Path
-    """The endpoints that are told when a job ends (TOML: docs/webhooks.md)."""
+    """TOML file with the endpoints to call when a job ends (docs/webhooks.md)."""
     webhook_timeout_seconds: float = Field(15.0, gt=0)
-    """Time in which an endpoint has to answer."""
+    """Timeout of one webhook request, in seconds."""
     webhook_retry_seconds: float = Field(5.0, gt=0)
-    """Pause before the second delivery; four times as long before each further one, up to six
+    """Seconds of delay before the first retry. Quadruples before each further one, up to six
     hours."""
     webhook_give_up_hours: float = Field(72.0, gt=0)
-    """Time since the end of the job after which a delivery that fails is not tried again."""
+    """Hours after the end of the job beyond which a failed delivery is not retried."""
 
     @property
     def lease_seconds(self) -> float:
-        """Time after which a delivery that was begun and not settled is begun again. Longer than
-        an answer may take, with room to say in Redis what came of it."""
+        """Seconds after which an unsettled delivery is started again.
+
+        Longer than the request timeout, with time to record the outcome in Redis.
+        """
         return 2 * self.webhook_timeout_seconds + 1
 
     @property

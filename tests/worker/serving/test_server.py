@@ -98,7 +98,7 @@ def test_the_demo_model_is_the_one_that_was_built_last(
     rounds(server, lambda: client.end(none_yet))
     end = client.end(none_yet)
     assert isinstance(end, Refused)
-    assert "no job has done that yet" in end.message
+    assert "does not exist yet" in end.message
     built = settings.home / "models" / "flant5-demo-abc"
     built.mkdir()
     (built / "config.json").write_text("{}")
@@ -121,7 +121,7 @@ def test_a_program_that_ends_answers_its_clients_with_an_error_and_comes_back(
         end = client.end(chat_id)
         assert isinstance(end, Refused)
         assert end.kind == "unavailable"
-        assert "has ended (killed by SIGKILL) before it was through" in end.message
+        assert "exited (killed by SIGKILL) before it finished" in end.message
     assert not is_alive(pid)
     chat_id = client.ask("still there?")
     rounds(server, lambda: client.end(chat_id))
@@ -162,9 +162,9 @@ def test_a_server_that_stops_says_so_and_leaves(
     server.close()
     end = client.end(chat_id)
     assert isinstance(end, Refused)
-    assert end.message == "the serving process was told to stop; ask again"
+    assert end.message == "the serving process is shutting down; try again"
     assert ChatServers(redis).all() == set()
-    assert "'host-1' has said nothing for 10 s" in str(serving_trouble(settings))
+    assert "'host-1' has sent no heartbeat for 10 s" in str(serving_trouble(settings))
 
 
 def test_answers_end_when_redis_was_away(

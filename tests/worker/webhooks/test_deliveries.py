@@ -157,13 +157,13 @@ def test_a_delivery_that_is_given_up_is_told_to_the_job_and_counted(
     (delivery,) = due(deliveries)
     assert deliveries.retry(delivery, pause_seconds=0)
     (delivery,) = due(deliveries)
-    assert deliveries.give_up(delivery, reason="given up after 2 tries; the last one: HTTP 500")
+    assert deliveries.give_up(delivery, reason="gave up after 2 tries; last error: HTTP 500")
     assert not deliveries.give_up(delivery, reason="twice")
     assert not deliveries.retry(delivery, pause_seconds=0)
     (event,) = history.events(job_id, limit=1).items
     assert (event.level, event.message) == (
         "warn",
-        'Webhook "ci" not delivered: given up after 2 tries; the last one: HTTP 500',
+        'Webhook "ci" not delivered: gave up after 2 tries; last error: HTTP 500',
     )
     counts = count_webhooks(redis)
     assert counts.num_tries == {"delivered": 0, "failed": 1, "given_up": 1}

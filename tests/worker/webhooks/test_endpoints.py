@@ -41,19 +41,23 @@ def test_each_table_is_an_endpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("https://ci", "ftp://ci", r"line 2: endpoint 'ci': field 'url': found no URL of http"),
-        ("https://ci.example.org", "https://", "field 'url': found no URL"),
-        ("10.0.0.7:8080", "10.0.0.7:port", r"line 6: endpoint 'alice': field 'url': found no URL"),
+        ("https://ci", "ftp://ci", r"line 2: endpoint 'ci': field 'url': not an http or https URL"),
+        ("https://ci.example.org", "https://", "field 'url': not an http or https URL"),
+        (
+            "10.0.0.7:8080",
+            "10.0.0.7:port",
+            r"line 6: endpoint 'alice': field 'url': not an http or https URL",
+        ),
         (SECRET, SHORT, r"field 'secret': it has 5 bytes; expected `whsec_` and 24 to 64 random"),
         ("whsec_", "", r"field 'secret': it does not begin with `whsec_`"),
-        (SECRET, "whsec_%%%", r"field 'secret': what follows `whsec_` is no base64"),
+        (SECRET, "whsec_%%%", r"field 'secret': the part after `whsec_` is not base64"),
         ('owner = "alice"', 'owner = ""', r"line 6: endpoint 'alice': field 'owner'"),
         ("job.failed", "job.fails", r"found 'fine_tuning.job.fails'; expected some of fine_tuning"),
         ('["fine_tuning.job.failed"]', "[]", r"field 'events': found none; expected some of"),
         ("owner =", "onwer =", r"line 6: endpoint 'alice': field 'onwer': Extra inputs"),
         ("[ci]", "ci = 3", r"endpoint 'ci': found a value; expected a table"),
         ("[ci]", '["a b"]', r"line 2: endpoint 'a b': expected a name of 1 to 64"),
-        ("[ci]", "[ci", r"is no TOML: .*\(at line 2"),
+        ("[ci]", "[ci", r"is not valid TOML: .*\(at line 2"),
         (f'secret = "{SECRET}"\n\n', "\n", "endpoint 'ci': field 'secret': Field required"),
     ],
 )

@@ -139,7 +139,9 @@ def test_the_sdk_accepts_what_is_sent_for_each_kind_of_end(
     sender.send_signal(signal.SIGTERM)
     assert sender.wait(timeout=PATIENCE_SECONDS) == 0
     said = sending.log.read_text()
-    assert f"ci told that {ids['fine_tuning.job.succeeded']} succeeded" in said
+    assert (
+        f"webhook ci: delivered (job={ids['fine_tuning.job.succeeded']}, status=succeeded)" in said
+    )
     assert "sesame" not in said
     assert SECRET.removeprefix("whsec_") not in said
 
@@ -242,14 +244,19 @@ def test_a_delivery_is_given_up(
     # An end may be this old when it comes to be known, so the time begins to count at once.
     sending.start(FLANT5_WEBHOOK_GIVE_UP_HOURS=hours)
     job_id = fails(store)
-    expected = f'Webhook "ci" not delivered: given up after 1 try; the last one: {reason}'
+    expected = f'Webhook "ci" not delivered: gave up after 1 try; last error: {reason}'
 
     def last_message() -> str:
         return history.events(job_id, limit=1).items[0].message
 
     wait_until(lambda: last_message() == expected, seconds=PATIENCE_SECONDS)
     assert len(receiver.got) == 1
-    wait_until(lambda: f"ci not told that {job_id} failed: given up" in sending.log.read_text())
+    wait_until(
+        lambda: (
+            f"webhook ci: not delivered (job={job_id}, status=failed): gave up"
+            in sending.log.read_text()
+        )
+    )
 
 
 def test_nobody_at_the_address_is_a_failure_like_any_other(
@@ -259,7 +266,10 @@ def test_nobody_at_the_address_is_a_failure_like_any_other(
     sending.start()
     fails(store)
     wait_for(receiver, 1)
-    wait_until(lambda: "nobody not told that" in sending.log.read_text(), seconds=PATIENCE_SECONDS)
+    wait_until(
+        lambda: "webhook nobody: delivery failed" in sending.log.read_text(),
+        seconds=PATIENCE_SECONDS,
+    )
     assert count_webhooks(redis).num_tries["failed"] >= 1
     assert "sesame" not in sending.log.read_text()
 
@@ -271,7 +281,10 @@ def test_endpoints_come_and_go_with_the_file_while_the_sender_runs(
     sending.tell(old=old)
     sending.start()
     sending.file.write_text("[broken")
-    wait_until(lambda: "stay as they were" in sending.log.read_text(), seconds=PATIENCE_SECONDS)
+    wait_until(
+        lambda: "keeping the previous endpoints" in sending.log.read_text(),
+        seconds=PATIENCE_SECONDS,
+    )
     fails(store)
     wait_for(old, 1)
     sending.tell(new=new)
