@@ -1,1 +1,1 @@
-"""The process that shows runs in trackers, and finished models on a hub."""
+"""The process that exports runs to trackers and finished models to a hub."""

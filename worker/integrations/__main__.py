@@ -1,4 +1,4 @@
-"""`python -m worker.integrations`: tells trackers of jobs, until it is stopped (SIGTERM)."""
+"""`python -m worker.integrations`: exports jobs to trackers and hubs until SIGTERM."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ def main() -> int:
         file = OperatorsFile(settings.integrations_file, read_accounts)
     except (ValidationError, IntegrationsFileError) as error:
         wrong = settings_fault(error) if isinstance(error, ValidationError) else error
-        print(f"integrations can't be told: {wrong}", file=sys.stderr)  # noqa: T201
+        print(f"integrations can't run: {wrong}", file=sys.stderr)  # noqa: T201
         return 2
     try:
         wait_for_start(
@@ -39,7 +39,7 @@ def main() -> int:
             may_lose_data=settings.allow_lossy_redis,
         )
     except StartRefusedError as error:
-        print(f"integrations can't be told: {error}", file=sys.stderr)  # noqa: T201
+        print(f"integrations can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2
     asyncio.run(_run(settings, file))
     return 0

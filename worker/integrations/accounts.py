@@ -1,4 +1,4 @@
-"""The integrations file: the operator's accounts with trackers and hubs. TOML, a table for each.
+"""The integrations file: the operator's accounts with trackers and hubs. TOML, one table each.
 
     [wandb]
     api_key = "..."
@@ -9,8 +9,8 @@
     password = "..."
     owners = ["alice", "bob"]
 
-`owners` are the owners of the jobs that may use it; "*" (as when it is left out) stands for all.
-No message of ours has a secret in it, nor an address, which may have one.
+`owners` are the owners of jobs that may use the account; "*", the default, means all owners.
+Messages never contain secrets or addresses, which may contain secrets.
 """
 
 import tomllib
@@ -32,7 +32,7 @@ from worker.jobs.offers import ALL_OWNERS
 
 
 class IntegrationsFileError(Exception):
-    """The integrations file can't be used; the message says where, and what was expected."""
+    """The integrations file is invalid. The message has the position and the expected value."""
 
 
 def _checked_url(url: str) -> str:
@@ -44,7 +44,8 @@ def _checked_url(url: str) -> str:
         is_good = False
     if not is_good or any(character <= " " for character in url):
         raise ValueError(
-            "found no plain URL of http or https; expected https://host, without a password"
+            "not a plain http or https URL; expected https://host, without password, query or "
+            "fragment"
         )
     return url.rstrip("/")
 
@@ -67,16 +68,16 @@ class Account(BaseModel):
 
     @property
     def is_told_at_the_end(self) -> bool:
-        """Whether a job is not followed while it runs."""
+        """True if jobs are exported only after they have ended."""
         return False
 
     @property
     def allowed_namespaces(self) -> tuple[str, ...] | None:
-        """Where its jobs may write; None when that is no matter of names."""
+        """Namespaces that jobs may write to, or None if the type has no namespaces."""
         return None
 
     def revealed(self) -> dict[str, Any]:
-        """With its secrets: for the pipe to the process that uses it, and nothing else."""
+        """Returns the fields with secrets. Only for the pipe to the export process."""
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value
             for name, value in self
@@ -91,13 +92,13 @@ class WandbAccount(Account):
 
     @property
     def is_told_at_the_end(self) -> bool:
-        """Files of a run can't be gone on with by another process: they are written at once."""
+        """Another process cannot continue an offline run, so its files are written in one pass."""
         return self.mode == "offline"
 
     @model_validator(mode="after")
     def _key_for_online(self) -> Self:
         if self.mode == "online" and self.api_key is None:
-            raise ValueError("api_key: missing; only with mode = 'offline' it can be left out")
+            raise ValueError("api_key: missing; it is required unless mode = 'offline'")
         return self
 
 
@@ -121,10 +122,10 @@ class HubAccount(Account):
     namespaces: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[\w.-]+$")], ...], Field(min_length=1)
     ]
-    """Users and organizations of the hub whose repositories jobs may push to."""
+    """Users and organizations of the hub that jobs may push to."""
     endpoint: Url = "https://huggingface.co"
     transfer: Literal["xet", "lfs"] = "xet"
-    """How weights go: a hub that has no Xet storage takes them by Git LFS."""
+    """Upload protocol for weights. Use Git LFS for a hub without Xet storage."""
 
     @property
     def allowed_namespaces(self) -> tuple[str, ...] | None:
@@ -136,18 +137,18 @@ ACCOUNTS: dict[str, type[Account]] = {
     "mlflow": MlflowAccount,
     "huggingface": HubAccount,
 }
-"""By the type of an integration, as the tables of the file are called."""
+"""Type of integration, which is the name of its table -> account class."""
 
 
 def read_accounts(path: Path) -> dict[str, Account]:
-    """By type. Raises IntegrationsFileError."""
+    """Returns the accounts by type. Raises IntegrationsFileError."""
     where = f"integrations file {path}"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise IntegrationsFileError(f"{where} can't be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise IntegrationsFileError(f"{where} is no TOML: {error}") from error
+        raise IntegrationsFileError(f"{where} is not valid TOML: {error}") from error
     return {name: _read_table(name, table, where=where) for name, table in tables.items()}
 
 

@@ -1,8 +1,8 @@
-"""The protocol between the shipper and the processes that it starts, JSON a line.
+"""Protocol between the shipper and its export processes, one JSON message per line.
 
-shipper -> process, standard input:   the Assignment, then {"status": "succeeded"} when the job
-                                      does not run any more; the end of the file: stop at once
-process -> shipper, standard output:  Report, the last one with `is_done` or a `problem`
+shipper -> process, standard input:   the Assignment, then {"status": "succeeded"} once the job is
+                                      no longer running; end of file: stop at once
+process -> shipper, standard output:  Reports, the last one with `is_done` or a `problem`
 """
 
 from pathlib import Path
@@ -27,33 +27,33 @@ class Assignment(_Message):
     owner: str
     spec: JobSpec
     fine_tuned_model: str
-    """The id that the model has, or will have."""
+    """The current or future id of the model."""
     error: str | None
-    """Why the job failed."""
+    """The error of a failed job."""
     run_directory: Path
     account: dict[str, Any] = Field(repr=False)
     """A table of the integrations file, with secrets."""
 
     @property
     def settings(self) -> Any:
-        """What the caller wants of this integration, such as a WandbRun."""
+        """The caller's settings of this integration, such as a WandbRun."""
         (integration,) = (each for each in self.spec.integrations if each.type == self.type)
         return getattr(integration, self.type)
 
 
 class JobEnded(_Message):
-    """The job does not run any more: it has ended, is paused, or waits again."""
+    """The job is no longer running: it has ended, is paused, or is queued again."""
 
     status: Status
 
 
 class Report(_Message):
-    """A sign of life, or what there is to say."""
+    """A heartbeat (all defaults), a URL, a problem, or completion."""
 
     url: str | None = None
     problem: str | None = None
     is_final: bool = False
-    """Whether the problem would be the same another time."""
+    """True if a retry would hit the same problem."""
     is_done: bool = False
 
 

@@ -1,4 +1,4 @@
-"""A process that ships one integration of one job, as its parent has it."""
+"""Handle of an export process, which exports one job to one integration."""
 
 import asyncio
 import logging
@@ -24,18 +24,18 @@ OnUrl = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a try failed."""
+    """The error of a failed export."""
 
     text: str
     is_final: bool = False
-    """Whether the next one would find the same."""
+    """True if a retry would hit the same problem."""
 
     def __str__(self) -> str:
         return self.text
 
 
 class Child:
-    """`start` it, look at it with `ended_within`, and `stop` it in any case."""
+    """An export process. `start` it, poll it with `ended_within`, and always `stop` it."""
 
     def __init__(self, process: asyncio.subprocess.Process, on_url: OnUrl) -> None:
         self._process = process
@@ -63,15 +63,15 @@ class Child:
 
     @property
     def problem(self) -> Problem | None:
-        """What went wrong, of one that has ended; None when it did all."""
+        """The error of an ended process, or None if it succeeded."""
         if self._last.is_done:
             return None
         if self._last.problem is None:
-            return Problem(f"its process ended with {self._process.returncode}")
+            return Problem(f"the export process exited with code {self._process.returncode}")
         return Problem(self._last.problem, is_final=self._last.is_final)
 
     async def tell_end(self, status: Status) -> None:
-        """The job does not run any more. Said once."""
+        """Informs the process that the job is no longer running. Sent only once."""
         if not self._is_told:
             self._is_told = True
             await self._write(JobEnded(status=status).model_dump_json())
@@ -81,7 +81,7 @@ class Child:
         return bool(done)
 
     async def stop(self) -> None:
-        """Without its standard input it ends by itself; killed if it does not."""
+        """Closes its standard input, which makes it exit. Kills it after a timeout."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -97,16 +97,16 @@ class Child:
             self._process.stdin.write(line.encode() + b"\n")
             await self._process.stdin.drain()
         except ConnectionError:
-            return  # it has ended: `ended_within` says so, and `problem` why
+            return  # it has exited: see `ended_within` and `problem`
 
     async def _listen(self) -> None:
-        """Until its end."""
+        """Reads reports until the process exits."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             try:
                 report = Report.model_validate_json(line)
             except ValidationError:
-                logger.warning("a process that ships said what is no report: %r", line[:200])
+                logger.warning("export process: ignoring malformed message: %r", line[:200])
                 continue
             self._heard_at = time.monotonic()
             self._last = report

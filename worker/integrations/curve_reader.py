@@ -1,8 +1,8 @@
-"""The curves of a run as they grow in `progress.jsonl`, one clean run of them.
+"""Reads the growing curves of a run from `progress.jsonl`, without repeated steps.
 
-A run that was paused or killed trains the steps since its checkpoint again and tells them again.
-Trackers can't take a point back, and the same steps have the same losses: each point is told as it
-was the first time, whoever reads the file however often.
+A run that was paused or killed repeats the steps since its checkpoint, with the same losses.
+Trackers cannot retract points. So each step is returned as first recorded, in every reader and on
+every pass.
 """
 
 from collections.abc import Iterator
@@ -20,23 +20,25 @@ class Step:
 
     number: int
     at: float
-    """When the first of them was told, in Unix seconds."""
+    """Time of the first point, in Unix seconds."""
     points: dict[str, float]
 
 
 class CurveReader:
-    """Reads on from where it stopped."""
+    """Incremental reader. Each read continues where the last one stopped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
         self._open: Step | None = None
         self.data: dict[str, object] = {}
-        """Summaries of the data as far as they were told, by split."""
+        """Data summaries read so far, by split."""
 
     def read(self) -> Iterator[Step]:
-        """The steps that are complete and were not given before: each but the last one. Raises
-        OSError, and ValueError for a line that is no record."""
+        """Yields new complete steps: all but the last one in the file.
+
+        Raises OSError, and ValueError for an invalid line.
+        """
         try:
             file = self._path.open("rb")
         except FileNotFoundError:
@@ -46,7 +48,7 @@ class CurveReader:
                 yield from self._take(record)
 
     def rest(self) -> Iterator[Step]:
-        """The last step, when nothing more comes."""
+        """Yields the last step. Call it once the file is complete."""
         if self._open is not None:
             yield self._open
 
@@ -73,7 +75,7 @@ class CurveReader:
 
 
 def flat(report: object, *, prefix: str) -> dict[str, str]:
-    """Nested numbers and texts by dotted names.
+    """Flattens nested numbers and texts to dotted names.
 
     flat({"pairs": 3, "left_out": {"empty": 1}}, prefix="data.train")
     -> {"data.train.pairs": "3", "data.train.left_out.empty": "1"}

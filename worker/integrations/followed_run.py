@@ -1,5 +1,4 @@
-"""What a module of a type of integration is given: the run as it grows, and the way back to the
-shipper."""
+"""Interface for integration modules: the growing run, and reports to the shipper."""
 
 import os
 import threading
@@ -12,12 +11,11 @@ from worker.jobs.life import Status
 
 POLL_SECONDS = 1.0
 LEFT_ALONE = 3
-"""Exit code when the shipper is gone."""
+"""Exit code after the shipper has exited."""
 
 
 class ShippingError(Exception):
-    """The tracker did not take it; the message says why, and has no secret in it. `is_final`:
-    another time it would not either."""
+    """The export failed. The message contains no secrets. `is_final`: a retry would also fail."""
 
     def __init__(self, message: str, *, is_final: bool = False) -> None:
         super().__init__(message)
@@ -25,8 +23,7 @@ class ShippingError(Exception):
 
 
 class Say:
-    """The way back to the shipper. Whatever else of this process writes to standard output goes to
-    standard error."""
+    """Sends reports to the shipper. Redirects other writes to standard output to standard error."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -58,16 +55,16 @@ class FollowedRun:
         self._messages = messages
         self._has_ended = threading.Event()
         self.status: Status | None = None
-        """Of the job, once it does not run any more."""
+        """Status of the job once it is no longer running, None before."""
 
     @property
     def data(self) -> dict[str, object]:
         return self._reader.data
 
     def batches(self) -> Iterator[Sequence[Step]]:
-        """New steps as they come, also none, until the job does not run any more."""
+        """Yields batches of new steps, possibly empty, until the job is no longer running."""
         while True:
-            # Looked at first: all that a run has to say is in the file before it has ended.
+            # Read before the steps: a run writes all its records before its status changes.
             status = self.status
             steps = list(self._reader.read())
             if status is not None and status.is_final:
@@ -79,8 +76,10 @@ class FollowedRun:
             self._has_ended.wait(POLL_SECONDS)
 
     def watch_shipper(self) -> None:
-        """Learns of the job's end, and ends the process with the shipper: the next one must not
-        find it at work, whatever it waits for just now."""
+        """Receives the job's end, and exits this process when the shipper exits.
+
+        Without the latter, the next shipper could start a second export beside a blocked one.
+        """
         for line in self._messages:
             self.status = JobEnded.model_validate_json(line).status
             self._has_ended.set()

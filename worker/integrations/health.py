@@ -1,4 +1,4 @@
-"""`python -m worker.integrations.health`: whether integrations are told from this container."""
+"""`python -m worker.integrations.health`: health check of this container's shipper."""
 
 import sys
 
@@ -11,14 +11,14 @@ from worker.keeper.presence import PRESENCE_SECONDS, KeeperPresence
 
 
 def shipper_trouble(settings: IntegrationSettings) -> str | None:
-    """Why the shipper of this host name does not work; None when it does."""
+    """Returns the problem of this host's shipper, or None if it is healthy."""
     with open_redis(settings.redis_url) as redis:
         try:
             if KeeperPresence(redis, key_of=keys.shipper).is_here():
                 return None
         except StoreUnavailableError as error:
             return str(error)
-    return f"no shipper of this host has finished a round within {PRESENCE_SECONDS:g} s"
+    return f"no shipper on this host has finished a round within {PRESENCE_SECONDS:g} s"
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Why a push to a hub failed, in words for the caller of the API, and whether to try again."""
+"""Converts errors of a push to a hub into messages for API callers, with a retry decision."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -8,12 +8,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from worker.jobs.redaction import redacted
 
 _AGAIN = frozenset({408, 409, 412, 425, 429})
-"""Answers that another time may be others; 409 and 412: somebody else's commit was faster."""
+"""Retryable client error statuses. 409 and 412: another commit came first."""
 _MAX_WORDS = 300
 
 
 class HubError(Exception):
-    """`is_final`: another try would end the same way."""
+    """A push failed. `is_final`: a retry would fail in the same way."""
 
     def __init__(self, message: str, *, is_final: bool) -> None:
         super().__init__(message)
@@ -21,8 +21,10 @@ class HubError(Exception):
 
 
 def hub_error(error: Exception) -> HubError:
-    """What `huggingface_hub` raised, as one of ours. It wraps answers of the hub into errors of
-    other kinds, so those that it was raised from are looked through, too."""
+    """Converts an error of `huggingface_hub`.
+
+    The library wraps the hub's responses into other errors, so all causes are searched.
+    """
     for each in _causes(error):
         if isinstance(each, HfHubHTTPError):
             return _refusal(each)

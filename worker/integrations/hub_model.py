@@ -1,4 +1,4 @@
-"""A finished model on a Hugging Face Hub: what `worker.integrations.ship` does for that type."""
+"""Integration module for a Hugging Face Hub: pushes a finished model."""
 
 import tempfile
 import threading
@@ -22,12 +22,13 @@ def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
     place: HubRepository = assignment.settings
     if place.namespace not in account.namespaces:
         raise ShippingError(
-            f"the namespace {place.namespace!r} is not among those of [huggingface] any more",
+            f"the namespace {place.namespace!r} is no longer allowed by [huggingface] in the "
+            "integrations file",
             is_final=True,
         )
     with tempfile.TemporaryDirectory() as directory, _saying_that_it_lives(say):
         settle_hub_library(Path(directory), has_xet=account.transfer == "xet")
-        # Now: it reads its environment when it is imported.
+        # Imported only now, because it reads its environment on import.
         from worker.integrations.hub_error import HubError
         from worker.integrations.hub_push import Place, push
 
@@ -47,8 +48,11 @@ def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
 
 @contextmanager
 def _saying_that_it_lives(say: Say) -> Iterator[None]:
-    """An upload of gigabytes takes longer than a process may be silent; that it does not hang is
-    seen to by the limits on each request (`hub_push`)."""
+    """Sends heartbeats during a push.
+
+    An upload of gigabytes takes longer than the shipper's timeout. The timeouts of each request
+    (`hub_push`) prevent a hang.
+    """
     is_over = threading.Event()
 
     def repeat() -> None:

@@ -1,6 +1,6 @@
-"""The final model of a job, pushed to a model hub as one commit.
+"""Pushes the final model of a job to a model hub as one commit.
 
-Imported in a process of its own only: `huggingface_hub` has settings that hold for a whole process.
+Import it only in a separate process: `huggingface_hub` has process-wide settings.
 """
 
 import re
@@ -16,23 +16,23 @@ from worker.integrations.hub_error import HubError, hub_error
 
 CONNECT_SECONDS = 30.0
 ANSWER_SECONDS = 300.0
-"""Time without a byte after which the hub counts as silent: a commit of many files takes long."""
+"""Read timeout in seconds. Long, because a commit of many files takes long."""
 
 _SUFFIXES = frozenset({".json", ".safetensors", ".model", ".jinja", ".txt", ".md", ".png"})
-"""What a model is made of. Checkpoints are folders; optimizers and arguments are pickles."""
+"""Suffixes of model files. Excludes checkpoints (folders), optimizers and arguments (pickles)."""
 _KEPT_HERE = frozenset({"trainer_state.json", "flant5_run.json"})
-"""They are for a run that goes on in this service; the model card has what they hold."""
+"""Files needed only to resume a run in this service. The model card has their content."""
 _OF_A_MODEL = re.compile(
     r".*\.safetensors(\.index\.json)?|(pytorch|tf|flax)_model.*|adapter_config\.json"
     r"|flant5_adapter\.json|spiece\.model|tokenizer.*\.json|special_tokens_map\.json"
     r"|added_tokens\.json|chat_template\.jinja"
 )
-"""Files of an earlier model that a loader would take for this one's."""
+"""Files of an earlier model that a loader would mistake for this model's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model goes."""
+    """Destination of a model."""
 
     endpoint: str
     repository: str
@@ -43,14 +43,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push came to."""
+    """Result of a push."""
 
     url: str
-    """Of the commit."""
+    """URL of the commit."""
 
 
 def model_files(directory: Path) -> list[Path]:
-    """What of a final model's directory is pushed. Raises HubError when no model is in it."""
+    """Returns the files to push from a final model's directory.
+
+    Raises HubError if the directory has no model.
+    """
     files = sorted(
         path
         for path in (directory.iterdir() if directory.is_dir() else ())
@@ -60,7 +63,7 @@ def model_files(directory: Path) -> list[Path]:
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         shown = ", ".join(sorted(names)) or "nothing"
         raise HubError(
-            f"the final model is gone: found {shown} in {directory.name}; expected config.json "
+            f"the final model is missing: found {shown} in {directory.name}; expected config.json "
             "and *.safetensors",
             is_final=True,
         )
@@ -68,11 +71,12 @@ def model_files(directory: Path) -> list[Path]:
 
 
 def push(directory: Path, *, place: Place, token: str, message: str) -> Pushed:
-    """Pushes the model in `directory` as one commit with that message, and returns it. What is
-    there already, is not uploaded again, and when all of it is, no commit is made.
+    """Pushes the model in `directory` as one commit with that message, and returns the commit.
 
-    The repository is made when there is none; files in it that are not a model's stay. Raises
-    HubError.
+    Files that exist on the hub are not uploaded again. If all exist, no commit is created. Creates
+    the repository if needed, and keeps files in it that do not belong to a model.
+
+    Raises HubError.
     """
     files = model_files(directory)
     set_client_factory(_client)
@@ -82,13 +86,13 @@ def push(directory: Path, *, place: Place, token: str, message: str) -> Pushed:
     except HubError:
         raise
     except (httpx2.HTTPError, ValueError, RuntimeError, OSError) as error:
-        # ValueError and RuntimeError: how the client words answers it doesn't understand, and
-        # what its parts for Xet have to say.
+        # The client raises ValueError and RuntimeError for responses it cannot parse, and for
+        # errors of its Xet parts.
         raise hub_error(error) from error
 
 
 def _client() -> httpx2.Client:
-    """The library's own waits for ever."""
+    """Returns a client with timeouts. The library's default client waits forever."""
     client = default_client_factory()
     client.timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     return client
@@ -117,7 +121,7 @@ def _push(files: list[Path], *, place: Place, api: HfApi, message: str) -> Pushe
         ],
         commit_message=message,
         revision=revision,
-        # Two jobs that push to one repository must not end as a mixture of two models.
+        # Without this, two concurrent pushes could leave a mixture of two models.
         parent_commit=head.sha,
     )
     return Pushed(commit.commit_url)

@@ -1,8 +1,8 @@
-"""What there is for each type of integration.
+"""Registry of integration types.
 
-The module of a type has `ship(assignment, *, run, say)` (see worker.integrations.followed_run): it
-is imported in a process of its own for each job, where a library of a tracker may do as it likes.
-A type has its account in `worker.integrations.accounts` too.
+The module of a type has `ship(assignment, *, run, say)` (see worker.integrations.followed_run). It
+is imported in a separate process per job, which isolates the tracker's library. Each type also has
+an account class in `worker.integrations.accounts`.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Kind:
     title: str
-    """As people call it."""
+    """Display name."""
     module: str
     is_about_model: bool = False
-    """Told of jobs that succeeded, and of no others."""
+    """True if only succeeded jobs are exported."""
 
 
 KINDS = {

@@ -1,4 +1,4 @@
-"""The few calls of MLflow's REST API that a run needs; docs: mlflow.org, "REST API"."""
+"""Minimal client for MLflow's REST API (docs: mlflow.org, "REST API")."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -15,7 +15,7 @@ _MAX_SHOWN = 300
 
 
 class MlflowError(ShippingError):
-    """What the server refused; `code` is MLflow's name of it."""
+    """The server rejected a request. `code` is MLflow's error code."""
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class MlflowError(ShippingError):
 
 
 class MlflowClient:
-    """Every call raises MlflowError."""
+    """Client of one account. Every call raises MlflowError."""
 
     def __init__(self, account: MlflowAccount) -> None:
         auth, headers = None, {}
@@ -63,9 +63,9 @@ class MlflowClient:
         try:
             response = self._http.request(method, path, **content)
         except REJECTED as error:
-            # Only its class: some messages contain the URL.
+            # Only the class name: some messages contain the URL.
             raise MlflowError(
-                f"MLflow can't be reached for {path}{self._proxy} ({type(error).__name__})"
+                f"cannot reach MLflow for {path}{self._proxy} ({type(error).__name__})"
             ) from error
         try:
             answer = response.json()

@@ -1,5 +1,7 @@
-"""A run in MLflow. It is found by its tag `flant5.job_id`, and each of its curves is gone on with
-after the last step that the server has of it."""
+"""Integration module for MLflow: exports a job to a run.
+
+The run is found by its tag `flant5.job_id`. Each curve continues after its last step on the server.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,7 @@ from worker.jobs.life import Status
 
 JOB_TAG = "flant5.job_id"
 _MAX_METRICS, _MAX_NAMED = 1000, 100
-"""What the server takes in one request, of points and of params or tags."""
+"""Maximum numbers of points, and of params or tags, in one request."""
 _MAX_PARAM, _MAX_TAG = 6000, 5000
 _ENDS = {
     Status.SUCCEEDED: "FINISHED",
@@ -27,7 +29,7 @@ _ENDS = {
 
 
 def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
-    """Raises ShippingError."""
+    """Exports a job while it runs. Raises ShippingError."""
     account = MlflowAccount.model_validate(assignment.account)
     with MlflowClient(account) as client:
         experiment = _experiment(client, assignment.settings)
@@ -43,7 +45,7 @@ def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
 
 
 def _experiment(client: MlflowClient, wanted: MlflowRun) -> str:
-    """Its id; it is made when there is none of this name."""
+    """Returns the experiment's id. Creates the experiment if needed."""
     try:
         return str(client.post("experiments/create", {"name": wanted.experiment})["experiment_id"])
     except MlflowError as error:
@@ -53,13 +55,13 @@ def _experiment(client: MlflowClient, wanted: MlflowRun) -> str:
     found = client.get("experiments/get-by-name", name)["experiment"]
     if found.get("lifecycle_stage") == "deleted":
         raise MlflowError(
-            f"experiment {wanted.experiment!r} was deleted in MLflow; it has to be restored there"
+            f"experiment {wanted.experiment!r} was deleted in MLflow; restore it there"
         )
     return str(found["experiment_id"])
 
 
 def _found(client: MlflowClient, experiment: str, assignment: Assignment) -> Any:
-    """The run that an earlier process began, or None."""
+    """Returns the run that an earlier process created, or None."""
     question = {
         "experiment_ids": [experiment],
         "filter": f"tags.`{JOB_TAG}` = '{assignment.job_id}'",
@@ -89,7 +91,7 @@ def _made(client: MlflowClient, experiment: str, assignment: Assignment) -> Any:
 
 
 def _last_steps(found: Any) -> dict[str, int]:
-    """The last step of each curve that the server has."""
+    """Returns the last step of each curve on the server."""
     metrics = found.get("data", {}).get("metrics", [])
     return {metric["key"]: int(metric.get("step", 0)) for metric in metrics}
 
@@ -102,10 +104,10 @@ class _Tracked:
     run_id: str
     last: dict[str, int]
     described: frozenset[str] = frozenset()
-    """Splits whose summary is there."""
+    """Splits whose summary was sent."""
 
     def begin(self, assignment: Assignment) -> None:
-        """It runs (again), with these hyperparameters."""
+        """Marks the run as running (again) and sets its hyperparameters."""
         self._post("runs/update", status="RUNNING", end_time=0)
         spec = assignment.spec
         params: dict[str, object] = {"seed": spec.seed, "training_file": spec.training_file}
@@ -115,7 +117,7 @@ class _Tracked:
         self._named("params", _pairs(told, limit=_MAX_PARAM))
 
     def describe(self, data: dict[str, object]) -> None:
-        """What the files hold, as tags: unlike params they may be told again."""
+        """Sets new data summaries as tags. Unlike params, tags can be set again."""
         new = {split: report for split, report in data.items() if split not in self.described}
         if not new:
             return
@@ -126,7 +128,7 @@ class _Tracked:
         self.described |= new.keys()
 
     def log(self, steps: Sequence[Step]) -> None:
-        """What the server does not have of these."""
+        """Sends the points of these steps that the server does not have."""
         points = [point for step in steps for point in self._new_points(step)]
         for start in range(0, len(points), _MAX_METRICS):
             self._post("runs/log-batch", metrics=points[start : start + _MAX_METRICS])
@@ -134,7 +136,7 @@ class _Tracked:
             self.last[point["key"]] = point["step"]
 
     def end(self, status: Status | None) -> None:
-        """A run that is paused or waits again is left as it is."""
+        """Ends the run with the job. Leaves it unchanged if the job is paused or queued."""
         if status in _ENDS:
             self._post("runs/update", status=_ENDS[status], end_time=_now())
 

@@ -1,4 +1,4 @@
-"""The environment variables of the process that tells trackers and hubs of jobs."""
+"""The environment variables of the process that exports jobs to trackers and hubs."""
 
 import os
 from pathlib import Path
@@ -12,21 +12,23 @@ class IntegrationSettings(SharedSettings):
     """Built once in `python -m worker.integrations`."""
 
     integrations_file: Path
-    """The accounts with trackers and hubs (TOML: docs/integrations.md)."""
+    """TOML file with the accounts with trackers and hubs (docs/integrations.md)."""
     integration_max_runs: int = Field(16, ge=1)
-    """Runs that are shipped at the same time, a process each; further ones wait."""
+    """Maximum number of concurrent exports, one process each. Further ones wait."""
     integration_timeout_seconds: float = Field(300.0, gt=0)
-    """Time in which a process that ships a run has to give a sign of life; then it is killed and
-    begins again."""
+    """Seconds without a heartbeat after which an export process is killed and the export is
+    retried."""
     integration_retry_seconds: float = Field(5.0, gt=0)
-    """Pause after a first failure; four times as long after each further one, up to an hour."""
+    """Seconds of delay after a first failure. Quadruples with each further one, up to an hour."""
     integration_give_up_hours: float = Field(24.0, gt=0)
-    """Time since the first of the failures in a row after which there are no more tries."""
+    """Hours after the first of consecutive failures beyond which an export is not retried."""
 
 
 def settle_hub_library(directory: Path, *, has_xet: bool) -> None:
-    """This process's environment as `huggingface_hub` is to find it when it is imported: with what
-    it keeps in `directory`, and online, whatever is set for base models."""
+    """Prepares this process's environment for importing `huggingface_hub`.
+
+    The library keeps its files in `directory` and is online, even if base models load offline.
+    """
     os.environ |= {
         "HF_HOME": str(directory),
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -1,5 +1,7 @@
-"""`python -m worker.integrations.ship`: tells one tracker of one job, as the protocol of
-`worker.integrations.assignment` says; started by the shipper, for as long as the job runs."""
+"""`python -m worker.integrations.ship`: exports one job to one integration while the job runs.
+
+The shipper starts it. The protocol is in `worker.integrations.assignment`.
+"""
 
 import importlib
 import logging
@@ -17,7 +19,7 @@ from worker.jobs.home import RunDirectory
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     say = Say()
-    # Not buffered: a buffer has a lock, which a thread that reads would hold when all ends.
+    # Unbuffered: the reading thread would hold a buffer's lock when the process exits.
     messages = FileIO(0, closefd=False)
     assignment = Assignment.model_validate_json(messages.readline())
     reader = CurveReader(RunDirectory(assignment.run_directory).progress)

@@ -1,5 +1,8 @@
-"""Tells the integrations of jobs what is due: a process for each job and integration, so that a
-tracker that hangs holds up nobody, and no library of a tracker lives on in this process."""
+"""Runs due exports to integrations, in one process per job and integration.
+
+Separate processes keep a hanging tracker from blocking others, and keep tracker libraries out of
+this process.
+"""
 
 import asyncio
 import logging
@@ -23,7 +26,7 @@ from worker.operators_file import OperatorsFile
 
 POLL_SECONDS = 0.5
 OFFER_SECONDS = 10.0
-"""Time between two times that Redis is told what is set up: it may have lost that."""
+"""Seconds between two writes of the configured integrations to Redis, which may have lost them."""
 LEASE_SECONDS = 60.0
 KEEP_SECONDS = 10.0
 MAX_PAUSE_SECONDS = 3600.0
@@ -32,14 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 def pause_after(num_failed: int, *, first_seconds: float) -> float:
-    """Seconds after so many failures in a row, a fifth more or less."""
+    """Returns the delay in seconds after `num_failed` failures in a row, with 20 % jitter."""
     seconds = min(first_seconds * 4.0 ** min(num_failed - 1, 20), MAX_PAUSE_SECONDS)
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What of Redis the shipper uses."""
+    """The Redis services that the shipper uses."""
 
     store: JobStore
     shipments: Shipments
@@ -48,7 +51,10 @@ class Desk:
 
 
 class Shipper:
-    """Several shippers share the work; one that is killed leaves what it had to the others."""
+    """Starts and watches export processes.
+
+    Several shippers share the work. If one is killed, the others take over its exports.
+    """
 
     def __init__(
         self, settings: IntegrationSettings, file: OperatorsFile[dict[str, Account]], desk: Desk
@@ -61,16 +67,16 @@ class Shipper:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Ends `run`; what is under way goes on with the next shipper."""
+        """Makes `run` return. The next shipper continues running exports."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Rounds until it is told to stop."""
+        """Runs rounds until `stop` is called."""
         while not self._stopping.is_set():
             try:
                 await self._round()
             except StoreUnavailableError as error:
-                logger.warning("round not finished: %s", error)
+                logger.warning("round failed; retrying: %s", error)
             await self._rest(POLL_SECONDS)
         await asyncio.gather(*self._under_way)
 
@@ -96,7 +102,7 @@ class Shipper:
         try:
             self._file.refresh()
         except IntegrationsFileError as error:
-            logger.error("the accounts stay as they were: %s", error)
+            logger.error("integrations file: invalid; keeping the previous accounts: %s", error)
         accounts = self._file.content.items()
         owners = {kind: account.owners for kind, account in accounts}
         namespaces = {
@@ -114,8 +120,8 @@ class Shipper:
         def ended(task: asyncio.Task[None]) -> None:
             self._under_way.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
-                # Due again after its lease.
-                logger.error("shipping %s broke off", shipment.name, exc_info=error)
+                # Due again when its lease expires.
+                logger.error("export %s: aborted", shipment.name, exc_info=error)
 
         task.add_done_callback(ended)
 
@@ -127,10 +133,13 @@ class Shipper:
             return
         account = self._file.content.get(shipment.type)
         if account is None or not account.is_for(job.owner):
-            problem = f"[{shipment.type}] is not in the integrations file, or not for this owner"
+            problem = (
+                f"[{shipment.type}] is missing from the integrations file, or its owners exclude "
+                "this job's owner"
+            )
             await self._failed(shipment, Problem(problem))
         elif not _is_told_now(job, account, shipment.type):
-            # What is to be told comes with the next start, or the end.
+            # The next start or the end of the job makes the export due again.
             await asyncio.to_thread(self._desk.shipments.done, shipment)
         else:
             await self._told(shipment, job, account)
@@ -144,10 +153,10 @@ class Shipper:
             await self._failed(shipment, problem)
         else:
             await asyncio.to_thread(self._desk.shipments.done, shipment)
-            logger.info("%s is told", shipment.name)
+            logger.info("export %s: done", shipment.name)
 
     async def _followed(self, shipment: Shipment, job: Job, account: Account) -> Problem | None:
-        """What went wrong, or None when the job does not run any more and all is told."""
+        """Runs an export process. Returns its error, or None once the job and the export ended."""
         directory = self._settings.home_directories.run_directory(job.id).path
         assignment = assignment_for(
             job, kind=shipment.type, run_directory=directory, account=account.revealed()
@@ -164,7 +173,7 @@ class Shipper:
                 if self._stopping.is_set():
                     return Problem("stopped")
                 if child.silent_seconds > self._settings.integration_timeout_seconds:
-                    return Problem(f"no sign of life within {child.silent_seconds:.0f} s")
+                    return Problem(f"no heartbeat for {child.silent_seconds:.0f} s")
                 if time.monotonic() >= keep_at:
                     keep_at = time.monotonic() + KEEP_SECONDS
                     await self._keep(shipment)
@@ -177,7 +186,7 @@ class Shipper:
         try:
             job = await asyncio.to_thread(self._desk.store.get, job_id)
         except StoreUnavailableError as error:
-            logger.warning("whether %s runs is not known now: %s", job_id, error)
+            logger.warning("job %s: cannot read its status: %s", job_id, error)
         except NotFoundError:
             await child.tell_end(Status.CANCELLED)  # deleted
         else:
@@ -190,13 +199,13 @@ class Shipper:
                 self._desk.shipments.keep, shipment, lease_seconds=LEASE_SECONDS
             )
         except StoreUnavailableError as error:
-            logger.warning("the lease of %s is not renewed: %s", shipment.name, error)
+            logger.warning("export %s: cannot renew its lease: %s", shipment.name, error)
 
     async def _heard(self, shipment: Shipment, *, url: str, message: str) -> None:
         try:
             await asyncio.to_thread(self._desk.shipments.shown, shipment, url=url, message=message)
         except StoreUnavailableError as error:
-            logger.warning("where %s is shown is not kept: %s", shipment.name, error)
+            logger.warning("export %s: cannot save its URL: %s", shipment.name, error)
 
     async def _failed(self, shipment: Shipment, problem: Problem) -> None:
         number = shipment.num_failed + 1
@@ -206,11 +215,11 @@ class Shipper:
             return
         may_fail = self._settings.integration_give_up_hours * 3600
         if problem.is_final or failing + pause > may_fail:
-            reason = f"given up; the last try: {problem}"
+            reason = f"gave up; last error: {problem}"
             await asyncio.to_thread(self._desk.shipments.give_up, shipment, reason=reason)
-            logger.error("%s: %s", shipment.name, reason)
+            logger.error("export %s: %s", shipment.name, reason)
             return
-        logger.warning("%s: %s; again in %.0f s", shipment.name, problem, pause)
+        logger.warning("export %s: %s; retrying in %.0f s", shipment.name, problem, pause)
 
 
 def _is_told_now(job: Job, account: Account, kind: str) -> bool:

@@ -1,8 +1,8 @@
-"""A run in Weights & Biases, whose id is the id of the job.
+"""Integration module for Weights & Biases: exports a job to a run with the job's id.
 
-Steps there only grow. Online, the server says where the run stands, and it goes on from there.
-Offline, the files of an earlier process are no use to a later one: the run is written when the job
-has ended, as a whole, in place of what was written before.
+W&B accepts only increasing steps. Online, the export continues at the run's step on the server.
+Offline, a process cannot continue an earlier one's files: the complete run is written after the job
+has ended, replacing earlier files.
 """
 
 import shutil
@@ -27,7 +27,7 @@ _EXIT_CODES = {Status.FAILED: 1, Status.CANCELLED: 255}
 
 
 def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
-    """Raises ShippingError."""
+    """Exports a job. Raises ShippingError."""
     account = WandbAccount.model_validate(assignment.account)
     if account.mode == "offline":
         folder = assignment.run_directory / OFFLINE_FOLDER
@@ -70,7 +70,7 @@ def _begun(assignment: Assignment, folder: Path) -> Any:
         api_key=None if key is None else key.get_secret_value(),
         base_url=account.base_url,
         mode=account.mode,
-        # The machine and the programs of this process are not those of the run.
+        # The machine and programs of this process are not those of the run.
         console="off",
         disable_code=True,
         disable_git=True,
@@ -108,7 +108,7 @@ def _config(assignment: Assignment) -> dict[str, object]:
 
 
 def _described(data: Mapping[str, object]) -> dict[str, str]:
-    """What the files hold."""
+    """Returns the data summaries with dotted names."""
     told: dict[str, str] = {}
     for split, report in data.items():
         told |= flat(report, prefix=f"data.{split}")

@@ -161,8 +161,8 @@ def test_what_the_hub_refuses_is_told_at_once_and_not_tried_again(
     shipping.allow(hub, token=READ_TOKEN)
     job_id = shipping.succeeded()
     shipping.start()
-    told = shipping.wait_for_message(job_id, "given up")
-    assert told.startswith('Integration "huggingface": given up; ')
+    told = shipping.wait_for_message(job_id, "gave up")
+    assert told.startswith('Integration "huggingface": gave up; ')
     assert "the hub answered 403" in told
     assert "the rights to create a model" in told
     counts = count_shipments(shipping.redis)
@@ -176,7 +176,7 @@ def test_a_namespace_that_is_allowed_no_more_is_not_written_to(
     job_id = shipping.succeeded()
     shipping.allow(hub, namespace="their-org")
     shipping.start()
-    assert "'my-org' is not among those" in shipping.wait_for_message(job_id, "given up")
+    assert "'my-org' is not among those" in shipping.wait_for_message(job_id, "gave up")
     assert hub.requests == []
 
 

@@ -236,7 +236,7 @@ def test_two_models_are_never_mixed_in_one_repository(
 def test_a_directory_without_a_model_is_told_and_final(hub: Hub, model: Path, missing: str) -> None:
     directory = model if missing != "." else model / "nowhere"
     (model / missing).unlink() if missing != "." else None
-    with pytest.raises(HubError, match=r"the final model is gone: found .*; expected") as caught:
+    with pytest.raises(HubError, match=r"the final model is missing: found .*; expected") as caught:
         pushed(directory, hub)
     assert caught.value.is_final
     assert hub.requests == []

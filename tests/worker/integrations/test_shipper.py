@@ -157,7 +157,7 @@ def test_a_tracker_that_stays_down_is_given_up_with_an_event(
     claim = shipping.job()
     wait(shipping.all_is_told, of=shipping, what="giving up")
     last = events(shipping, claim)[-1]
-    assert 'Integration "mlflow": given up; the last try: MLflow answered' in last
+    assert 'Integration "mlflow": gave up; last error: MLflow answered' in last
     assert "HTTP 403" in last
     mlflow.status = 200
     shipping.ends(claim)
@@ -218,7 +218,7 @@ def test_a_process_that_gives_no_sign_of_life_is_killed(
     shipping.start(FLANT5_INTEGRATION_TIMEOUT_SECONDS="3")
     shipping.job()
     wait(
-        lambda: "no sign of life within" in shipping.log.read_text(),
+        lambda: "no heartbeat for" in shipping.log.read_text(),
         of=shipping,
         what="the time-out",
     )
