@@ -40,7 +40,9 @@ def delete_model(model: str, *, caller: Caller, is_retry: bool, services: Servic
     `delete_job`, and InvalidRequestError for a model that no job made."""
     rest = _STAYS if ":ckpt-step-" in model else _IS_FINISHED
     with _reported(f"model {model}", caller=caller, services=services, rest=rest):
-        return services.models.delete(model, owner=caller.limited_to, is_retry=is_retry)
+        return services.deletions.delete_model_by_name(
+            model, services.models, owner=caller.limited_to, is_retry=is_retry
+        )
 
 
 def delete_checkpoint(

@@ -22,6 +22,9 @@ Batching = Literal["padded", "bucketed", "packed"]
 """Grouping of pairs into forward passes."""
 
 
+Phase = Literal["preprocessing", "loading_model", "training", "evaluating", "saving", "stopping"]
+"""Phases of a run."""
+
 AcceptCheckpoint = Literal["same", "unrecorded", "changed"]
 """Checkpoints in a used output directory that a run may resume."""
 

@@ -15,13 +15,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from flant5_train.config import Batching
+from flant5_train.config import Batching, Phase
 
 PROGRESS_FILE = "progress.jsonl"
 """Its name in a run directory."""
-
-
-Phase = Literal["preprocessing", "loading_model", "training", "evaluating", "saving", "stopping"]
 
 
 class _Record(BaseModel):

@@ -25,6 +25,7 @@ from worker.jobs.job import Job, model_id
 from worker.jobs.job_files import REMOVED, JobFiles
 from worker.jobs.ledger import Ledger
 from worker.jobs.lock import LockedError, take_lock
+from worker.jobs.models import ModelCatalog
 from worker.jobs.removal import num_bytes_of, remove
 from worker.jobs.result_file import result_file_id
 from worker.jobs.store import JobStore
@@ -83,6 +84,30 @@ class Deletions:
             self._store.ended.delete_model(job, message=message)
             self._bury(tombstone)
         return num_bytes
+
+    def delete_model_by_name(
+        self, model: str, catalog: ModelCatalog, *, owner: str | None = None, is_retry: bool = False
+    ) -> int:
+        """Deletes a job's final model or checkpoint with its files, and returns the freed bytes.
+        A retry returns the result of the first try.
+
+        Raises InvalidRequestError for a base model, and NotFoundError.
+        """
+        step = catalog.step_of(model, owner=owner)
+        if step is not None:
+            return self.delete_checkpoint(catalog.job_of(model, owner=owner), step)
+        try:
+            return self.delete_model(catalog.job_of(model, owner=owner))
+        except NotFoundError:
+            freed = self._deleted_by_name_before(model, owner=owner) if is_retry else None
+            if freed is None:
+                raise
+            return freed
+
+    def _deleted_by_name_before(self, model: str, *, owner: str | None) -> int | None:
+        job_id = self._store.models.job_of_name(model)
+        is_seen = owner in (None, self._store.owner_of(job_id))
+        return self.model_deleted_before(job_id) if is_seen else None
 
     def delete_checkpoint(self, job_id: str, step: int) -> int:
         """Deletes one checkpoint of an ended job, or just its list entry if the run itself has

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from flant5_train.config import Hyperparameters
-from flant5_train.progress import Phase as TrainerPhase
+from flant5_train.config import Phase as TrainerPhase
 from worker.jobs.life import Status
 from worker.jobs.redaction import redacted
 from worker.jobs.spec import JobSpec

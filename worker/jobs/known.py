@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from worker.jobs.job import model_id
 from worker.jobs.ledger import JobRecord, Wish
+from worker.jobs.rules import SUBMISSION_SECONDS
 from worker.jobs.standing import Standing
-
-SUBMISSION_SECONDS = 24 * 3600
-"""Time for which a submission key refers to the job that it created."""
 
 
 @dataclass(frozen=True, slots=True)

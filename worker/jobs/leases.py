@@ -10,7 +10,6 @@ from worker.jobs.connection import unavailable
 from worker.jobs.errors import NotFoundError
 from worker.jobs.gang import Membership, Seat
 from worker.jobs.gangs import Gangs
-from worker.jobs.known import Known, encode_known
 from worker.jobs.life import Status
 from worker.jobs.records import encode_update, read_job
 from worker.jobs.redaction import redacted
@@ -78,24 +77,13 @@ class Leases:
         if answer is None:
             return None
         if answer[0] == "claimed":
-            return self._claim_of(answer[1])
+            return self.claim_of(answer[1])
         if answer[0] == "member":
             return self._gangs.membership(worker, answer)
         return Seat(job_id=answer[1], is_new=bool(answer[2]))
 
-    def restore(self, known: Known, *, holder: str | None, lease_seconds: float) -> Claim | None:
-        """Restores a job from its run directory.
-
-        With a `holder` the job is running and the holder adds the progress in its files. Without
-        one its files are to be checked, and the result is None. Also returns None if the store
-        has the job already.
-        """
-        job_id = known.record.id
-        args = (job_id, encode_known(known), holder or "", int(lease_seconds * 1000))
-        is_new = self._scripts.run("restore", *args)
-        return self._claim_of(job_id) if is_new and holder else None
-
-    def _claim_of(self, job_id: str) -> Claim:
+    def claim_of(self, job_id: str) -> Claim:
+        """Returns the claim of the job's current epoch."""
         with unavailable():
             fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
         job = read_job(job_id, fields)

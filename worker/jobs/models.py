@@ -15,7 +15,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flant5_train.config import DEMO_MODEL
-from worker.jobs.deletion import Deletions
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import Job
 from worker.jobs.model_index import no_fine_tuned
@@ -63,7 +62,6 @@ class ModelCatalog:
             pattern.strip() for pattern in settings.hub_models.split(",") if pattern.strip()
         )
         self._store = store
-        self._deletions = Deletions(store, self._home)
 
     def resolve(self, model: str, *, owner: str | None = None) -> str:
         """Returns the name that the trainer loads: `flant5-demo`, a directory or a hub name.
@@ -116,17 +114,16 @@ class ModelCatalog:
         if not model.startswith("ft:"):
             self.resolve(model)
             return Model(id=model, created_at=0, owned_by=model.partition("/")[0])
-        made = _made_by(self._store.get(self._job_of(model, owner=owner)), model)
+        made = _made_by(self._store.get(self.job_of(model, owner=owner)), model)
         if _CHECKPOINT.fullmatch(model) is None:
             return made
         directory = self._fine_tuned_directory(model, owner=owner)
         return replace(made, created_at=directory.stat().st_mtime)
 
-    def delete(self, model: str, *, owner: str | None = None, is_retry: bool = False) -> int:
-        """Deletes a job's final model or checkpoint with its files, and returns the freed bytes.
-        A retry returns the result of the first try.
+    def step_of(self, model: str, *, owner: str | None = None) -> int | None:
+        """Returns the step of a checkpoint, and None for the final model of a job.
 
-        Raises InvalidRequestError for a base model, NotFoundError, and the errors of `Deletions`.
+        Raises InvalidRequestError for a base model, and NotFoundError for an unknown one.
         """
         if not model.startswith("ft:"):
             self.get(model, owner=owner)
@@ -134,23 +131,10 @@ class ModelCatalog:
                 f"model {model!r} is a base model; only models made by jobs can be deleted",
                 param="model",
             )
-        if checkpoint := _CHECKPOINT.fullmatch(model):
-            job_id, step = self._job_of(model, owner=owner), int(checkpoint["step"])
-            return self._deletions.delete_checkpoint(job_id, step)
-        try:
-            return self._deletions.delete_model(self._job_of(model, owner=owner))
-        except NotFoundError:
-            freed = self._deleted_before(model, owner=owner) if is_retry else None
-            if freed is None:
-                raise
-            return freed
+        checkpoint = _CHECKPOINT.fullmatch(model)
+        return int(checkpoint["step"]) if checkpoint else None
 
-    def _deleted_before(self, model: str, *, owner: str | None) -> int | None:
-        job_id = self._store.models.job_of_name(model)
-        is_seen = owner in (None, self._store.owner_of(job_id))
-        return self._deletions.model_deleted_before(job_id) if is_seen else None
-
-    def _job_of(self, model: str, *, owner: str | None) -> str:
+    def job_of(self, model: str, *, owner: str | None) -> str:
         """Returns the job that made a model or checkpoint. Raises NotFoundError for a missing one
         and for another owner's."""
         checkpoint, index = _CHECKPOINT.fullmatch(model), self._store.models
@@ -165,7 +149,7 @@ class ModelCatalog:
         return job_id
 
     def _fine_tuned_directory(self, model: str, *, owner: str | None) -> Path:
-        checkpoint, job_id = _CHECKPOINT.fullmatch(model), self._job_of(model, owner=owner)
+        checkpoint, job_id = _CHECKPOINT.fullmatch(model), self.job_of(model, owner=owner)
         output = self._home.run_directory(job_id).output
         directory = output / f"checkpoint-{int(checkpoint['step'])}" if checkpoint else output
         if not self._is_model(directory):

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SUBMISSION_SECONDS = 24 * 3600
+"""Time for which a submission key refers to the job that it created."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

@@ -81,13 +81,12 @@ from worker.jobs.errors import InvalidRequestError, LimitReachedError, NotFoundE
 from worker.jobs.events import Page
 from worker.jobs.gangs import Gangs
 from worker.jobs.job import Job, JobError, model_id
-from worker.jobs.known import SUBMISSION_SECONDS
 from worker.jobs.leases import Leases
 from worker.jobs.life import Status
 from worker.jobs.listing import list_jobs
 from worker.jobs.model_index import ModelIndex, no_fine_tuned
 from worker.jobs.records import encode_events, read_job
-from worker.jobs.rules import Rules
+from worker.jobs.rules import SUBMISSION_SECONDS, Rules
 from worker.jobs.scripts import Scripts
 from worker.jobs.spec import JobSpec
 from worker.jobs.standing import Standing, read_standings

@@ -17,7 +17,7 @@ from worker.attempts.pump import LostError, Pump
 from worker.attempts.result import keep_end, valid_result
 from worker.causes.outcome import last_record
 from worker.jobs.job import model_id
-from worker.jobs.known import Known, next_epoch
+from worker.jobs.known import Known, encode_known, next_epoch
 from worker.jobs.ledger import Ledger, Wish
 from worker.jobs.standing import Standing
 from worker.jobs.store import JobStore
@@ -94,13 +94,14 @@ class Restoration:
     def _restore(self, holder: str) -> bool:
         """Restores the record. Returns False if there is nothing to add to it."""
         is_plain = self._record.wish is Wish.GO_ON and self._result is None
-        self._claim = self._store.leases.restore(
-            self._known,
-            holder=None if is_plain and not self._known.has_begun else holder,
-            lease_seconds=self._settings.lease_seconds,
-        )
-        if self._claim is None:
+        # A job that has neither begun nor ended has no progress to add: its files are checked.
+        is_held = self._known.has_begun or not is_plain
+        lease_ms = int(self._settings.lease_seconds * 1000)
+        args = (self._record.id, encode_known(self._known), holder if is_held else "", lease_ms)
+        is_new = self._store.scripts.run("restore", *args)
+        if not (is_new and is_held):
             return False
+        self._claim = self._store.leases.claim_of(self._record.id)
         self._lease = Lease.of(self._claim, self._store, self._settings)
         self._pump = Pump(self._store, self._claim, self._run_directory)
         return True

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.scenes import claimed_job
+from worker.jobs.deletion import Deletions
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import model_id
 from worker.jobs.models import ModelCatalog
@@ -127,15 +128,16 @@ def test_only_models_of_jobs_can_be_deleted(
     catalog: ModelCatalog, settings: SharedSettings, store: JobStore
 ) -> None:
     _, model = finished_job(settings, store)
+    deletions = Deletions(store, settings.home_directories)
     with pytest.raises(InvalidRequestError, match="only models made by jobs"):
-        catalog.delete("flant5-demo")
+        deletions.delete_model_by_name("flant5-demo", catalog)
     with pytest.raises(NotFoundError):
-        catalog.delete("nothing")
-    catalog.delete(model)
+        deletions.delete_model_by_name("nothing", catalog)
+    deletions.delete_model_by_name(model, catalog)
     with pytest.raises(NotFoundError):
         catalog.get(model)
     with pytest.raises(NotFoundError):
-        catalog.delete(model)
+        deletions.delete_model_by_name(model, catalog)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,8 @@ def test_a_model_that_was_deleted_stays_deleted(service: LosableStore) -> None:
     kept, deleted = (service.workshop.run(service.queued().id) for _ in range(2))
     catalog = ModelCatalog(service.workshop.settings, service.store)
     assert deleted.fine_tuned_model is not None
-    catalog.delete(deleted.fine_tuned_model)
+    deletions = Deletions(service.store, service.workshop.settings.home_directories)
+    deletions.delete_model_by_name(deleted.fine_tuned_model, catalog)
     service.ledger.write(service.store.get(deleted.id))  # a late retry of the submission
     service.lose_the_store()
     service.recover()

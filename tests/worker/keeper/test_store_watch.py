@@ -12,6 +12,7 @@ from tests.worker.keeper.rolled_back import Snapshot, WatchedStore
 from tests.worker.scenes import claim_again, is_alive
 from worker.attempts.attempt_record import AttemptRecord, write_attempt
 from worker.jobs import keys
+from worker.jobs.deletion import Deletions
 from worker.jobs.job import Job, model_id
 from worker.jobs.life import Status
 from worker.jobs.models import ModelCatalog
@@ -191,7 +192,9 @@ def test_a_deleted_model_stays_deleted_in_a_store_that_went_back(watched: Watche
     service = watched.service
     job = service.workshop.run(service.queued().id)
     assert job.fine_tuned_model is not None
-    ModelCatalog(service.workshop.settings, service.store).delete(job.fine_tuned_model)
+    catalog = ModelCatalog(service.workshop.settings, service.store)
+    deletions = Deletions(service.store, service.workshop.settings.home_directories)
+    deletions.delete_model_by_name(job.fine_tuned_model, catalog)
     watched.round()
     watched.round()
     assert service.store.models.all() == {}
