@@ -25,4 +25,4 @@ def test_the_limit_is_raised_as_far_as_the_streams_need_and_it_may_be(
     code = CODE.format(soft=soft, hard=hard, num_streams=num_streams)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"({after}, {hard})\n"
-    assert ("too few for 1000 live streams" in done.stderr) is (after < num_streams)
+    assert ("is too low for 1000 live streams" in done.stderr) is (after < num_streams)
