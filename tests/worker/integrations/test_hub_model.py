@@ -176,7 +176,9 @@ def test_a_namespace_that_is_allowed_no_more_is_not_written_to(
     job_id = shipping.succeeded()
     shipping.allow(hub, namespace="their-org")
     shipping.start()
-    assert "'my-org' is not among those" in shipping.wait_for_message(job_id, "gave up")
+    assert "'my-org' is no longer allowed by [huggingface]" in shipping.wait_for_message(
+        job_id, "gave up"
+    )
     assert hub.requests == []
 
 
