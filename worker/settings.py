@@ -61,7 +61,7 @@ class WorkerSettings(HubTokenSettings):
     """Address at which other workers reach this one when it leads a multi-node job. Default: the
     address of the host name."""
     node_port: int = Field(0, ge=0, le=65535)
-    """Port at that address. 0 means any free port."""
+    """Port of `node_address`. 0 means any free port."""
     presence_seconds: float = Field(20.0, gt=0)
     """Seconds without a heartbeat after which a worker counts as gone."""
     keeper_seconds: float = Field(0.5, gt=0)

@@ -226,7 +226,7 @@ _REASONS = {
 
 
 def _is_from_stopping(outcome: Failed | Interrupted) -> bool:
-    """Returns True for failures that a stop can cause: INTERNAL, if interrupted during startup."""
+    """Returns True if the stop explains the failure. A stop during startup causes odd failures."""
     return isinstance(outcome, Interrupted) or outcome.error.code == FailureCode.INTERNAL
 
 

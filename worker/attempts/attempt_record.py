@@ -26,7 +26,7 @@ class AttemptRecord(BaseModel):
     worker: str
     host: str
     started_at: Instant
-    """When the first attempt of the job began (`Job.started_at`), not this one."""
+    """Start of the job's first attempt (`Job.started_at`), not of this one."""
     run_seconds: float = Field(0.0, ge=0, lt=1e11)
     """Seconds that earlier attempts held a worker (`Job.run_seconds`)."""
 

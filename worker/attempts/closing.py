@@ -41,7 +41,7 @@ class Closing:
             write_result(self._run_directory.result, outcome, epoch=self._claim.epoch)
         except OSError:
             # A full disk must not prevent recording the outcome.
-            logger.exception("job %s: cannot write result.json; recording in Redis", self._job.id)
+            logger.exception("job %s: cannot write result.json; only Redis has it", self._job.id)
         self._pump_rest()
         finish = self._context.store.leases.finish
         if not self._lease.insist(lambda: finish(self._claim, outcome)):

@@ -64,7 +64,7 @@ def _of_rank(summary: Summary, traces: Traces) -> Cause | None:
         return Cause(FailureCode.WORKER_LOST, f"{cause}: {traces.last_words}")
     if cause.signal is not None:
         return Cause(FailureCode.KILLED, str(cause), killed_by=cause.signal)
-    if failure is not None:  # of a process that lost this one
+    if failure is not None:  # reported by a process that lost this one
         return Cause(FailureCode.INTERNAL, str(cause))
     return _unexplained(str(cause), traces)
 

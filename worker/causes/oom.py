@@ -1,9 +1,9 @@
 """Counts processes that the kernel's OOM killer has killed.
 
-Signal 9 has no sender. If this counter increased in the meantime, the kernel sent it. There are two
-sources, which only grow: the whole machine (/proc/vmstat), and this process's memory cgroup, which
-may be the only one in a container. A kill in this cgroup counts in both. Only a change of the sum
-is relevant.
+A process killed by signal 9 does not report the sender. An increase of this counter shows that it
+was the kernel. There are two sources, which only grow: the whole machine (/proc/vmstat), and this
+process's memory cgroup, which may be the only one in a container. A kill in this cgroup counts in
+both. Only a change of the sum is relevant.
 """
 
 import re

@@ -21,7 +21,7 @@ from worker.jobs.integrations import WandbRun
 from worker.jobs.life import Status
 
 OFFLINE_FOLDER = "wandb-offline"
-"""In the run directory."""
+"""Folder in the run directory."""
 _MAX_TAG = 64
 _EXIT_CODES = {Status.FAILED: 1, Status.CANCELLED: 255}
 

@@ -84,6 +84,6 @@ class UnfinishedDeletions:
         try:
             tombstone = self._tombstones.read(job_id, kind)
             if tombstone is not None and self._deletions.enforce(tombstone):
-                logger.warning("%s of %s: was back, deleted again", kind, job_id)
+                logger.warning("%s of %s: reappeared; deleted again", kind, job_id)
         except (BusyError, OSError, ValueError) as error:
-            logger.warning("%s of %s: was back, not deleted again: %s", kind, job_id, error)
+            logger.warning("%s of %s: reappeared; cannot delete it: %s", kind, job_id, error)

@@ -100,7 +100,7 @@ class StoreWatch:
             logger.error("store: cannot compare it with the disk: %s", error)
 
     def close(self) -> None:
-        """Lets another keeper watch."""
+        """Releases the lock for another keeper."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
