@@ -84,7 +84,7 @@ class Choice:
         """Returns the automatic values with their reasons; None if there are none.
 
         >>> Choice(20, None, num_steps=200, steps_per_epoch=10, num_weights=None).sentence()
-        'auto: 20 epochs, 200 steps, because an epoch has 10 steps and at least 200 are wanted'
+        'auto: 20 epochs, 200 steps, because an epoch has 10 steps and at least 200 are needed'
         """
         parts = [part for part in (self._epochs(), self._learning_rate()) if part]
         return f"auto: {'; '.join(parts)}" if parts else None
@@ -99,7 +99,7 @@ class Choice:
         elif epochs == MAX_EPOCHS:
             reason = f"{MAX_EPOCHS} epochs are the maximum"
         else:
-            reason = f"at least {MIN_STEPS} are wanted"
+            reason = f"at least {MIN_STEPS} are needed"
         return f"{epochs} epochs, {self.num_steps} steps, because an epoch has {steps} and {reason}"
 
     def _learning_rate(self) -> str:

@@ -40,8 +40,8 @@ from flant5_train.progress import FileEncoding
 from flant5_train.prompt import SYSTEM
 
 ENCODING_VERSION = 3
-"""Raise it when the same file would give other pairs or ids. It is part of a run's identity. For
-another layout of the same ids, raise `LAYOUT_VERSION`."""
+"""Increment it when the same file would give other pairs or ids. It is part of a run's identity.
+For another layout of the same ids, increment `LAYOUT_VERSION`."""
 SECONDS_BETWEEN_REPORTS = 2.0
 _CONTENT = "the encoded conversations"
 _POLL_SECONDS = 0.1

@@ -24,8 +24,8 @@ from flant5_train.encoder import Ids
 from flant5_train.encoding import EncodedBatch
 
 LAYOUT_VERSION = 1
-"""Raise it when the format of the files or the manifest changes. Older files are encoded again, and
-runs that used them can be resumed."""
+"""Increment it when the format of the files or the manifest changes. Older files are encoded again,
+and runs that used them can be resumed."""
 MANIFEST = "manifest.json"
 _TOKENS = "tokens.bin"
 _SPANS = "spans.bin"

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from flant5_train.config import Batching, Phase
 
 PROGRESS_FILE = "progress.jsonl"
-"""Its name in a run directory."""
+"""File name in a run directory."""
 
 
 class _Record(BaseModel):
@@ -116,7 +116,7 @@ class AutoChosen(_Record):
 
 
 class WarningIssued(_Record):
-    """A setting or the data may make the run unexpectedly slow or bad. The run continues."""
+    """A setting or the data may make the run slower or worse than expected. The run continues."""
 
     type: Literal["warning"] = "warning"
     param: str | None = None

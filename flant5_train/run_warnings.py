@@ -28,7 +28,7 @@ _ADAFACTOR_RATES = (1e-5, 1e-2)
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
-    """A cause that may make a run unexpectedly slow or bad."""
+    """A cause that may make a run slower or worse than expected."""
 
     code: RunWarningCode
     message: str

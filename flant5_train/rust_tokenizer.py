@@ -24,7 +24,7 @@ UNKNOWN = "<unk>"
 _STRETCH = f"<|{WORD_START}[^{WORD_START}<]*|[^{WORD_START}<]+"
 """Text that is split into pieces separately: a "<", a word with its leading space, or the rest.
 
-Without the split after "<", Unigram would read "</s>" or "<0x0A>" in a text as the piece of that
+Without this split, Unigram would read "</s>" or "<0x0A>" in a text as the piece of that
 name. Splits at spaces change nothing and keep the search short. One `isolated` split, because
 transformers.js (@huggingface/tokenizers 0.2.0) treats every behavior as that one.
 """

@@ -66,7 +66,7 @@ def test_an_explicit_end_is_never_changed(given: dict[str, float], num_steps: in
         (
             160,
             4_000_000,
-            "auto: 10 epochs, 200 steps, because an epoch has 20 steps and at least 200 are wanted;"
+            "auto: 10 epochs, 200 steps, because an epoch has 20 steps and at least 200 are needed;"
             " learning_rate 0.001, because the base model has 4.0 million weights",
         ),
         (
