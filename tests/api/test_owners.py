@@ -276,7 +276,7 @@ def test_a_key_stores_as_much_as_it_may_and_again_after_a_deletion(http: TestCli
     refused = upload_file(http, "alice", b"x" * 4001)
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (429, "storage_quota")
-    assert "it has 6000 of 10000" in error["message"]
+    assert "6000 of 10000 bytes are used" in error["message"]
     assert refused.headers["x-should-retry"] == "false"
     parts = http.post("/v1/uploads", json={**UPLOAD, "bytes": 4000}, headers=of("alice"))
     assert parts.status_code == 200

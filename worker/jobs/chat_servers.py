@@ -13,7 +13,7 @@ PRESENCE_SECONDS = 10.0
 
 
 class ChatServers:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """The registry. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -49,7 +49,7 @@ class Chat:
 
 
 class ChatQueue:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """The queue. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

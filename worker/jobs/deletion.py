@@ -125,7 +125,7 @@ class Deletions:
             freed = f": {num_bytes} bytes freed"
             was_listed = self._finish_checkpoint(job_id, step, freed=freed)
         if not is_here and not was_listed:
-            raise NotFoundError(f"no checkpoint of step {step} in job {job_id}")
+            raise NotFoundError(f"job {job_id} has no checkpoint at step {step}")
         return num_bytes
 
     def deleted_before(self, job_id: str, *, owner: str | None, is_retry: bool) -> int | None:

@@ -42,7 +42,7 @@ class JobEnd(BaseModel):
     job_id: str
     status: Status
     created_at: int
-    """When the job ended, in Unix seconds."""
+    """End of the job, in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class WebhookCounts:
 
 
 class Deliveries:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """The outbox. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

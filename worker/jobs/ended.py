@@ -13,7 +13,7 @@ from worker.jobs.scripts import Scripts
 
 
 class EndedJobs:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """The deletions. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis

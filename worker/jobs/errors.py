@@ -2,7 +2,7 @@
 
 
 class JobsError(Exception):
-    """Base of everything raised by `worker.jobs`."""
+    """Base class of the exceptions of `worker.jobs`."""
 
 
 class NotFoundError(JobsError):

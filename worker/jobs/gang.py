@@ -24,7 +24,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The right and the duty to run one node of an attempt that another worker leads."""
+    """A worker's assignment to one node of an attempt that another worker leads."""
 
     job: Job
     epoch: int

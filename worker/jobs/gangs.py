@@ -16,7 +16,7 @@ from worker.jobs.update import Beat, Claim
 
 
 class Gangs:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """Gang state. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis

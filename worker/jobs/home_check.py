@@ -98,7 +98,7 @@ def check_readable_home(home: Home) -> None:
             f"HOME {shown(home.root)} can't be read: {error.strerror} (this is user "
             f"{os.geteuid()})",
             expected="a directory that the service may read",
-            remedy="give it to this user, or set FLANT5_HOME",
+            remedy="change its owner to this user, or set FLANT5_HOME",
         ) from error
 
 
@@ -194,7 +194,7 @@ def _check_part(directory: Path) -> None:
 
 def _refused(directory: Path, reason: str | None) -> StartRefusedError:
     remedy = f"sudo chown -R {os.geteuid()}:{os.getegid()} {shown(directory)}"
-    if not os.path.exists(directory):  # pathlib's raises for a name that is too long
+    if not os.path.exists(directory):  # Path.exists raises for a name that is too long
         remedy = "create it, or mount its file system"
     return StartRefusedError(
         f"HOME: {shown(directory)} can't be written: {reason} (this is user {os.geteuid()})",

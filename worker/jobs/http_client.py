@@ -55,8 +55,8 @@ def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> str | N
 
 
 def through_proxy(url: str) -> str:
-    """Returns ` through the proxy in NAME (ADDRESS)` for messages about a request to `url`, or an
-    empty text when the request needs no proxy."""
+    """Returns ` through the proxy in NAME (ADDRESS)` for messages about a request to `url`; '' if
+    it needs no proxy."""
     try:
         proxy = proxy_for(url)
     except (ValueError, httpx.InvalidURL):

@@ -31,9 +31,9 @@ class Known:
 def next_epoch(*epochs: int) -> int:
     """Returns an epoch above all of `epochs` and all epochs ever given out.
 
-    A worker may hold a claim of the lost store that left no trace on disk, so the highest epoch
-    found there is not enough. Claims raise an epoch by one and take longer than a millisecond.
-    Milliseconds since 1970 are therefore ahead of them, also after an earlier recovery.
+    The highest epoch on disk is not enough: a worker may hold a claim of the lost store that left
+    no trace there. Claims raise an epoch by one and take longer than a millisecond. Milliseconds
+    since 1970 are therefore ahead of them, also after an earlier recovery.
     """
     return max(time.time_ns() // 1_000_000, *(epoch + 1 for epoch in epochs))
 

@@ -29,7 +29,7 @@ from worker.jobs.update import (
 
 
 class Leases:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """Leases of jobs. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, redis: Redis, scripts: Scripts, rules: Rules) -> None:
         self._redis = redis
@@ -49,8 +49,11 @@ class Leases:
     def claim_or_sit(
         self, *, worker: str, num_slots: int, lease_seconds: float
     ) -> Claim | Membership | Seat | None:
-        """As `claim`. For a job of several nodes, returns a seat for `Rules.seat_seconds` if there
-        are enough workers, or a membership if another worker has begun the attempt meanwhile."""
+        """As `claim`, but may wait for the gang of a job of several nodes.
+
+        Returns a seat for `Rules.seat_seconds` if there are enough workers. Returns a membership if
+        another worker has begun the attempt meanwhile.
+        """
         return self._look(worker, num_slots, lease_seconds, seat_seconds=self._rules.seat_seconds)
 
     def claim_or_join(
@@ -112,8 +115,8 @@ class Leases:
         return bool(self._scripts.run_durably("finish", *_finish_args(claim, outcome)))
 
     def finish_restored(self, claim: Claim, outcome: Outcome, *, finished_at: float) -> bool:
-        """As `finish`, at that time, and not waiting for the disk: a restored job is there anyway,
-        and a thousand of them need not wait a thousand times."""
+        """As `finish` at `finished_at`, but without waiting for the server's disk: HOME has the
+        record of a restored job anyway, and the waits of a thousand jobs would add up."""
         args = (*_finish_args(claim, outcome), int(finished_at * 1000))
         return bool(self._scripts.run("finish", *args))
 
@@ -151,8 +154,8 @@ class Leases:
     ) -> tuple[str, ...]:
         """Returns queued jobs that need another wake-up message, and marks them as notified.
 
-        Their last one was never sent, or is older than `older_than_seconds`, or is older than
-        `idle_seconds` while a worker that could take them is idle.
+        The last one was never sent or is older than `older_than_seconds`. While a worker that could
+        take the job is idle, `idle_seconds` applies instead.
         """
         idle = older_than_seconds if idle_seconds is None else idle_seconds
         args = (int(older_than_seconds * 1000), limit, int(idle * 1000))

@@ -19,7 +19,7 @@ _NAMESPACES = ":namespaces"
 
 
 class IntegrationOffers:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """The registry. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._redis = scripts.redis

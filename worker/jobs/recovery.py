@@ -22,7 +22,7 @@ class RestoredJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
-    """The job."""
+    """The job's id."""
     status: Status
     """The status right after the recovery."""
 
@@ -33,7 +33,7 @@ class Problem(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: str
-    """The job."""
+    """The job's id."""
     message: str
     """The found value, its file and the expected value."""
 

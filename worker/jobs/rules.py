@@ -19,6 +19,6 @@ class Rules:
     max_running: int = 0
     """Maximum number of running jobs per owner; 0 disables the limit."""
     left_seconds: float = 2.0
-    """How long a job is reserved for the smallest idle worker that can run it, in seconds."""
+    """Time for which a job is reserved for smaller idle workers that can run it, in seconds."""
     seat_seconds: float = 2.0
-    """How long a worker keeps a seat in a gang without renewing it, in seconds."""
+    """Time for which a worker keeps a seat in a gang without renewing it, in seconds."""

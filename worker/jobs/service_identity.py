@@ -231,7 +231,7 @@ class ServiceIdentity:
 
     def _read_patiently(self) -> str | None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        # Another host may have written it a moment ago.
+        # Another host may have just written it.
         while (own := self._read()) is None and time.monotonic() < deadline:
             if not self._home.service.exists():
                 return None

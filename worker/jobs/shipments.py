@@ -41,7 +41,7 @@ class ShipmentCounts:
 
 
 class Shipments:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """The outbox. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

@@ -26,7 +26,7 @@ REMEMBERED_SECONDS = 1800
 
 
 class Submissions:
-    """Tokens of submissions."""
+    """Issues the tokens of submissions."""
 
     def __init__(self, redis: Redis) -> None:
         source = resources.files("worker.jobs") / "lua" / "submission_token.lua"

@@ -23,7 +23,7 @@ _ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class TalkStore:
-    """Every method raises StoreUnavailableError when Redis does not answer, or is full."""
+    """The conversations. Every method raises StoreUnavailableError when Redis fails or is full."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -40,7 +40,7 @@ class WorkerState:
 
 
 class WorkerRegistry:
-    """Every method raises StoreUnavailableError when Redis does not answer."""
+    """The registry. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._redis = scripts.redis
