@@ -97,7 +97,7 @@ def a_full_queue_is_told_once(context: Context) -> None:
         for _ in range(context.max_waiting):
             waiting.append(submit(client, file).id)
             client.fine_tuning.jobs.pause(waiting[-1])
-        with refused(openai.RateLimitError, says="limit of queued jobs", code="queue_limit") as refusal:
+        with refused(openai.RateLimitError, says="queued jobs", code="queue_limit") as refusal:
             submit(client, file)
         response = refusal.error.response
         assert response.headers["x-should-retry"] == "false"
