@@ -37,7 +37,7 @@ class ArrayText:
     def take(self, expected: str) -> None:
         found = self.peek()
         if found != expected:
-            what = f"{found!r}" if found else "the end of the file: it was cut off"
+            what = f"{found!r}" if found else "the end of the file: it is truncated"
             raise DataError(
                 f"{self._name}: line {self.line}: expected {expected!r} after record"
                 f" {self._record}, found {what}",
@@ -72,7 +72,7 @@ class ArrayText:
         if not isinstance(error, json.JSONDecodeError):
             return DataError(f"{place}: not valid JSON ({error})", place=place)
         if error.pos >= len(self._text.rstrip()) or error.msg.startswith("Unterminated string"):
-            message = f"{place}: the file ends inside this record: it was cut off"
+            message = f"{place}: the file ends inside this record: it is truncated"
             return DataError(message, place=place)
         line = self.line + self._text.count("\n", self._at, error.pos)
         message = f"{place}: not valid JSON in line {line}: {error.msg}"

@@ -147,15 +147,15 @@ UNUSABLE = {
     ),
     "cut in a record": (
         json.dumps([TALK, TALK], indent=1)[:-30].encode(),
-        "record 2 (line 14): the file ends inside this record: it was cut off",
+        "record 2 (line 14): the file ends inside this record: it is truncated",
     ),
     "cut in a string": (
         b'[{"conversations": [{"from": "hum',
-        "record 1 (line 1): the file ends inside this record: it was cut off",
+        "record 1 (line 1): the file ends inside this record: it is truncated",
     ),
     "cut before the bracket": (
         json.dumps([TALK])[:-1].encode(),
-        "expected ',' after record 1, found the end of the file: it was cut off",
+        "expected ',' after record 1, found the end of the file: it is truncated",
     ),
     "a comma too many": (
         json.dumps([TALK])[:-1].encode() + b",]",

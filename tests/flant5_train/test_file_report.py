@@ -254,7 +254,7 @@ def test_what_keeps_the_rest_from_being_read_is_the_last_problem(tmp_path: Path)
         line=15,
         field=None,
         kind="unusable file",
-        found="the file ends inside this record: it was cut off",
+        found="the file ends inside this record: it is truncated",
         expected=None,
         count=1,
         also_at=None,
