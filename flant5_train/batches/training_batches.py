@@ -66,7 +66,7 @@ class TrainingBatches:
 
     plan: RunPlan
     pairs: Pairs
-    """Pairs, as many as the plan has lengths."""
+    """One pair for each of the plan's lengths."""
     collate: Callable[[Sequence[Example]], dict[str, torch.Tensor]]
 
     def share(self, process: int) -> Share:

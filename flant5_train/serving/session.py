@@ -139,8 +139,8 @@ class Session:
 
 
 def _fitting(waiting: Sequence[Row], going: Sequence[Row]) -> Iterator[Row]:
-    """Yields as many waiting rows as fit beside the active ones, in order. At least one if no row
-    is active."""
+    """Yields as many waiting rows as fit in memory with the active ones, in order. If no row is
+    active, it yields at least one."""
     beside = [*going]
     for row in waiting:
         longest = max(len(each.source) for each in [*beside, row])
