@@ -68,7 +68,7 @@ def _answer(former: FormerName) -> str:
     if "*" in former.harmless:
         return f"ignored: {former.note}"
     harmless = " or ".join(f"`{value}`" for value in former.harmless if value)
-    return f"refused, except {harmless}, which is ignored: {former.note}"
+    return f"refused ({harmless} is ignored): {former.note}"
 
 
 if __name__ == "__main__":

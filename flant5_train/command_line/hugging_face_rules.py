@@ -29,7 +29,7 @@ STEPS: Rules = {
     "adam_beta1": result("first-moment decay; refused for optimizers without it"),
     "adam_beta2": result("second-moment decay; refused for optimizers without it"),
     "adam_epsilon": result("AdamW's epsilon; refused for optimizers without it"),
-    "max_grad_norm": result("gradient clipping; 0 turns it off"),
+    "max_grad_norm": result("limit of the gradient norm (clipping); 0 turns it off"),
     "average_tokens_across_devices": refused("the loss is always the mean over all processes"),
     "label_smoothing_factor": refused("the loss is plain cross-entropy per token"),
     "neftune_noise_alpha": refused(
