@@ -201,8 +201,8 @@ def test_a_question_that_was_cancelled_is_not_answered(scene: Scene) -> None:
     ("refused", "kind", "param", "message"),
     [
         (ask("1", "Hi", "!late system"), "invalid", "messages", "found a system turn"),
-        (ask("1", "word " * 500), "too_long", "messages", "the model reads 256"),
-        (ask("1", max_new_tokens=9), "invalid", "max_completion_tokens", "may have 8 tokens"),
+        (ask("1", "word " * 500), "too_long", "messages", "reads at most 256"),
+        (ask("1", max_new_tokens=9), "invalid", "max_completion_tokens", "the limit is 8 tokens"),
     ],
 )
 def test_a_question_that_can_not_be_answered_harms_no_other(
