@@ -26,7 +26,7 @@ _CHARTS = {
     "GPU memory (GB)": (
         Line("gpu_memory_bytes", "GPU memory", "gpu_memory_bytes", COLORS[4], unit=1e9),
     ),
-    "Sample answers": (
+    "Sample answer scores": (
         Line(
             "eval_token_accuracy",
             "token accuracy",
