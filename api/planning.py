@@ -20,8 +20,8 @@ from api.submission import check_references, spec_of
 from api.throughput import measured
 from flant5_train.failure import Failure
 from flant5_train.forecast.format import Forecast, Question
+from flant5_train.host import free_bytes
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.room import free_bytes
 from worker.jobs.spec import JobSpec
 
 _TOLD, _UNREADABLE = 0, 2

@@ -1,6 +1,5 @@
 """Handling of a full disk: removes partial output, and raises an error that names the file."""
 
-import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from flant5_train.diagnosis import failure_code
 from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.host import free_bytes
 
 
 def _nothing() -> None:
@@ -57,9 +57,3 @@ def disk_full(what: str, directory: Path, error: Exception) -> TrainingError:
     )
     told.__cause__ = error
     return told
-
-
-def free_bytes(directory: Path) -> int:
-    """Returns the bytes this user can write to the disk of `directory`, which may not exist yet."""
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free

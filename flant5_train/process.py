@@ -1,6 +1,5 @@
 """Ties of a training process to its parent, its worker and the other ranks."""
 
-import ctypes
 import faulthandler
 import fcntl
 import json
@@ -8,7 +7,8 @@ import os
 import signal
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from flant5_train.host import end_with
+
 _STANDARD_ERROR = 2
 
 
@@ -21,13 +21,7 @@ def die_with_parent() -> None:
 
     torchrun gives each process its own session. Without this, nothing else would kill it.
     """
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:
-        # The parent died before the call took effect.
-        os.kill(os.getpid(), signal.SIGKILL)
+    end_with(os.getppid())
 
 
 def expect_ancestor(pid: int) -> None:

@@ -10,6 +10,7 @@ REPOSITORY = Path(__file__).parents[1]
 LIGHT = {
     "flant5_train.auto",
     "flant5_train.config",
+    "flant5_train.host",
     "flant5_train.progress",
     "flant5_train.kept_steps",
     "flant5_train.curves",

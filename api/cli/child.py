@@ -1,6 +1,5 @@
 """Child process of `flant5 up`: start, restart on failure, stop."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -10,15 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-_PR_SET_PDEATHSIG = 1
+from flant5_train.host import end_with
+
 _SETTLED_SECONDS = 30.0
 """Uptime that resets the restart delay to its minimum."""
 _MIN_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
 _MAX_LOG_BYTES = 16 * 2**20
 _LAST_WORDS = 5
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=self._inherited,
-                preexec_fn=partial(_end_with_parent, os.getpid()),
+                preexec_fn=partial(end_with, os.getpid(), by=signal.SIGTERM),
             )
         self._started_at = time.monotonic()
 
@@ -128,13 +126,3 @@ def _open_log(path: Path) -> BinaryIO:
     if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
         path.replace(path.with_name(path.name + ".1"))
     return path.open("ab")
-
-
-def _end_with_parent(parent: int) -> None:
-    """Makes the child receive SIGTERM when its parent dies; runs before the program starts.
-
-    If the parent is already dead, the program does not start.
-    """
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -3,13 +3,13 @@
 It binds only to the loopback address, keeps an append-only file and never evicts a key.
 """
 
-import ctypes
 import os
 import signal
 import socket
 import string
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,14 +21,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from api.cli.server_program import NoServerError, ServerProgram, find_server
+from flant5_train.host import end_with
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 _HOST = "127.0.0.1"
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/._-:")
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class EmbeddedRedisError(Exception):
@@ -112,7 +111,7 @@ class EmbeddedRedis:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=self._inherited,
-            preexec_fn=_end_with_parent,
+            preexec_fn=partial(end_with, os.getpid(), by=signal.SIGTERM),
         )
         assert self._process.stdin is not None
         self._process.stdin.write(self._configuration().encode())
@@ -199,7 +198,3 @@ def _free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _end_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

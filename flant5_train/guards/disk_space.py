@@ -17,8 +17,8 @@ from transformers import TrainingArguments as HfTrainingArguments
 from transformers.training_args import OptimizerNames
 
 from flant5_train.checkpoints import complete_checkpoints
-from flant5_train.disk import free_bytes
 from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.host import free_bytes
 from flant5_train.small_files import small_files_bytes
 from flant5_train.weight_shapes import optimizer_state_bytes
 

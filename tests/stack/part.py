@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from flant5_train.host import end_with
 from tests.stack.service import REPOSITORY
-from worker.processes.process_tree import descendants, end_with
+from worker.processes.process_tree import descendants
 
 PAUSE_SECONDS = 0.5
 """Time between the end of a part and its next start."""

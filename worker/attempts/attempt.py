@@ -6,7 +6,6 @@ An attempt that loses its lease, or Redis for too long, kills its trainer and wr
 by then another worker may hold the job.
 """
 
-import errno
 import logging
 import os
 import socket
@@ -32,6 +31,7 @@ from worker.jobs.job import JobError
 from worker.jobs.ledger import JobRecord, Ledger, Wish
 from worker.jobs.lock import LockedError, holder_text, take_lock_to_share
 from worker.jobs.malformed import MalformedFileError
+from worker.jobs.room import is_full
 from worker.jobs.update import Cancelled, Claim, Failed, Outcome, Succeeded
 from worker.processes.launch import TRAINER_MARK, mark_of
 from worker.processes.process_tree import kill_marked
@@ -100,7 +100,7 @@ class Attempt:
             self._closing.finish(Failed(error.error))
             return
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full(error):
                 raise
             self._closing.finish(Failed(_disk_full(error)))
             return

@@ -1,13 +1,13 @@
 """Evidence of a failed attempt: its files and the exit of its processes."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from flant5_train.failure import Failure, FailureCode, read_failure
+from flant5_train.host import free_bytes
 from worker.causes.torchrun_summary import Summary, find_summary, words_before
 from worker.jobs.home import RunDirectory
 from worker.jobs.lines import whole_lines, whole_size
@@ -49,7 +49,7 @@ class Traces:
             summary=find_summary(tail),
             torch_error=_torch_error(run_directory.torch_error),
             words=words_before(tail),
-            num_free_bytes=shutil.disk_usage(run_directory.path).free,
+            num_free_bytes=free_bytes(run_directory.path),
             end=end,
         )
 

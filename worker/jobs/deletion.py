@@ -12,7 +12,6 @@ A checkpoint has no tombstone, because a resumed job may save the same step agai
 renamed before its entry leaves the store's list.
 """
 
-import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.models import ModelCatalog
 from worker.jobs.removal import num_bytes_of, remove
 from worker.jobs.result_file import result_file_id
+from worker.jobs.room import is_full
 from worker.jobs.store import JobStore
 from worker.jobs.tombstones import Kind, Tombstone, Tombstones
 
@@ -227,7 +227,7 @@ class Deletions:
         try:
             self._tombstones.write(tombstone)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full(error):
                 raise
             # Removing the files first makes space for the tombstone.
             self._remove_files(tombstone)

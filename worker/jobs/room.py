@@ -1,10 +1,8 @@
 """Free disk space, and translation of a full disk to StorageFullError."""
 
 import errno
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from worker.jobs.errors import StorageFullError
 
@@ -23,9 +21,3 @@ def room_for(what: str) -> Iterator[None]:
 def is_full(error: OSError) -> bool:
     """Returns True for the errors of a full disk and of an exceeded quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def free_bytes(directory: Path) -> int:
-    """Returns the free bytes on the disk of `directory`, which need not exist yet."""
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free

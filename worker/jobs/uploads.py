@@ -6,13 +6,13 @@ parts may be sent in parallel.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flant5_train.host import free_bytes
 from worker.jobs.durable import TooManyBytesError
 from worker.jobs.errors import InvalidRequestError, NotFoundError, StorageFullError
 from worker.jobs.files import FILE_IDS, FileStore, NewFile, check_filename
@@ -65,7 +65,7 @@ class UploadStore:
             )
         self._root.mkdir(parents=True, exist_ok=True)
         # The parts are kept until the file is complete.
-        wanted, free = 2 * announced.num_bytes, shutil.disk_usage(self._root).free
+        wanted, free = 2 * announced.num_bytes, free_bytes(self._root)
         if wanted > free:
             raise StorageFullError(
                 f"no disk space for the upload: it needs {wanted} bytes (the parts and the file); "

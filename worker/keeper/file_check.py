@@ -21,10 +21,10 @@ from pydantic import ValidationError
 from flant5_train.config import Hyperparameters
 from flant5_train.failure import Failure, FailureCode
 from flant5_train.file_report.format import CheckedFile, CheckedFiles
+from flant5_train.host import end_with
 from worker.jobs.job import JobError
 from worker.jobs.update import NewEvent
 from worker.processes.environment_policy import allowed_environment
-from worker.processes.process_tree import end_with
 from worker.settings import inherited_environment
 
 BAD_FILE = 2

@@ -3,30 +3,12 @@
 Linux only. Imports only the standard library, because the supervisor depends on it.
 """
 
-import ctypes
 import os
 import signal
 import time
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _RETRY_SECONDS = 0.01
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def end_with(parent: int) -> None:
-    """Makes the kernel kill this process when the thread of `parent` that started it ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # The parent ended before the request took effect.
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def adopt_orphans() -> None:
-    """Makes orphaned descendants children of this process instead of init."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def descendants(pid: int) -> list[int]:
@@ -108,9 +90,3 @@ def _children(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return children
     return children
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"prctl({option}, {value}): {os.strerror(error)}")

@@ -10,9 +10,9 @@ from functools import partial
 
 from pydantic import ValidationError
 
+from flant5_train.host import end_with
 from flant5_train.serving.messages import Order, Piece, parse_piece
 from worker.processes.environment_policy import allowed_environment
-from worker.processes.process_tree import end_with
 from worker.serving.settings import ServeSettings
 
 _CHUNK_BYTES = 65536

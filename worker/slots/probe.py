@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 
+from flant5_train.host import end_with
 from worker.processes.environment_policy import allowed_environment
-from worker.processes.process_tree import end_with
 from worker.settings import inherited_environment
 from worker.slots.slot import Slot
 

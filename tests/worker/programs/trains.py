@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from flant5_train.host import end_with
 from flant5_train.progress import (
     CheckpointSaved,
     ModelSaved,
@@ -20,7 +21,6 @@ from flant5_train.progress import (
     TrainingStarted,
 )
 from flant5_train.progress_log import ProgressLog
-from worker.processes.process_tree import end_with
 
 
 class Trainer:
