@@ -173,8 +173,9 @@ def test_a_worker_that_waits_for_others_takes_what_comes_first_meanwhile(company
 
     def submit() -> None:
         wait_until(lambda: company.redis.hget("flant5:worker:gpu-0", "sits_at") == job.id)
-        company.registry.leave("other")
+        # In this order: without the small job, a look between the two would find nothing to do.
         small.append(company.workshop.new_job())
+        company.registry.leave("other")
 
     company.workshop.run_while(job.id, submit, "trains.py")
     assert company.workshop.store.get(small[0].id).status is Status.SUCCEEDED
