@@ -102,5 +102,5 @@ def test_text_that_looks_like_a_special_token_is_text(exported: PreTrainedTokeni
 
 
 def test_a_model_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"no spiece\.model could be read"):
+    with pytest.raises(TrainingError, match=r"spiece\.model could not be read"):
         load_tokenizer(tmp_path)
