@@ -9,14 +9,14 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.auth import KeysFileError
+from api.dependencies import Services
 from api.descriptors import allow_connections
-from api.http_protocol import http_protocol
-from api.keys import KeysFileError
-from api.services import Services
+from api.http.protocol import http_protocol
 from api.settings import ApiSettings
 from api.start_guard import StartGuard
 from worker.jobs.errors import StartRefusedError
-from worker.jobs.process_log import configure_logging
+from worker.jobs.logging import configure_logging
 from worker.jobs.settings import settings_fault
 
 

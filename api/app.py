@@ -7,35 +7,36 @@ from anyio import to_thread
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from api import errors, openapi
-from api.audit import Audit, AuditLog
-from api.dashboard.door import DashboardRoute
+from api.auth import KeyRing, read_keys
+from api.dashboard.mount import DashboardRoute
 from api.dashboard.sessions import Sessions
-from api.keys import KeyRing, read_keys
-from api.middleware import BodyLimit, Gate, RequestFrame
+from api.dependencies import Services
+from api.http import errors
+from api.http.audit import Audit, AuditLog
+from api.http.middleware import BodyLimit, Gate, RequestFrame
+from api.http.path_prefix import DocsPrefix
+from api.http.query_checks import refuse_unknown_query
+from api.http.rate_limit import RateLimit
+from api.http.request_limits import RequestChecks
+from api.openapi import document
 from api.pace import BodyPace
-from api.path_prefix import DocsPrefix
-from api.query_checks import refuse_unknown_query
-from api.rate_limit import RateLimit
-from api.request_checks import RequestChecks
 from api.request_meter import RequestMeter
 from api.routes import (
     chat,
     files,
-    health,
     history,
     jobs,
     metrics,
     models,
+    operations,
     outputs,
     plans,
     recovery,
     reports,
     uploads,
 )
-from api.schemas.errors import ErrorResponse
+from api.schemas.common import ErrorResponse
 from api.security_headers import SecurityHeaders
-from api.services import Services
 from api.settings import ApiSettings
 
 _MAX_THREADS = 96
@@ -79,7 +80,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    openapi.install(app)
+    document.install(app)
     app.add_middleware(
         BodyLimit, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
     )
@@ -98,7 +99,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(DocsPrefix)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMeter, metrics=services.metrics)
-    for routes in (health, metrics):
+    for routes in (operations, metrics):
         app.include_router(routes.router)
     for routes in (
         files,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from api.schemas.metrics import Metrics
-from flant5_train.progress import Evaluated, StepTrained
+from flant5_train.protocol.progress import Evaluated, StepTrained
 from worker.jobs.curve import read_steps
 
 _TRAIN = (

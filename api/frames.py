@@ -13,7 +13,7 @@ from typing import Literal
 from api.schemas.history import EventObject, LogLineObject
 from worker.jobs.events import Event, LogLine
 from worker.jobs.life import Status
-from worker.jobs.records import read_event, read_log_line
+from worker.jobs.store.serialization import read_event, read_log_line
 
 Topic = Literal["events", "logs"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flant5_train.config import Hyperparameters
-from worker.jobs.workers import WorkerState
+from worker.jobs.store.workers import WorkerState
 
 STATED = "stated"
 _GIB = 2**30

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from api.http.validation import explain
 from api.schemas.create import CreateJob, RequestedHyperparameters
 from api.schemas.jobs import EchoedHyperparameters
-from api.validation import explain
-from flant5_train.auto import LEARNING_RATE
 from flant5_train.config import Hyperparameters
+from flant5_train.protocol.auto import LEARNING_RATE
 from worker.jobs.errors import InvalidRequestError
 
 _OF_THE_SDK = {"n_epochs", "batch_size", "learning_rate_multiplier"}

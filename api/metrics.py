@@ -29,12 +29,12 @@ from redis import Redis
 
 from api.integration_metrics import integration_families
 from api.overview_metrics import overview_families
-from api.store_loss import StoreLoss
+from api.services.store_loss import StoreLoss
 from api.webhook_metrics import webhook_families
-from worker.jobs.deliveries import count_webhooks
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.overview import look
 from worker.jobs.shipments import count_shipments
+from worker.jobs.store.outbox import count_webhooks
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -6,7 +6,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from worker.jobs.job import Job, Progress
 from worker.jobs.overview import Overview
-from worker.jobs.workers import WorkerState
+from worker.jobs.store.workers import WorkerState
 
 _OF_PROGRESS = {
     "step": "Optimizer steps done by a running job.",

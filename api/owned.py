@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.caller import Caller
 from api.calling import Calling
-from api.errors import JobNotRestoredError
-from api.services import Services, Wired
+from api.dependencies import Services, Wired
+from api.http.errors import JobNotRestoredError
 from worker.jobs.errors import NotFoundError
-from worker.jobs.ledger import Ledger
-from worker.jobs.tombstones import Tombstones
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.tombstones import Tombstones
 
 _JOB_ID = re.compile(r"ftjob-[0-9a-z]{1,64}", re.ASCII)
 

@@ -10,7 +10,7 @@ from api.schemas.plans import (
     PlannedTime,
     PlanWarning,
 )
-from flant5_train.forecast.format import (
+from flant5_train.protocol.forecast import (
     BatchesForecast,
     DataForecast,
     LargestForecast,

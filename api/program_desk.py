@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar, cast
 
-from api.errors import TooManyReportsError
+from api.http.errors import TooManyReportsError
 from api.report_process import ReportPrograms
 
 MAX_RUNNING = 2

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from fastapi import UploadFile
 
-from api.recorder import disk_error
-from api.services import Services
-from worker.jobs.files import NewFile, StoredFile
+from api.dependencies import Services
+from api.services.recorder import disk_error
+from worker.jobs.storage.files import NewFile, StoredFile
 
 _CHUNK_BYTES = 2**20
 

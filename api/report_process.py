@@ -14,7 +14,7 @@ from pathlib import Path
 
 from api.schemas.reports import ReportQuery
 from api.settings import child_environment
-from flant5_train.forecast.format import Question
+from flant5_train.protocol.forecast import Question
 
 _SECONDS = 1800.0
 _NUM_TAIL_CHARACTERS = 1000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from api.settings import ApiSettings
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
-from worker.jobs.startup import check_directories, check_start, wait_for_start
+from worker.jobs.startup.start_check import check_directories, check_start, wait_for_start
 
 _log = logging.getLogger(__name__)
 

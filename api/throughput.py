@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from api.services import Services
+from api.dependencies import Services
 from worker.jobs.curve import StepSpan, read_step_span
 from worker.jobs.job import Job
 from worker.jobs.life import Status

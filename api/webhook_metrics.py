@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from worker.jobs.deliveries import WebhookCounts
+from worker.jobs.store.outbox import WebhookCounts
 
 
 def webhook_families(counts: WebhookCounts) -> Iterator[Metric]:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from api.services import Services
+from api.dependencies import Services
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.job import Job
 from worker.jobs.life import Status
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 from redis import Redis
 
+from api.auth import KeyHash, hash_of, new_key
 from api.caller import DEFAULT_SCOPES, Scope
-from api.cli.embedded_redis import EmbeddedRedis
-from api.keys import KeyHash, hash_of, new_key
+from api.cli.stack.redis import EmbeddedRedis
 from benchmarks.live_service import BenchmarkError
-from worker.jobs.connection import open_redis
+from worker.jobs.store.redis import open_redis
 from worker.settings import inherited_environment
 
 USER = "user"

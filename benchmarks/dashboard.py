@@ -23,8 +23,8 @@ from benchmarks.processor import process_of, processor_seconds
 from benchmarks.row import Row
 from benchmarks.service import DATA, MAX_SECONDS, SETTINGS
 from benchmarks.table import table
-from flant5_train.progress import StepTrained, read_records
-from worker.jobs.home import RunDirectory
+from flant5_train.protocol.progress import StepTrained, read_records
+from worker.jobs.storage.paths import RunDirectory
 
 TITLE = "The dashboard"
 _NUM_WATCHED = 12

@@ -24,8 +24,8 @@ from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
 from benchmarks.memory import private_memory
 from benchmarks.stopwatch import Stopwatch
-from flant5_train.prompt import SYSTEM
-from flant5_train.tokenizer import FASTCHAT_PAD, FASTCHAT_TOKENS, SENTENCEPIECE_FILE
+from flant5_train.data.prompt import SYSTEM
+from flant5_train.models.tokenizer import FASTCHAT_PAD, FASTCHAT_TOKENS, SENTENCEPIECE_FILE
 
 _SENTINELS = [f"<extra_id_{number}>" for number in range(100)]
 

@@ -21,7 +21,7 @@ from benchmarks.random_pairs import Batch, RandomPairs
 from benchmarks.row import Row
 from benchmarks.speed import Speed, Training, measure_speed, own_loss, stock_loss
 from benchmarks.table import table
-from flant5_train.seq2seq import FlanT5
+from flant5_train.models.flan_t5 import FlanT5
 
 TITLE = "Training on a GPU"
 _PEAK_FLOPS = 989e12

@@ -20,9 +20,9 @@ from benchmarks.long_log import write_long_log
 from benchmarks.memory import memory_of_tree
 from benchmarks.row import Row
 from benchmarks.table import table
-from worker.jobs import keys
 from worker.jobs.spec import JobSpec
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.store import JobStore
 
 TITLE = "Load"
 NUM_FEW, NUM_MANY = 100, 10_000

@@ -9,8 +9,8 @@ from typing import Any
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.log_format import format_line
+from worker.jobs.storage.log_format import format_line
+from worker.jobs.store import keys
 
 _LINE = "{{'loss': '0.693', 'grad_norm': '1.187', 'learning_rate': '9.7e-05', 'step': '{:09}'}}"
 _LINES_AT_ONCE = 10_000

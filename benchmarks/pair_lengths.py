@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.batches.lengths import PairLengths
+from flant5_train.data.pairs import PairLengths
 
 LIMIT = 2048
 _NUM_DRAWN = 60_000

@@ -8,12 +8,12 @@ from typing import Any, cast
 import torch
 
 from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.lengths import PairLengths
 from flant5_train.batches.planning import collator_of
-from flant5_train.batches.run_plan import PlanSettings, RunPlan
-from flant5_train.collator import DataCollatorForSupervisedDataset
+from flant5_train.batching.plan import PlanSettings, RunPlan
 from flant5_train.config import Batching
-from flant5_train.flops import Work
+from flant5_train.data.collator import DataCollatorForSupervisedDataset
+from flant5_train.data.pairs import PairLengths
+from flant5_train.estimates.flops import Work
 
 _FIRST_TOKEN, _LAST_TOKEN = 2, 32_000
 

@@ -17,7 +17,7 @@ from benchmarks.live_service import BenchmarkError, LiveService, live_service
 from benchmarks.row import Row
 from benchmarks.table import table
 from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
-from worker.jobs.home import RunDirectory
+from worker.jobs.storage.paths import RunDirectory
 from worker.processes.launch import torchrun_argv, trainer_environment
 from worker.processes.node import Node
 from worker.settings import inherited_environment

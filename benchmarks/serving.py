@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.answering import NUM_TOKENS, Give, OurAnswers, build_model, converted
 from benchmarks.row import Row
 from benchmarks.table import table
-from flant5_train.encoder import Ids
+from flant5_train.data.encoding import Ids
 
 TITLE = "Chat on CPUs"
 _NUM_ROUNDS = 3

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.random_pairs import Batch
-from flant5_train.flops import ModelShape, training_flops
+from flant5_train.estimates.flops import ModelShape, training_flops
 
 Loss = Callable[[Any, dict[str, torch.Tensor]], torch.Tensor]
 

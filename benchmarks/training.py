@@ -19,9 +19,9 @@ from benchmarks.random_pairs import Batch, RandomPairs
 from benchmarks.row import Row
 from benchmarks.speed import Loss, own_loss, stock_loss
 from benchmarks.table import table
-from flant5_train.batches.lengths import PairLengths
 from flant5_train.config import Batching
-from flant5_train.seq2seq import FlanT5
+from flant5_train.data.pairs import PairLengths
+from flant5_train.models.flan_t5 import FlanT5
 
 TITLE = "Training on CPUs"
 _CPU = torch.device("cpu")

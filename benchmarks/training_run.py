@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Self
 
-from flant5_train.progress import StepTrained, read_records
-from worker.jobs.home import RunDirectory
+from flant5_train.protocol.progress import StepTrained, read_records
+from worker.jobs.storage.paths import RunDirectory
 
 BLOCK_STEPS = 10
 """Steps timed together, so that work done a few times a second falls into each block."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.talks import talks
 from flant5_train.demo_model import train_vocabulary
-from flant5_train.tokenizer import SENTENCEPIECE_FILE
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
 
 _REPOSITORY = Path(__file__).parents[1]
 _TEST_DATA = Path(os.environ.get("FLANT5_TEST_DATA", _REPOSITORY.parent / "shared"))

@@ -88,7 +88,7 @@ def answer(model_directory: Path, question: str) -> str:
 
 
 def main() -> None:
-    from flant5_train.prompt import _form_qa
+    from flant5_train.data.prompt import _form_qa
 
     with service() as url:
         job_id = submit(url)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from flant5_train.demo_model import save_random_model
-from flant5_train.tokenizer import SENTENCEPIECE_FILE
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
 
 SIZES = {
     "d_model": 128,

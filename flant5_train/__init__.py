@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flant5_train.arguments import ModelArguments, TrainingArguments
-    from flant5_train.collator import DataCollatorForSupervisedDataset
+    from flant5_train.data.collator import DataCollatorForSupervisedDataset
+    from flant5_train.data.dataset import SupervisedDataset, make_supervised_data_module
     from flant5_train.data_arguments import DataArguments
-    from flant5_train.dataset import SupervisedDataset, make_supervised_data_module
-    from flant5_train.model import load_model, smart_tokenizer_and_embedding_resize
+    from flant5_train.models.loading import load_model, smart_tokenizer_and_embedding_resize
+    from flant5_train.models.tokenizer import load_tokenizer
     from flant5_train.preprocessing import preprocess
-    from flant5_train.tokenizer import load_tokenizer
-    from flant5_train.training import train
+    from flant5_train.training.run import train
 
 __all__ = [
     "DataArguments",
@@ -33,16 +33,16 @@ __all__ = [
 
 _MODULE_OF = {
     "DataArguments": "data_arguments",
-    "DataCollatorForSupervisedDataset": "collator",
+    "DataCollatorForSupervisedDataset": "data.collator",
     "ModelArguments": "arguments",
-    "SupervisedDataset": "dataset",
+    "SupervisedDataset": "data.dataset",
     "TrainingArguments": "arguments",
-    "load_model": "model",
-    "load_tokenizer": "tokenizer",
-    "make_supervised_data_module": "dataset",
+    "load_model": "models.loading",
+    "load_tokenizer": "models.tokenizer",
+    "make_supervised_data_module": "data.dataset",
     "preprocess": "preprocessing",
-    "smart_tokenizer_and_embedding_resize": "model",
-    "train": "training",
+    "smart_tokenizer_and_embedding_resize": "models.loading",
+    "train": "training.run",
 }
 
 

@@ -142,7 +142,7 @@ class TrainingArguments(transformers.TrainingArguments):
         self.load_best_model_at_end = loads_best
         if self.sharding == "fsdp":
             # Imported here: it takes 100 MB, which processes that only read data don't need.
-            from flant5_train.sharding import plugin_arguments
+            from flant5_train.training.fsdp import plugin_arguments
 
             self.fsdp, self.fsdp_config = True, {}  # type: ignore[assignment]
             self.fsdp_plugin_args = plugin_arguments(computes_in_bf16=self.bf16)

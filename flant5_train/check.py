@@ -1,7 +1,7 @@
 """Checks conversation files before a run: `python -m flant5_train.check FILE ...`.
 
-Prints a JSON report and exits 0, or prints a failure (`flant5_train.failure`) and exits 2. It needs
-neither torch nor a tokenizer: a service can run it while the GPU is busy.
+Prints a JSON report and exits 0, or prints a failure (`flant5_train.protocol.failure`) and exits
+2. It needs neither torch nor a tokenizer: a service can run it while the GPU is busy.
 """
 
 import argparse
@@ -10,12 +10,12 @@ from collections import Counter
 from pathlib import Path
 
 from flant5_train.config import OnBadRecord, OnMissingQuestion
-from flant5_train.conversations import ConversationFile
-from flant5_train.failure import Failure, encodable
-from flant5_train.file_report.format import CheckedFile, CheckedFiles
+from flant5_train.data.conversations import ConversationFile
+from flant5_train.data.errors import DataError, nothing_to_train_on
+from flant5_train.data.prompt import write_script
 from flant5_train.file_report.problems import warnings_under
-from flant5_train.place import DataError, nothing_to_train_on
-from flant5_train.prompt import write_script
+from flant5_train.protocol.failure import Failure, encodable
+from flant5_train.protocol.file_report import CheckedFile, CheckedFiles
 
 
 def check_file(

@@ -20,13 +20,13 @@ from filelock import FileLock
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from flant5_train.config import OnBadRecord
-from flant5_train.conversations import ConversationFile
-from flant5_train.demo_name import DEMO_SIZES, NUM_PIECES, demo_directory
+from flant5_train.data.conversations import ConversationFile
+from flant5_train.data.prompt import write_script
 from flant5_train.disk import writing
-from flant5_train.exported_model import give_weights_the_umask
-from flant5_train.lossless import SYMBOLS
-from flant5_train.prompt import write_script
-from flant5_train.tokenizer import SENTENCEPIECE_FILE, load_tokenizer
+from flant5_train.models.exported_model import give_weights_the_umask
+from flant5_train.models.lossless_tokenizer import SYMBOLS
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE, load_tokenizer
+from flant5_train.protocol.demo_model import DEMO_SIZES, NUM_PIECES, demo_directory
 
 _POLL_SECONDS = 0.1
 _MAX_CONVERSATIONS = 20_000

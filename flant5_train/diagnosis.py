@@ -6,7 +6,7 @@ No torch here: the worker classifies the output of processes that could not writ
 import errno
 import re
 
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 _ERRNO = {
     errno.ENOSPC: FailureCode.DISK_FULL,

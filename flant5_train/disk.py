@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flant5_train.diagnosis import failure_code
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.host import free_bytes
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.host import free_bytes
 
 
 def _nothing() -> None:

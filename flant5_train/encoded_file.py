@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.encoder import Ids
+from flant5_train.data.encoding import Ids
 from flant5_train.encoding import EncodedBatch
 
 LAYOUT_VERSION = 1

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from flant5_train.config import OnBadRecord, OnMissingQuestion
-from flant5_train.conversations import Conversations
-from flant5_train.encoder import Ids, PairSpan, TextEncoder
-from flant5_train.place import Place, Problem
-from flant5_train.prompt import Script, write_script
-from flant5_train.records import RecordBlock
-from flant5_train.turns import Conversation
+from flant5_train.data.conversations import Conversations
+from flant5_train.data.encoding import Ids, PairSpan, TextEncoder
+from flant5_train.data.errors import Place, Problem
+from flant5_train.data.prompt import Script, write_script
+from flant5_train.data.reader import RecordBlock
+from flant5_train.protocol.turns import Conversation
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""TensorBoard event files, written from the records of `flant5_train.progress`.
+"""TensorBoard event files, written from the records of `flant5_train.protocol.progress`.
 
     <run directory>/tensorboard/events.out.tfevents.0000000002     written by the second start
 
@@ -16,8 +16,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from flant5_train.curves import curves
-from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted
+from flant5_train.protocol.metrics import curves
+from flant5_train.protocol.progress import Evaluated, Record, StepTrained, TrainingStarted
 
 _PREFIX = "events.out.tfevents."
 _VERSION = "brain.Event:2"

@@ -5,7 +5,7 @@ import json
 import re
 from typing import BinaryIO
 
-from flant5_train.place import MAX_RECORD_BYTES, DataError, Place, not_utf8, too_long
+from flant5_train.data.errors import MAX_RECORD_BYTES, DataError, Place, not_utf8, too_long
 
 _CHUNK_BYTES = 1 << 20
 _DECODER = json.JSONDecoder()

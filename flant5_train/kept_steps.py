@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeVar
 
-from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted
+from flant5_train.protocol.progress import Evaluated, Record, StepTrained, TrainingStarted
 
 Kept = TypeVar("Kept", StepTrained, Evaluated)
 

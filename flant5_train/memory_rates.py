@@ -5,7 +5,7 @@ Measured constants are marked as such; the others are derived.
 
 from dataclasses import dataclass
 
-from flant5_train.flops import ModelShape
+from flant5_train.estimates.flops import ModelShape
 
 GIB = 2**30
 

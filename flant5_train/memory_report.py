@@ -5,11 +5,11 @@ from typing import Any
 from transformers.training_args import OptimizerNames
 
 from flant5_train.arguments import Arguments
-from flant5_train.batches.run_plan import RunPlan
-from flant5_train.flops import ModelShape
-from flant5_train.memory import MicroBatch, Setup
-from flant5_train.memory_plan import plan_memory
-from flant5_train.progress import MemoryPlanned
+from flant5_train.batching.plan import RunPlan
+from flant5_train.estimates.flops import ModelShape
+from flant5_train.estimates.memory import MicroBatch, Setup
+from flant5_train.estimates.memory_plan import plan_memory
+from flant5_train.protocol.progress import MemoryPlanned
 
 
 def memory_planned(

@@ -8,10 +8,10 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from flant5_train.data.process_pool import ProcessLostError, ProcessPool
+from flant5_train.data.reader import RecordBlock, read_blocks
 from flant5_train.encoding import BlockEncoder, EncodedBlock
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.pool import ProcessLostError, ProcessPool
-from flant5_train.records import RecordBlock, read_blocks
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 _SMALL_BYTES = 8 << 20
 """Below this size, encoding takes less time than starting processes."""

@@ -1,6 +1,7 @@
 """Child process of a `ProcessPool`: receives a function, then items, and sends results.
 
-Started by `flant5_train.pool` with the descriptor of its connection as the only argument.
+Started by `flant5_train.data.process_pool` with the descriptor of its connection as the only
+argument.
 """
 
 import traceback

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from flant5_train.encoder import Lengths, encoder_for
+from flant5_train.data.encoding import Lengths, encoder_for
+from flant5_train.data.prompt import conversations_of
 from flant5_train.encoding import encode_batch
-from flant5_train.prompt import conversations_of
-from flant5_train.tokenizer import AnyTokenizer
+from flant5_train.models.tokenizer import AnyTokenizer
 
 
 def preprocess(

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from flant5_train.host import end_with
+from flant5_train.protocol.host import end_with
 
 _STANDARD_ERROR = 2
 

@@ -1,9 +1,9 @@
-"""Writer of `progress.jsonl`; `flant5_train.progress` defines the format."""
+"""Writer of `progress.jsonl`; `flant5_train.protocol.progress` defines the format."""
 
 import os
 from pathlib import Path
 
-from flant5_train.progress import Record
+from flant5_train.protocol.progress import Record
 
 
 class ProgressLog:

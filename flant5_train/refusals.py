@@ -1,7 +1,7 @@
 """Checks for arguments that the library accepts and this trainer does not support."""
 
 from flant5_train.arguments import TrainingArguments
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 
 def refuse_unusable(training: TrainingArguments) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.encoder import Lengths
+from flant5_train.data.encoding import Lengths
 
 
 @dataclass(frozen=True, slots=True)

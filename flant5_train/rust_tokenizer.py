@@ -16,7 +16,13 @@ from tokenizers import (
     processors,
 )
 
-from flant5_train.lossless import LINE_START, NUM_EXTRA_IDS, RUNS, WORD_START, WRITTEN_BAR
+from flant5_train.models.lossless_tokenizer import (
+    LINE_START,
+    NUM_EXTRA_IDS,
+    RUNS,
+    WORD_START,
+    WRITTEN_BAR,
+)
 
 EOS = "</s>"
 PAD = "<pad>"

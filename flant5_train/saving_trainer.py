@@ -5,22 +5,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flant5_train.callbacks import Report
-from flant5_train.checkpoints import (
-    mark_complete,
-    remove_checkpoint,
-    remove_old_checkpoints,
-    step_of,
-)
 from flant5_train.disk import writing
-from flant5_train.exported_model import complete_export
-from flant5_train.guards.disk_space import SaveSize, require_room
-from flant5_train.progress import BestChosen, CheckpointSaved, PhaseChange
+from flant5_train.models.exported_model import complete_export
+from flant5_train.protocol.progress import BestChosen, CheckpointSaved, PhaseChange
 from flant5_train.resume.record import RunRecord
 from flant5_train.resume.settings import settings_of_this_run
 from flant5_train.selection.choice import Selection
 from flant5_train.selection.evaluations import eval_losses
 from flant5_train.sharding_trainer import ShardingTrainer
+from flant5_train.training.callbacks.disk_space import SaveSize, require_room
+from flant5_train.training.callbacks.reporting import Report
+from flant5_train.training.checkpoints import (
+    mark_complete,
+    remove_checkpoint,
+    remove_old_checkpoints,
+    step_of,
+)
 
 
 class SavingTrainer(ShardingTrainer):

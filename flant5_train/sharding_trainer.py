@@ -8,8 +8,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer import SCHEDULER_NAME
 from transformers.training_args import OptimizerNames, ParallelMode
 
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.sharding import (
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.training.fsdp import (
     full_weights,
     gathered,
     load_optimizer,

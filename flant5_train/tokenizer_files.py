@@ -6,9 +6,9 @@ from typing import Any
 
 from transformers.utils.hub import cached_file
 
-from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.hub_refusal import token_hint
-from flant5_train.model_files import tokenizer_directory
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.model_files import tokenizer_directory
 from flant5_train.rust_tokenizer import SENTINELS
 
 SENTENCEPIECE_FILE = "spiece.model"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from flant5_train.diagnosis import failure_code
 from flant5_train.disk import disk_full
-from flant5_train.failure import Failure, FailureCode, TrainingError
 from flant5_train.process import (
     die_with_parent,
     expect_ancestor,
@@ -19,6 +18,7 @@ from flant5_train.process import (
     tell_stacks_when_asked,
     worker_process,
 )
+from flant5_train.protocol.failure import Failure, FailureCode, TrainingError
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         # Imported here, because importing torch takes seconds. At the top of the module, a launcher
         # that dies meanwhile would orphan this process, and a failed import would leave no
         # error.json.
-        from flant5_train.training import train
+        from flant5_train.training.run import train
 
         train(argv)
     except SystemExit as end:

@@ -6,11 +6,16 @@ from typing import Any
 
 from flant5_train.answers.evaluation import AnswerEvaluation, AnswerScores
 from flant5_train.arguments import TrainingArguments
-from flant5_train.collator import DataCollatorForSupervisedDataset
-from flant5_train.dataset import SupervisedDataset
-from flant5_train.evaluation import Evaluation, evaluate_pairs, perplexity, validation_batches
-from flant5_train.guards.out_of_memory import explaining_evaluation_out_of_memory
-from flant5_train.progress import Evaluated, Record, SampleAnswers
+from flant5_train.data.collator import DataCollatorForSupervisedDataset
+from flant5_train.data.dataset import SupervisedDataset
+from flant5_train.protocol.progress import Evaluated, Record, SampleAnswers
+from flant5_train.training.callbacks.out_of_memory import explaining_evaluation_out_of_memory
+from flant5_train.training.evaluation import (
+    Evaluation,
+    evaluate_pairs,
+    perplexity,
+    validation_batches,
+)
 
 
 @dataclass(frozen=True, slots=True)

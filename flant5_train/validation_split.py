@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.place import DataError
+from flant5_train.data.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

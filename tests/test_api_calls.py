@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from api.app import create_app
-from api.errors import INTERNAL, KINDS
+from api.http.errors import INTERNAL, KINDS
 from api.settings import ApiSettings
 from examples.api_calls.call import Answer, Call
 from examples.api_calls.fields import differences, operations

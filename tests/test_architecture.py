@@ -8,20 +8,20 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 LIGHT = {
-    "flant5_train.auto",
+    "flant5_train.protocol.auto",
     "flant5_train.config",
-    "flant5_train.host",
-    "flant5_train.progress",
+    "flant5_train.protocol.host",
+    "flant5_train.protocol.progress",
     "flant5_train.kept_steps",
-    "flant5_train.curves",
-    "flant5_train.failure",
+    "flant5_train.protocol.metrics",
+    "flant5_train.protocol.failure",
     "flant5_train.diagnosis",
-    "flant5_train.file_report.format",
-    "flant5_train.serving.messages",
-    "flant5_train.turns",
-    "flant5_train.forecast.format",
-    "flant5_train.model_files",
-    "flant5_train.run_warnings",
+    "flant5_train.protocol.file_report",
+    "flant5_train.protocol.inference",
+    "flant5_train.protocol.turns",
+    "flant5_train.protocol.forecast",
+    "flant5_train.protocol.model_files",
+    "flant5_train.protocol.run_warnings",
 }
 """What of the trainer the service may import; none of it imports torch."""
 

@@ -23,9 +23,9 @@ from benchmarks.table import heading, table
 from benchmarks.talks import talks, write_array
 from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
 from flant5_train import preprocessing
-from flant5_train.conversations import ConversationFile
-from flant5_train.progress import StepTrained
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.data.conversations import ConversationFile
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.progress import StepTrained
 from tests.flant5_train.conftest import T5_VOCABULARY
 
 MAX_TOKENS = 50_000

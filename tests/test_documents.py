@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings
 from api.cli.main import app
 from api.cli.settings import ClientSettings, KeysSettings, UpSettings
 from api.settings import ApiSettings
-from flant5_train.progress import parse_record
+from flant5_train.protocol.progress import parse_record
 from worker.integrations.settings import IntegrationSettings
 from worker.serving.settings import ServeSettings
 from worker.settings import WorkerSettings

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from worker.app import run_worker
 from worker.context import WorkerContext, open_context
 from worker.jobs.errors import StartRefusedError
-from worker.jobs.home_check import prepare_home
-from worker.jobs.lock import LockedError, take_lock
-from worker.jobs.process_log import configure_logging
+from worker.jobs.logging import configure_logging
 from worker.jobs.settings import settings_fault
-from worker.jobs.startup import wait_for_start
-from worker.jobs.workers import WorkerState
+from worker.jobs.startup.home_check import prepare_home
+from worker.jobs.startup.start_check import wait_for_start
+from worker.jobs.storage.lock import LockedError, take_lock
+from worker.jobs.store.workers import WorkerState
 from worker.presence import refuse_twin
 from worker.processes.launch import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings, inherited_environment

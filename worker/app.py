@@ -1,21 +1,21 @@
 """The Celery app of the worker: one task, run by one pool process at a time.
 
 Celery delivers wake-ups and restarts a pool process that died. Everything that must not be lost is
-in `worker.jobs.store`. Each setting prevents the failure named beside it.
+in `worker.jobs.store.store`. Each setting prevents the failure named beside it.
 """
 
 import logging
 
 from celery import Celery, signals
 
-from worker.attempts.claiming import run_job
-from worker.attempts.result import keep_ends
 from worker.context import WorkerContext
-from worker.jobs.connection import open_redis
+from worker.execution.records import keep_ends
+from worker.execution.runner import run_job
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.queue import TASK, celery_app
 from worker.jobs.scripts import Scripts
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store.notify import TASK, celery_app
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.presence import Presence, presence_step
 from worker.slots.gpu_memory import smallest_gpu
 from worker.stop_flag import StopFlag

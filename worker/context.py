@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.causes.oom import OomCounter
-from worker.jobs.connection import open_redis
-from worker.jobs.files import FileStore
-from worker.jobs.models import ModelCatalog
-from worker.jobs.queue import Doorbell
-from worker.jobs.store import JobStore
-from worker.jobs.workers import WorkerRegistry
+from worker.jobs.storage.files import FileStore
+from worker.jobs.store.models import ModelCatalog
+from worker.jobs.store.notify import Doorbell
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry
 from worker.processes.launch import TrainerArgv
 from worker.settings import WorkerSettings, inherited_environment
-from worker.slots.probe import ProbeArgv, probe_argv_of
+from worker.slots.gpu_health import ProbeArgv, probe_argv_of
 from worker.slots.slot import Slot, slots_of
 from worker.slots.slot_locks import SlotLocks
 

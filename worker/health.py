@@ -11,11 +11,11 @@ import time
 from redis import Redis
 
 from worker.health_probe import exit_code
-from worker.jobs import keys
-from worker.jobs.connection import open_redis, unavailable
-from worker.jobs.workers import WorkerState, workers_here
+from worker.jobs.store import keys
+from worker.jobs.store.redis import open_redis, unavailable
+from worker.jobs.store.workers import WorkerState, workers_here
 from worker.settings import WorkerSettings, inherited_environment
-from worker.slots.probe import probe, probe_argv_of
+from worker.slots.gpu_health import probe, probe_argv_of
 from worker.slots.slot import slots_of
 
 PATIENCE_SECONDS = 10.0

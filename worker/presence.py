@@ -11,7 +11,7 @@ from typing import Any
 from celery import bootsteps
 
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 logger = logging.getLogger(__name__)
 

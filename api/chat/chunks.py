@@ -10,13 +10,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from api.chat.desk import Pieces
+from api.chat.client import Pieces
 from api.chat.errors import error_of
-from api.errors import answer
 from api.frames import HEARTBEAT
+from api.http.errors import answer
 from api.schemas.chat import CreateChatCompletion
 from api.schemas.chat_completion import ChatChunk, Usage
-from flant5_train.serving.messages import Delta, Finished, Refused, Started
+from flant5_train.protocol.inference import Delta, Finished, Refused, Started
 
 DONE = b"data: [DONE]\n\n"
 

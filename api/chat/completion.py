@@ -9,13 +9,13 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from api.chat.chunks import ChunkWriter
-from api.chat.desk import Pieces
+from api.chat.client import Pieces
 from api.chat.errors import ClientGoneError, error_of
+from api.dependencies import Services
 from api.schemas.chat import CreateChatCompletion
 from api.schemas.chat_completion import ChatCompletion, Usage
-from api.services import Services
-from api.streams import HEADERS, MEDIA_TYPE
-from flant5_train.serving.messages import Delta, Finished, Refused, Started
+from api.streaming.sse import HEADERS, MEDIA_TYPE
+from flant5_train.protocol.inference import Delta, Finished, Refused, Started
 
 Result = TypeVar("Result")
 

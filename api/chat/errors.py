@@ -1,6 +1,6 @@
 """Errors of chat requests."""
 
-from flant5_train.serving.messages import RefusalKind, Refused
+from flant5_train.protocol.inference import RefusalKind, Refused
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 
 

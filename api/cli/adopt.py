@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from api.cli.commands.jobs import AsJson
 from api.cli.errors import CommandError, reported
-from api.cli.jobs import AsJson
-from api.cli.printing import print_json
+from api.cli.views.format import print_json
 
 
 def adopt(
@@ -21,12 +21,12 @@ def adopt(
     # Imported here: the Redis client adds a third to the import time of other commands.
     from redis.exceptions import RedisError
 
-    from worker.jobs.connection import open_redis
     from worker.jobs.errors import JobsError
     from worker.jobs.redis_address import RedisAddress
-    from worker.jobs.server_check import check_server
-    from worker.jobs.service_identity import ServiceIdentity
     from worker.jobs.settings import SharedSettings, settings_fault
+    from worker.jobs.startup.server_check import check_server
+    from worker.jobs.startup.service_identity import ServiceIdentity
+    from worker.jobs.store.redis import open_redis
 
     with reported(as_json=as_json):
         try:

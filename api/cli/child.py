@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from flant5_train.host import end_with
+from flant5_train.protocol.host import end_with
 
 _SETTLED_SECONDS = 30.0
 """Uptime that resets the restart delay to its minimum."""

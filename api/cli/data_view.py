@@ -3,7 +3,7 @@
 import typer
 
 from api.cli.client import Json
-from api.cli.printing import plain, print_table, size
+from api.cli.views.format import plain, print_table, size
 
 
 def show_report(report: Json) -> None:

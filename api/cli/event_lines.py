@@ -5,7 +5,7 @@ import sys
 import typer
 
 from api.cli.client import Json
-from api.cli.printing import print_json
+from api.cli.views.format import print_json
 from api.cli.watched_job import numbers_of
 
 

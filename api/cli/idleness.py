@@ -2,7 +2,7 @@
 
 from api.cli.client import Client, Json
 from api.cli.errors import CommandError
-from api.cli.live import Quiet
+from api.cli.views.live import Quiet
 
 
 class Idleness:

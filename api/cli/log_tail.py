@@ -5,8 +5,8 @@ from collections import deque
 
 from api.cli.client import Client
 from api.cli.errors import CommandError
-from api.cli.live import Away, Ended, Quiet, follow
 from api.cli.settings import ClientSettings
+from api.cli.views.live import Away, Ended, Quiet, follow
 
 _MAX_LINES = 200
 

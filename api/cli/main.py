@@ -2,21 +2,11 @@
 
 import typer
 
-from api.cli import (
-    adopt,
-    chat,
-    data,
-    delete,
-    job_list,
-    jobs,
-    keys,
-    outputs,
-    recover,
-    up,
-    watch,
-    wishes,
-)
+from api.cli import adopt, wishes
+from api.cli.commands import chat, data, delete, jobs, keys, outputs, recover, watch
 from api.cli.doctor import command
+from api.cli.stack import up
+from api.cli.views import jobs as job_list
 
 app = typer.Typer(
     name="flant5",

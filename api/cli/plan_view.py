@@ -3,7 +3,7 @@
 import typer
 
 from api.cli.client import Json
-from api.cli.printing import duration, plain, print_table, size
+from api.cli.views.format import duration, plain, print_table, size
 
 _OF_THE_SDK = ("n_epochs", "batch_size", "learning_rate_multiplier")
 

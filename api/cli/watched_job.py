@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.cli.client import Json
-from api.cli.loss_curve import LossCurve
-from api.cli.printing import duration
+from api.cli.views.charts import LossCurve
+from api.cli.views.format import duration
 
 _MAX_MESSAGES = 100
 

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from api.cli.client import Client
+from api.cli.commands.jobs import AsJson, JobId
 from api.cli.errors import reported
-from api.cli.jobs import AsJson, JobId
-from api.cli.printing import print_json
 from api.cli.settings import ClientSettings
+from api.cli.views.format import print_json
 
 
 def cancel(

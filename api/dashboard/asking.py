@@ -16,9 +16,9 @@ from api.chat.errors import (
 )
 from api.dashboard.notes import note
 from api.dashboard.visitor import NotAllowedError, SessionEndedError, Visitor
+from api.http.validation import explain
 from api.schemas.chat import CreateChatCompletion
-from api.validation import explain
-from flant5_train.serving.messages import Delta, Finished, Refused, Started
+from flant5_train.protocol.inference import Delta, Finished, Refused, Started
 from worker.jobs.errors import InvalidRequestError, JobsError
 
 Pieces = AsyncGenerator[Started | Delta | Finished]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.dashboard.live_curve import Column
+from api.dashboard.jobs.live_curve import Column
 
 MAX_BUCKETS = 600
 

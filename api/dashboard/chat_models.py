@@ -2,8 +2,8 @@
 
 from itertools import islice
 
-from api.dashboard.job_list import recent_jobs
 from api.dashboard.job_row import name_of
+from api.dashboard.jobs.rows import recent_jobs
 from api.dashboard.visitor import Visitor
 from api.schemas.history import CheckpointObject
 from worker.jobs.errors import NotFoundError

@@ -4,8 +4,8 @@ import json
 
 from nicegui import ui
 
-from api.dashboard.frame import heading
-from api.dashboard.shown_elsewhere import described
+from api.dashboard.new_job.integrations import described
+from api.dashboard.ui.layout import heading
 from flant5_train.config import Hyperparameters
 from worker.jobs.job import Job
 

@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from api.dashboard.buckets import PointSender
-from api.dashboard.live_curve import SMOOTH, Column
+from api.dashboard.jobs.live_curve import SMOOTH, Column
 
 COLORS = ("#4c78d8", "#e0823d", "#3a9d6e", "#b65fc4", "#c9a227", "#d1495b", "#4aa3a2", "#8d7b68")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from api.dashboard.job_row import RowBoard
-from api.dashboard.live_curve import CurveShelf
+from api.dashboard.jobs.live_curve import CurveShelf
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from api.artifacts import find_artifact, list_artifacts
 from api.dashboard.visitor import Visitor
 from api.downloads import Download
+from api.services.outputs import find_artifact, list_artifacts
 from worker.jobs.errors import NotFoundError
 
 _CHUNK_BYTES = 2**20

@@ -6,7 +6,7 @@ from typing import Any
 from nicegui import ui
 from nicegui.elements.mixins.value_element import ValueElement
 
-from api.dashboard.form_fields import FormField, Value
+from api.dashboard.new_job.fields import FormField, Value
 
 OnChange = Callable[[FormField, Value], object]
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.dashboard.sparkline import Sparklines
+from api.dashboard.jobs.sparkline import Sparklines
+from api.dashboard.ui.format import ago, duration, number
 from api.dashboard.visitor import Visitor
-from api.dashboard.words import ago, duration, number
-from worker.jobs.files import FILE_IDS
 from worker.jobs.job import Job
 from worker.jobs.life import Status
+from worker.jobs.storage.files import FILE_IDS
 
 _PHASES = {
     "preprocessing": "preparing data",

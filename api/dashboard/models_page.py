@@ -5,12 +5,12 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.deleting import delete_if_sure, model_deletion
-from api.dashboard.frame import chat_address, frame, heading
 from api.dashboard.live import Fresh
+from api.dashboard.ui.deletion import delete_if_sure, model_deletion
+from api.dashboard.ui.format import instant
+from api.dashboard.ui.layout import chat_address, frame, heading
 from api.dashboard.visitor import Visitor
-from api.dashboard.words import instant
-from worker.jobs.models import Model
+from worker.jobs.store.models import Model
 
 _SECONDS = 5.0
 

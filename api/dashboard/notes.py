@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from api.audit import AuditLog
 from api.caller import Caller
-from api.services import Services
+from api.dependencies import Services
+from api.http.audit import AuditLog
 
 
 def note(action: str, thing: str, *, caller: Caller, services: Services) -> None:

@@ -3,11 +3,11 @@
 from nicegui import ui
 
 from api.dashboard.live import Fresh
+from api.dashboard.ui.format import number, size
 from api.dashboard.visitor import Visitor
-from api.dashboard.words import number, size
-from api.errors import TooManyReportsError
+from api.http.errors import TooManyReportsError
 from api.schemas.reports import ReportQuery
-from flant5_train.file_report.format import FileReport, Problems
+from flant5_train.protocol.file_report import FileReport, Problems
 
 _MAX_LISTED = 20
 

@@ -8,8 +8,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from api.auth import KeyRing
 from api.caller import ANYONE, Caller, Scope
-from api.keys import KeyRing
 
 COOKIE = "flant5_session"
 SESSION_SECONDS = 7 * 24 * 3600

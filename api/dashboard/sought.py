@@ -7,7 +7,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from nicegui import context, ui
 
-from api.dashboard.frame import frame
+from api.dashboard.ui.layout import frame
 from worker.jobs.errors import JobsError, NotFoundError
 
 Thing = TypeVar("Thing")

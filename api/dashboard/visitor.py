@@ -7,10 +7,10 @@ from fastapi import Request
 
 from api.caller import Caller, Scope
 from api.dashboard.sessions import Sessions
-from api.services import Services
+from api.dependencies import Services
 from worker.jobs.errors import NotFoundError
-from worker.jobs.files import StoredFile
 from worker.jobs.job import Job
+from worker.jobs.storage.files import StoredFile
 
 
 class SessionEndedError(Exception):

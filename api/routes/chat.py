@@ -9,10 +9,10 @@ from fastapi.responses import StreamingResponse
 
 from api.calling import Calling
 from api.chat.completion import complete, stream
+from api.dependencies import Wired
 from api.schemas.chat import CreateChatCompletion
 from api.schemas.chat_completion import ChatCompletion
-from api.services import Wired
-from api.streams import MEDIA_TYPE
+from api.streaming.sse import MEDIA_TYPE
 
 router = APIRouter(prefix="/chat/completions", tags=["chat"])
 

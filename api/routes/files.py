@@ -5,19 +5,19 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
-from api import deletion
 from api.calling import Calling
+from api.dependencies import Wired
 from api.downloads import Download
+from api.http.upload_route import UploadRoute
 from api.owned import own_file
 from api.parameters import MOST_ITEMS, After
 from api.reception import receive
 from api.schemas.deleted import FileDeleted
 from api.schemas.files import FileObject
 from api.schemas.pages import ListPage
-from api.services import Wired
-from api.upload_route import UploadRoute
+from api.services import deletion
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.files import StoredFile
+from worker.jobs.storage.files import StoredFile
 
 _OF_ONE_FILE = [Depends(own_file)]
 

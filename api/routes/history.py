@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api import deletion
 from api.calling import Calling
+from api.dependencies import Wired
 from api.owned import own_job
 from api.parameters import MOST_ITEMS, After, LastEventId
 from api.schemas.deleted import CheckpointDeleted
@@ -19,8 +19,8 @@ from api.schemas.history import (
     LogLineObject,
 )
 from api.schemas.pages import ListPage
-from api.services import Wired
-from api.streams import MEDIA_TYPE, Stream, wants_stream
+from api.services import deletion
+from api.streaming.sse import MEDIA_TYPE, Stream, wants_stream
 from worker.jobs.job import model_id
 
 CheckpointName = Annotated[

@@ -6,18 +6,19 @@ from typing import Annotated
 from anyio import from_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 
-from api import deletion, wishes
+from api import wishes
 from api.calling import Calling
 from api.chat.errors import ClientGoneError
-from api.job_view import Viewing
+from api.dependencies import Wired
 from api.owned import own_job
 from api.parameters import MOST_ITEMS, After, IsRetry
 from api.schemas.create import CreateJob
 from api.schemas.deleted import JobDeleted
 from api.schemas.jobs import JobObject
 from api.schemas.pages import ListPage
-from api.services import Wired
-from api.submission import Origin, submit
+from api.services import deletion
+from api.services.job_view import Viewing
+from api.services.jobs import Origin, submit
 
 _METADATA = re.compile(r"metadata\[(?P<key>.+)\]", re.DOTALL)
 _METADATA_PARAMETER = {

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.services import Wired
+from api.dependencies import Wired
 
 router = APIRouter()
 

@@ -2,13 +2,13 @@
 
 from fastapi import APIRouter
 
-from api import deletion
 from api.calling import Calling
+from api.dependencies import Wired
 from api.parameters import IsRetry, ModelId
 from api.schemas.deleted import ModelDeleted
 from api.schemas.models import ModelObject
 from api.schemas.pages import ListPage
-from api.services import Wired
+from api.services import deletion
 
 router = APIRouter(prefix="/models", tags=["models"])
 

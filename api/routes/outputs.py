@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
-from api.artifacts import find_artifact, list_artifacts
 from api.curve import read_curve
+from api.dependencies import Wired
 from api.downloads import Download
 from api.owned import own_job
 from api.schemas.artifacts import Artifact
 from api.schemas.metrics import Metrics
 from api.schemas.pages import ListPage
-from api.services import Wired
+from api.services.outputs import find_artifact, list_artifacts
 
 ArtifactPath = Annotated[
     str, Path(description="Path of a file or directory, relative to the output directory.")

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from api.calling import Calling
-from api.planning import plan_of
+from api.dependencies import Wired
 from api.schemas.create import CreateJob
 from api.schemas.plans import JobPlan, PlanInProgress, PlanQuery
-from api.services import Wired
+from api.services.planning import plan_of
 
 _ASK_AGAIN_SECONDS = 2
 

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
+from api.dependencies import Wired
 from api.schemas.recovery import RecoveryObject
-from api.services import Wired
 from worker.jobs.errors import NotFoundError
 
 router = APIRouter(prefix="/recover", tags=["recovery"])

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
 from api.calling import Calling
+from api.dependencies import Wired
 from api.owned import own_file
 from api.schemas.reports import FileReportObject, ReportInProgress, ReportQuery
-from api.services import Wired
 
 _ASK_AGAIN_SECONDS = 2
 

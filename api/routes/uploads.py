@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, File, UploadFile
 
 from api.calling import Calling
+from api.dependencies import Services, Wired
+from api.http.upload_route import UploadRoute
 from api.parameters import UploadId
 from api.reception import disk_errors
 from api.schemas.pages import ListPage
 from api.schemas.uploads import CompleteUpload, CreateUpload, UploadObject, UploadPart
-from api.services import Services, Wired
-from api.upload_route import UploadRoute
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.upload import AnnouncedFile, Upload, UploadStatus
+from worker.jobs.storage.upload import AnnouncedFile, Upload, UploadStatus
 
 _CHUNK_BYTES = 2**20
 

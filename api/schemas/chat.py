@@ -15,8 +15,8 @@ from pydantic import (
     field_validator,
 )
 
-from flant5_train.serving.messages import AskedTurn, Question
-from flant5_train.turns import ROLES, Role, text_of
+from flant5_train.protocol.inference import AskedTurn, Question
+from flant5_train.protocol.turns import ROLES, Role, text_of
 
 _MAX_STOPS = 4
 _MAX_SHOWN = 60
@@ -53,7 +53,7 @@ def _whole(text: str) -> str:
 
 def _in_order(messages: tuple["ChatMessage", ...]) -> tuple["ChatMessage", ...]:
     """Checks the order of the roles. Consecutive messages of one role are allowed: the serving
-    process joins them (`flant5_train.turns.joined`)."""
+    process joins them (`flant5_train.protocol.turns.joined`)."""
     if not messages:
         # Not `min_length`: it counts only valid messages, and adds an error to each invalid one.
         raise ValueError("found no message; expected at least one, the last with the role 'user'")

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from flant5_train.serving.messages import Finished, FinishReason, Started
+from flant5_train.protocol.inference import Finished, FinishReason, Started
 
 
 class _Shown(BaseModel):

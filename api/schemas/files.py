@@ -3,7 +3,7 @@
 from typing import Literal, Self
 
 from api.schemas.pages import Identified
-from worker.jobs.files import StoredFile
+from worker.jobs.storage.files import StoredFile
 
 
 class FileObject(Identified):

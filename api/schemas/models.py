@@ -3,7 +3,7 @@
 from typing import Literal, Self
 
 from api.schemas.pages import Identified
-from worker.jobs.models import Model
+from worker.jobs.store.models import Model
 
 
 class ModelObject(Identified):

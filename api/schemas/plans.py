@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.jobs import EchoedHyperparameters
 from api.schemas.reports import MAX_WAIT_SECONDS
-from flant5_train.forecast.format import (
+from flant5_train.protocol.forecast import (
     BatchesForecast,
     DataForecast,
     DiskForecast,

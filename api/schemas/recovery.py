@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.jobs.recovery import Problem, Recovery, RestoredJob
+from worker.jobs.store.recovery import Problem, Recovery, RestoredJob
 
 
 class RecoveryObject(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from flant5_train.config import Hyperparameters, OnBadRecord, OnMissingQuestion
-from flant5_train.file_report.format import FileReport
+from flant5_train.protocol.file_report import FileReport
 
 _DEFAULTS = Hyperparameters()
 

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.schemas.files import FileObject
 from api.schemas.pages import Identified
-from worker.jobs.files import StoredFile
-from worker.jobs.upload import MAX_PARTS, Part, Upload, UploadStatus
+from worker.jobs.storage.files import StoredFile
+from worker.jobs.storage.upload import MAX_PARTS, Part, Upload, UploadStatus
 
 _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

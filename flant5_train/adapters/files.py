@@ -14,9 +14,9 @@ import safetensors.torch
 import torch
 from transformers import T5ForConditionalGeneration
 
-from flant5_train.adapters.lora import EMBEDDING, OUTPUT_LAYER, adapter_tensors, lora_config
 from flant5_train.adapters.record import AdapterRecord
-from flant5_train.model_files import ADAPTER_RECORD, ADAPTER_WEIGHTS, bad_model
+from flant5_train.models.lora import EMBEDDING, OUTPUT_LAYER, adapter_tensors, lora_config
+from flant5_train.protocol.model_files import ADAPTER_RECORD, ADAPTER_WEIGHTS, bad_model
 
 _PREFIX = "base_model.model."
 _EMBEDDINGS_OF_T5 = ("encoder.embed_tokens", "decoder.embed_tokens")

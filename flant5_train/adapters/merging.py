@@ -7,8 +7,8 @@ from typing import TypeVar
 from transformers import T5ForConditionalGeneration
 
 from flant5_train.adapters.files import load_adapter
-from flant5_train.adapters.lora import attach, merge
 from flant5_train.adapters.record import read_record
+from flant5_train.models.lora import attach, merge
 
 T5 = TypeVar("T5", bound=T5ForConditionalGeneration)
 

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import torch
 from transformers import BitsAndBytesConfig, T5ForConditionalGeneration
 
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 _IN_FULL = ("lm_head", "shared", "wo")
 """Modules that are not quantized. The output layer and the embedding have trained rows. T5 casts

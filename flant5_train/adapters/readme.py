@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from flant5_train.adapters.record import AdapterRecord
-from flant5_train.model_files import TOKENIZER_DIRECTORY
-from flant5_train.weight_shapes import embedding_rows
+from flant5_train.estimates.checkpoint import embedding_rows
+from flant5_train.protocol.model_files import TOKENIZER_DIRECTORY
 
 _README = "README.md"
 _TEXT = """# The adapter of this model

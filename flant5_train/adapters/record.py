@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flant5_train.config import Hyperparameters, TargetModule
-from flant5_train.model_files import ADAPTER_RECORD, bad_model
+from flant5_train.protocol.model_files import ADAPTER_RECORD, bad_model
 
 
 class AdapterRecord(BaseModel):

@@ -8,11 +8,11 @@ from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration, T5
 from flant5_train.adapters.files import load_adapter, save_adapter
 from flant5_train.adapters.readme import write_readme
 from flant5_train.adapters.record import AdapterRecord
-from flant5_train.exported_model import complete_export
-from flant5_train.model import load_model
-from flant5_train.model_files import TOKENIZER_DIRECTORY
-from flant5_train.tokenizer import AnyTokenizer
-from flant5_train.trainer import ConversationTrainer
+from flant5_train.models.exported_model import complete_export
+from flant5_train.models.loading import load_model
+from flant5_train.models.tokenizer import AnyTokenizer
+from flant5_train.protocol.model_files import TOKENIZER_DIRECTORY
+from flant5_train.training.trainer import ConversationTrainer
 
 ADAPTER_DIRECTORY = "adapter"
 """Subdirectory of the output directory for the finished adapter; the merged model is above it."""

@@ -13,9 +13,9 @@ import torch.distributed as dist
 
 from flant5_train.answers.sample import sample_rows, share_of
 from flant5_train.answers.scores import exact_match, rouge_l
-from flant5_train.collator import DataCollatorForSupervisedDataset
-from flant5_train.dataset import SupervisedDataset
-from flant5_train.progress import SampleAnswer
+from flant5_train.data.collator import DataCollatorForSupervisedDataset
+from flant5_train.data.dataset import SupervisedDataset
+from flant5_train.protocol.progress import SampleAnswer
 
 MAX_NEW_TOKENS = 256
 """Limit of a generated answer. The expected answer is cut at the same length."""

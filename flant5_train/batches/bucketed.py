@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.batches.capacity import Capacity
-from flant5_train.batches.lengths import PairLengths
-from flant5_train.batches.micro_batch import MicroBatches, Pairs
+from flant5_train.batching.cost import Capacity
+from flant5_train.batching.types import MicroBatches, Pairs
+from flant5_train.data.pairs import PairLengths
 
 _WINDOW = 4000
 """Pairs that are grouped by length at a time. A larger window means less padding, but more similar

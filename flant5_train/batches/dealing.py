@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.batches.micro_batch import MicroBatches, Pairs
 from flant5_train.batches.work import Work
+from flant5_train.batching.types import MicroBatches, Pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from flant5_train.batches.lengths import LargestBatch
 from flant5_train.config import Batching
+from flant5_train.data.pairs import LargestBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ import torch
 
 from flant5_train.arguments import TrainingArguments
 from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.run_plan import PlanSettings, RunPlan
-from flant5_train.batches.training_batches import Example, TrainingBatches
-from flant5_train.collator import DataCollatorForSupervisedDataset
-from flant5_train.dataset import SupervisedDataset
+from flant5_train.batching.loader import Example, TrainingBatches
+from flant5_train.batching.plan import PlanSettings, RunPlan
+from flant5_train.data.collator import DataCollatorForSupervisedDataset
+from flant5_train.data.dataset import SupervisedDataset
 from flant5_train.packed.collator import PackedCollator
-from flant5_train.progress import BatchesPlanned, LargestMicroBatch
+from flant5_train.protocol.progress import BatchesPlanned, LargestMicroBatch
 
 Collate = Callable[[Sequence[Example]], dict[str, torch.Tensor]]
 

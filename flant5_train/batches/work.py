@@ -6,10 +6,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.batches.capacity import Capacity
 from flant5_train.batches.cost import Cost
-from flant5_train.batches.lengths import PairLengths
-from flant5_train.batches.micro_batch import MicroBatches
+from flant5_train.batching.cost import Capacity
+from flant5_train.batching.types import MicroBatches
+from flant5_train.data.pairs import PairLengths
 
 
 class Work(Protocol):

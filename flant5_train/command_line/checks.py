@@ -7,8 +7,8 @@ from typing import Any
 from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
 from flant5_train.command_line.own_rules import OWN_TRAINING
 from flant5_train.command_line.rules import Rule
-from flant5_train.failure import FailureCode, TrainingError
 from flant5_train.process import local_rank
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 _RULES = {**HUGGING_FACE, **OWN_TRAINING}
 _MOMENTS = ("adam_beta1", "adam_beta2", "adam_epsilon")

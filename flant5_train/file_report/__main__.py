@@ -1,7 +1,7 @@
 """`python -m flant5_train.file_report FILE`: prints the report as one JSON document.
 
 Exit code 0: a job accepts the file. Exit code 1: it does not. Exit code 2: the file can't be read,
-and standard output is a Failure (`flant5_train.failure`).
+and standard output is a Failure (`flant5_train.protocol.failure`).
 """
 
 import argparse
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import get_args
 
 from flant5_train.config import Hyperparameters, OnBadRecord, OnMissingQuestion
-from flant5_train.failure import Failure
-from flant5_train.file_report.examination import Question, examine
-from flant5_train.file_report.tokens import Tokenization
-from flant5_train.place import DataError
+from flant5_train.data.errors import DataError
+from flant5_train.file_report.checks import Question, examine
+from flant5_train.file_report.token_counts import Tokenization
 from flant5_train.process import die_with_parent, leave_the_cores_to_others
+from flant5_train.protocol.failure import Failure
 
 _DEFAULTS = Hyperparameters()
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from flant5_train.encoder import LosslessEncoder, TextEncoder, encoder_for
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.lossless import LosslessPieces, extend_vocabulary
+from flant5_train.data.encoding import LosslessEncoder, TextEncoder, encoder_for
+from flant5_train.models.lossless_tokenizer import LosslessPieces, extend_vocabulary
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,6 @@ def lossless_counter(vocabulary: Path) -> EncoderCounter:
 def fastchat_counter(model: str) -> EncoderCounter:
     """Returns the counter for FastChat's tokenization. Raises TrainingError if the model has no
     readable vocabulary."""
-    from flant5_train.tokenizer import load_tokenizer
+    from flant5_train.models.tokenizer import load_tokenizer
 
     return EncoderCounter(encoder_for(load_tokenizer(model, tokenization="fastchat")))

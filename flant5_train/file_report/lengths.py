@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import ceil
 
-from flant5_train.file_report.format import Bucket, LengthSummary
+from flant5_train.protocol.file_report import Bucket, LengthSummary
 
 _SMALLEST_BUCKET = 16
 

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from flant5_train.config import OnMissingQuestion
-from flant5_train.file_report.format import (
-    MAX_LISTED,
-    Problems,
-    ReportedPlace,
-    ReportedProblem,
-)
-from flant5_train.place import DataError, Place, Problem
-from flant5_train.record_reader import ANSWER_WITHOUT_QUESTION
+from flant5_train.data.errors import DataError, Place, Problem
+from flant5_train.data.record_reader import ANSWER_WITHOUT_QUESTION
+from flant5_train.protocol.file_report import MAX_LISTED, Problems, ReportedPlace, ReportedProblem
 
 _NUMBERS = re.compile(r"\[\d+\]")
 

@@ -1,16 +1,16 @@
 """`python -m flant5_train.forecast QUESTION`: prints the forecast as one JSON document.
 
-QUESTION is a `flant5_train.forecast.format.Question` as JSON.
+QUESTION is a `flant5_train.protocol.forecast.Question` as JSON.
 Exit code 0: standard output is the forecast. Exit code 2: a file or the base model can't be used,
-and standard output is a Failure (`flant5_train.failure`).
+and standard output is a Failure (`flant5_train.protocol.failure`).
 """
 
 import sys
 
-from flant5_train.failure import Failure, TrainingError
-from flant5_train.forecast.forecasting import forecast
-from flant5_train.forecast.format import Question
+from flant5_train.forecast.forecast import forecast
 from flant5_train.process import die_with_parent, leave_the_cores_to_others
+from flant5_train.protocol.failure import Failure, TrainingError
+from flant5_train.protocol.forecast import Question
 
 
 def main(argv: list[str]) -> int:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 
 from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.lengths import LargestBatch, PairLengths
-from flant5_train.batches.run_plan import PlanSettings, RunPlan
+from flant5_train.batching.plan import PlanSettings, RunPlan
 from flant5_train.config import Hyperparameters
-from flant5_train.flops import Work
-from flant5_train.forecast.format import BatchesForecast, LargestForecast
+from flant5_train.data.pairs import LargestBatch, PairLengths
+from flant5_train.estimates.flops import Work
+from flant5_train.protocol.forecast import BatchesForecast, LargestForecast
 
 _MAX_EPOCHS = 100
 """Epochs searched for the largest padded batch. A run searches all epochs."""

@@ -1,15 +1,15 @@
 """Forecast of a run's disk usage: checkpoints and the final model."""
 
 from flant5_train.config import Hyperparameters
-from flant5_train.forecast.base_model import Base
-from flant5_train.forecast.format import DiskForecast
-from flant5_train.small_files import small_files_bytes
-from flant5_train.weight_shapes import (
+from flant5_train.estimates.checkpoint import (
     low_rank_shapes,
     num_numbers,
     optimizer_state_bytes,
     weight_shapes,
 )
+from flant5_train.forecast.model import Base
+from flant5_train.protocol.forecast import DiskForecast
+from flant5_train.small_files import small_files_bytes
 
 _FLOAT32_BYTES = 4
 

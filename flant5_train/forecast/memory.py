@@ -1,11 +1,11 @@
 """Forecast of a run's GPU memory."""
 
 from flant5_train.config import Hyperparameters
-from flant5_train.forecast.base_model import Base
+from flant5_train.estimates.memory import MicroBatch, Setup, estimate_memory
+from flant5_train.estimates.memory_plan import plan_memory
 from flant5_train.forecast.batches import PlannedRun
-from flant5_train.forecast.format import MemoryForecast
-from flant5_train.memory import MicroBatch, Setup, estimate_memory
-from flant5_train.memory_plan import plan_memory
+from flant5_train.forecast.model import Base
+from flant5_train.protocol.forecast import MemoryForecast
 
 
 def setup_of(base: Base, run: PlannedRun, hyperparameters: Hyperparameters) -> Setup:

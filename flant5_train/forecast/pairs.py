@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.batches.lengths import PairLengths
 from flant5_train.config import Hyperparameters
-from flant5_train.file_report.examination import num_beyond_limit
-from flant5_train.forecast.format import MAX_TOLD, PairsForecast
-from flant5_train.forecast.survey import Survey
+from flant5_train.data.pairs import PairLengths
+from flant5_train.file_report.checks import num_beyond_limit
+from flant5_train.forecast.data import Survey
+from flant5_train.protocol.forecast import MAX_TOLD, PairsForecast
 from flant5_train.validation_split import split_by_conversation
 
 

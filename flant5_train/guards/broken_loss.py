@@ -6,7 +6,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
 
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 _WATCHED = ("loss", "grad_norm", "eval_loss")
 

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
 
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 
 class RefuseZeroLearningRate(TrainerCallback):

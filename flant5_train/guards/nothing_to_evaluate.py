@@ -2,7 +2,7 @@
 
 from flant5_train.arguments import TrainingArguments
 from flant5_train.config import idle_without_validation
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError
 
 _EXPECTED = "expected a validation_file or a validation_split above 0"
 

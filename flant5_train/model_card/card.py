@@ -10,7 +10,7 @@ from flant5_train.model_card.history import History
 from flant5_train.model_card.markdown import escaped, table
 from flant5_train.model_card.told import Told
 from flant5_train.model_card.use import usage
-from flant5_train.progress import Evaluated, ModelSaved
+from flant5_train.protocol.progress import Evaluated, ModelSaved
 from flant5_train.resume.record import as_lines
 
 README = "README.md"
@@ -37,7 +37,7 @@ _SCORES = {
 def write_card(directory: Path, told: Told, history: History, saved: ModelSaved) -> None:
     """Writes both files. Raises OSError when the disk is full."""
     # Imported here: only the end of a run needs the drawing library.
-    from flant5_train.model_card.image import draw_loss
+    from flant5_train.model_card.plot import draw_loss
 
     draw_loss(
         directory / CURVES,

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from flant5_train.kept_steps import KeptSteps
-from flant5_train.progress import (
+from flant5_train.protocol.progress import (
     BestChosen,
     DataRead,
     Evaluated,

@@ -8,7 +8,7 @@ from typing import Any
 
 from flant5_train.arguments import Arguments, TrainingArguments
 from flant5_train.config import DEMO_MODEL, OF_LORA, Hyperparameters
-from flant5_train.progress import PROGRESS_FILE
+from flant5_train.protocol.progress import PROGRESS_FILE
 from flant5_train.resume.record import Change
 
 _NAMED_OTHERWISE = {

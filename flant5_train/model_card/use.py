@@ -3,7 +3,7 @@
 import pprint
 from collections.abc import Iterator
 
-from flant5_train.prompt import _form_qa
+from flant5_train.data.prompt import _form_qa
 
 _QUESTION = "What is the capital of France?"
 _WIDTH = 90

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from flant5_train.loss import IGNORED
-from flant5_train.packed.segment_kernel import NO_SEGMENT
+from flant5_train.models.attention.segments import NO_SEGMENT
+from flant5_train.models.loss import IGNORED
 
 
 @dataclass(frozen=True, slots=True)

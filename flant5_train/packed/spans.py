@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 
-from flant5_train.packed.segment_kernel import NO_SEGMENT
+from flant5_train.models.attention.segments import NO_SEGMENT
 
 
 @dataclass(frozen=True, slots=True)

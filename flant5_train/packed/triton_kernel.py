@@ -8,9 +8,9 @@ from typing import Self
 
 import torch
 
+from flant5_train.models.attention.triton import packed_attention
 from flant5_train.packed.relative_bias import RelativeBias
 from flant5_train.packed.spans import Spans
-from flant5_train.packed.triton_attention import packed_attention
 
 
 @dataclass(frozen=True, slots=True)

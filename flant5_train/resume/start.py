@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from flant5_train.checkpoints import newest_complete_checkpoint, step_of
 from flant5_train.config import AcceptCheckpoint
-from flant5_train.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.resume.record import (
     ENCODING,
     OF_VERSION,
@@ -19,6 +18,7 @@ from flant5_train.resume.record import (
     RunRecord,
     read_record,
 )
+from flant5_train.training.checkpoints import newest_complete_checkpoint, step_of
 
 logger = logging.getLogger(__name__)
 

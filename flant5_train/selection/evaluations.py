@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flant5_train.checkpoints import complete_checkpoints, step_of
+from flant5_train.training.checkpoints import complete_checkpoints, step_of
 
 
 def eval_losses(log_history: Iterable[Mapping[str, Any]]) -> dict[int, float]:

@@ -1,7 +1,7 @@
 """`python -m flant5_train.serving`: runs the inference process.
 
 It reads requests from standard input and writes responses to standard output, in the format of
-`flant5_train.serving.messages`. It exits when its input ends.
+`flant5_train.protocol.inference`. It exits when its input ends.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import IO
 
 from flant5_train.process import die_with_parent
-from flant5_train.serving.inbox import Inbox
-from flant5_train.serving.messages import Piece, parse_order
+from flant5_train.protocol.inference import Piece, parse_order
+from flant5_train.serving.request_queue import Inbox
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import torch
 
-    from flant5_train.serving.session import Limits, Session
-    from flant5_train.serving.shelf import shelf_on
+    from flant5_train.serving.model_cache import shelf_on
+    from flant5_train.serving.server import Limits, Session
 
     def say(piece: Piece) -> None:
         answers.write(piece.model_dump_json() + "\n")

@@ -1,7 +1,7 @@
 """Streamed text of one answer: ends at a stop sequence, and omits the end-of-turn newline."""
 
-from flant5_train.prompt import ANSWER_END
-from flant5_train.serving.text import TextStream
+from flant5_train.data.prompt import ANSWER_END
+from flant5_train.serving.detokenizer import TextStream
 
 
 class AnswerText:

@@ -14,8 +14,8 @@ from torch.nn.functional import pad
 from transformers.cache_utils import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from flant5_train.encoder import Ids
-from flant5_train.seq2seq import FlanT5
+from flant5_train.data.encoding import Ids
+from flant5_train.models.flan_t5 import FlanT5
 
 
 class Decoding:

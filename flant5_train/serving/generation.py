@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from flant5_train.encoder import Ids
-from flant5_train.seq2seq import FlanT5
+from flant5_train.data.encoding import Ids
+from flant5_train.models.flan_t5 import FlanT5
+from flant5_train.protocol.inference import Delta, Finished, FinishReason, Piece
 from flant5_train.serving.answer import AnswerText
 from flant5_train.serving.decoding import Decoding
-from flant5_train.serving.messages import Delta, Finished, FinishReason, Piece
 from flant5_train.serving.sampling import Chooser
 
 Say = Callable[[Piece], None]

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer, T5Tokenizer
 
-from flant5_train.encoder import TextEncoder, encoder_for
+from flant5_train.data.encoding import TextEncoder, encoder_for
 from flant5_train.hub_refusal import token_hint
-from flant5_train.model import load_model
-from flant5_train.model_files import (
+from flant5_train.models.flan_t5 import FlanT5
+from flant5_train.models.loading import load_model
+from flant5_train.models.tokenizer import FASTCHAT_TOKENS, AnyTokenizer, load_tokenizer
+from flant5_train.protocol.model_files import (
     bad_model,
     refuse_directory_without_model,
     tokenizer_directory,
 )
-from flant5_train.seq2seq import FlanT5
-from flant5_train.tokenizer import FASTCHAT_TOKENS, AnyTokenizer, load_tokenizer
 
 _BYTES_PER_WEIGHT = 4
 _MAX_ADDED_ROWS = 512

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flant5_train.conversations import parse_conversation
-from flant5_train.encoder import Ids, Lengths, TextEncoder
+from flant5_train.data.conversations import parse_conversation
+from flant5_train.data.encoding import Ids, Lengths, TextEncoder
+from flant5_train.data.errors import Place
+from flant5_train.data.prompt import write_script
 from flant5_train.encoding import encode_batch
-from flant5_train.place import Place
-from flant5_train.prompt import write_script
-from flant5_train.serving.messages import AskedTurn
-from flant5_train.turns import Conversation, Role, Turn
+from flant5_train.protocol.inference import AskedTurn
+from flant5_train.protocol.turns import Conversation, Role, Turn
 
 _SOME_ANSWER = Turn(Role.GPT, "-")
 """Placeholder for the answer: without it the last turn would not become a question."""

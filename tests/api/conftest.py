@@ -17,8 +17,8 @@ from api.app import create_app
 from api.settings import ApiSettings
 from tests.api.full_disks import FullDisks
 from tests.api.scenes import CONVERSATIONS, claim_new_job, wait_until
-from worker.jobs.ledger import Ledger
-from worker.jobs.store import JobStore
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim
 
 

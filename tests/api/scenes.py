@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api.submission import submit
+from api.services.jobs import submit
 from worker.jobs.job import Job
 from worker.jobs.spec import JobSpec
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim
 
 CONVERSATIONS = b'[{"id": "1", "conversations": [{"from": "human", "value": "Hi"}, '

@@ -6,14 +6,14 @@ from contextlib import suppress
 import pytest
 from fastapi.testclient import TestClient
 
-from api.recorder import Recorder
+from api.services.recorder import Recorder
 from api.settings import ApiSettings
 from tests.api.full_disks import RETRY, FullDisks, ask, create, error_of
 from tests.api.scenes import make_job
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.ledger import JobRecord, Ledger, Wish
 from worker.jobs.life import Status
-from worker.jobs.store import JobStore
+from worker.jobs.storage.job_record import JobRecord, Ledger, Wish
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 import pytest
 from pydantic import SecretStr
 
-from flant5_train.serving.messages import Piece
+from flant5_train.protocol.inference import Piece
 from tests.api.chat_scenes import Server, echo, refusing
 from tests.api.cli_runs import FLANT5, Run, environment, flant5
-from worker.jobs.chats import Chat
+from worker.jobs.store.inference import Chat
 
 
 @pytest.fixture

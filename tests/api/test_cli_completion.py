@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.cli_runs import environment, flant5
 from tests.api.scenes import make_job, wait_until
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 _COMPLETE = """
 source "$1"; shift

@@ -6,7 +6,7 @@ from api.settings import ApiSettings
 from tests.api.cli_runs import FLANT5, flant5
 from tests.api.ended_jobs import EndedJob, ended_job
 from tests.api.terminal import in_terminal
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from tests.api.cli_runs import flant5
 from tests.api.plan_scenes import EXAMPLES
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.api.scenes import claim_new_job, wait_until
 from tests.api.terminal import Terminal, in_terminal
 from tests.ports import free_port
 from worker.jobs.job import JobError, Progress
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim, Failed, NewEvent, NewLogLine, Succeeded, Update
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")

@@ -15,9 +15,9 @@ from tests.ports import free_port
 from worker.jobs.job import JobError
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.jobs.update import Claim, Failed, NewEvent, Succeeded, Update
-from worker.jobs.workers import WorkerRegistry, WorkerState
 
 STEP: dict[str, Any] = {
     "step": 12,

@@ -2,7 +2,7 @@
 
 from tests.api.cli_runs import flant5
 from tests.api.scenes import make_job
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Beat, Claim
 
 

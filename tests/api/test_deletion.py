@@ -16,13 +16,13 @@ from api.settings import ApiSettings
 from tests.api.ended_jobs import MODEL, EndedJob, add_files, ended_job
 from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
 from worker.jobs.deletion import Deletions
-from worker.jobs.files import FileStore
 from worker.jobs.job import Job, JobError
-from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
-from worker.jobs.lock import take_lock
 from worker.jobs.removal import num_bytes_of
-from worker.jobs.store import JobStore
+from worker.jobs.storage.files import FileStore
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.lock import take_lock
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Cancelled, Failed, Outcome
 
 
@@ -274,7 +274,9 @@ def test_a_create_that_meets_a_deletion_of_what_it_names_is_refused(
         return submit(*args, **kwargs)
 
     monkeypatch.setattr(JobStore, "submit", late)
-    monkeypatch.setattr("api.submission.refuse_model", lambda *_: None)  # those of `done` are empty
+    monkeypatch.setattr(
+        "api.services.jobs.refuse_model", lambda *_: None
+    )  # those of `done` are empty
     request = {"model": model.get(thing, done.model), "training_file": file_id}
     answer = client.post("/fine_tuning/jobs", json=request)
     error = answer.json()["error"]

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from api.cli.stack.redis import EmbeddedRedis, EmbeddedRedisError
 from tests.worker.scenes import is_alive, wait_until
-from worker.jobs.connection import open_redis
+from worker.jobs.store.redis import open_redis
 
 OWNER = """
 import sys
 from pathlib import Path
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 server = EmbeddedRedis(Path(sys.argv[1]))
 server.start()
 print(server.process.pid, flush=True)

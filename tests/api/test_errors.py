@@ -8,11 +8,11 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 from api.settings import ApiSettings
 from tests.api.scenes import make_job
-from worker.jobs import keys
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.store import JobStore
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from worker.jobs import removal
 from worker.jobs.errors import InvalidRequestError, NotFoundError
-from worker.jobs.files import FileStore, NewFile
-from worker.jobs.home import Home
+from worker.jobs.storage.files import FileStore, NewFile
+from worker.jobs.storage.paths import Home
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_deletion_that_was_killed_is_finished_at_once(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("worker.jobs.files.remove", killed)
+        patched.setattr("worker.jobs.storage.files.remove", killed)
         with pytest.raises(KeyboardInterrupt):
             files.delete(gone)
     assert [file.id for file in files.all()] == [kept]
@@ -135,7 +135,7 @@ def test_what_can_not_be_removed_is_logged_and_keeps_nothing_else_from_going(
             raise PermissionError(13, "Permission denied", str(path))
         remove(path)
 
-    monkeypatch.setattr("worker.jobs.files.remove", refuses)
+    monkeypatch.setattr("worker.jobs.storage.files.remove", refuses)
     with pytest.raises(PermissionError):
         files.delete(stuck)
     files.delete(other)

@@ -10,7 +10,7 @@ from redis import Redis
 from worker.jobs.offers import ALL_OWNERS, IntegrationOffers
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 REQUEST: dict[str, Any] = {"model": "flant5-demo", "training_file": "chats.json"}
 WANDB = {"type": "wandb", "wandb": {"project": "chats"}}

@@ -10,9 +10,9 @@ from benchmarks.api_server import api_server
 from benchmarks.crowd import Script, run_crowd
 from benchmarks.long_log import write_long_log
 from tests.api.scenes import make_job
-from worker.jobs.history import JobHistory
-from worker.jobs.home import Home
-from worker.jobs.store import JobStore
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.store import JobStore
 
 
 @pytest.mark.stack

@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.settings import ApiSettings
-from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted
 from flant5_train.progress_log import ProgressLog
-from worker.jobs.home import RunDirectory
-from worker.jobs.store import JobStore
+from flant5_train.protocol.progress import Evaluated, Record, StepTrained, TrainingStarted
+from worker.jobs.storage.paths import RunDirectory
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim, NewCheckpoint, NewEvent, NewLogLine, Update
 
 

@@ -12,15 +12,15 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from api.app import create_app
-from api.keys import hash_of
+from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
-from worker.jobs.files import FILE_IDS
 from worker.jobs.job import model_id
-from worker.jobs.ledger import Ledger
-from worker.jobs.store import JobStore
+from worker.jobs.storage.files import FILE_IDS
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.upload import UPLOAD_IDS
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Succeeded
-from worker.jobs.upload import UPLOAD_IDS
 
 SCOPES = {"alice": "", "bob": "", "ops": ":read,submit,admin", "looker": ":read,admin"}
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}

@@ -14,8 +14,8 @@ from tests.api.test_files import upload
 from worker.jobs.job import model_id
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 GIB = 2**30
 
@@ -98,7 +98,7 @@ def test_a_full_disk_is_an_error_of_the_plan(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for free, code in ((10**6, "disk_full"), (95 * 10**6, "disk_tight")):
-        monkeypatch.setattr("api.planning.free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr("api.services.planning.free_bytes", lambda _, free=free: free)
         told = planned(client, hyperparameters={"max_steps": 1000})
         assert told["disk"]["fits"] is False
         assert told["is_feasible"] is (code == "disk_tight")

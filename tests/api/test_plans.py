@@ -20,7 +20,7 @@ from tests.api.test_owners import http, keyed, of, upload_file
 from tests.api.test_reports import HANGS, runs
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 __all__ = ["http", "keyed"]
 
@@ -150,8 +150,8 @@ def test_a_plan_that_takes_long_is_asked_for_again(client: TestClient) -> None:
 def test_no_more_than_a_few_programs_run_at_a_time_and_they_end_with_the_server(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.planning.plan_argv", runs(HANGS))
-    monkeypatch.setattr("api.report_desk.report_argv", runs(HANGS))
+    monkeypatch.setattr("api.services.planning.plan_argv", runs(HANGS))
+    monkeypatch.setattr("api.services.reports.report_argv", runs(HANGS))
     with TestClient(app, base_url="http://testserver/v1") as client:
         file_id = upload(client)["id"]
         params = {"wait_seconds": 0}
@@ -166,7 +166,7 @@ def test_a_program_that_ends_badly_is_our_fault(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("api.planning.plan_argv", runs("raise SystemExit('no memory')"))
+        patch.setattr("api.services.planning.plan_argv", runs("raise SystemExit('no memory')"))
         assert plan(client).status_code == 500
     assert planned(client)["data"]["training"]["pairs"] == 1
 

@@ -8,14 +8,14 @@ from contextlib import suppress
 import pytest
 from fastapi.testclient import TestClient
 
-from api.recorder import Recorder
+from api.services.recorder import Recorder
 from api.settings import ApiSettings
 from tests.api.full_disks import RETRY, FullDisks, ask, create, error_of
 from worker.jobs.errors import InvalidRequestError, StoreUnavailableError
 from worker.jobs.job import Job
-from worker.jobs.ledger import Ledger, Wish
 from worker.jobs.life import Status
-from worker.jobs.store import JobStore
+from worker.jobs.storage.job_record import Ledger, Wish
+from worker.jobs.store.store import JobStore
 
 KEY = {"idempotency-key": "one"}
 
@@ -25,7 +25,7 @@ def next_ids(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids that the next creates draw, also those that then find an earlier job."""
     ids = [f"ftjob-{letter * 24}" for letter in string.ascii_lowercase]
     names = iter(ids)
-    monkeypatch.setattr("worker.jobs.store._new_job_id", lambda: next(names))
+    monkeypatch.setattr("worker.jobs.store.store._new_job_id", lambda: next(names))
     return ids
 
 

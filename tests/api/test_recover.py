@@ -10,12 +10,12 @@ from tests.api.scenes import wait_until
 from tests.worker.scenes import spec
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Job
-from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
-from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.store.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.store.store import JobStore
 
 FOUND = {
     "num_found": 4,

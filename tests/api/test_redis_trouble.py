@@ -17,12 +17,12 @@ from fastapi import FastAPI
 from redis import Redis, exceptions
 
 from api.app import create_app
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, claim_new_job, wait_until
-from worker.jobs.connection import open_redis
 from worker.jobs.life import Status
-from worker.jobs.store import JobStore
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Beat
 
 PATIENCE_SECONDS = 15.0

@@ -9,16 +9,16 @@ import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from api.planning import _forecast
 from api.report_process import ReportPrograms
+from api.services.planning import _forecast
 from api.settings import ApiSettings
-from flant5_train.forecast.format import Forecast, Question
+from flant5_train.protocol.forecast import Forecast, Question
 from tests.api.cli_runs import flant5
 from tests.api.plan_scenes import EXAMPLES, REQUEST, make_model, plan, planned
 from tests.api.test_files import upload
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 
 def appear(redis: Redis, name: str, *devices: str) -> None:
@@ -207,7 +207,7 @@ def test_bf16_on_processors_without_it_is_warned_of(
         found = "bf16 is slow here" if question.is_on_cpu else None
         return told.model_copy(update={"slow_bf16": found})
 
-    monkeypatch.setattr("api.planning._forecast", slow)
+    monkeypatch.setattr("api.services.planning._forecast", slow)
     appear(redis, "cpu-box", "cpu-0")
     warnings = planned(client, hyperparameters={"bf16": True})["warnings"]
     assert ("slow_bf16", "bf16 is slow here", "hyperparameters.bf16") in [

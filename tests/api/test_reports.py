@@ -163,7 +163,7 @@ def test_a_question_that_makes_no_sense_is_refused_with_the_field(
 def test_no_more_than_a_few_reports_are_made_at_a_time_and_they_end_with_the_server(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.report_desk.report_argv", runs(HANGS))
+    monkeypatch.setattr("api.services.reports.report_argv", runs(HANGS))
     with TestClient(app, base_url="http://testserver/v1") as client:
         ids = [upload(client)["id"] for _ in range(3)]
         answers = [
@@ -180,7 +180,7 @@ def test_a_program_that_ends_badly_is_our_fault_and_the_next_one_may_do_better(
 ) -> None:
     file_id = upload(client)["id"]
     with monkeypatch.context() as patch:
-        patch.setattr("api.report_desk.report_argv", runs("raise SystemExit('no memory')"))
+        patch.setattr("api.services.reports.report_argv", runs("raise SystemExit('no memory')"))
         response = client.get(f"/files/{file_id}/report")
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal_error"

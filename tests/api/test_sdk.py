@@ -17,13 +17,13 @@ from openai import (
 )
 
 from api.app import create_app
-from api.keys import hash_of
+from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 from tests.api.sdk_jobs import create, status_of
 from worker.jobs.job import Progress
-from worker.jobs.result_file import keep_result_file
-from worker.jobs.store import JobStore
+from worker.jobs.storage.run_files import keep_result_file
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Beat, Claim, NewCheckpoint, NewEvent, Succeeded, Update
 
 

@@ -12,7 +12,7 @@ from tests.api.scenes import first_create_held_back
 from tests.api.sdk_jobs import create, status_of
 from tests.conformance.program.slow_network import slow_network
 from worker.jobs.job import Job
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 
 def test_a_wish_slower_than_the_clients_patience_is_answered_by_its_retry(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
-from api.cli.server_program import NoServerError, Release, data_in, find_server, release_of
+from api.cli.stack.redis import EmbeddedRedis, EmbeddedRedisError
+from api.cli.stack.server_program import NoServerError, Release, data_in, find_server, release_of
 from tests.redis_servers import old_server
 
 Put = Callable[[str, str], Path]

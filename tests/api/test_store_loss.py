@@ -11,10 +11,10 @@ from api.cli.doctor.finding import State
 from api.cli.doctor.store_losses import check_losses
 from api.settings import ApiSettings
 from worker.jobs.life import Status
-from worker.jobs.losses import Loss, LossLog
-from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
+from worker.jobs.storage.store_losses import Loss, LossLog
+from worker.jobs.store.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
 
 Lose = Callable[..., Loss]
 

@@ -14,11 +14,11 @@ from redis import Redis
 from api.app import create_app
 from api.frames import Frame
 from api.settings import ApiSettings
+from api.streaming.broadcast import Tail
 from api.subscription import MAX_WAITING_FRAMES, Signal, Subscription
-from api.tail import Tail
 from tests.api.scenes import Sent, claim_new_job, follow, wait_until
 from tests.api.stream_scenes import drain, in_background, messages, report, url_of
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim, Succeeded
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")

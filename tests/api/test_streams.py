@@ -10,13 +10,13 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 from api.settings import ApiSettings
 from tests.api.scenes import claim_new_job, follow, make_job, wait_until
 from tests.api.stream_scenes import in_background, messages, report, url_of, write
 from worker.jobs.events import Event, Page
-from worker.jobs.history import JobHistory
-from worker.jobs.store import JobStore
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Cancelled, Claim, Succeeded
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")

@@ -12,7 +12,7 @@ from starlette.routing import Match
 from api.app import create_app
 from api.settings import ApiSettings
 from tests.api.scenes import make_job
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 
 @pytest.mark.parametrize(

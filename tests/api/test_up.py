@@ -18,10 +18,10 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.cli.child import Child, Program
-from api.cli.log_view import LogView
+from api.cli.views.log import LogView
 from tests.api.cli_runs import FLANT5, environment, flant5
 from tests.api.scenes import CONVERSATIONS, wait_until
-from worker.jobs import keys
+from worker.jobs.store import keys
 
 
 @contextmanager

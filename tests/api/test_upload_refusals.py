@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 from openai import NotFoundError, OpenAI
 
 from api.app import create_app
-from api.keys import hash_of
+from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.upload_scenes import UNKNOWN, begin, refused, send
-from worker.jobs.upload import MAX_PART_BYTES
+from worker.jobs.storage.upload import MAX_PART_BYTES
 
 
 @pytest.mark.parametrize(

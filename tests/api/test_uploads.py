@@ -15,7 +15,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 from tests.api.upload_scenes import HALVES, begin, refused, send
-from worker.jobs.upload import MAX_PART_BYTES
+from worker.jobs.storage.upload import MAX_PART_BYTES
 
 
 def test_an_upload_from_its_first_part_to_a_job(sdk: OpenAI) -> None:

@@ -7,11 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.keys import hash_of
+from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import claim_new_job, make_job
 from worker.jobs.job import JobError
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Beat, Claim, Failed, Loss, Succeeded
 
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}

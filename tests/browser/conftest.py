@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from api.keys import hash_of
+from api.auth import hash_of
 from tests.browser.chromium import running_chromium
 from tests.browser.person import TIMEOUT_MS, Person, person
 from tests.browser.scenes import Scene, set_up

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from flant5_train.progress import (
+from flant5_train.protocol.progress import (
     Evaluated,
     SampleAnswer,
     SampleAnswers,
@@ -16,11 +16,11 @@ from flant5_train.progress import (
     TrainingStarted,
 )
 from tests.security.server import Server
-from worker.jobs.connection import open_redis
-from worker.jobs.home import Home
 from worker.jobs.job import Job, JobError, Progress, model_id
 from worker.jobs.spec import JobSpec
-from worker.jobs.store import JobStore
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import (
     Claim,
     Failed,

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from flant5_train.serving.messages import Delta, Finished, Piece, Started
+from flant5_train.protocol.inference import Delta, Finished, Piece, Started
 from tests.api.chat_scenes import Server as ServingProcess
 from tests.api.chat_scenes import echo, never, refusing
 from tests.browser.person import Person, person
 from tests.browser.scenes import EVIL, Scene
 from tests.security.server import Server
 from tests.stack.service import wait_until
-from worker.jobs.chats import Chat, ChatQueue
-from worker.jobs.connection import open_redis
+from worker.jobs.store.inference import Chat, ChatQueue
+from worker.jobs.store.redis import open_redis
 
 pytestmark = pytest.mark.browser
 

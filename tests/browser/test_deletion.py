@@ -9,9 +9,9 @@ from tests.api.ended_jobs import EndedJob, ended_job
 from tests.api.scenes import CONVERSATIONS
 from tests.browser.person import Person
 from tests.security.server import Server
-from worker.jobs.connection import open_redis
-from worker.jobs.home import Home
-from worker.jobs.store import JobStore
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.store import JobStore
 
 pytestmark = pytest.mark.browser
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 import pytest
 from playwright.sync_api import Browser, expect
 
-from flant5_train.serving.messages import Delta, Finished, Piece, Started
+from flant5_train.protocol.inference import Delta, Finished, Piece, Started
 from tests.api.chat_scenes import Server as ServingProcess
 from tests.browser.charts import wait_for_charts
 from tests.browser.person import PHONE, WIDE, person
 from tests.browser.pictures import picture
 from tests.browser.scenes import Scene
 from tests.security.server import Server
-from worker.jobs.chats import Chat
+from worker.jobs.store.inference import Chat
 
 pytestmark = pytest.mark.browser
 

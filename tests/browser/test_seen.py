@@ -16,7 +16,7 @@ from tests.browser.person import Person, person
 from tests.browser.scenes import EVIL, Scene
 from tests.security.server import Server
 from tests.stack.service import wait_until
-from worker.jobs.connection import open_redis
+from worker.jobs.store.redis import open_redis
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ from tests.chaos.processes import Look, TrainerProcess
 from tests.chaos.rollback import Rollback
 from tests.chaos.testimony import launches
 from tests.stack.service import FINAL
-from worker.jobs.losses import Loss
+from worker.jobs.storage.store_losses import Loss
 
 SLACK_SECONDS = 2.0
 NOTICE_SECONDS = 20.0

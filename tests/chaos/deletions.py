@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict
 
-from api.keys import hash_of
+from api.auth import hash_of
 from tests.chaos.checker import Violation
 from tests.chaos.leftovers import Expected, check_deleted, check_kept
 from tests.chaos.specs import write_training_file

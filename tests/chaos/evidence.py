@@ -5,10 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flant5_train.progress import ModelSaved, Record, StepTrained, TrainingStarted, parse_record
+from flant5_train.protocol.progress import (
+    ModelSaved,
+    Record,
+    StepTrained,
+    TrainingStarted,
+    parse_record,
+)
 from tests.chaos.testimony import Witness, witnesses
-from worker.attempts.result import Result, read_result
-from worker.jobs.home import RunDirectory
+from worker.execution.records import Result, read_result
+from worker.jobs.storage.paths import RunDirectory
 
 _WEIGHTS = "model.safetensors"
 

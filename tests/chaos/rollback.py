@@ -16,9 +16,9 @@ from typing import Self
 from redis import Redis, exceptions
 
 from tests.stack.parts import Parts
-from worker.jobs import keys
-from worker.jobs.losses import Loss
-from worker.jobs.mark import MarkFile
+from worker.jobs.storage.store_losses import Loss
+from worker.jobs.store import keys
+from worker.keeper.store_mark import MarkFile
 
 NOTE_SECONDS = 0.25
 KEPT_SECONDS = 60.0

@@ -31,7 +31,7 @@ from tests.chaos.specs import SPECS, create_request, write_training_file
 from tests.chaos.testimony import launches, now
 from tests.stack.parts import QUICK, Parts
 from tests.stack.service import FINAL
-from worker.jobs.losses import Loss
+from worker.jobs.storage.store_losses import Loss
 
 SETTLE_SECONDS = 60.0
 NUM_LAST = 8

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.progress import ModelSaved, StepTrained
+from flant5_train.protocol.progress import ModelSaved, StepTrained
 from tests.chaos.caller import Acknowledged, Seen
 from tests.chaos.checker import (
     check_end,
@@ -16,7 +16,7 @@ from tests.chaos.checker import (
 from tests.chaos.evidence import Evidence, read_evidence
 from tests.chaos.processes import Look, TrainerProcess
 from tests.chaos.testimony import Witness, WitnessLog, launches, witnesses
-from worker.attempts.result import Result
+from worker.execution.records import Result
 
 JOB = "ftjob-1"
 WORKER = 100

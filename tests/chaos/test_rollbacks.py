@@ -4,7 +4,7 @@ from tests.chaos.caller import Acknowledged
 from tests.chaos.checker import NOTICE_SECONDS, check_losses, check_repeats
 from tests.chaos.faults import KINDS, places_of_rollbacks, plan
 from tests.chaos.rollback import Rollback
-from worker.jobs.losses import Loss
+from worker.jobs.storage.store_losses import Loss
 
 ROLLBACK = Rollback(at=100.0, back_at=102.0, seconds=10.0, num_lost=3)
 

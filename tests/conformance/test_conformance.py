@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.keys import hash_of
+from api.auth import hash_of
 from tests.conformance.program.checks import CHECKS
 from tests.conformance.sdks import OLDER, REPOSITORY, VERSIONS, interpreter_with
 from tests.stack.conftest import running

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from flant5_train.demo_model import save_random_model, train_vocabulary
-from flant5_train.tokenizer import SENTENCEPIECE_FILE
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
 from tests.commands import run
 from tests.docker.project import API_IMAGE, WORKER_IMAGE, Project
 from tests.docker.standin import REDIS

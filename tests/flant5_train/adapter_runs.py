@@ -7,10 +7,10 @@ import torch
 from transformers import GenerationConfig, T5ForConditionalGeneration, T5Tokenizer
 
 from flant5_train.demo_model import small_config
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
 from flant5_train.progress_log import ProgressLog
-from flant5_train.stopping import StopSignal
-from flant5_train.tokenizer import SENTENCEPIECE_FILE
-from flant5_train.training import _run, parse_run
+from flant5_train.training.run import _run, parse_run
+from flant5_train.training.stopping import StopSignal
 from tests.flant5_train.conftest import EXAMPLES, TINY
 from tests.flant5_train.runs import Run
 

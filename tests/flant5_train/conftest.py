@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.conversations import ConversationFile
+from flant5_train.data.conversations import ConversationFile
+from flant5_train.data.prompt import write_script
 from flant5_train.demo_model import save_random_model, train_vocabulary
-from flant5_train.prompt import write_script
-from flant5_train.tokenizer import SENTENCEPIECE_FILE, LosslessTokenizer, load_tokenizer
-from flant5_train.turns import Conversation
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE, LosslessTokenizer, load_tokenizer
+from flant5_train.protocol.turns import Conversation
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples" / "conversations.json"

@@ -19,7 +19,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, output_dir: Path, **settings: obje
     monkeypatch.setattr("sys.argv", argv[argv.index("flant5_train.train") :])
     # The test's process is nobody's rank.
     monkeypatch.setattr(PROGRAM, "die_with_parent", lambda: None)
-    monkeypatch.setattr("flant5_train.stopping.StopSignal.listen", lambda self: None)
+    monkeypatch.setattr("flant5_train.training.stopping.StopSignal.listen", lambda self: None)
     try:
         PROGRAM.main()
     except Exception as error:  # noqa: BLE001 - error.json tells it

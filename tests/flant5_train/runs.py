@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flant5_train.failure import Failure, read_failure
-from flant5_train.progress import Record, StepTrained, read_records
+from flant5_train.protocol.failure import Failure, read_failure
+from flant5_train.protocol.progress import Record, StepTrained, read_records
 from tests.flant5_train.conftest import EXAMPLES
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.cache import DataCache
 from flant5_train.config import OnBadRecord
-from flant5_train.encoder import encoder_for
-from flant5_train.tokenizer import LosslessTokenizer
+from flant5_train.data.cache import DataCache
+from flant5_train.data.encoding import encoder_for
+from flant5_train.models.tokenizer import LosslessTokenizer
 from tests.flant5_train.conftest import EXAMPLES
 from worker.keeper.cache_cleanup import remove_unused
 

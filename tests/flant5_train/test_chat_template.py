@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from flant5_train.prompt import write_script
-from flant5_train.record_reader import read_record
-from flant5_train.tokenizer import LosslessTokenizer
-from flant5_train.turns import ROLES, Role
+from flant5_train.data.prompt import write_script
+from flant5_train.data.record_reader import read_record
+from flant5_train.models.tokenizer import LosslessTokenizer
+from flant5_train.protocol.turns import ROLES, Role
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives"

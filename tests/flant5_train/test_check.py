@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from flant5_train.check import main
-from flant5_train.failure import Failure, FailureCode
 from flant5_train.file_report.__main__ import main as report
-from flant5_train.file_report.format import CheckedFiles
+from flant5_train.protocol.failure import Failure, FailureCode
+from flant5_train.protocol.file_report import CheckedFiles
 from tests.flant5_train.conftest import EXAMPLES
 
 

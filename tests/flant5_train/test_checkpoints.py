@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.checkpoints import (
+from flant5_train.training.checkpoints import (
     MARKER,
     complete_checkpoints,
     mark_complete,

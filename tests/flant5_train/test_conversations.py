@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from flant5_train import json_array
 from flant5_train.config import OnBadRecord
-from flant5_train.conversations import ConversationFile
-from flant5_train.place import DataError
-from flant5_train.turns import Conversation, Role, Turn
+from flant5_train.data.conversations import ConversationFile
+from flant5_train.data.errors import DataError
+from flant5_train.protocol.turns import Conversation, Role, Turn
 
 TALK = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes."}]}
 HI_YES = Conversation((Turn(Role.HUMAN, "Hi"), Turn(Role.GPT, "Yes.")))

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from flant5_train.cache import DataCache
-from flant5_train.collator import DataCollatorForSupervisedDataset
 from flant5_train.config import OnBadRecord
+from flant5_train.data.cache import DataCache
+from flant5_train.data.collator import DataCollatorForSupervisedDataset
+from flant5_train.data.dataset import make_supervised_data_module
+from flant5_train.data.encoding import encoder_for
+from flant5_train.data.errors import DataError
 from flant5_train.data_arguments import DataArguments
-from flant5_train.dataset import make_supervised_data_module
-from flant5_train.encoder import encoder_for
-from flant5_train.place import DataError
-from flant5_train.tokenizer import LosslessTokenizer
+from flant5_train.models.tokenizer import LosslessTokenizer
 from flant5_train.validation_split import split_by_conversation
 from tests.flant5_train.conftest import EXAMPLES
 
@@ -28,7 +28,7 @@ def arguments(tmp_path: Path, **settings: object) -> DataArguments:
 
 def test_an_encoded_file_is_found_again(cache: DataCache, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cache.build(EXAMPLES)
-    monkeypatch.setattr("flant5_train.cache.encode_file", None)
+    monkeypatch.setattr("flant5_train.data.cache.encode_file", None)
     again = cache.build(EXAMPLES)
     assert again.manifest == first.manifest
     assert (again.tokens == first.tokens).all()

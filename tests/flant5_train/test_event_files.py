@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from flant5_train.curves import curves
 from flant5_train.event_files import EventFiles, event_files
-from flant5_train.progress import (
+from flant5_train.protocol.metrics import curves
+from flant5_train.protocol.progress import (
     Evaluated,
     Record,
     StepTrained,

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from transformers import AutoModelForSeq2SeqLM
 
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.training import parse_run
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.training.run import parse_run
 from tests.flant5_train.runs import Run, run
 
 

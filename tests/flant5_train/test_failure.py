@@ -8,16 +8,16 @@ import safetensors.torch
 import torch
 import torch.distributed as dist
 
+from flant5_train.data.errors import DataError
 from flant5_train.diagnosis import failure_code
 from flant5_train.disk import writing
-from flant5_train.failure import (
+from flant5_train.protocol.failure import (
     Failure,
     FailureCode,
     TrainingError,
     read_failure,
     room_for_failure,
 )
-from flant5_train.place import DataError
 from tests.small_disk import fill, free_bytes, small_disk
 
 

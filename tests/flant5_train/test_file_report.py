@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from benchmarks.memory import measure
 from flant5_train.check import main as check
 from flant5_train.config import OnBadRecord, OnMissingQuestion
+from flant5_train.data.dataset import make_supervised_data_module
 from flant5_train.data_arguments import DataArguments
-from flant5_train.dataset import make_supervised_data_module
-from flant5_train.file_report import repeats
+from flant5_train.file_report import duplicates
 from flant5_train.file_report.__main__ import main
-from flant5_train.file_report.examination import Question, examine
-from flant5_train.file_report.format import FileReport, ReportedProblem
+from flant5_train.file_report.checks import Question, examine
 from flant5_train.file_report.lengths import LengthCounts
-from flant5_train.file_report.tokens import Tokenization
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.file_report.token_counts import Tokenization
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.file_report import FileReport, ReportedProblem
 from tests.flant5_train.conftest import EXAMPLES, REPOSITORY, T5_VOCABULARY
 from tests.flant5_train.test_conversations import MALFORMED, TALK, UNUSABLE, changed, written
 
@@ -292,7 +292,7 @@ def test_a_missing_file_is_a_failure(capsys: pytest.CaptureFixture[str], tmp_pat
 def test_repeats_are_found_in_any_form_and_wherever_they_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory_bytes: int
 ) -> None:
-    monkeypatch.setattr(repeats, "_IN_MEMORY_BYTES", in_memory_bytes)
+    monkeypatch.setattr(duplicates, "_IN_MEMORY_BYTES", in_memory_bytes)
     untrained = json.loads(json.dumps(CHAT))
     untrained["messages"][1]["weight"] = 0
     others = [{"messages": [{"role": "user", "content": str(n)}]} for n in range(100)]

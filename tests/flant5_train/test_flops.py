@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5ForConditionalGeneration
 
 from flant5_train.demo_model import small_config
-from flant5_train.flops import ModelShape, Work, training_flops
+from flant5_train.estimates.flops import ModelShape, Work, training_flops
 
 SIZES = {
     "d_model": 32,

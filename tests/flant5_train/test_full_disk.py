@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from flant5_train.cache import DataCache
-from flant5_train.checkpoints import complete_checkpoints
 from flant5_train.config import OnBadRecord
-from flant5_train.encoder import encoder_for
-from flant5_train.failure import ROOM_BYTES, Failure, FailureCode, TrainingError
-from flant5_train.progress import ModelSaved, TrainingStarted
-from flant5_train.tokenizer import LosslessTokenizer
+from flant5_train.data.cache import DataCache
+from flant5_train.data.encoding import encoder_for
+from flant5_train.models.tokenizer import LosslessTokenizer
+from flant5_train.protocol.failure import ROOM_BYTES, Failure, FailureCode, TrainingError
+from flant5_train.protocol.progress import ModelSaved, TrainingStarted
+from flant5_train.training.checkpoints import complete_checkpoints
 from tests.flant5_train.runs import Run, run, run_program, some_examples
 from tests.small_disk import fill, free_bytes, small_disk
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from flant5_train.loss import IGNORED, num_right, summed_loss
+from flant5_train.models.loss import IGNORED, num_right, summed_loss
 
 TOKENS, WIDTH, VOCABULARY = 53, 12, 40
 

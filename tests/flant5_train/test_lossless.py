@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from flant5_train.failure import TrainingError
-from flant5_train.lossless import extend_vocabulary, normalize
-from flant5_train.tokenizer import SENTENCEPIECE_FILE, LosslessTokenizer, load_tokenizer
-from flant5_train.turns import Conversation
+from flant5_train.models.lossless_tokenizer import extend_vocabulary, normalize
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE, LosslessTokenizer, load_tokenizer
+from flant5_train.protocol.failure import TrainingError
+from flant5_train.protocol.turns import Conversation
 
 PARTS = [
     *" \n\t<{}`\\^~▁＿８－é日😀",

@@ -7,15 +7,21 @@ import pytest
 from transformers import T5ForConditionalGeneration
 
 from flant5_train.arguments import parse_arguments
-from flant5_train.batches.capacity import Capacity
 from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.lengths import PairLengths
-from flant5_train.batches.run_plan import PlanSettings, RunPlan
+from flant5_train.batching.cost import Capacity
+from flant5_train.batching.plan import PlanSettings, RunPlan
 from flant5_train.config import Batching
+from flant5_train.data.pairs import PairLengths
 from flant5_train.demo_model import small_config
-from flant5_train.flops import ModelShape
-from flant5_train.memory import MicroBatch, Setup, estimate_memory, num_trained, num_weights
-from flant5_train.memory_plan import MAX_SUGGESTIONS, plan_memory
+from flant5_train.estimates.flops import ModelShape
+from flant5_train.estimates.memory import (
+    MicroBatch,
+    Setup,
+    estimate_memory,
+    num_trained,
+    num_weights,
+)
+from flant5_train.estimates.memory_plan import MAX_SUGGESTIONS, plan_memory
 from flant5_train.memory_rates import GIB
 from flant5_train.memory_report import memory_planned, setup_of
 from worker.attempts.news import event_of

@@ -9,9 +9,13 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
 from flant5_train.demo_model import small_config
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.model import load_model, resize_embeddings, smart_tokenizer_and_embedding_resize
-from flant5_train.tokenizer import FASTCHAT_PAD, FASTCHAT_TOKENS, load_tokenizer
+from flant5_train.models.loading import (
+    load_model,
+    resize_embeddings,
+    smart_tokenizer_and_embedding_resize,
+)
+from flant5_train.models.tokenizer import FASTCHAT_PAD, FASTCHAT_TOKENS, load_tokenizer
+from flant5_train.protocol.failure import FailureCode, TrainingError
 from tests.flant5_train.conftest import TINY
 
 

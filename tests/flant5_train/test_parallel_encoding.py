@@ -15,16 +15,16 @@ import pytest
 
 from benchmarks.memory import descendants, measure
 from benchmarks.talks import write_array
-from flant5_train.cache import DataCache
 from flant5_train.config import OnBadRecord
+from flant5_train.data.cache import DataCache
+from flant5_train.data.encoding import Ids, LosslessEncoder, encoder_for
+from flant5_train.data.errors import DataError
 from flant5_train.encoded_file import EncodedFileWriter, complete
-from flant5_train.encoder import Ids, LosslessEncoder, encoder_for
 from flant5_train.encoding import BlockEncoder
-from flant5_train.failure import FailureCode, TrainingError, read_failure
+from flant5_train.models.tokenizer import LosslessTokenizer, load_tokenizer
 from flant5_train.parallel_encoding import encode_file, num_processes_for
-from flant5_train.place import DataError
-from flant5_train.progress import FileEncoding
-from flant5_train.tokenizer import LosslessTokenizer, load_tokenizer
+from flant5_train.protocol.failure import FailureCode, TrainingError, read_failure
+from flant5_train.protocol.progress import FileEncoding
 from tests.flant5_train.runs import command, environment
 from tests.worker.scenes import wait_until
 
@@ -213,7 +213,7 @@ def test_it_says_how_far_it_is(
 ) -> None:
     told: list[FileEncoding] = []
     cache = DataCache(tmp_path, encoder_for(lossless), OnBadRecord.FAIL, report=told.append)
-    monkeypatch.setattr("flant5_train.cache.SECONDS_BETWEEN_REPORTS", 0)
+    monkeypatch.setattr("flant5_train.data.cache.SECONDS_BETWEEN_REPORTS", 0)
     manifest = cache.build(talks).manifest
     assert len(told) >= 4
     assert told == sorted(told, key=lambda record: (record.conversations, record.bytes_done))
@@ -227,7 +227,7 @@ def test_it_says_nothing_of_what_takes_no_time(
 ) -> None:
     told: list[FileEncoding] = []
     cache = DataCache(tmp_path, encoder_for(lossless), OnBadRecord.FAIL, report=told.append)
-    monkeypatch.setattr("flant5_train.cache.SECONDS_BETWEEN_REPORTS", 3600)
+    monkeypatch.setattr("flant5_train.data.cache.SECONDS_BETWEEN_REPORTS", 3600)
     cache.build(talks)
     cache.build(talks)
     assert told == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.pool import ProcessLostError, ProcessPool
+from flant5_train.data.process_pool import ProcessLostError, ProcessPool
 from tests.flant5_train.programs.pool_functions import (
     Nap,
     exits,

@@ -3,9 +3,9 @@ import copy
 import pytest
 
 from flant5_train.config import OnMissingQuestion
-from flant5_train.place import DataError
-from flant5_train.prompt import SYSTEM, Pair, _add_speaker_and_signal, _form_qa, write_script
-from flant5_train.turns import Conversation, Role, Turn
+from flant5_train.data.errors import DataError
+from flant5_train.data.prompt import SYSTEM, Pair, _add_speaker_and_signal, _form_qa, write_script
+from flant5_train.protocol.turns import Conversation, Role, Turn
 
 TALK = [
     {"from": "human", "value": "Hi"},

@@ -15,15 +15,15 @@ import safetensors.torch
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from flant5_train.adapters import start
 from flant5_train.adapters.files import load_adapter
-from flant5_train.adapters.lora import attach
 from flant5_train.adapters.quantization import four_bits
 from flant5_train.adapters.record import read_record
-from flant5_train.failure import TrainingError
-from flant5_train.model import load_model
-from flant5_train.model_files import ADAPTER_WEIGHTS
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.models.loading import load_model
+from flant5_train.models.lora import attach
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.failure import TrainingError
+from flant5_train.protocol.model_files import ADAPTER_WEIGHTS
+from flant5_train.training import lora
 from tests.flant5_train.adapter_runs import logits, save_base_model, train_here
 from tests.flant5_train.runs import Run
 
@@ -44,7 +44,7 @@ def base(trained_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(autouse=True)
 def _on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     if not HAS_GPU:
-        monkeypatch.setattr(start, "refuse_machine_without_qlora", lambda: None)
+        monkeypatch.setattr(lora, "refuse_machine_without_qlora", lambda: None)
 
 
 def train(output_dir: Path, base: Path, **settings: object) -> Run:
@@ -53,7 +53,7 @@ def train(output_dir: Path, base: Path, **settings: object) -> Run:
 
 
 def test_the_blocks_are_held_in_four_bits_and_what_is_trained_in_float32(base: Path) -> None:
-    model = start._load_quantized(str(base), load_tokenizer(base), in_bfloat16=True)
+    model = lora._load_quantized(str(base), load_tokenizer(base), in_bfloat16=True)
     kinds = {
         (name.rpartition(".")[2], module.weight.dtype)
         for name, module in model.named_modules()

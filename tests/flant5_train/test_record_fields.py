@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from flant5_train.place import Problem
-from flant5_train.prompt import SYSTEM, write_script
-from flant5_train.record_fields import (
+from flant5_train.data.errors import Problem
+from flant5_train.data.prompt import SYSTEM, write_script
+from flant5_train.data.record_fields import (
     MASKED_FLAGS,
     RECORD_WEIGHTS,
     SYSTEM_FIELDS,
@@ -16,8 +16,8 @@ from flant5_train.record_fields import (
     Effect,
     as_markdown,
 )
-from flant5_train.record_reader import RecordReading, read_record
-from flant5_train.turns import Role
+from flant5_train.data.record_reader import RecordReading, read_record
+from flant5_train.protocol.turns import Role
 from tests.flant5_train.conftest import REPOSITORY
 
 SPELLINGS = {

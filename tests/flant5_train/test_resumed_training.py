@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.progress import (
-    ModelSaved,
-    Stopped,
-    TrainingStarted,
-    read_records,
-)
+from flant5_train.protocol.progress import ModelSaved, Stopped, TrainingStarted, read_records
 from tests.flant5_train.runs import command, environment, run, some_examples, wait_until
 
 

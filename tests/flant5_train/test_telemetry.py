@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from flant5_train.flops import Work
-from flant5_train.loss import IGNORED
+from flant5_train.estimates.flops import Work
+from flant5_train.models.loss import IGNORED
 from flant5_train.peaks import peak_flops
-from flant5_train.telemetry import Counter, Trained, counts_of, take_peak_memory
+from flant5_train.training.telemetry import Counter, Trained, counts_of, take_peak_memory
 
 PADDED = {
     "input_ids": torch.tensor([[5, 6, 1], [7, 1, 0], [7, 1, 0]]),

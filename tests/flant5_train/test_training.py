@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from flant5_train.conversations import ConversationFile
-from flant5_train.progress import (
+from flant5_train.data.conversations import ConversationFile
+from flant5_train.data.prompt import _form_qa
+from flant5_train.protocol.progress import (
     CheckpointSaved,
     DataRead,
     Evaluated,
@@ -20,7 +21,6 @@ from flant5_train.progress import (
     PhaseChange,
     StepTrained,
 )
-from flant5_train.prompt import _form_qa
 from tests.flant5_train.runs import run, some_examples
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import httpx
 from typer.testing import CliRunner
 
-from api.cli.embedded_redis import EmbeddedRedis
 from api.cli.main import app as cli
+from api.cli.stack.redis import EmbeddedRedis
 from tests.api.scenes import CONVERSATIONS
 from tests.ports import free_port
 from tests.security.victim import Victim
 from tests.security.wire import Wire
 from tests.stack.part import Part, Program
 from tests.stack.service import NO_TLS, wait_until
-from worker.jobs.connection import open_redis
+from worker.jobs.store.redis import open_redis
 
 LIMITS = {
     "FLANT5_MAX_BODY_BYTES": str(2**20),

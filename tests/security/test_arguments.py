@@ -11,9 +11,9 @@ from api.schemas.reports import ReportQuery
 from api.settings import ApiSettings
 from flant5_train.config import Hyperparameters
 from worker.jobs.errors import InvalidRequestError, NotFoundError
-from worker.jobs.files import FileStore
-from worker.jobs.models import ModelCatalog
-from worker.jobs.store import JobStore
+from worker.jobs.storage.files import FileStore
+from worker.jobs.store.models import ModelCatalog
+from worker.jobs.store.store import JobStore
 from worker.keeper.file_check import check_argv
 from worker.processes.launch import torchrun_argv
 from worker.processes.node import Node

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.keys import hash_of
+from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 

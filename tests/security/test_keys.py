@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.keys import hash_of, new_key
+from api.auth import hash_of, new_key
 from api.settings import ApiSettings
 
 KEY = new_key()

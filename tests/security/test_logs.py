@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from tests.security.server import running_server
 from tests.stack.service import REPOSITORY, wait_until
-from worker.jobs.process_log import JsonLines, about
+from worker.jobs.logging import JsonLines, about
 
 NAMES = {"at", "level", "logger", "message", "process"}
 

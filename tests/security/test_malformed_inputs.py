@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.file_report.examination import Question, examine
+from flant5_train.file_report.checks import Question, examine
 from tests.security.campaign import Tally, faults_shown, sent_to
 from tests.security.corpus.contents import contents
 from tests.security.files_campaign import reported_files, sent_files

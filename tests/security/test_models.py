@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 from safetensors.torch import load_file
 
 from api.settings import ApiSettings
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.model import load_model
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.models.loading import load_model
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.failure import FailureCode, TrainingError
 from tests.stack.service import REPOSITORY
 
 

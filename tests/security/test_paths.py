@@ -12,8 +12,8 @@ from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, make_job
 from tests.security.conftest import Send
 from tests.security.wire import Answer
-from worker.jobs.home import Home
-from worker.jobs.store import JobStore
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.store import JobStore
 
 SECRET = "the secret outside"
 

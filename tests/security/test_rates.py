@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 from openai import OpenAI, RateLimitError
 
 from api.app import create_app
-from api.keys import hash_of
-from api.rate_limit import Allowance
+from api.auth import hash_of
+from api.http.rate_limit import Allowance
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from api.keys import new_key
+from api.auth import new_key
 from api.settings import child_environment
 from tests.api.scenes import claim_new_job
-from worker.jobs.history import JobHistory
-from worker.jobs.home import RunDirectory
 from worker.jobs.job import JobError
-from worker.jobs.process_log import JsonLines, TextLines
+from worker.jobs.logging import JsonLines, TextLines
 from worker.jobs.redaction import HIDDEN, redacted
-from worker.jobs.store import JobStore
+from worker.jobs.storage.paths import RunDirectory
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import NewEvent, Update
 from worker.processes.launch import trainer_environment
 from worker.processes.trainer_log import LineSplitter

@@ -7,7 +7,7 @@ import yaml
 from pydantic import SecretStr
 from redis import Redis, exceptions
 
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 from tests.stack.service import REPOSITORY
 
 

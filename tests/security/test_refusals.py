@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.scenes import CONVERSATIONS, make_job
 from tests.security.conftest import Send
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from flant5_train.host import end_with
+from flant5_train.protocol.host import end_with
 from tests.stack.service import REPOSITORY
 from worker.processes.process_tree import descendants
 

@@ -17,7 +17,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.cli.server_program import find_server
+from api.cli.stack.server_program import find_server
 from tests.ports import free_port
 from tests.stack.part import Part, Program
 from tests.stack.service import NO_TLS, Service, wait_until

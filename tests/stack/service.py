@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from flant5_train.progress import Record, TrainingStarted, read_records
+from flant5_train.protocol.progress import Record, TrainingStarted, read_records
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples" / "conversations.json"

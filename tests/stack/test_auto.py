@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from flant5_train.progress import StepTrained
+from flant5_train.protocol.progress import StepTrained
 from tests.stack.service import Service
 
 pytestmark = pytest.mark.stack

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flant5_train.checkpoints import complete_checkpoints, step_of
+from flant5_train.training.checkpoints import complete_checkpoints, step_of
 from tests.chaos.processes import TrainerProcess, trainer_processes
 from tests.chaos.specs import write_training_file
 from tests.stack.parts import Parts

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flant5_train.progress import StepTrained
+from flant5_train.protocol.progress import StepTrained
 from tests.stack.faults import fault_file
 from tests.stack.part import Part
 from tests.stack.parts import QUICK, Parts

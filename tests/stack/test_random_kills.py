@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flant5_train.progress import Record, StepTrained, TrainingStarted
+from flant5_train.protocol.progress import Record, StepTrained, TrainingStarted
 from tests.chaos.checker import check_overlaps, check_result
 from tests.chaos.evidence import read_evidence
 from tests.chaos.processes import TrainerProcess, trainer_processes

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from flant5_train.progress import DataRead
+from flant5_train.protocol.progress import DataRead
 from tests.stack.service import EXAMPLES, Service
 
 pytestmark = pytest.mark.stack

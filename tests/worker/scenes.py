@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worker.jobs.job import Job
 from worker.jobs.spec import JobSpec
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim
 
 LEASE_SECONDS = 60.0

@@ -11,14 +11,14 @@ from redis import Redis
 from api.health import api_trouble
 from tests.worker.scenes import claimed_job
 from worker import health
+from worker.daemon import KeeperPresence
 from worker.health import worker_trouble
-from worker.jobs import keys
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store import keys
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.keeper.health import keeper_trouble
-from worker.keeper.presence import KeeperPresence
 from worker.settings import WorkerSettings
 
 

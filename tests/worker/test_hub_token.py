@@ -9,20 +9,20 @@ import pytest
 from pydantic import ValidationError
 
 from flant5_train.demo_model import save_random_model, train_vocabulary
-from flant5_train.tokenizer import SENTENCEPIECE_FILE
+from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
 from tests.flant5_train.conftest import EXAMPLES, TINY
 from tests.hub.hub import READ_TOKEN, Hub
 from tests.hub.repository import Repository, SmallFile
 from tests.hub.server import hub_server
-from worker.jobs.home import RunDirectory
+from worker.jobs.storage.paths import RunDirectory
 from worker.processes.launch import trainer_environment
 from worker.serving.settings import ServeSettings
 from worker.settings import WorkerSettings
 
 NAME = "my-org/gated-t5"
 LOADS = f"""
-from flant5_train.model import load_model
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.models.loading import load_model
+from flant5_train.models.tokenizer import load_tokenizer
 model = load_model("{NAME}", load_tokenizer("{NAME}"))
 print(sum(weight.numel() for weight in model.parameters()), "weights")
 """

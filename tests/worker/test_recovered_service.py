@@ -5,14 +5,14 @@ from redis import Redis
 from tests.worker.programs_started import Start, submit, wait_for_status
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop
-from worker.attempts.result import write_result
-from worker.jobs import keys
+from worker.execution.records import write_result
 from worker.jobs.job import model_id
-from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
-from worker.jobs.recovery import Recovery, RecoveryDesk
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.store import keys
+from worker.jobs.store.recovery import Recovery, RecoveryDesk
 from worker.jobs.update import Succeeded
 
 

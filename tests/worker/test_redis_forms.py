@@ -14,8 +14,8 @@ from redis import Redis
 from tests.redis_servers import certificates, server, tls
 from tests.worker.programs_started import submit, wait_for_status
 from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
-from worker.jobs import keys
 from worker.jobs.life import Status
+from worker.jobs.store import keys
 
 
 @contextmanager

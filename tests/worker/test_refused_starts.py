@@ -9,10 +9,10 @@ from pydantic import SecretStr
 from redis import Redis
 
 from tests.worker.scenes import environment
-from worker.jobs import keys
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.workers import WorkerRegistry, WorkerState
+from worker.jobs.store import keys
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.presence import refuse_twin
 
 PROCESSES = (

@@ -9,13 +9,13 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from tests.worker.scenes import queued_job, read_pids, wait_until
-from worker.attempts.claiming import run_job
 from worker.context import open_context
-from worker.jobs.connection import open_redis
-from worker.jobs.history import JobHistory
-from worker.jobs.home import RunDirectory
+from worker.execution.runner import run_job
 from worker.jobs.job import Job
-from worker.jobs.store import JobStore
+from worker.jobs.storage.paths import RunDirectory
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.store import JobStore
 from worker.processes.node import Node
 from worker.settings import WorkerSettings
 

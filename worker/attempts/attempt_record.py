@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.jobs.durable import write_whole
-from worker.jobs.ledger import Epoch, Instant
 from worker.jobs.malformed import MalformedFileError
+from worker.jobs.storage.filesystem import write_whole
+from worker.jobs.storage.job_record import Epoch, Instant
 
 
 class AttemptRecord(BaseModel):

@@ -3,15 +3,15 @@
 import logging
 from typing import Literal
 
-from flant5_train.failure import FailureCode
-from worker.attempts.lease import Lease
-from worker.attempts.pump import LostError, Pump
-from worker.attempts.result import keep_ends, write_result
-from worker.causes.outcome import Interrupted
+from flant5_train.protocol.failure import FailureCode
 from worker.causes.retry import Retry
 from worker.context import WorkerContext
+from worker.execution.lease import Lease
+from worker.execution.progress import LostError, Pump
+from worker.execution.records import keep_ends, write_result
+from worker.failures.outcome import Interrupted
 from worker.jobs.errors import StorageFullError, StoreUnavailableError
-from worker.jobs.result_file import FILENAME, keep_result_file
+from worker.jobs.storage.run_files import FILENAME, keep_result_file
 from worker.jobs.update import Claim, Loss, Outcome, Succeeded
 
 LOST = Loss(FailureCode.WORKER_LOST.value)

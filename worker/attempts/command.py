@@ -1,7 +1,7 @@
 """Command and environment of the trainer on one node of an attempt."""
 
 from worker.context import WorkerContext
-from worker.jobs.home import RunDirectory
+from worker.jobs.storage.paths import RunDirectory
 from worker.processes.environment_policy import named_environment
 from worker.processes.launch import (
     NODE_MARK,

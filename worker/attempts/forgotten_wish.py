@@ -1,9 +1,9 @@
 """Repeats a cancel, pause or resume request that a rolled-back store lost."""
 
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.ledger import JobRecord, Wish
 from worker.jobs.life import Status
-from worker.jobs.store import JobStore
+from worker.jobs.storage.job_record import JobRecord, Wish
+from worker.jobs.store.store import JobStore
 
 
 def carry_out(record: JobRecord, store: JobStore) -> Status:

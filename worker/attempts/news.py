@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from flant5_train.progress import (
+from flant5_train.protocol.progress import (
     AutoChosen,
     BatchesPlanned,
     BestChosen,

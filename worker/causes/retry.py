@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from types import MappingProxyType
 
-from flant5_train.failure import FailureCode
-from worker.causes.torchrun_summary import CRASHES
+from flant5_train.protocol.failure import FailureCode
+from worker.failures.evidence import CRASHES
 
 
 class Retry(Enum):

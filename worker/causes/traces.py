@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flant5_train.failure import Failure, FailureCode, read_failure
-from flant5_train.host import free_bytes
-from worker.causes.torchrun_summary import Summary, find_summary, words_before
-from worker.jobs.home import RunDirectory
+from flant5_train.protocol.failure import Failure, FailureCode, read_failure
+from flant5_train.protocol.host import free_bytes
+from worker.failures.evidence import Summary, find_summary, words_before
 from worker.jobs.lines import whole_lines, whole_size
-from worker.jobs.log_format import parse_line
+from worker.jobs.storage.log_format import parse_line
+from worker.jobs.storage.paths import RunDirectory
 
 _TAIL_BYTES = 32_768
 _NUM_LAST_WORDS = 5

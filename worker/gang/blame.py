@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from flant5_train.failure import FailureCode
-from worker.causes.cause import VAGUE, Cause
-from worker.causes.outcome import Interrupted, outcome_of
+from flant5_train.protocol.failure import FailureCode
+from worker.failures.diagnosis import VAGUE, Cause
+from worker.failures.outcome import Interrupted, outcome_of
 from worker.jobs.gang import MemberEnd, MemberNews
 from worker.jobs.update import Failed
 

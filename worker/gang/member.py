@@ -11,15 +11,15 @@ import os
 import time
 
 from worker.attempts.command import SPARE_SECONDS, trainer_command
-from worker.attempts.lease import Lease
-from worker.causes.cause import cause_of
 from worker.causes.traces import End, Traces
 from worker.context import WorkerContext
-from worker.gang.leader import run_id
+from worker.execution.gang import run_id
+from worker.execution.lease import Lease
+from worker.failures.diagnosis import cause_of
 from worker.gang.obstacle import obstacle_to
 from worker.jobs.gang import MemberEnd, Membership, Rendezvous
 from worker.jobs.lines import whole_size
-from worker.jobs.lock import LockedError, share_lock
+from worker.jobs.storage.lock import LockedError, share_lock
 from worker.jobs.update import Beat
 from worker.processes.launch import NODE_MARK, mark_of, node_mark
 from worker.processes.node import Node

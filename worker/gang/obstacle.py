@@ -5,7 +5,7 @@ import socket
 
 from worker.attempts.attempt_record import read_attempt
 from worker.jobs.gang import Rendezvous
-from worker.jobs.home import RunDirectory
+from worker.jobs.storage.paths import RunDirectory
 
 
 def obstacle_to(run_directory: RunDirectory, rendezvous: Rendezvous) -> str | None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from flant5_train.curves import curves
-from flant5_train.progress import DataRead, Evaluated, Record, StepTrained, parse_record
+from flant5_train.protocol.metrics import curves
+from flant5_train.protocol.progress import DataRead, Evaluated, Record, StepTrained, parse_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 import sys
 
+from worker.daemon import PRESENCE_SECONDS, KeeperPresence
 from worker.health_probe import exit_code
 from worker.integrations.settings import IntegrationSettings
-from worker.jobs import keys
-from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
-from worker.keeper.presence import PRESENCE_SECONDS, KeeperPresence
+from worker.jobs.store import keys
+from worker.jobs.store.redis import open_redis
 
 
 def shipper_trouble(settings: IntegrationSettings) -> str | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from worker.integrations.accounts import HubAccount
 from worker.integrations.assignment import Assignment
-from worker.integrations.followed_run import FollowedRun, Say, ShippingError
+from worker.integrations.export_task import FollowedRun, Say, ShippingError
 from worker.integrations.settings import settle_hub_library
-from worker.jobs.home import RunDirectory
 from worker.jobs.integrations import HubRepository
+from worker.jobs.storage.paths import RunDirectory
 
 _ALIVE_SECONDS = 10.0
 
@@ -30,7 +30,7 @@ def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
         settle_hub_library(Path(directory), has_xet=account.transfer == "xet")
         # Imported only now, because it reads its environment on import.
         from worker.integrations.hub_error import HubError
-        from worker.integrations.hub_push import Place, push
+        from worker.integrations.huggingface import Place, push
 
         try:
             pushed = push(

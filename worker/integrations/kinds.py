@@ -1,6 +1,6 @@
 """Registry of integration types.
 
-The module of a type has `ship(assignment, *, run, say)` (see worker.integrations.followed_run). It
+The module of a type has `ship(assignment, *, run, say)` (see worker.integrations.export_task). It
 is imported in a separate process per job, which isolates the tracker's library. Each type also has
 an account class in `worker.integrations.accounts`.
 """
@@ -18,7 +18,7 @@ class Kind:
 
 
 KINDS = {
-    "wandb": Kind("Weights & Biases", "worker.integrations.wandb_run"),
-    "mlflow": Kind("MLflow", "worker.integrations.mlflow_run"),
+    "wandb": Kind("Weights & Biases", "worker.integrations.wandb"),
+    "mlflow": Kind("MLflow", "worker.integrations.mlflow"),
     "huggingface": Kind("Hugging Face Hub", "worker.integrations.hub_model", is_about_model=True),
 }

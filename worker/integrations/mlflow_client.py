@@ -7,7 +7,7 @@ from typing import Any, Self
 import httpx
 
 from worker.integrations.accounts import MlflowAccount
-from worker.integrations.followed_run import ShippingError
+from worker.integrations.export_task import ShippingError
 from worker.jobs.http_client import REJECTED, NetworkSettingsError, open_client, through_proxy
 
 _TIMEOUT_SECONDS = 60.0

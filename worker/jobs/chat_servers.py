@@ -1,12 +1,12 @@
-"""Registry of the live serving processes. `worker.jobs.chats` lists its keys."""
+"""Registry of the live serving processes. `worker.jobs.store.inference` lists its keys."""
 
 import secrets
 from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 PRESENCE_SECONDS = 10.0
 """Time without a heartbeat after which a serving process counts as gone."""

@@ -9,7 +9,7 @@ from statistics import median
 from pydantic import ValidationError
 
 from flant5_train.kept_steps import KeptSteps
-from flant5_train.progress import Evaluated, Record, StepTrained, parse_record
+from flant5_train.protocol.progress import Evaluated, Record, StepTrained, parse_record
 
 _END_BYTES = 256 * 1024
 """Bytes read at each end of a file to find its first and its last steps."""

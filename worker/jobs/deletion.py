@@ -17,19 +17,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from worker.jobs.durable import sync_directory
 from worker.jobs.errors import BusyError, NotEndedError, NotFoundError
-from worker.jobs.home import Home
 from worker.jobs.job import Job, model_id
-from worker.jobs.job_files import REMOVED, JobFiles
-from worker.jobs.ledger import Ledger
-from worker.jobs.lock import LockedError, take_lock
-from worker.jobs.models import ModelCatalog
 from worker.jobs.removal import num_bytes_of, remove
-from worker.jobs.result_file import result_file_id
 from worker.jobs.room import is_full
-from worker.jobs.store import JobStore
-from worker.jobs.tombstones import Kind, Tombstone, Tombstones
+from worker.jobs.storage.filesystem import sync_directory
+from worker.jobs.storage.job_files import REMOVED, JobFiles
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.lock import LockedError, take_lock
+from worker.jobs.storage.paths import Home
+from worker.jobs.storage.run_files import result_file_id
+from worker.jobs.storage.tombstones import Kind, Tombstone, Tombstones
+from worker.jobs.store.models import ModelCatalog
+from worker.jobs.store.store import JobStore
 
 LOCK_SECONDS = 5.0
 """Time in which the processes of a job that has just ended have to exit."""

@@ -5,11 +5,11 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
 from worker.jobs.errors import InUseError, NotEndedError, NotFoundError
 from worker.jobs.job import Job, model_id
 from worker.jobs.scripts import Scripts
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 
 class EndedJobs:

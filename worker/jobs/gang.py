@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from flant5_train.failure import FailureCode
+from flant5_train.protocol.failure import FailureCode
 from worker.jobs.job import Job
 
 

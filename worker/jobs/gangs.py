@@ -7,11 +7,11 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
 from worker.jobs.gang import MemberEnd, MemberNews, Membership, Rendezvous
-from worker.jobs.records import read_job
 from worker.jobs.scripts import Scripts
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
+from worker.jobs.store.serialization import read_job
 from worker.jobs.update import Beat, Claim
 
 

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 
 from worker.jobs.job import model_id
-from worker.jobs.ledger import JobRecord, Wish
 from worker.jobs.rules import SUBMISSION_SECONDS
 from worker.jobs.standing import Standing
+from worker.jobs.storage.job_record import JobRecord, Wish
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worker.jobs.events import LogLine
 from worker.jobs.lines import whole_lines
-from worker.jobs.log_format import parse_line
+from worker.jobs.storage.log_format import parse_line
 
 
 def position_of(line_id: str | None) -> tuple[int, int]:

@@ -4,9 +4,9 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
 from worker.jobs.errors import NotFoundError
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 
 class ModelIndex:

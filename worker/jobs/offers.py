@@ -7,11 +7,11 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.integrations import HubIntegration, HubRepository, Integration
 from worker.jobs.scripts import Argument, Scripts
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 ALL_OWNERS = "*"
 _NAMESPACES = ":namespaces"

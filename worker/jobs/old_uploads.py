@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.jobs.upload import UPLOAD_IDS, UploadStatus
+from worker.jobs.storage.upload import UPLOAD_IDS, UploadStatus
 from worker.jobs.upload_directory import UploadDirectory
 
 _REMEMBERED_SECONDS = 24 * 3600.0

@@ -6,12 +6,12 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
 from worker.jobs.job import Job
 from worker.jobs.life import Status
-from worker.jobs.records import read_job
-from worker.jobs.workers import WorkerState, workers_here
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
+from worker.jobs.store.serialization import read_job
+from worker.jobs.store.workers import WorkerState, workers_here
 
 _INDEXES = {
     Status.VALIDATING_FILES: keys.VALIDATING,

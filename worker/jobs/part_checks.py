@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.upload import MAX_PARTS, MAX_REPEATS, AnnouncedFile, Part
+from worker.jobs.storage.upload import MAX_PARTS, MAX_REPEATS, AnnouncedFile, Part
 
 
 def check_room(parts: Sequence[Part], announced: AnnouncedFile, *, num_more_bytes: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.jobs.errors import StorageQuotaError
-from worker.jobs.files import FileStore
-from worker.jobs.uploads import UploadStore
+from worker.jobs.storage.files import FileStore
+from worker.jobs.storage.uploads import UploadStore
 
 
 class StorageQuota:

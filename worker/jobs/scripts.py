@@ -8,10 +8,10 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from worker.jobs.connection import unavailable
-from worker.jobs.keys import MAX_ENTRIES, PREFIX
 from worker.jobs.life import NEXT
 from worker.jobs.rules import Rules
+from worker.jobs.store.keys import MAX_ENTRIES, PREFIX
+from worker.jobs.store.redis import unavailable
 
 Argument = str | int | float
 

@@ -16,10 +16,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from worker.jobs.home import Home
-from worker.jobs.process_log import LogFormat
+from worker.jobs.logging import LogFormat
 from worker.jobs.redis_address import RedisAddress
 from worker.jobs.rules import Rules
+from worker.jobs.storage.paths import Home
 
 FROM_ENVIRONMENT = SettingsConfigDict(
     env_prefix="FLANT5_",

@@ -9,9 +9,9 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
 from worker.jobs.scripts import Scripts
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 OUTCOMES = ("done", "failed", "given_up")
 

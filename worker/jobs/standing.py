@@ -6,9 +6,9 @@ from typing import Any
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
 from worker.jobs.life import Status
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 _FIELDS = ("status", "epoch", "wished_at", "result_floor")
 

@@ -18,8 +18,8 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 REMEMBERED_SECONDS = 1800
 """The SDK waits ten minutes for a response and tries three times in all."""

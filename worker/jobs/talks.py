@@ -12,8 +12,8 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs import keys
-from worker.jobs.connection import unavailable
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
 
 KEEP_SECONDS = 7 * 24 * 3600
 MAX_TALKS = 200

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.jobs.durable import sync_directory, write_chunks, write_whole
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.upload import PART_IDS, Part, Upload
+from worker.jobs.storage.filesystem import sync_directory, write_chunks, write_whole
+from worker.jobs.storage.upload import PART_IDS, Part, Upload
 
 _CHUNK_BYTES = 2**20
 

@@ -1,4 +1,4 @@
-"""Removes old files of the audit log (`api.audit`). Each file covers one day in UTC."""
+"""Removes old files of the audit log (`api.http.audit`). Each file covers one day in UTC."""
 
 import logging
 from collections.abc import Iterator

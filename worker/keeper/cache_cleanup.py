@@ -1,7 +1,7 @@
 """Removes unused cache entries: encoded conversations and file surveys.
 
-`flant5_train.cache` and `flant5_train.forecast.survey` write them. The former guarantees: the age
-of `manifest.json` is the time since the last use, a writer holds the lock `<entry>.lock`, and a
+`flant5_train.data.cache` and `flant5_train.forecast.data` write them. The former guarantees: the
+age of `manifest.json` is the time since the last use, a writer holds the lock `<entry>.lock`, and a
 reader holds a shared lock on `tokens.bin`.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.jobs.lock import LockedError, take_lock
+from worker.jobs.storage.lock import LockedError, take_lock
 
 logger = logging.getLogger(__name__)
 

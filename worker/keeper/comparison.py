@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from worker.attempts.attempt_record import read_attempt
-from worker.attempts.result import read_result
-from worker.jobs.home import Home
-from worker.jobs.ledger import JobRecord, Ledger
+from worker.execution.records import read_result
 from worker.jobs.life import Status
-from worker.jobs.lock import LockedError, take_lock
 from worker.jobs.standing import Standing
-from worker.jobs.store import JobStore
-from worker.jobs.tombstones import Tombstones
+from worker.jobs.storage.job_record import JobRecord, Ledger
+from worker.jobs.storage.lock import LockedError, take_lock
+from worker.jobs.storage.paths import Home
+from worker.jobs.storage.tombstones import Tombstones
+from worker.jobs.store.store import JobStore
 
 
 class Difference(Enum):

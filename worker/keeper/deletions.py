@@ -11,12 +11,12 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs.connection import unavailable
 from worker.jobs.deletion import Deletions
 from worker.jobs.errors import BusyError
-from worker.jobs.home import Home
-from worker.jobs.store import JobStore
-from worker.jobs.tombstones import Kind, Tombstones
+from worker.jobs.storage.paths import Home
+from worker.jobs.storage.tombstones import Kind, Tombstones
+from worker.jobs.store.redis import unavailable
+from worker.jobs.store.store import JobStore
 
 CHECK_SECONDS = 30.0
 """Seconds between two checks of all tombstones."""

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from worker.jobs.home import Home
+from worker.jobs.storage.paths import Home
 
 SLICE_SECONDS = 0.25
 """Seconds that one call spends on run directories. On a network file system, a hundred thousand of

@@ -3,7 +3,7 @@
     python -m flant5_train.check FILE --on-bad-record fail|skip --on-missing-question train|skip
 
 exit code 0: the file is valid, and standard output is CheckedFiles as JSON
-(`flant5_train.file_report.format`); 2: it is invalid, and standard output is the Failure as JSON.
+(`flant5_train.protocol.file_report`); 2: it is invalid, and standard output is the Failure as JSON.
 """
 
 import os
@@ -19,9 +19,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flant5_train.config import Hyperparameters
-from flant5_train.failure import Failure, FailureCode
-from flant5_train.file_report.format import CheckedFile, CheckedFiles
-from flant5_train.host import end_with
+from flant5_train.protocol.failure import Failure, FailureCode
+from flant5_train.protocol.file_report import CheckedFile, CheckedFiles
+from flant5_train.protocol.host import end_with
 from worker.jobs.job import JobError
 from worker.jobs.update import NewEvent
 from worker.processes.environment_policy import allowed_environment

@@ -20,20 +20,20 @@ from typing import cast
 
 from redis import Redis
 
-from worker.attempts.result import keep_ends
-from worker.jobs.connection import open_redis, unavailable
+from worker.daemon import KeeperPresence
+from worker.execution.records import keep_ends
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.files import FileStore
-from worker.jobs.queue import Doorbell, num_doorbells
-from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.redis_address import RedisAddress
-from worker.jobs.service_identity import ServiceIdentity
-from worker.jobs.store import JobStore
-from worker.keeper.cleanup import Cleanup
+from worker.jobs.startup.service_identity import ServiceIdentity
+from worker.jobs.storage.files import FileStore
+from worker.jobs.store.notify import Doorbell, num_doorbells
+from worker.jobs.store.recovery import RecoveryDesk
+from worker.jobs.store.redis import open_redis, unavailable
+from worker.jobs.store.store import JobStore
 from worker.keeper.deletions import UnfinishedDeletions
 from worker.keeper.file_check import CheckArgv, check_argv
-from worker.keeper.presence import KeeperPresence
 from worker.keeper.recovery import Recoverer
+from worker.keeper.retention import Cleanup
 from worker.keeper.store_watch import StoreWatch
 from worker.keeper.validation import Validation
 from worker.processes.wakeup import readable_on

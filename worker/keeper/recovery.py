@@ -17,13 +17,13 @@ from itertools import islice
 from redis.exceptions import ResponseError
 
 from worker.attempts.forgotten_wish import carry_out
-from worker.attempts.pump import LostError
+from worker.execution.progress import LostError
 from worker.jobs.errors import NotFoundError
-from worker.jobs.ledger import JobRecord, Ledger
-from worker.jobs.lock import LockedError, take_lock
-from worker.jobs.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
 from worker.jobs.standing import Standing
-from worker.jobs.store import JobStore
+from worker.jobs.storage.job_record import JobRecord, Ledger
+from worker.jobs.storage.lock import LockedError, take_lock
+from worker.jobs.store.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.store.store import JobStore
 from worker.keeper.comparison import Difference, Differences, Unreadable
 from worker.keeper.restoration import Restoration
 from worker.settings import WorkerSettings

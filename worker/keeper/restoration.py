@@ -10,17 +10,17 @@ files and records the same outcome.
 import logging
 import time
 
-from flant5_train.progress import ModelSaved
+from flant5_train.protocol.progress import ModelSaved
 from worker.attempts.attempt_record import AttemptRecord, read_attempt
-from worker.attempts.lease import Lease
-from worker.attempts.pump import LostError, Pump
-from worker.attempts.result import keep_end, valid_result
-from worker.causes.outcome import last_record
+from worker.execution.lease import Lease
+from worker.execution.progress import LostError, Pump
+from worker.execution.records import keep_end, valid_result
+from worker.failures.outcome import last_record
 from worker.jobs.job import model_id
 from worker.jobs.known import Known, encode_known, next_epoch
-from worker.jobs.ledger import Ledger, Wish
 from worker.jobs.standing import Standing
-from worker.jobs.store import JobStore
+from worker.jobs.storage.job_record import Ledger, Wish
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Cancelled, Claim, Outcome, Succeeded
 from worker.settings import WorkerSettings
 

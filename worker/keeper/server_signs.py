@@ -5,8 +5,8 @@ from typing import Any
 
 from redis import Redis
 
-from worker.jobs.connection import unavailable
-from worker.jobs.mark import Mark, StoreMark
+from worker.jobs.store.redis import unavailable
+from worker.keeper.store_mark import Mark, StoreMark
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,14 @@ from itertools import islice
 from redis import Redis
 
 from worker.jobs.errors import NotFoundError
-from worker.jobs.lock import LockedError, take_lock
-from worker.jobs.losses import MAX_NAMED, Loss, LossLog
-from worker.jobs.mark import Mark, MarkFile, StoreMark
-from worker.jobs.recovery import Recovery, RecoveryDesk
-from worker.jobs.store import JobStore
+from worker.jobs.storage.lock import LockedError, take_lock
+from worker.jobs.storage.store_losses import MAX_NAMED, Loss, LossLog
+from worker.jobs.store.recovery import Recovery, RecoveryDesk
+from worker.jobs.store.store import JobStore
 from worker.keeper.comparison import Compared, Difference, Differences, Unreadable
 from worker.keeper.disk_jobs import DiskJobs, NewestFirst
 from worker.keeper.server_signs import ServerSigns, read_signs
+from worker.keeper.store_mark import Mark, MarkFile, StoreMark
 from worker.settings import WorkerSettings
 
 SLICE_SECONDS = 0.25

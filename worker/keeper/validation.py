@@ -3,12 +3,12 @@
 import logging
 from dataclasses import dataclass
 
-from flant5_train.failure import FailureCode
-from worker.attempts.result import keep_ends
+from flant5_train.protocol.failure import FailureCode
+from worker.execution.records import keep_ends
 from worker.jobs.errors import InvalidRequestError, NotFoundError
-from worker.jobs.files import FileStore
 from worker.jobs.job import Job, JobError
-from worker.jobs.store import JobStore
+from worker.jobs.storage.files import FileStore
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import NewEvent
 from worker.keeper.file_check import CheckArgv, FileCheck, NamedFile
 from worker.settings import WorkerSettings

@@ -31,8 +31,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from flant5_train.host import adopt_orphans, end_with
-from worker.jobs.log_format import Stream
+from flant5_train.protocol.host import adopt_orphans, end_with
+from worker.jobs.storage.log_format import Stream
 from worker.processes.process_tree import descendants, kill_descendants
 from worker.processes.trainer_log import LineSplitter, TrainerLog
 from worker.processes.wakeup import readable_on

@@ -1,4 +1,4 @@
-"""Writes `train.log` (`worker.jobs.log_format`).
+"""Writes `train.log` (`worker.jobs.storage.log_format`).
 
 Imports only the standard library, because the supervisor depends on it.
 """
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.jobs.log_format import Stream, format_line
 from worker.jobs.redaction import redacted
+from worker.jobs.storage.log_format import Stream, format_line
 from worker.processes.log_end import LogEnd
 
 MAX_CHARACTERS = 8192

@@ -4,8 +4,8 @@ import sys
 
 from worker.health_probe import exit_code
 from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers
-from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.store.redis import open_redis
 from worker.serving.settings import ServeSettings
 
 

@@ -2,8 +2,8 @@
 
 from flant5_train.config import DEMO_MODEL
 from worker.jobs.errors import NotFoundError
-from worker.jobs.home import Home
-from worker.jobs.models import ModelCatalog
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.models import ModelCatalog
 
 
 def path_of(model: str, catalog: ModelCatalog, home: Home) -> str:

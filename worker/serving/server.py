@@ -13,16 +13,16 @@ from collections.abc import Iterable
 
 from redis import Redis
 
-from flant5_train.serving.messages import Ask, Cancel, Finished, Piece, Refused
+from flant5_train.protocol.inference import Ask, Cancel, Finished, Piece, Refused
 from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers, new_server
-from worker.jobs.chats import Chat, ChatQueue
-from worker.jobs.connection import open_redis
 from worker.jobs.errors import NotFoundError, StoreUnavailableError
-from worker.jobs.models import ModelCatalog
-from worker.jobs.store import JobStore
+from worker.jobs.store.inference import Chat, ChatQueue
+from worker.jobs.store.models import ModelCatalog
+from worker.jobs.store.redis import open_redis
+from worker.jobs.store.store import JobStore
 from worker.processes.wakeup import readable_on
 from worker.serving.model_path import path_of
-from worker.serving.program import AnswerProgram, ServeArgv, serve_argv, serve_environment
+from worker.serving.process import AnswerProgram, ServeArgv, serve_argv, serve_environment
 from worker.serving.settings import ServeSettings
 from worker.settings import inherited_environment
 

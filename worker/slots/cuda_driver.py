@@ -2,7 +2,7 @@
 
 The driver is `libcuda.so.1`, or in tests an object with functions of the same names and ctypes
 arguments. A process that has used the driver cannot fork children that use it. Use this module only
-in the probe's own process (`worker.slots.exercise`).
+in the probe's own process (`worker.slots.gpu_selftest`).
 """
 
 import ctypes

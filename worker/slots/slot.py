@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-_CPU = "cpu-"  # same as worker.jobs.workers.CPU_SLOT, whose import loads pydantic and redis
+_CPU = "cpu-"  # same as worker.jobs.store.workers.CPU_SLOT, whose import loads pydantic and redis
 _MAX_NAME_BYTES = 200
 """Limit because each slot has a file of its name."""
 _SMI_SECONDS = 60.0

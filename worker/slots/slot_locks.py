@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.jobs.lock import LockedError, holder_text, name_holder, take_lock_to_share
+from worker.jobs.storage.lock import LockedError, holder_text, name_holder, take_lock_to_share
 from worker.slots.slot import Slot
 
 

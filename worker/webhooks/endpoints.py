@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
 
-from worker.jobs.deliveries import ALL_OWNERS, Subscription
 from worker.jobs.life import Status
+from worker.jobs.store.outbox import ALL_OWNERS, Subscription
 
 EVENT_TYPES = {
     f"fine_tuning.job.{status}": status

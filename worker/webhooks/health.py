@@ -2,11 +2,11 @@
 
 import sys
 
+from worker.daemon import PRESENCE_SECONDS, KeeperPresence
 from worker.health_probe import exit_code
-from worker.jobs import keys
-from worker.jobs.connection import open_redis
 from worker.jobs.errors import StoreUnavailableError
-from worker.keeper.presence import PRESENCE_SECONDS, KeeperPresence
+from worker.jobs.store import keys
+from worker.jobs.store.redis import open_redis
 from worker.webhooks.settings import WebhookSettings
 
 

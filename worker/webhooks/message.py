@@ -10,7 +10,7 @@ import hmac
 import json
 from dataclasses import dataclass
 
-from worker.jobs.deliveries import Delivery
+from worker.jobs.store.outbox import Delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import httpx
 
-from worker.jobs.deliveries import Deliveries, Delivery
+from worker.daemon import KeeperPresence
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.http_client import open_async_client
-from worker.keeper.presence import KeeperPresence
+from worker.jobs.store.outbox import Deliveries, Delivery
 from worker.operators_file import OperatorsFile
 from worker.webhooks.endpoints import Endpoint, WebhooksFileError
 from worker.webhooks.message import write_message

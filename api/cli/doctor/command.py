@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from api.cli.commands.jobs import AsJson
 from api.cli.doctor.check import Check, examine
 from api.cli.doctor.finding import Finding, State
-from api.cli.jobs import AsJson
-from api.cli.printing import print_json, print_table
+from api.cli.views.format import print_json, print_table
 
 Seen = tuple[Check, Finding]
 
@@ -25,7 +25,7 @@ def doctor(
     Exit code 0 if nothing failed; warnings do not count.
     """
     # Imported here because of the Redis client, which most commands don't need.
-    from api.cli.doctor.examination import all_checks
+    from api.cli.doctor.all_checks import all_checks
 
     seen = tuple(examine(all_checks(directory)))
     has_failed = any(finding.state is State.FAILED for _, finding in seen)

@@ -15,7 +15,7 @@ from api.cli.doctor.program import (
     version_in,
 )
 from api.cli.doctor.surroundings import Host
-from api.cli.printing import size
+from api.cli.views.format import size
 
 MIN_ENGINE = (20, 10)
 """The oldest engine on which the images were built and run."""

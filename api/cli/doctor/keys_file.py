@@ -4,9 +4,9 @@ import os
 import stat
 from pathlib import Path
 
+from api.auth import KeysFileError, read_keys
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
 from api.cli.doctor.surroundings import Host
-from api.keys import KeysFileError, read_keys
 
 
 def check_keys(path: Path | None, *, host: Host) -> Finding:

@@ -3,9 +3,9 @@
 import stat
 from pathlib import Path
 
+from api.auth import KeysFileError, read_keys
 from api.cli.doctor.containers import COMPOSE_FILE
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable
-from api.keys import KeysFileError, read_keys
 
 REDIS_PASSWORD = Path("redis_password")
 API_KEYS = Path("api", "keys")

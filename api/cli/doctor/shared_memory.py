@@ -5,7 +5,7 @@ from pathlib import Path
 
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
 from api.cli.doctor.surroundings import Host
-from api.cli.printing import size
+from api.cli.views.format import size
 
 MIN_BYTES = 2**30
 """Minimum size. The default of containers, 64 MiB, is too little for NCCL and for batches from

@@ -6,14 +6,14 @@ from pydantic import SecretStr
 from redis import exceptions
 
 from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
-from api.store_loss import StoreLoss
-from worker.jobs.connection import open_redis
+from api.services.store_loss import StoreLoss
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.home import Home
-from worker.jobs.losses import LossLog
-from worker.jobs.recovery import RecoveryDesk
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
+from worker.jobs.storage.paths import Home
+from worker.jobs.storage.store_losses import LossLog
+from worker.jobs.store.recovery import RecoveryDesk
+from worker.jobs.store.redis import open_redis
 
 RECENT_SECONDS = 7 * 24 * 3600.0
 

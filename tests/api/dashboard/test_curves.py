@@ -10,9 +10,9 @@ import pytest
 
 from api.curve import read_curve
 from api.dashboard.buckets import Delta, PointSender
-from api.dashboard.live_curve import EVALUATION, SMOOTH, SMOOTHED, TRAIN, Column, LiveCurve
-from api.dashboard.sparkline import Sparklines
-from flant5_train.progress import Evaluated, Record, StepTrained, TrainingStarted
+from api.dashboard.jobs.live_curve import EVALUATION, SMOOTH, SMOOTHED, TRAIN, Column, LiveCurve
+from api.dashboard.jobs.sparkline import Sparklines
+from flant5_train.protocol.progress import Evaluated, Record, StepTrained, TrainingStarted
 
 
 def step(number: int, loss: float = 1.0) -> StepTrained:

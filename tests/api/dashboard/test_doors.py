@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.dashboard.form_fields import Value
-from api.dashboard.new_job import FIELDS, filled_in
+from api.auth import KeyRing, hash_of
+from api.dashboard.new_job.fields import Value
+from api.dashboard.new_job.page import FIELDS, filled_in
 from api.dashboard.sessions import SESSION_SECONDS, Sessions
-from api.keys import KeyRing, hash_of
 from api.schemas.create import CreateJob
 from api.settings import ApiSettings
 from flant5_train.config import Hyperparameters

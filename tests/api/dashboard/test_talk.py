@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from api.auth import KeyRing, hash_of
 from api.chat.errors import NoServerError
 from api.dashboard.asking import answer
+from api.dashboard.chat.history import BASE, LEFT, MODEL, Said, Talk, TalkShelf, new_talk_id
 from api.dashboard.chat_models import base_of, models_to_ask
 from api.dashboard.sessions import Sessions
-from api.dashboard.talk import BASE, LEFT, MODEL, Said, Talk, TalkShelf, new_talk_id
 from api.dashboard.visitor import Visitor
-from api.keys import KeyRing, hash_of
-from api.services import Services
+from api.dependencies import Services
 from api.settings import ApiSettings
-from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import model_id
 from worker.jobs.spec import JobSpec
+from worker.jobs.store import keys
 from worker.jobs.talks import KEEP_SECONDS, MAX_TALKS
 from worker.jobs.update import NewCheckpoint, Succeeded, Update
 

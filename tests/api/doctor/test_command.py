@@ -7,14 +7,14 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from api.keys import hash_of
+from api.auth import hash_of
 from tests.api.cli_runs import flant5
 from tests.api.doctor.programs import SMI, container, put, put_docker
 from tests.ports import free_port
+from worker.daemon import KeeperPresence
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.workers import WorkerRegistry, WorkerState
-from worker.keeper.presence import KeeperPresence
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 NAMES = [
     *("docker engine", "docker compose", "docker disk", "GPUs", "GPU driver", "container toolkit"),

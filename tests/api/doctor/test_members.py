@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.cli.doctor.finding import State
-from api.cli.doctor.members import (
+from api.cli.doctor.services import (
     check_integrations,
     check_keeper,
     check_serving,
@@ -16,16 +16,16 @@ from api.cli.doctor.members import (
 )
 from tests.ports import free_port
 from tests.worker.scenes import claimed_job, queued_job
-from worker.jobs import keys
+from worker.daemon import KeeperPresence
 from worker.jobs.chat_servers import ChatServers, new_server
-from worker.jobs.deliveries import ALL_OWNERS, Deliveries, Subscription
 from worker.jobs.life import Status
 from worker.jobs.offers import IntegrationOffers
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
-from worker.jobs.workers import WorkerRegistry, WorkerState
-from worker.keeper.presence import KeeperPresence
+from worker.jobs.store import keys
+from worker.jobs.store.outbox import ALL_OWNERS, Deliveries, Subscription
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 ONE = WorkerState(name="gpu-1", devices=("GPU-5d5b", "GPU-77aa"))
 OTHER = WorkerState(name="cpu-box", devices=("cpu-0",))

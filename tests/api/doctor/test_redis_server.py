@@ -9,10 +9,10 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.cli.doctor.finding import Finding, State
-from api.cli.doctor.redis_server import check_redis
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.doctor.redis import check_redis
+from api.cli.stack.redis import EmbeddedRedis
 from tests.ports import free_port
-from worker.jobs.connection import open_redis
+from worker.jobs.store.redis import open_redis
 
 PASSWORD = "s3cret"
 

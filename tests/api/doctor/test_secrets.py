@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from api.auth import hash_of
 from api.cli.doctor.finding import State
 from api.cli.doctor.keys_file import check_keys, is_open_to_all
 from api.cli.doctor.secret_files import check_secrets
-from api.keys import hash_of
 from tests.api.doctor.programs import CONTAINER, PLAIN
 
 LINE = f"alice:{hash_of('f5-key')}\n"

@@ -10,7 +10,7 @@ import torch
 from peft import AutoPeftModelForSeq2SeqLM
 from transformers import AutoModelForSeq2SeqLM
 
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.models.tokenizer import load_tokenizer
 from tests.flant5_train.adapter_runs import logits
 from tests.flant5_train.runs import Run
 

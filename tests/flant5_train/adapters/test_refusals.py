@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from flant5_train.adapters.quantization import refuse_machine_without_qlora
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.model import load_model
-from flant5_train.model_files import ADAPTER_RECORD, ADAPTER_WEIGHTS
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.models.loading import load_model
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.model_files import ADAPTER_RECORD, ADAPTER_WEIGHTS
 from tests.flant5_train.adapter_runs import train_here
 from tests.flant5_train.runs import Run
 

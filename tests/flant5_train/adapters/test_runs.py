@@ -12,10 +12,10 @@ from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from flant5_train.adapters.record import read_record
-from flant5_train.model import load_model
-from flant5_train.model_files import ADAPTER_WEIGHTS
-from flant5_train.progress import CheckpointSaved, Evaluated
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.models.loading import load_model
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.model_files import ADAPTER_WEIGHTS
+from flant5_train.protocol.progress import CheckpointSaved, Evaluated
 from tests.flant5_train.adapter_runs import logits, train_here
 from tests.flant5_train.runs import Run, run
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from flant5_train.answers.evaluation import MAX_SHOWN_CHARACTERS, NUM_SHOWN
-from flant5_train.progress import Evaluated, SampleAnswers
+from flant5_train.protocol.progress import Evaluated, SampleAnswers
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import Run, some_examples
 

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.pair_lengths import LENGTHS_FILE, pair_lengths
 from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.lengths import PairLengths
-from flant5_train.batches.run_plan import PlanSettings
+from flant5_train.batching.plan import PlanSettings
+from flant5_train.data.pairs import PairLengths
 
 
 @pytest.fixture(scope="session")

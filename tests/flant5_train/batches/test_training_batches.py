@@ -11,15 +11,15 @@ from accelerate import skip_first_batches
 from flant5_train.arguments import TrainingArguments
 from flant5_train.batches.dealing import StepShape
 from flant5_train.batches.planning import collator_of, planned_batches
-from flant5_train.batches.run_plan import RunPlan
-from flant5_train.batches.training_batches import Example, TrainingBatches
+from flant5_train.batching.loader import Example, TrainingBatches
+from flant5_train.batching.plan import RunPlan
 from flant5_train.config import Batching
+from flant5_train.data.dataset import DataModule, make_supervised_data_module
 from flant5_train.data_arguments import DataArguments
-from flant5_train.dataset import DataModule, make_supervised_data_module
-from flant5_train.loss import IGNORED
-from flant5_train.model import load_model
-from flant5_train.seq2seq import FlanT5
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.models.flan_t5 import FlanT5
+from flant5_train.models.loading import load_model
+from flant5_train.models.loss import IGNORED
+from flant5_train.models.tokenizer import load_tokenizer
 from tests.flant5_train.batches.conftest import settings
 from tests.flant5_train.conftest import EXAMPLES
 from tests.flant5_train.runs import some_examples

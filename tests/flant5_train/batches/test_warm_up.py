@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from flant5_train.batches.warm_up import run_and_forget
-from flant5_train.callbacks import discard
 from flant5_train.config import Batching
-from flant5_train.failure import TrainingError
 from flant5_train.model_card.told import Told
-from flant5_train.stopping import StopSignal
-from flant5_train.trainer import ConversationTrainer
-from flant5_train.training import _build_trainer, parse_run
+from flant5_train.protocol.failure import TrainingError
+from flant5_train.training.callbacks.reporting import discard
+from flant5_train.training.run import _build_trainer, parse_run
+from flant5_train.training.stopping import StopSignal
+from flant5_train.training.trainer import ConversationTrainer
 from tests.flant5_train.runs import some_examples
 
 

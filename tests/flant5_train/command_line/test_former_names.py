@@ -9,8 +9,8 @@ import pytest
 from flant5_train.arguments import Arguments, parse_arguments
 from flant5_train.command_line.document import GROUPS
 from flant5_train.command_line.former_names import FORMER_NAMES
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.training import parse_run
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.training.run import parse_run
 
 FASTCHAT = """--bf16 False --num_train_epochs 3 --per_device_train_batch_size 1
  --per_device_eval_batch_size 2 --gradient_accumulation_steps 4 --evaluation_strategy no

@@ -12,8 +12,8 @@ from flant5_train.arguments import TrainingArguments, parse_arguments
 from flant5_train.command_line.document import GROUPS, tables
 from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
 from flant5_train.command_line.own_rules import OWN_TRAINING
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.training import parse_run
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.training.run import parse_run
 from tests.flant5_train.conftest import REPOSITORY
 
 REFUSED = [name for name, rule in HUGGING_FACE.items() if not rule.is_honoured]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.encoder import Ids, encoder_for
-from flant5_train.tokenizer import LosslessTokenizer, Tokenization, load_tokenizer
-from flant5_train.turns import Conversation
+from flant5_train.data.encoding import Ids, encoder_for
+from flant5_train.models.tokenizer import LosslessTokenizer, Tokenization, load_tokenizer
+from flant5_train.protocol.turns import Conversation
 from tests.environments import node_modules_with
 from tests.flant5_train.export.test_versions import CONVERSATIONS, prompt_of
 from tests.flant5_train.export.texts import TEXTS

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from flant5_train.model import num_kept_tokens, rows_begun_anew
-from flant5_train.progress import WarningIssued
-from flant5_train.tokenizer import FASTCHAT_TOKENS, load_tokenizer
+from flant5_train.models.loading import num_kept_tokens, rows_begun_anew
+from flant5_train.models.tokenizer import FASTCHAT_TOKENS, load_tokenizer
+from flant5_train.protocol.progress import WarningIssued
 from tests.flant5_train.adapter_runs import save_base_model, train_here
 from tests.flant5_train.runs import some_examples
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import transformers
 
-from flant5_train.encoder import encoder_for
-from flant5_train.prompt import write_script
+from flant5_train.data.encoding import encoder_for
+from flant5_train.data.prompt import write_script
+from flant5_train.models.tokenizer import Tokenization, load_tokenizer
+from flant5_train.protocol.inference import AskedTurn
+from flant5_train.protocol.turns import Role
 from flant5_train.serving.loaded import _tokenizer_of
-from flant5_train.serving.messages import AskedTurn
 from flant5_train.serving.question import conversation_of, source_of
-from flant5_train.tokenizer import Tokenization, load_tokenizer
-from flant5_train.turns import Role
 from tests.environments import interpreter_with
 from tests.flant5_train.export.conftest import PAIRS, Exports
 from tests.flant5_train.export.texts import TEXTS

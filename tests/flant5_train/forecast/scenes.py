@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from flant5_train.config import Hyperparameters
-from flant5_train.forecast.format import Question
+from flant5_train.protocol.forecast import Question
 from tests.flant5_train.conftest import EXAMPLES
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from flant5_train.config import DEMO_MODEL
-from flant5_train.forecast.forecasting import forecast
-from flant5_train.forecast.format import BatchesForecast, Forecast
-from flant5_train.progress import BatchesPlanned, DataRead, ModelSaved
+from flant5_train.forecast.forecast import forecast
+from flant5_train.protocol.forecast import BatchesForecast, Forecast
+from flant5_train.protocol.progress import BatchesPlanned, DataRead, ModelSaved
 from tests.flant5_train.forecast.scenes import question
 from tests.flant5_train.guards.test_disk_space import bytes_of
 from tests.flant5_train.here import run_here

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.lengths import PairLengths
-from flant5_train.batches.run_plan import PlanSettings, RunPlan
+from flant5_train.batching.plan import PlanSettings, RunPlan
 from flant5_train.config import Batching, Hyperparameters
-from flant5_train.failure import Failure
-from flant5_train.forecast import survey
+from flant5_train.data.pairs import PairLengths
+from flant5_train.forecast import data as survey
 from flant5_train.forecast.__main__ import main
 from flant5_train.forecast.batches import PlannedRun
-from flant5_train.forecast.forecasting import forecast
-from flant5_train.forecast.format import Forecast
+from flant5_train.forecast.forecast import forecast
+from flant5_train.protocol.failure import Failure
+from flant5_train.protocol.forecast import Forecast
 from tests.flant5_train.conftest import EXAMPLES
 from tests.flant5_train.forecast.scenes import question
 from tests.flant5_train.runs import some_examples
@@ -275,7 +275,7 @@ def test_numpy_alone_is_needed(tmp_path: Path) -> None:
 def test_bf16_on_a_slow_processor_is_in_the_forecast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool, is_on_cpu: bool, found: str | None
 ) -> None:
-    monkeypatch.setattr("flant5_train.forecast.forecasting.slow_bfloat16", lambda: "bf16 is slow")
+    monkeypatch.setattr("flant5_train.forecast.forecast.slow_bfloat16", lambda: "bf16 is slow")
     asked = question(tmp_path, model="flant5-demo", max_steps=1, bf16=bf16)
     asked = asked.model_copy(update={"is_on_cpu": is_on_cpu})
     assert forecast(asked).slow_bf16 == found

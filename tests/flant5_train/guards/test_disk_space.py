@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from flant5_train.arguments import TrainingArguments
-from flant5_train.failure import ROOM_BYTES, FailureCode, TrainingError
-from flant5_train.guards.disk_space import SaveSize, require_room
-from flant5_train.model import load_model
-from flant5_train.tokenizer import load_tokenizer
-from flant5_train.trainer import ConversationTrainer
-from flant5_train.weight_shapes import optimizer_state_bytes
+from flant5_train.estimates.checkpoint import optimizer_state_bytes
+from flant5_train.models.loading import load_model
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.failure import ROOM_BYTES, FailureCode, TrainingError
+from flant5_train.training.callbacks.disk_space import SaveSize, require_room
+from flant5_train.training.trainer import ConversationTrainer
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import some_examples
 from tests.small_disk import fill, small_disk

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.failure import FailureCode
+from flant5_train.protocol.failure import FailureCode
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import some_examples
 

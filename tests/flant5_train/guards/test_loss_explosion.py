@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.guards.loss_explosion import (
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.training.callbacks.guards import (
     PATIENCE,
     WINDOW,
     LossTrend,

@@ -4,8 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from flant5_train.failure import FailureCode
-from flant5_train.guards.out_of_memory import BatchShape, MemorySettings, out_of_memory_message
+from flant5_train.protocol.failure import FailureCode
+from flant5_train.training.callbacks.out_of_memory import (
+    BatchShape,
+    MemorySettings,
+    out_of_memory_message,
+)
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import some_examples
 

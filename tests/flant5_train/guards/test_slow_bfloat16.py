@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.guards import slow_bfloat16 as guard
-from flant5_train.guards.slow_bfloat16 import slow_bfloat16
-from flant5_train.progress import WarningIssued
+from flant5_train.estimates import slow_bfloat16 as guard
+from flant5_train.estimates.slow_bfloat16 import slow_bfloat16
+from flant5_train.protocol.progress import WarningIssued
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import some_examples
 
@@ -50,7 +50,7 @@ def test_a_cpu_without_bfloat16_instructions_is_warned_of_by_its_features(
 def test_torch_is_asked_for_what_the_cpu_may_use(limit: str, is_slow: bool, tmp_path: Path) -> None:
     able = cpu_info(tmp_path, f"{AVX512} avx512_bf16")
     program = (
-        "import sys, pathlib; from flant5_train.guards.slow_bfloat16 import slow_bfloat16;"
+        "import sys, pathlib; from flant5_train.estimates.slow_bfloat16 import slow_bfloat16;"
         " assert 'torch' not in sys.modules;"
         " print(slow_bfloat16(cpu_info=pathlib.Path(sys.argv[1])))"
     )
@@ -76,7 +76,7 @@ def test_a_run_in_slow_bfloat16_goes_on_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(guard, "_onednn_has_bfloat16", lambda: False)
-    with caplog.at_level(logging.WARNING, "flant5_train.training"):
+    with caplog.at_level(logging.WARNING, "flant5_train.training.run"):
         finished = run_here(
             monkeypatch,
             tmp_path / "run",

@@ -14,7 +14,8 @@ from flant5_train.model_card.card import card_text, write_card
 from flant5_train.model_card.history import History
 from flant5_train.model_card.markdown import escaped
 from flant5_train.model_card.told import Told
-from flant5_train.progress import (
+from flant5_train.progress_log import ProgressLog
+from flant5_train.protocol.progress import (
     PROGRESS_FILE,
     BestChosen,
     DataRead,
@@ -24,7 +25,6 @@ from flant5_train.progress import (
     StepTrained,
     TrainingStarted,
 )
-from flant5_train.progress_log import ProgressLog
 
 SAVED = ModelSaved(path="out", step=4, train_loss=1.5, tokens_seen=12345)
 HOSTILE = "<img src=x onerror=alert(1)>|**[a](http://b.example)** `c` ![d](e)\n# f --- $g$ \\"

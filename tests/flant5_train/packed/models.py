@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from flant5_train.loss import IGNORED
-from flant5_train.seq2seq import FlanT5
+from flant5_train.models.flan_t5 import FlanT5
+from flant5_train.models.loss import IGNORED
 
 Pairs = Sequence[dict[str, torch.Tensor]]
 VOCABULARY = 512

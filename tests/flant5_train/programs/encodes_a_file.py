@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-import flant5_train.cache
-from flant5_train.cache import DataCache
+import flant5_train.data.cache
 from flant5_train.config import OnBadRecord
-from flant5_train.encoder import encoder_for
-from flant5_train.progress import FileEncoding
-from flant5_train.stopping import StopRequested, StopSignal
-from flant5_train.tokenizer import load_tokenizer
+from flant5_train.data.cache import DataCache
+from flant5_train.data.encoding import encoder_for
+from flant5_train.models.tokenizer import load_tokenizer
+from flant5_train.protocol.progress import FileEncoding
+from flant5_train.training.stopping import StopRequested, StopSignal
 
 
 def tell(record: FileEncoding) -> None:
@@ -18,7 +18,7 @@ def tell(record: FileEncoding) -> None:
 
 def main(path: str, vocabulary: str, cache: str) -> None:
     StopSignal().listen()
-    flant5_train.cache.SECONDS_BETWEEN_REPORTS = 0.0
+    flant5_train.data.cache.SECONDS_BETWEEN_REPORTS = 0.0
     encoder = encoder_for(load_tokenizer(vocabulary))
     try:
         DataCache(Path(cache), encoder, OnBadRecord.FAIL, report=tell).build(Path(path))

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from flant5_train.pool import ProcessPool
-from flant5_train.stopping import StopRequested, StopSignal
+from flant5_train.data.process_pool import ProcessPool
+from flant5_train.training.stopping import StopRequested, StopSignal
 from tests.flant5_train.programs.pool_functions import leaves_its_pid_and_hangs
 
 

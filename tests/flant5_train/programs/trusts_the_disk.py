@@ -6,5 +6,5 @@ from unittest.mock import patch
 from flant5_train.train import main
 
 if __name__ == "__main__":
-    with patch("flant5_train.guards.disk_space.free_bytes", return_value=1 << 60):
+    with patch("flant5_train.training.callbacks.disk_space.free_bytes", return_value=1 << 60):
         main()

@@ -9,9 +9,9 @@ import pytest
 from flant5_train.arguments import parse_arguments
 from flant5_train.command_line.document import GROUPS
 from flant5_train.model_card.told import Told
+from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.resume.identity import default_values, model_digest, record_of_run
 from flant5_train.resume.record import Difference, RunRecord, read_record
-from flant5_train.tokenizer import load_tokenizer
 from tests.flant5_train.runs import some_examples
 
 ANOTHER = {
@@ -124,7 +124,7 @@ def test_a_new_layout_of_encoded_files_is_the_same_run_and_a_new_encoding_is_not
     tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = record(tiny_model, data)
-    monkeypatch.setattr("flant5_train.cache.LAYOUT_VERSION", 1000)
+    monkeypatch.setattr("flant5_train.data.cache.LAYOUT_VERSION", 1000)
     assert not differences(before, record(tiny_model, data))
     monkeypatch.setattr("flant5_train.resume.identity.ENCODING_VERSION", 1000)
     assert set(differences(before, record(tiny_model, data))) == {"encoding"}

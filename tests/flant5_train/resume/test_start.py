@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import pytest
 
-from flant5_train.progress import ModelSaved, Record, TrainingStarted, WarningIssued
+from flant5_train.protocol.progress import ModelSaved, Record, TrainingStarted, WarningIssued
 from flant5_train.resume.record import RUN_RECORD, read_record
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import Run, run, some_examples

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.checkpoints import MARKER, complete_checkpoints, remove_old_checkpoints
 from flant5_train.selection.early_stopping import EarlyStopping
 from flant5_train.selection.evaluations import (
     best_checkpoint,
@@ -10,6 +9,7 @@ from flant5_train.selection.evaluations import (
     eval_losses,
     num_evaluations_without_gain,
 )
+from flant5_train.training.checkpoints import MARKER, complete_checkpoints, remove_old_checkpoints
 
 HISTORY = [
     {"step": 10, "loss": 3.0},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flant5_train.progress import (
+from flant5_train.protocol.progress import (
     BestChosen,
     Evaluated,
     ModelSaved,

@@ -12,13 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from flant5_train.failure import FailureCode, TrainingError
-from flant5_train.serving import inbox as inbox_module
-from flant5_train.serving import session
-from flant5_train.serving.decoding import Decoding
-from flant5_train.serving.inbox import Inbox
-from flant5_train.serving.loaded import LoadedModel
-from flant5_train.serving.messages import (
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.inference import (
     Ask,
     AskedTurn,
     Cancel,
@@ -29,8 +24,13 @@ from flant5_train.serving.messages import (
     Refused,
     Started,
 )
-from flant5_train.serving.session import Limits, Session
-from flant5_train.serving.shelf import Shelf, shelf_on
+from flant5_train.serving import request_queue as inbox_module
+from flant5_train.serving import server
+from flant5_train.serving.decoding import Decoding
+from flant5_train.serving.loaded import LoadedModel
+from flant5_train.serving.model_cache import Shelf, shelf_on
+from flant5_train.serving.request_queue import Inbox
+from flant5_train.serving.server import Limits, Session
 
 
 def ask(ask_id: str, *texts: str, model: str = "m", max_new_tokens: int | None = 4) -> Ask:
@@ -151,7 +151,7 @@ def test_a_failure_is_said_to_those_that_joined_as_well(
 def test_sources_that_are_too_long_together_are_answered_one_after_the_other(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "MAX_BATCH_TOKENS", 1)
+    monkeypatch.setattr(server, "MAX_BATCH_TOKENS", 1)
     scene.run(*(ask(str(number)) for number in range(4)))
     texts = [piece.id for piece in scene.pieces if not isinstance(piece, Started)]
     assert texts == sorted(texts)

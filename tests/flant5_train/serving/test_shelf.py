@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from flant5_train.failure import TrainingError
+from flant5_train.protocol.failure import TrainingError
 from flant5_train.serving.loaded import LoadedModel, expected_bytes
-from flant5_train.serving.shelf import ModelTooLargeError, Shelf, shelf_on
+from flant5_train.serving.model_cache import ModelTooLargeError, Shelf, shelf_on
 
 
 @pytest.fixture

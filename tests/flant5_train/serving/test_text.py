@@ -4,10 +4,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flant5_train.encoder import encoder_for
+from flant5_train.data.encoding import encoder_for
+from flant5_train.models.tokenizer import AnyTokenizer, LosslessTokenizer, load_tokenizer
 from flant5_train.serving.answer import AnswerText
-from flant5_train.serving.text import text_stream
-from flant5_train.tokenizer import AnyTokenizer, LosslessTokenizer, load_tokenizer
+from flant5_train.serving.detokenizer import text_stream
 
 TEXTS = (
     "Hello!\n",

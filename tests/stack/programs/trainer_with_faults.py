@@ -31,7 +31,7 @@ def fault_of_this_run() -> Path:
 
 def in_a_step(strike: Callable[[Any], object]) -> None:
     """`strike` is called with the trainer, in every step from the third on."""
-    from flant5_train.trainer import ConversationTrainer
+    from flant5_train.training.trainer import ConversationTrainer
 
     usual = ConversationTrainer.training_step
 

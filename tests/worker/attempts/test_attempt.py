@@ -9,11 +9,11 @@ from pydantic import SecretStr
 
 from tests.worker.scenes import is_alive, queued_job, wait_until
 from tests.worker.workshop import Workshop, open_workshop
-from worker.attempts.result import read_result, write_result
-from worker.jobs.files import FileStore
+from worker.execution.records import read_result, write_result
 from worker.jobs.job import JobError, model_id
 from worker.jobs.life import Status
-from worker.jobs.result_file import result_file_id
+from worker.jobs.storage.files import FileStore
+from worker.jobs.storage.run_files import result_file_id
 from worker.jobs.update import Succeeded
 from worker.processes.launch import HELD_LOCKS, TRAINER_MARK, WORKER_PROCESS
 

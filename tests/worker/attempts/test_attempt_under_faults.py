@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 from tests.worker.scenes import environment, is_alive, wait_until
 from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
-from worker.jobs import keys
-from worker.jobs.connection import open_redis
 from worker.jobs.life import Status
+from worker.jobs.store import keys
+from worker.jobs.store.redis import open_redis
 from worker.processes.launch import TRAINER_MARK
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from flant5_train.progress import (
+from flant5_train.protocol.progress import (
     AutoChosen,
     BestChosen,
     DataRead,

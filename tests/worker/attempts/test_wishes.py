@@ -8,9 +8,9 @@ from redis import Redis
 
 from tests.worker.scenes import is_alive, queued_job, wait_until
 from tests.worker.workshop import Workshop, open_workshop
-from worker.jobs import keys
 from worker.jobs.life import Status
-from worker.jobs.lock import take_lock
+from worker.jobs.storage.lock import take_lock
+from worker.jobs.store import keys
 
 
 def test_a_paused_job_saves_frees_its_worker_and_goes_on_there(workshop: Workshop) -> None:

@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from flant5_train.failure import FailureCode
+from flant5_train.protocol.failure import FailureCode
 from worker.causes.retry import Retry, retry_after
 
 LOSSES = {FailureCode.WORKER_LOST, FailureCode.KILLED}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.causes.torchrun_summary import RankEnd, find_summary, words_before
+from worker.failures.evidence import RankEnd, find_summary, words_before
 
 END = """
   time      : 2026-11-24_06:52:35

@@ -11,8 +11,8 @@ from worker.jobs.gang import Membership, Rendezvous, Seat
 from worker.jobs.job import Job
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.jobs.update import Claim
-from worker.jobs.workers import WorkerRegistry, WorkerState
 
 HERE = Rendezvous("127.0.0.1", 29_500)
 

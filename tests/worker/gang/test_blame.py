@@ -2,9 +2,9 @@
 
 import pytest
 
-from flant5_train.failure import FailureCode
-from worker.causes.outcome import Interrupted
+from flant5_train.protocol.failure import FailureCode
 from worker.causes.retry import Retry
+from worker.failures.outcome import Interrupted
 from worker.gang.blame import blame
 from worker.jobs.gang import MemberEnd, MemberNews
 from worker.jobs.job import JobError

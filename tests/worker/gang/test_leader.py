@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flant5_train.failure import FailureCode
+from flant5_train.protocol.failure import FailureCode
 from tests.worker.gang.company import Company
 from tests.worker.scenes import is_alive
 from worker.jobs.gang import MemberEnd, Membership, Seat

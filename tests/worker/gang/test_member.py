@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.embedded_redis import EmbeddedRedis
-from flant5_train.failure import FailureCode
+from api.cli.stack.redis import EmbeddedRedis
+from flant5_train.protocol.failure import FailureCode
 from tests.worker.gang.company import Company
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop, open_workshop
 from worker.context import open_context
 from worker.gang.member import Member
 from worker.gang.seat import find_work
-from worker.jobs import keys
-from worker.jobs.connection import open_redis
 from worker.jobs.gang import MemberNews, Membership, Seat
 from worker.jobs.job import Job
 from worker.jobs.life import Status
-from worker.jobs.lock import take_lock
+from worker.jobs.storage.lock import take_lock
+from worker.jobs.store import keys
+from worker.jobs.store.redis import open_redis
 from worker.jobs.update import Beat, Cancelled, Claim, Loss
 from worker.processes.launch import torchrun_argv
 

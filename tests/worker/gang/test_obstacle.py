@@ -8,7 +8,7 @@ import pytest
 from worker.attempts.attempt_record import AttemptRecord, write_attempt
 from worker.gang.obstacle import obstacle_to
 from worker.jobs.gang import Rendezvous
-from worker.jobs.home import RunDirectory
+from worker.jobs.storage.paths import RunDirectory
 
 
 def run_of(path: Path, *, host: str) -> RunDirectory:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from worker.integrations.hub_push import Place, push
+from worker.integrations.huggingface import Place, push
 
 if __name__ == "__main__":
     directory, endpoint, repository, token = sys.argv[1:]

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flant5_train.curves import curves
-from flant5_train.progress import DataRead, Evaluated, Record, StepTrained, TrainingStarted
+from flant5_train.protocol.metrics import curves
+from flant5_train.protocol.progress import DataRead, Evaluated, Record, StepTrained, TrainingStarted
 from tests.worker.scenes import wait_until
 from worker.integrations.assignment import Assignment, JobEnded, Report
 from worker.integrations.curve_reader import CurveReader, Step
@@ -123,7 +123,7 @@ class Shipped:
 @contextmanager
 def shipping(assignment: Assignment) -> Iterator[Shipped]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker.integrations.ship"],
+        [sys.executable, "-m", "worker.integrations.exporter"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

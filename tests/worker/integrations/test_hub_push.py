@@ -15,7 +15,7 @@ from tests.hub.repository import Repository, SmallFile
 from tests.hub.server import hub_server
 from tests.hub.xet import XetStore
 from worker.integrations.hub_error import HubError
-from worker.integrations.hub_push import Place, push
+from worker.integrations.huggingface import Place, push
 
 # The library's own: it has yet to follow the client that it moved to.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

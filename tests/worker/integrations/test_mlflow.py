@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.progress import Record
+from flant5_train.protocol.progress import Record
 from tests.worker.integrations.mlflow_server import MlflowServer, mlflow_server
 from tests.worker.integrations.runs import (
     INTERRUPTED,

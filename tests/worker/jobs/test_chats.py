@@ -3,12 +3,18 @@
 import pytest
 from redis import Redis
 
-from flant5_train.serving.messages import Delta, Finished, Started
+from flant5_train.protocol.inference import Delta, Finished, Started
 from tests.worker.serving.scenes import Client, question
-from worker.jobs import keys
 from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers, new_server
-from worker.jobs.chats import ANSWER_SECONDS, WANTED_SECONDS, ChatQueue, Taken, read_answer_entry
 from worker.jobs.errors import ChatLimitError
+from worker.jobs.store import keys
+from worker.jobs.store.inference import (
+    ANSWER_SECONDS,
+    WANTED_SECONDS,
+    ChatQueue,
+    Taken,
+    read_answer_entry,
+)
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import LEASE_SECONDS, claimed_job, queued_job
-from worker.jobs import keys
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.jobs.update import Claim, Loss
-from worker.jobs.workers import WorkerRegistry, WorkerState
 
 
 def job_on(store: JobStore, *, num_gpus: int = 1, priority: int = 0) -> str:

@@ -7,10 +7,10 @@ from redis import Redis
 
 from tests.worker.jobs.gang_scenes import FAILED, appear, formed, gang_job, look
 from tests.worker.scenes import LEASE_SECONDS, queued_job
-from worker.jobs import keys
 from worker.jobs.gang import MemberEnd, Rendezvous
 from worker.jobs.life import Status
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Beat, Claim, Loss
 
 

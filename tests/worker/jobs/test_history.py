@@ -5,13 +5,13 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import claimed_job
-from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.events import LogLine
-from worker.jobs.history import JobHistory
-from worker.jobs.home import Home
-from worker.jobs.log_format import format_line
-from worker.jobs.store import JobStore
+from worker.jobs.storage.log_format import format_line
+from worker.jobs.storage.paths import Home
+from worker.jobs.store import keys
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import NewCheckpoint, NewEvent, NewLogLine, Update
 
 

@@ -14,8 +14,8 @@ from pydantic import SecretStr, ValidationError
 
 from tests.small_disk import fill, small_disk
 from worker.jobs.errors import StartRefusedError
-from worker.jobs.home import Home
-from worker.jobs.home_check import (
+from worker.jobs.settings import SharedSettings
+from worker.jobs.startup.home_check import (
     MAX_HOME_BYTES,
     HomeFullError,
     HomeWriter,
@@ -23,7 +23,7 @@ from worker.jobs.home_check import (
     check_temporary_directory,
     prepare_home,
 )
-from worker.jobs.settings import SharedSettings
+from worker.jobs.storage.paths import Home
 
 ODD_NAMES = ("run 10:30", "q'u\"o", "%s%(x)s", "{}{0}", "$HOME;#?&*[a]\\", "ü日本", "a\nb", "-n")
 

@@ -4,11 +4,11 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job
-from worker.jobs import keys
-from worker.jobs.history import JobHistory
 from worker.jobs.life import Status
 from worker.jobs.rules import Rules
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import (
     Beat,
     Cancelled,

@@ -8,12 +8,12 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import claimed_job, queued_job, spec
-from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.job import JobError
 from worker.jobs.life import NEXT, Status
 from worker.jobs.rules import Rules
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Cancelled, Claim, Failed, Loss, Offsets, Outcome, Succeeded
 
 VALIDATING, QUEUED, RUNNING = Status.VALIDATING_FILES, Status.QUEUED, Status.RUNNING

@@ -4,9 +4,9 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import spec
-from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.store import JobStore
 
 
 def cost(redis: Redis, store: JobStore, **wanted: Any) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.jobs.losses import Loss, LossLog
+from worker.jobs.storage.store_losses import Loss, LossLog
 
 
 def test_a_line_that_a_full_disk_has_cut_does_not_cost_the_next_loss(tmp_path: Path) -> None:

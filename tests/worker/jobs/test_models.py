@@ -6,9 +6,9 @@ from tests.worker.scenes import claimed_job
 from worker.jobs.deletion import Deletions
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import model_id
-from worker.jobs.models import ModelCatalog
 from worker.jobs.settings import SharedSettings
-from worker.jobs.store import JobStore
+from worker.jobs.store.models import ModelCatalog
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Claim, Succeeded
 
 

@@ -1,9 +1,9 @@
 import pytest
 
 from tests.worker.scenes import claim_again, claimed_job
-from worker.jobs.history import JobHistory
 from worker.jobs.job import Chosen, Progress
-from worker.jobs.store import JobStore
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import (
     Loss,
     Move,

@@ -6,9 +6,9 @@ import time
 import pytest
 from redis import Redis
 
-from worker.jobs.recovery import Recovery, RecoveryDesk
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
+from worker.jobs.store.recovery import Recovery, RecoveryDesk
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis, exceptions
 
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job, spec, wait_until
-from worker.jobs.connection import is_transient, open_redis
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.history import JobHistory
-from worker.jobs.home import Home
 from worker.jobs.life import Status
-from worker.jobs.queue import Doorbell, num_doorbells
-from worker.jobs.server_check import check_server
-from worker.jobs.store import JobStore
+from worker.jobs.startup.server_check import check_server
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.notify import Doorbell, num_doorbells
+from worker.jobs.store.redis import is_transient, open_redis
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import Beat, NewLogLine, Succeeded, Update
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from tests.api.test_outputs import evaluated, started, step, write
 from tests.worker.scenes import queued_job
-from worker.jobs.files import FILE_IDS, FileStore
-from worker.jobs.home import Home
 from worker.jobs.job import Job
-from worker.jobs.result_file import keep_result_file, result_file_id
-from worker.jobs.store import JobStore
+from worker.jobs.storage.files import FILE_IDS, FileStore
+from worker.jobs.storage.paths import Home
+from worker.jobs.storage.run_files import keep_result_file, result_file_id
+from worker.jobs.store.store import JobStore
 
 
 @pytest.fixture

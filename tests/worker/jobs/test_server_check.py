@@ -13,11 +13,11 @@ from redis import Redis
 
 from tests.ports import free_port
 from tests.redis_servers import certificates, old_server, server, tls
-from worker.jobs import keys
-from worker.jobs.connection import open_async_redis, open_redis
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
-from worker.jobs.queue import TASK, Doorbell, celery_app
-from worker.jobs.server_check import COMMANDS, _refusals, check_server
+from worker.jobs.startup.server_check import COMMANDS, _refusals, check_server
+from worker.jobs.store import keys
+from worker.jobs.store.notify import TASK, Doorbell, celery_app
+from worker.jobs.store.redis import open_async_redis, open_redis
 
 LUA = Path(__file__).parents[3] / "worker" / "jobs" / "lua"
 PASSWORD = "p@ss/w#rd:%"

@@ -14,13 +14,14 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from worker.jobs import keys, service_identity
-from worker.jobs.connection import open_redis
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
-from worker.jobs.home import Home
 from worker.jobs.redis_address import RedisAddress
-from worker.jobs.service_identity import ServiceIdentity
-from worker.jobs.startup import check_start
+from worker.jobs.startup import service_identity
+from worker.jobs.startup.service_identity import ServiceIdentity
+from worker.jobs.startup.start_check import check_start
+from worker.jobs.storage.paths import Home
+from worker.jobs.store import keys
+from worker.jobs.store.redis import open_redis
 
 Identity = Callable[[str], ServiceIdentity]
 

@@ -32,13 +32,13 @@ from tests.worker.jobs.store_model import (
     Model,
 )
 from tests.worker.scenes import spec
-from worker.jobs import keys
 from worker.jobs.errors import InvalidRequestError, LimitReachedError
-from worker.jobs.history import JobHistory
-from worker.jobs.home import Home
 from worker.jobs.job import JobError
 from worker.jobs.life import NEXT, Status
-from worker.jobs.store import JobStore
+from worker.jobs.storage.paths import Home
+from worker.jobs.store import keys
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.store import JobStore
 from worker.jobs.update import (
     Beat,
     Claim,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.progress import FileEncoding, Record, StepTrained
+from flant5_train.protocol.progress import FileEncoding, Record, StepTrained
 from worker.jobs import curve
 from worker.jobs.curve import read_step_span
 

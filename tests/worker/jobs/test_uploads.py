@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from worker.jobs.errors import InvalidRequestError, NotFoundError, StorageFullError
-from worker.jobs.files import FILE_IDS, FileStore
-from worker.jobs.home import Home
 from worker.jobs.old_uploads import remove_old_uploads
-from worker.jobs.upload import AnnouncedFile, Upload, UploadStatus
+from worker.jobs.storage.files import FILE_IDS, FileStore
+from worker.jobs.storage.paths import Home
+from worker.jobs.storage.upload import AnnouncedFile, Upload, UploadStatus
+from worker.jobs.storage.uploads import UploadLimits, UploadStore
 from worker.jobs.upload_directory import UploadDirectory
-from worker.jobs.uploads import UploadLimits, UploadStore
 
 DAY_SECONDS = 24 * 3600.0
 TALKS = AnnouncedFile(filename="a", purpose="fine-tune", mime_type="text/plain", num_bytes=6)

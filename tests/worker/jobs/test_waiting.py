@@ -8,10 +8,10 @@ from worker.jobs.job import Job
 from worker.jobs.life import Status
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
-from worker.jobs.store import JobStore
+from worker.jobs.store.queue_status import WaitingRoom, waiting_for
+from worker.jobs.store.store import JobStore
+from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.jobs.update import Loss
-from worker.jobs.waiting import WaitingRoom, waiting_for
-from worker.jobs.workers import WorkerRegistry, WorkerState
 
 NOW = 1_000_000.0
 AT_MOST_TWO = Rules(max_running=2)

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from tests.worker.keeper.attic import Attic
-from worker.jobs.store import JobStore
+from worker.jobs.store.store import JobStore
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from tests.worker.scenes import spec, wait_until
 from tests.worker.workshop import Workshop
 from worker.attempts.attempt_record import AttemptRecord, write_attempt
 from worker.jobs.job import Job
-from worker.jobs.ledger import Ledger
 from worker.jobs.life import Status
-from worker.jobs.recovery import Recovery, RecoveryDesk
 from worker.jobs.rules import Rules
 from worker.jobs.scripts import Scripts
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.store.recovery import Recovery, RecoveryDesk
 from worker.keeper.recovery import Recoverer
 
 

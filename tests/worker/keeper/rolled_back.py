@@ -6,8 +6,8 @@ from redis import Redis
 
 from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.scenes import wait_until
-from worker.jobs.losses import Loss, LossLog
-from worker.jobs.recovery import Recovery
+from worker.jobs.storage.store_losses import Loss, LossLog
+from worker.jobs.store.recovery import Recovery
 from worker.keeper.store_watch import StoreWatch
 
 

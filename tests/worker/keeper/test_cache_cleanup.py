@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from tests.worker.keeper.attic import Attic, cache_entry
-from worker.jobs.lock import take_lock
+from worker.jobs.storage.lock import take_lock
 from worker.keeper.cache_cleanup import remove_unused
 
 

@@ -9,17 +9,17 @@ from redis import Redis
 
 from tests.worker.keeper.attic import AGE_DAYS, ALL_FILES, OUTCOMES, Attic, cache_entry
 from tests.worker.scenes import claimed_job, queued_job, spec
-from worker.jobs import keys
-from worker.jobs.files import FileStore
-from worker.jobs.history import JobHistory
 from worker.jobs.job import model_id
 from worker.jobs.life import Status
-from worker.jobs.lock import take_lock
-from worker.jobs.models import ModelCatalog
-from worker.jobs.upload import AnnouncedFile
+from worker.jobs.storage.files import FileStore
+from worker.jobs.storage.lock import take_lock
+from worker.jobs.storage.upload import AnnouncedFile
+from worker.jobs.storage.uploads import UploadLimits, UploadStore
+from worker.jobs.store import keys
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.models import ModelCatalog
 from worker.jobs.upload_directory import UploadDirectory
-from worker.jobs.uploads import UploadLimits, UploadStore
-from worker.keeper.cleanup import DAY_SECONDS
+from worker.keeper.retention import DAY_SECONDS
 
 
 def test_the_parts_of_an_upload_that_ended_go_without_a_policy(attic: Attic) -> None:

@@ -12,14 +12,14 @@ from redis import Redis
 
 from tests.worker.keeper.attic import ALL_FILES, OUTCOMES, Attic
 from tests.worker.scenes import claim_again, queued_job
-from worker.jobs import keys
 from worker.jobs.deletion import Deletions
 from worker.jobs.errors import NotFoundError
-from worker.jobs.history import JobHistory
 from worker.jobs.job import Job, model_id
 from worker.jobs.life import Status
-from worker.jobs.lock import take_lock
-from worker.jobs.tombstones import KEEP_DAYS, Tombstones
+from worker.jobs.storage.lock import take_lock
+from worker.jobs.storage.tombstones import KEEP_DAYS, Tombstones
+from worker.jobs.store import keys
+from worker.jobs.store.history import JobHistory
 
 
 class Killed(BaseException):
@@ -36,13 +36,16 @@ def tombstones(attic: Attic) -> Tombstones:
 
 
 _ENDED, _DELETION = "worker.jobs.ended:EndedJobs", "worker.jobs.deletion:"
-_LEDGER, _WRITE = "worker.jobs.ledger:Ledger", "worker.jobs.tombstones:Tombstones.write"
+_LEDGER, _WRITE = (
+    "worker.jobs.storage.job_record:Ledger",
+    "worker.jobs.storage.tombstones:Tombstones.write",
+)
 STEPS = {
     "job": (
         f"{_ENDED}.delete",
         _WRITE,
         f"{_LEDGER}.forget",
-        "worker.jobs.job_files:remove",
+        "worker.jobs.storage.job_files:remove",
         f"{_ENDED}.files_are_gone",
     ),
     "model": (

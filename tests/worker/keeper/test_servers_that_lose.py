@@ -8,15 +8,15 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from api.cli.embedded_redis import EmbeddedRedis
+from api.cli.stack.redis import EmbeddedRedis
 from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.keeper.rolled_back import WatchedStore
 from tests.worker.scenes import wait_until
 from tests.worker.workshop import open_workshop
-from worker.jobs.connection import open_redis
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.life import Status
-from worker.jobs.startup import check_start
+from worker.jobs.startup.start_check import check_start
+from worker.jobs.store.redis import open_redis
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.keeper.rolled_back import WatchedStore
-from worker.jobs.home import Home
-from worker.jobs.ledger import Ledger
+from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.paths import Home
 from worker.keeper import disk_jobs, recovery
 from worker.keeper.disk_jobs import DiskJobs
 

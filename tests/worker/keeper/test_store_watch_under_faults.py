@@ -8,17 +8,17 @@ import pytest
 
 from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.keeper.rolled_back import Snapshot, WatchedStore
-from worker.jobs import keys
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.job import Job
 from worker.jobs.life import Status
-from worker.jobs.losses import Loss
-from worker.jobs.mark import StoreMark
 from worker.jobs.model_index import ModelIndex
-from worker.jobs.recovery import RecoveryDesk
-from worker.jobs.store import JobStore
+from worker.jobs.storage.store_losses import Loss
+from worker.jobs.store import keys
+from worker.jobs.store.recovery import RecoveryDesk
+from worker.jobs.store.store import JobStore
 from worker.keeper import store_watch
 from worker.keeper.disk_jobs import DiskJobs
+from worker.keeper.store_mark import StoreMark
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from tests.host_names import UNRESOLVABLE, on_host_called
 from tests.worker.workshop import PROGRAMS
-from worker.jobs.home import RunDirectory
+from worker.jobs.storage.paths import RunDirectory
 from worker.processes.launch import ONE_NODE_ENVIRONMENT, torchrun_argv, trainer_environment
 from worker.processes.node import Node
 from worker.settings import inherited_environment

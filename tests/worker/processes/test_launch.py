@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flant5_train import process
-from worker.jobs.home import RunDirectory
+from worker.jobs.storage.paths import RunDirectory
 from worker.processes.launch import HELD_LOCKS, WORKER_PROCESS, trainer_environment
 
 RUN = RunDirectory(Path("/home/jobs/ftjob-1"))

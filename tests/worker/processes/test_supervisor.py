@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.scenes import is_alive, read_pids, wait_until
-from worker.jobs.lock import LockedError, take_lock
+from worker.jobs.storage.lock import LockedError, take_lock
 from worker.processes.process_tree import descendants
 from worker.processes.trainer_process import TrainerCommand, TrainerProcess
 

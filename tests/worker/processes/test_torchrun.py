@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.failure import FailureCode
+from flant5_train.protocol.failure import FailureCode
 from tests.worker.scenes import is_alive, read_pids, spec, wait_until
 from tests.worker.workshop import PROGRAMS
-from worker.causes.outcome import Interrupted, Start, judge
 from worker.causes.retry import Retry
 from worker.causes.traces import End
-from worker.jobs.home import RunDirectory
+from worker.failures.outcome import Interrupted, Start, judge
 from worker.jobs.job import Job
 from worker.jobs.life import Status
-from worker.jobs.lock import take_lock, take_lock_to_share
+from worker.jobs.storage.lock import take_lock, take_lock_to_share
+from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.update import Failed, Succeeded
 from worker.processes.launch import TRAINER_MARK, torchrun_argv, trainer_environment
 from worker.processes.node import Node

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.jobs.log_format import format_line, parse_line
+from worker.jobs.storage.log_format import format_line, parse_line
 from worker.processes.log_end import END_BYTES
 from worker.processes.trainer_log import MAX_CHARACTERS, LineSplitter, TrainerLog
 

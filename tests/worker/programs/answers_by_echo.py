@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from flant5_train.serving.messages import (
+from flant5_train.protocol.inference import (
     Cancel,
     Delta,
     Finished,

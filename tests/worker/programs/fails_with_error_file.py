@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from flant5_train.failure import Failure, FailureCode, TrainingError
+from flant5_train.protocol.failure import Failure, FailureCode, TrainingError
 
 config = json.loads(Path(sys.argv[1]).read_text())
 error = TrainingError(FailureCode.BAD_DATA, 'record 3 (line 9): no "value"', param="training_file")

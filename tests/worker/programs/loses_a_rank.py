@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from flant5_train.failure import Failure, FailureCode
+from flant5_train.protocol.failure import Failure, FailureCode
 
 config = json.loads(Path(sys.argv[1]).read_text())
 failure = Failure(code=FailureCode.INTERNAL, message="Connection closed by peer [127.0.0.1]")

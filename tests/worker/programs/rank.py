@@ -4,7 +4,7 @@ import os
 import runpy
 from pathlib import Path
 
-from flant5_train.host import end_with
+from flant5_train.protocol.host import end_with
 
 end_with(os.getppid())
 runpy.run_path(str(Path(__file__).with_name("hangs.py")))

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from worker.attempts.claiming import run_job
 from worker.context import open_context
+from worker.execution.runner import run_job
 from worker.processes.node import Node
 from worker.settings import WorkerSettings
 

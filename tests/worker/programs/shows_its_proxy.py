@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from flant5_train.failure import Failure, FailureCode, TrainingError
+from flant5_train.protocol.failure import Failure, FailureCode, TrainingError
 
 config = json.loads(Path(sys.argv[1]).read_text())
 message = f"can't connect to {os.environ['HTTPS_PROXY']}"

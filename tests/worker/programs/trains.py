@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from flant5_train.host import end_with
-from flant5_train.progress import (
+from flant5_train.progress_log import ProgressLog
+from flant5_train.protocol.host import end_with
+from flant5_train.protocol.progress import (
     CheckpointSaved,
     ModelSaved,
     PhaseChange,
@@ -20,7 +21,6 @@ from flant5_train.progress import (
     Stopped,
     TrainingStarted,
 )
-from flant5_train.progress_log import ProgressLog
 
 
 class Trainer:

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from flant5_train.progress import ModelSaved
+from flant5_train.protocol.progress import ModelSaved
 
 config = json.loads(Path(sys.argv[1]).read_text())
 model = ModelSaved(path=config["output_dir"], step=1, train_loss=0.5, tokens_seen=9)

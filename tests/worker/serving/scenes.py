@@ -5,10 +5,10 @@ from typing import Any
 
 from redis import Redis
 
-from flant5_train.serving.messages import AskedTurn, Delta, Finished, Piece, Question, Refused
+from flant5_train.protocol.inference import AskedTurn, Delta, Finished, Piece, Question, Refused
 from tests.worker.scenes import wait_until
-from worker.jobs import keys
-from worker.jobs.chats import ChatQueue, Taken, read_answer_entry
+from worker.jobs.store import keys
+from worker.jobs.store.inference import ChatQueue, Taken, read_answer_entry
 
 
 def question(text: str, *, model: str = "my-t5") -> Question:

@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from flant5_train.serving.messages import Finished, Refused
+from flant5_train.protocol.inference import Finished, Refused
 from tests.worker.scenes import environment, is_alive, wait_until
 from tests.worker.serving.scenes import Client
 from worker.jobs.chat_servers import ChatServers
 from worker.serving.health import serving_trouble
-from worker.serving.program import serve_environment
+from worker.serving.process import serve_environment
 from worker.serving.server import ChatServer
 from worker.serving.settings import ServeSettings
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.worker.scenes import is_alive, read_pids, wait_until
 from tests.worker.workshop import PROGRAMS
-from worker.slots.probe import probe, probe_argv, probe_argv_of
+from worker.slots.gpu_health import probe, probe_argv, probe_argv_of
 from worker.slots.slot import Slot
 
 CPUS = (Slot("cpu-w-0"), Slot("cpu-w-1"))
@@ -129,7 +129,7 @@ def test_a_probe_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> No
 def test_a_probe_ends_with_its_worker(tmp_path: Path) -> None:
     hangs = f"[{sys.executable!r}, {str(PROGRAMS / 'hangs.py')!r}, {str(tmp_path)!r}]"
     code = (
-        "from worker.slots.probe import probe; "
+        "from worker.slots.gpu_health import probe; "
         f"probe((), argv=lambda _: {hangs}, timeout_seconds=600)"
     )
     worker = subprocess.Popen([sys.executable, "-c", code])
@@ -187,17 +187,20 @@ def test_a_check_of_the_site_that_is_no_command_is_refused(command: str, message
 
 def test_a_person_can_ask_too() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "worker.slots.exercise"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "worker.slots.gpu_selftest"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "no slot given; expected: python -m worker.slots.exercise SLOT...\n"
+    assert done.stderr == "no slot given; expected: python -m worker.slots.gpu_selftest SLOT...\n"
 
 
 @pytest.mark.usefixtures("cuda")
 def test_the_process_that_asks_loads_no_driver_itself() -> None:
     code = (
         "import worker.app; from pathlib import Path\n"
-        "from worker.slots.probe import probe; from worker.slots.slot import Slot\n"
+        "from worker.slots.gpu_health import probe; from worker.slots.slot import Slot\n"
         "assert probe((Slot('GPU-a'),), timeout_seconds=60) is None\n"
         "assert 'libcuda' not in Path('/proc/self/maps').read_text()"
     )

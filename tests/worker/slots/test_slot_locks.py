@@ -13,8 +13,8 @@ import pytest
 
 from tests.worker.scenes import is_alive, read_pids, wait_until
 from tests.worker.workshop import PROGRAMS
-from worker.jobs.home import Home
-from worker.jobs.lock import LockedError, holder_text, take_lock, take_lock_to_share
+from worker.jobs.storage.lock import LockedError, holder_text, take_lock, take_lock_to_share
+from worker.jobs.storage.paths import Home
 from worker.slots.slot import Slot
 from worker.slots.slot_locks import SlotLocks
 

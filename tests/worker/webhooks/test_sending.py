@@ -19,11 +19,11 @@ from redis import Redis
 from tests.worker.scenes import queued_job, wait_until
 from tests.worker.webhooks.receiver import SECRET, Got, Receiver, receiving
 from tests.worker.webhooks.test_deliveries import fails, succeeds
-from worker.jobs import keys
-from worker.jobs.deliveries import count_webhooks
-from worker.jobs.history import JobHistory
 from worker.jobs.job import JobError
-from worker.jobs.store import JobStore
+from worker.jobs.store import keys
+from worker.jobs.store.history import JobHistory
+from worker.jobs.store.outbox import count_webhooks
+from worker.jobs.store.store import JobStore
 
 FAILED = JobError(code="bad_data", message="no")
 PATIENCE_SECONDS = 60.0

@@ -87,7 +87,7 @@ local function enter_index(id, to, score)
   end
 end
 
--- Queues the end of a job for each subscribed endpoint (worker.jobs.deliveries). The event's id is
+-- Queues the end of a job for each subscribed endpoint (worker.jobs.store.outbox). The event's id is
 -- the same however often this end is recorded. Only a resume, which raises the floor, lets a job
 -- end again.
 local function announce(id, to, ended_at)

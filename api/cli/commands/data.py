@@ -1,0 +1,124 @@
+"""`flant5 data check`: reports the contents and problems of a conversation file."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from api.cli import options as completion
+from api.cli.client import Client, Json
+from api.cli.commands.jobs import AsJson
+from api.cli.data_view import show_report
+from api.cli.errors import CommandError, reported
+from api.cli.settings import ClientSettings
+from api.cli.views.format import print_json
+
+_FILE_ID = re.compile(r"file-[0-9a-z]{26}")
+_REPORTED = (0, 1)
+_FAILED = 2
+_POLL_SECONDS = 1.0
+_WAIT_SECONDS = 20
+
+app = typer.Typer(no_args_is_help=True, help="Conversation files.")
+
+Tokens = Annotated[int | None, typer.Option(min=8, max=65536)]
+
+
+@app.command("check")
+def check(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A local file, or the id of an uploaded file.", autocompletion=completion.file_ids
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Base model whose tokenizer counts the tokens: a directory or a name.",
+            autocompletion=completion.model_ids,
+        ),
+    ] = None,
+    model_max_length: Annotated[
+        int, typer.Option(min=32, max=65536, help="Token limit for questions and answers.")
+    ] = 2048,
+    max_source_length: Tokens = None,
+    max_target_length: Tokens = None,
+    tokenization: Annotated[str, typer.Option(help="lossless or fastchat.")] = "lossless",
+    skip_bad_records: Annotated[
+        bool, typer.Option("--skip-bad-records", help="Skip bad records instead of failing.")
+    ] = False,
+    skip_missing_questions: Annotated[
+        bool,
+        typer.Option(
+            "--skip-missing-questions",
+            help="Skip answers without a preceding question.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check conversations record by record. Local files need no server.
+
+    Exit code 1 if the file can't be used for training.
+    """
+    with reported(as_json=as_json):
+        if tokenization not in ("lossless", "fastchat"):
+            raise CommandError(f"--tokenization {tokenization}: expected lossless or fastchat")
+        settings: dict[str, str | int | None] = {
+            "model": model,
+            "model_max_length": model_max_length,
+            "max_source_length": max_source_length,
+            "max_target_length": max_target_length,
+            "tokenization": tokenization,
+            "on_bad_record": "skip" if skip_bad_records else "fail",
+            "on_missing_question": "skip" if skip_missing_questions else "train",
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        report = _report(file, given)
+        if as_json:
+            print_json(report)
+        else:
+            show_report(report)
+        if not report["is_trainable"]:
+            raise typer.Exit(1)
+
+
+def _report(file: str, settings: dict[str, str | int]) -> Json:
+    with Console(stderr=True).status(f"reading {file}"):
+        if not Path(file).is_file() and _FILE_ID.fullmatch(file):
+            with Client(ClientSettings()) as client:
+                return _of_the_server(client, file, settings)
+        return _of_a_local_file(Path(file), settings)
+
+
+def _of_the_server(client: Client, file_id: str, settings: dict[str, str | int]) -> Json:
+    while True:
+        query = {**settings, "wait_seconds": _WAIT_SECONDS}
+        report = client.get(f"/files/{file_id}/report", query)
+        if report["status"] == "completed":
+            return report
+        time.sleep(_POLL_SECONDS)
+
+
+def _of_a_local_file(path: Path, settings: dict[str, str | int]) -> Json:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "flant5_train.file_report", *options, "--", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode in _REPORTED and done.stdout:
+        report: Json = json.loads(done.stdout)
+        return report
+    if done.returncode == _FAILED and done.stdout:
+        raise CommandError(json.loads(done.stdout)["message"])
+    raise CommandError(
+        f"the check failed with exit code {done.returncode}: {done.stderr.strip()[-1000:]}"
+    )

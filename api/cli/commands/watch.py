@@ -1,0 +1,94 @@
+"""`flant5 watch`: follows a job until it ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Protocol
+
+import typer
+from rich.console import Console
+
+from api.cli.client import Client, Json
+from api.cli.errors import reported
+from api.cli.event_lines import EventDocuments, EventLines
+from api.cli.idleness import Idleness
+from api.cli.options import job_ids
+from api.cli.settings import ClientSettings
+from api.cli.views.format import print_json
+from api.cli.views.live import Away, Ended, Quiet, follow
+from api.cli.views.watch import WatchView
+
+INTERRUPTED = 130
+
+
+def watch(
+    job_id: Annotated[
+        str, typer.Argument(help="The id of a job: ftjob-...", autocompletion=job_ids)
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each event as a line of JSON, then the job.")
+    ] = False,
+) -> None:
+    """Follow a job until it ends. Exit code 0 only if it succeeds.
+
+    A terminal shows progress, loss and log. Otherwise, each event is one line.
+    """
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        job = client.get(f"/fine_tuning/jobs/{job_id}")
+        raise typer.Exit(watch_job(client, job, as_json=as_json))
+
+
+def watch_job(client: Client, job: Json, *, as_json: bool) -> int:
+    """Shows the job's events until it ends. Returns 0 if it succeeded, else 1."""
+    path = f"/fine_tuning/jobs/{job['id']}"
+    try:
+        with _screen(job, as_json=as_json) as screen:
+            status = _show_all(client, path, screen)
+    except KeyboardInterrupt:
+        typer.echo(f"the job continues; watch it with `flant5 watch {job['id']}`", err=True)
+        return INTERRUPTED
+    if as_json:
+        print_json(client.get(path))
+    elif status == "succeeded":
+        typer.echo(f"download the model with `flant5 download {job['id']} DIRECTORY`")
+    return 0 if status == "succeeded" else 1
+
+
+class _Screen(Protocol):
+    def event(self, event: Json) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def away(self) -> None: ...
+
+    def back(self) -> None: ...
+
+
+def _show_all(client: Client, path: str, screen: _Screen) -> str:
+    """Shows all events and returns the final status of the job."""
+    status = ""
+    idleness = Idleness(client, path)
+    for item in follow(client, f"{path}/events"):
+        if isinstance(item, Ended):
+            status = item.status
+            continue
+        if isinstance(item, Away):
+            screen.away()
+            continue
+        if isinstance(item, Quiet):
+            screen.back()
+        else:
+            screen.event(item)
+        if said := idleness.reason(item):
+            screen.note(said)
+    return status
+
+
+@contextmanager
+def _screen(job: Json, *, as_json: bool) -> Iterator[_Screen]:
+    if as_json:
+        yield EventDocuments()
+    elif (console := Console()).is_terminal and not console.is_dumb_terminal:
+        with WatchView(job) as view:
+            yield view
+    else:
+        yield EventLines()

@@ -1,0 +1,125 @@
+"""`flant5 up`: runs the whole service in the foreground."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from api.cli.errors import CommandError, reported
+from api.cli.home_lock import locked
+from api.cli.settings import DEFAULT_URL, UpSettings
+from api.cli.views.format import print_json
+from api.settings import ApiSettings
+from worker.jobs.errors import StartRefusedError
+from worker.jobs.settings import settings_fault, temporary_directory
+from worker.jobs.startup.home_check import check_temporary_directory, prepare_home
+from worker.jobs.storage.paths import Home
+
+if TYPE_CHECKING:
+    from api.cli.stack.stack import Stack
+
+_LEFTOVER_SECONDS = 90.0
+
+
+def up(
+    home: Annotated[Path | None, typer.Option(help="Data directory (default: .flant5).")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (default: 8000). 0 selects a free port.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document when the service is ready.")
+    ] = False,
+) -> None:
+    """Run the whole service until Ctrl-C: Valkey, API, worker, serving process, keeper."""
+    # Imported here: the Redis client adds a third to the import time of other commands.
+    from api.cli.stack.stack import Stack
+
+    with reported(as_json=as_json):
+        settings = _settings(home=home, host=host, port=port)
+        root = settings.home.resolve()
+        _check_directories(Home(root))
+        with locked(root / "up.lock", patience_seconds=_LEFTOVER_SECONDS) as lock:
+            stack = Stack(settings, lock=lock, say=_say)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda *_: stack.request_stop())
+            _run(stack, root, announce=print_json if as_json else _announce)
+
+
+def _check_directories(home: Home) -> None:
+    """Raises CommandError if the processes can't use HOME or the temporary directory."""
+    try:
+        prepare_home(home)
+        check_temporary_directory(temporary_directory())
+    except StartRefusedError as error:
+        raise CommandError(str(error)) from error
+
+
+def _run(stack: "Stack", root: Path, *, announce: Callable[[dict[str, object]], None]) -> None:
+    ready_file = root / "up.json"
+    ready_file.unlink(missing_ok=True)  # left by a killed `flant5 up`
+    try:
+        if stack.start():
+            ready = {"pid": os.getpid(), "url": f"{stack.url}/v1", "home": str(root)}
+            _write(ready_file, ready)
+            announce(ready)
+            stack.watch()
+        _say("stopping; the worker is saving a checkpoint (press Ctrl-C again to kill it)")
+    finally:
+        ready_file.unlink(missing_ok=True)
+        stack.stop()
+
+
+def _settings(*, home: Path | None, host: str | None, port: int | None) -> UpSettings:
+    given = {"home": home, "host": host, "port": port}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = UpSettings(**options)
+        settings = settings.model_copy(update={"port": _checked_port(settings)})
+        # Reports invalid API settings before anything is started.
+        ApiSettings(home=settings.home, host=settings.host, port=settings.port)
+    except ValidationError as error:
+        raise CommandError(settings_fault(error)) from error
+    return settings
+
+
+def _checked_port(settings: UpSettings) -> int:
+    """Returns the port to listen on, after binding it once.
+
+    Without this check, another program on the port could answer in place of the API.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.create_server((settings.host, settings.port), family=family) as probe:
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError as error:
+        raise CommandError(
+            f"can't listen on {settings.host}, port {settings.port} ({error.strerror}); "
+            "--port 0 selects a free port"
+        ) from error
+
+
+def _write(path: Path, document: dict[str, object]) -> None:
+    """Writes a file atomically: readers never see a part of it."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _announce(ready: dict[str, object]) -> None:
+    prefix = "" if ready["url"] == DEFAULT_URL else f"FLANT5_URL={ready['url']} "
+    typer.echo(f"flant5 is ready at {ready['url']} (home {ready['home']}, pid {ready['pid']})")
+    typer.echo(f"submit a job with `{prefix}flant5 submit conversations.json --watch`")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

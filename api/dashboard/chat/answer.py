@@ -1,0 +1,74 @@
+"""Shows one model answer on the chat page: streamed text, status note and error."""
+
+from contextlib import aclosing
+from dataclasses import replace
+
+from nicegui import ui
+
+from api.dashboard.asking import NO_ANSWER, Pieces
+from api.dashboard.chat.history import Said
+from api.dashboard.ui.format import number
+from flant5_train.protocol.inference import Delta, Finished, Started
+
+_BUG = "Internal server error. See the server log for details."
+
+
+class AnswerView:
+    """Shows answers as plain text. Markup in them is never rendered."""
+
+    def __init__(self, title: str) -> None:
+        self.said = Said()
+        with ui.element("article").classes("said"):
+            ui.label(title).classes("quiet one-line said-by")
+            self._text = ui.label().classes("said-text wrap")
+            self._waiting = ui.spinner("dots", size="24px")
+            self._note = ui.label().classes("quiet")
+            with ui.row().classes("verdict bad").props('role="alert"') as self._trouble:
+                ui.icon("error")
+                self._error = ui.label().classes("wrap")
+        self._show(self.said, is_coming=True)
+
+    def end(self, said: Said) -> None:
+        """Shows the final answer."""
+        self._show(said, is_coming=False)
+
+    def stop(self) -> None:
+        """Marks the answer as stopped by the user."""
+        self.end(replace(self.said, note="stopped"))
+
+    async def follow(self, pieces: Pieces) -> None:
+        """Shows the answer as it streams in, or an error. Cancelling this cancels the request."""
+        try:
+            async with aclosing(pieces):
+                await self._follow(pieces)
+        except NO_ANSWER as error:
+            self.end(replace(self.said, error=str(error)))
+        except Exception:
+            self.end(replace(self.said, error=_BUG))
+            raise
+
+    async def _follow(self, pieces: Pieces) -> None:
+        left_out = ""
+        async for piece in pieces:
+            if isinstance(piece, Started) and piece.truncated_tokens:
+                left_out = f" · the oldest {number(piece.truncated_tokens)} tokens were dropped"
+            elif isinstance(piece, Delta):
+                self._show(replace(self.said, text=self.said.text + piece.text), is_coming=True)
+            elif isinstance(piece, Finished):
+                self.end(replace(self.said, note=_length(piece) + left_out))
+
+    def _show(self, said: Said, *, is_coming: bool) -> None:
+        self.said = said
+        self._text.set_text(said.text)
+        self._note.set_text(said.note)
+        self._error.set_text(said.error)
+        self._text.set_visibility(bool(said.text))
+        self._waiting.set_visibility(is_coming)
+        self._note.set_visibility(bool(said.note))
+        self._trouble.set_visibility(bool(said.error))
+
+
+def _length(finished: Finished) -> str:
+    cut = " (length limit reached)" if finished.reason == "length" else ""
+    unit = "token" if finished.completion_tokens == 1 else "tokens"
+    return f"{number(finished.completion_tokens)} {unit}{cut}"

@@ -1,0 +1,164 @@
+"""Chat page at `/chat?model=...`, with an optional side-by-side base model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from fastapi import Request
+from nicegui import ui
+
+from api.dashboard.chat.conversation import Conversation
+from api.dashboard.chat.history import BASE, MODEL, Talk, TalkShelf, new_talk_id
+from api.dashboard.chat_models import base_of, models_to_ask
+from api.dashboard.live import tried
+from api.dashboard.ui.layout import frame, heading, replace_address
+from api.dashboard.visitor import Visitor
+
+_MAX_SYSTEM_CHARACTERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stored or new conversation, with the shelf that holds it."""
+
+    shelf: TalkShelf
+    talk_id: str
+    talk: Talk
+
+
+def opened_talk(request: Request) -> Opened:
+    """Returns the visitor's conversation named in the address, or a new one.
+
+    Raises StoreUnavailableError, SessionEndedError.
+    """
+    visitor = Visitor.of(request)
+    shelf = TalkShelf(visitor.services.redis, owner=visitor.caller.owner)
+    talk_id = request.query_params.get("talk", "")
+    talk = shelf.get(talk_id)
+    return Opened(shelf, new_talk_id(), Talk()) if talk is None else Opened(shelf, talk_id, talk)
+
+
+def chat_page(request: Request, opened: Opened) -> None:
+    """Builds the page. Its address holds the model, the base switch and the conversation."""
+    with frame(request, "Chat", here="/chat"):
+        _ChatPage(Visitor.of(request), opened, request.query_params)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A model and its base model, if any."""
+
+    model: str
+    base: str | None
+
+    def names(self) -> dict[str, str]:
+        """Returns the display name of each side."""
+        return {MODEL: self.model, BASE: f"{self.base or 'none'} (its base)"}
+
+    def sides(self, *, with_base: bool) -> dict[str, str]:
+        """Returns the model of each side that receives messages."""
+        base = {BASE: self.base} if self.base and with_base else {}
+        return {MODEL: self.model, **base}
+
+
+class _ChatPage:
+    def __init__(self, visitor: Visitor, opened: Opened, query: Mapping[str, str]) -> None:
+        self._visitor = visitor
+        self._chosen: _Chosen | None = None
+        self._wanted = query.get("model", "")
+        self._with_base = query.get("base") != "off"
+        self._talk_id, talk = opened.talk_id, opened.talk
+        with ui.element("section").classes("card"):
+            self._head()
+            self._settings(talk)
+        self._conversation = Conversation(visitor, opened.shelf)
+        self._conversation.begin(self._talk_id, Talk(), {})
+        ui.timer(0, lambda: self._load(talk), once=True)
+
+    def _head(self) -> None:
+        with ui.row().classes("spread"):
+            heading("Chat")
+            ui.space()
+            again = ui.button("New conversation", icon="restart_alt", on_click=self._again)
+            again.props("outline dense no-caps")
+        with ui.row().classes("spread chosen"):
+            self._select = ui.select(
+                [self._wanted] if self._wanted else [],
+                label="Model",
+                value=self._wanted or None,
+                with_input=True,
+                new_value_mode="add-unique",
+                on_change=lambda event: self._choose(event.value or ""),
+            ).props('outlined dense aria-label="Model"')
+            self._switch = ui.switch("Compare with base model", value=self._with_base)
+            self._switch.on_value_change(lambda event: self._turn_base(bool(event.value)))
+            self._switch.set_visibility(False)
+        if not self._visitor.may_change:
+            ui.label("Your API key is read-only. It cannot send messages.").classes("quiet")
+
+    def _settings(self, talk: Talk) -> None:
+        more = ui.expansion("System message, temperature, length", icon="tune").props("dense")
+        with more, ui.element("div").classes("fields"):
+            system = ui.textarea(
+                "System message",
+                value=talk.system,
+                on_change=lambda event: self._change(system=str(event.value or "")),
+            )
+            system.props(f'debounce=300 maxlength={_MAX_SYSTEM_CHARACTERS} rows="2" autogrow')
+            system.props('hint="replaces the prompt\'s first sentence from the next message on"')
+            heat = ui.number(
+                "Temperature",
+                value=talk.temperature,
+                on_change=lambda event: self._change(temperature=event.value),
+            ).props('debounce=300 step=any hint="0 to 2; default: 0, greedy decoding"')
+            length = ui.number(
+                "Max tokens",
+                value=talk.max_tokens,
+                on_change=lambda event: self._change(max_tokens=_whole(event.value)),
+            ).props('debounce=300 step=1 hint="default: as in training"')
+            for field, name in ((system, "System"), (heat, "Temperature"), (length, "Tokens")):
+                field.props(f'outlined dense aria-label="{name}"')
+
+    async def _load(self, talk: Talk) -> None:
+        if self._wanted:
+            await self._show(self._wanted, self._talk_id, talk)
+        names = await tried(lambda: models_to_ask(self._visitor), done="")
+        if names is not None:
+            chosen = {self._wanted: self._wanted} if self._wanted else {}
+            self._select.set_options(chosen | names, value=self._wanted or None)
+
+    async def _choose(self, model: str) -> None:
+        if model != self._wanted:
+            self._wanted = model
+            await self._again()
+
+    async def _again(self) -> None:
+        """Starts a new conversation with the same settings."""
+        talk = replace(self._conversation.talk, rounds=())
+        if self._wanted:
+            await self._show(self._wanted, new_talk_id(), talk)
+
+    async def _show(self, model: str, talk_id: str, talk: Talk) -> None:
+        found = await tried(lambda: _Chosen(model, base_of(self._visitor, model)), done="")
+        self._chosen, self._talk_id = found, talk_id
+        self._conversation.begin(talk_id, talk, found.names() if found else {})
+        base = found.base if found else None
+        self._switch.set_text(f"Compare with base model {base}")
+        self._switch.set_visibility(base is not None)
+        self._turn_base(self._with_base)
+
+    def _turn_base(self, with_base: bool) -> None:
+        self._with_base = with_base
+        chosen = self._chosen
+        may_ask = chosen is not None and self._visitor.may_change
+        self._conversation.address(chosen.sides(with_base=with_base) if chosen and may_ask else {})
+        query = {"model": self._wanted} | ({} if with_base else {"base": "off"})
+        replace_address(f"/chat?{urlencode(query | {'talk': self._talk_id})}")
+
+    async def _change(self, **how: str | float | None) -> None:
+        await self._conversation.change(replace(self._conversation.talk, **how))  # type: ignore[arg-type]
+
+
+def _whole(number: float | None) -> float | None:
+    """Returns integral floats as int. Other values are rejected with the next message."""
+    return int(number) if number is not None and float(number).is_integer() else number

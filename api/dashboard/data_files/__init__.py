@@ -1,0 +1,1 @@
+"""TODO api/dashboard/data_files."""

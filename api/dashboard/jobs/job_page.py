@@ -1,0 +1,110 @@
+"""Job page at `/jobs/{id}`: status, curves, log, events, checkpoints and configuration."""
+
+import time
+from dataclasses import dataclass
+
+from fastapi import Request
+from nicegui import ui
+
+from api.dashboard.configuration import configuration
+from api.dashboard.curve_chart import Changes
+from api.dashboard.desk import Desk
+from api.dashboard.job_row import JobRow, name_of
+from api.dashboard.jobs.actions import ActionButtons
+from api.dashboard.jobs.curves import JobCurves
+from api.dashboard.jobs.log import LogPanel
+from api.dashboard.jobs.outputs import CheckpointsPanel
+from api.dashboard.jobs.timeline import StoryPanel
+from api.dashboard.live import Fresh
+from api.dashboard.ui.layout import frame
+from api.dashboard.visitor import Visitor
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+
+_LAST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    row: JobRow
+    error: str
+    last_lines: tuple[str, ...]
+    attempt: str
+    curves: dict[str, Changes]
+
+
+def job_page(request: Request, job: Job, desk: Desk) -> None:
+    """Builds the page of a job."""
+    visitor = Visitor.of(request)
+    with frame(request, name_of(job)):
+        with ui.element("section").classes("card"):
+            _JobHead(visitor, job, desk)
+        LogPanel(visitor, job.id)
+        with ui.element("div").classes("columns"):
+            StoryPanel(visitor, job.id)
+            CheckpointsPanel(visitor, job.id)
+            configuration(job)
+
+
+class _JobHead:
+    """Status, buttons, failure and curves."""
+
+    def __init__(self, visitor: Visitor, job: Job, desk: Desk) -> None:
+        self._visitor = visitor
+        self._job_id = job.id
+        self._desk = desk
+        with ui.row().classes("spread"):
+            ui.label(name_of(job)).classes("title")
+            self._status = ui.label().classes("chip")
+            ui.space()
+            self._actions = ActionButtons(
+                visitor, self._look, after_delete=self._leave, are_small=False
+            )
+        ui.label(job.id).classes("mono quiet")
+        self._about = ui.label().classes("quiet wrap")
+        self._doing = ui.label().classes("wrap")
+        self._bar = ui.linear_progress(value=0, show_value=False, size="8px").props("rounded")
+        self._progress = ui.label().classes("quiet")
+        with ui.element("div").classes("failure").props('role="alert"') as self._failure:
+            self._error = ui.label().classes("wrap")
+            self._lines = ui.label().classes("mono wrap failure-lines")
+        self._failure.set_visibility(False)
+        self._curves = JobCurves()
+        self._fresh = Fresh(self._read, self._show)
+
+    async def _look(self) -> None:
+        await self._fresh.look()
+
+    async def _leave(self) -> None:
+        """Returns to the list after the job was deleted."""
+        ui.navigate.to("/")
+
+    def _read(self) -> _News:
+        visitor, job = self._visitor, self._visitor.job(self._job_id)
+        curve = self._desk.curves.get(visitor.services.home.run_directory(job.id).progress)
+        [row] = self._desk.board.rows(visitor, [job], now=time.time())
+        has_failed = job.status is Status.FAILED and job.error is not None
+        lines = visitor.services.history.logs(job.id, tail=_LAST_LINES) if has_failed else None
+        return _News(
+            row=row,
+            error=f"{job.error.message} ({job.error.code})" if has_failed and job.error else "",
+            last_lines=tuple(line.line for line in lines.items) if lines else (),
+            attempt=f"attempt {job.attempt}" if job.attempt > 1 else "",
+            curves=self._curves.changes(curve),
+        )
+
+    def _show(self, news: _News) -> None:
+        row = news.row
+        self._status.set_text(row.status.replace("_", " "))
+        self._status.classes(replace=f"chip {row.status}")
+        about = (row.model, row.data, row.owner, f"created {row.created}", news.attempt)
+        self._about.set_text(" · ".join(filter(None, about)))
+        self._doing.set_text("" if news.error else row.doing)
+        self._doing.set_visibility(bool(row.doing) and not news.error)
+        self._bar.set_value(row.share)
+        self._progress.set_text(" · ".join(filter(None, (row.progress, row.loss))))
+        self._actions.show(row)
+        self._failure.set_visibility(bool(news.error))
+        self._error.set_text(news.error)
+        self._lines.set_text("\n".join(news.last_lines))
+        self._curves.show(news.curves)

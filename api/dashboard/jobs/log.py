@@ -1,0 +1,109 @@
+"""Log panel of one job: last lines, new lines, and a search of the whole log."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from fastapi.concurrency import run_in_threadpool
+from nicegui import ui
+from nicegui.events import ValueChangeEventArguments
+
+from api.dashboard.live import Fresh
+from api.dashboard.log_search import LogMatches, search_log
+from api.dashboard.ui.layout import heading
+from api.dashboard.visitor import Visitor
+from worker.jobs.events import LogLine
+
+_TAIL = 300
+_MAX_LINES = 1000
+_PAGE = 1000
+
+
+class _Lines:
+    """The last lines, one element per batch.
+
+    With one element per line, the log would cost more than the rest of the page.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.box = ui.log().classes(f"log {name}")
+        self._pieces: deque[tuple[ui.label, int]] = deque()
+        self._num_lines = 0
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Appends lines and drops the oldest batches beyond the limit."""
+        if not lines:
+            return
+        with self.box:
+            self._pieces.append((ui.label("\n".join(lines) or " "), len(lines)))
+        self._num_lines += len(lines)
+        while self._num_lines - self._pieces[0][1] >= _MAX_LINES:
+            piece, count = self._pieces.popleft()
+            piece.delete()
+            self._num_lines -= count
+
+    def clear(self) -> None:
+        """Removes all lines."""
+        self.box.clear()
+        self._pieces.clear()
+        self._num_lines = 0
+
+
+class LogPanel:
+    """Follows the log unless the user scrolls up."""
+
+    def __init__(self, visitor: Visitor, job_id: str) -> None:
+        self._visitor = visitor
+        self._job_id = job_id
+        self._cursor: str | None = None
+        with ui.element("section").classes("card wide"):
+            with ui.row().classes("spread"):
+                heading("Log")
+                words = ui.input(placeholder="Search the log", on_change=self._search)
+                words.props('outlined dense clearable debounce=300 aria-label="Search the log"')
+                words.classes("words-filter")
+            self._note = ui.label().classes("quiet")
+            self._live = _Lines("live-log")
+            self._found = _Lines("found-log")
+            self._found.box.set_visibility(False)
+        self._note.set_text("No output yet.")
+        self._words = ""
+        Fresh(self._read, self._show)
+
+    def _read(self) -> tuple[LogLine, ...]:
+        self._visitor.job(self._job_id)
+        history = self._visitor.services.history
+        if self._cursor is None:
+            return history.logs(self._job_id, tail=_TAIL).items
+        return history.logs(self._job_id, after=self._cursor, limit=_PAGE).items
+
+    def _show(self, lines: tuple[LogLine, ...]) -> None:
+        if not lines:
+            return
+        if self._cursor is None:
+            self._note.set_text("" if self._words else self._how_much(lines[0].seq))
+        self._cursor = lines[-1].id
+        self._live.append([line.line for line in lines])
+
+    @staticmethod
+    def _how_much(first: int) -> str:
+        return "" if first == 1 else f"Shown from line {first}. Search covers the whole log."
+
+    async def _search(self, event: ValueChangeEventArguments[str | None]) -> None:
+        words = self._words = (event.value or "").strip()
+        self._found.box.set_visibility(bool(words))
+        self._live.box.set_visibility(not words)
+        if not words:
+            self._note.set_text("")
+            return
+        job = await run_in_threadpool(self._visitor.job, self._job_id)
+        path = self._visitor.services.home.run_directory(job.id).log
+        matches = await run_in_threadpool(search_log, path, words)
+        if words == self._words:
+            self._show_found(matches)
+
+    def _show_found(self, matches: LogMatches) -> None:
+        shown = len(matches.lines)
+        rest = "" if shown == matches.num_found else f" (the last {shown} are shown)"
+        self._note.set_text(f"{matches.num_found} lines found{rest}.")
+        self._found.clear()
+        self._found.append(matches.lines)

@@ -1,0 +1,101 @@
+"""Plan panel: estimates the job in the form before it is started."""
+
+from collections.abc import Callable
+
+from nicegui import ui
+
+from api.dashboard.live import Fresh
+from api.dashboard.report_card import figure_row
+from api.dashboard.ui.format import duration, number, size
+from api.dashboard.visitor import Visitor
+from api.http.errors import TooManyReportsError
+from api.schemas.create import CreateJob
+from api.schemas.plans import JobPlan, PlanQuery
+from api.services.planning import plan_of
+from worker.jobs.errors import InvalidRequestError
+
+Asked = CreateJob | str | None
+"""The request to plan, an error in the form, or None if no file is chosen."""
+Answer = tuple[Asked, JobPlan | str | None]
+
+
+class PlanPanel:
+    """Requests a plan whenever the form changes, and polls until it is ready.
+
+    `asked` returns the content of the form. `on_plan` receives it together with the plan.
+    """
+
+    def __init__(
+        self, visitor: Visitor, asked: Callable[[], Asked], on_plan: Callable[[Answer], None]
+    ) -> None:
+        self._visitor = visitor
+        self._asked = asked
+        self._on_plan = on_plan
+        self._shown: Answer | None = None
+        self._box = ui.element("div").classes("plan")
+        Fresh(self._read, self._show, seconds=1.0)
+
+    def _read(self) -> Answer:
+        asked = self._asked()
+        if self._shown is not None and self._shown[0] == asked and self._shown[1] is not None:
+            return self._shown
+        if not isinstance(asked, CreateJob):
+            return asked, asked
+        query, visitor = PlanQuery(wait_seconds=0), self._visitor
+        try:
+            plan = plan_of(asked, query, caller=visitor.caller, services=visitor.services)
+        except InvalidRequestError as error:
+            return asked, str(error)
+        except TooManyReportsError:
+            return asked, None  # retried at the next poll
+        return asked, plan
+
+    def _show(self, answer: Answer) -> None:
+        if answer == self._shown:
+            return
+        self._shown = answer
+        self._box.clear()
+        self._on_plan(answer)
+        asked, told = answer
+        with self._box:
+            if asked is None:
+                ui.label("Choose a file first.").classes("quiet")
+            elif told is None:
+                with ui.row().classes("spread"):
+                    ui.spinner()
+                    ui.label("Estimating the job …").classes("quiet")
+            elif isinstance(told, str):
+                with ui.row().classes("verdict bad"):
+                    ui.icon("error")
+                    ui.label(told).classes("wrap")
+            else:
+                _plan(told)
+
+
+def _plan(plan: JobPlan) -> None:
+    batches, disk, time, memory = plan.batches, plan.disk, plan.time, plan.memory
+    figures = {"Pairs": number(plan.data.training.pairs)}
+    if batches is not None:
+        figures["Steps"] = number(batches.num_steps)
+        figures["Epochs"] = number(batches.num_epochs)
+        fill = f"{batches.source_fill:.0%} / {batches.target_fill:.0%}"
+        figures["Batch fill (input / target)"] = fill
+    figures["Time"] = "unknown" if time.seconds is None else f"about {duration(time.seconds)}"
+    if disk is not None:
+        figures["Disk"] = f"{size(disk.peak_bytes)} of {size(disk.free_bytes)} free"
+    if memory is not None:
+        figures["GPU memory"] = _memory(memory.total_bytes, memory.gpu_bytes)
+    figure_row(figures)
+    for reason in (plan.auto, time.reason, plan.model_note, memory.reason if memory else None):
+        if reason:
+            ui.label(reason).classes("quiet")
+    for warning in plan.warnings:
+        with ui.row().classes("verdict " + ("bad" if warning.level == "error" else "warn")):
+            ui.icon("error" if warning.level == "error" else "warning")
+            ui.label(warning.message).classes("wrap")
+
+
+def _memory(total: int | None, gpu: int | None) -> str:
+    if total is None:
+        return "unknown"
+    return size(total) if gpu is None else f"{size(total)} of {size(gpu)}"

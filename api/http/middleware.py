@@ -1,0 +1,162 @@
+"""Middleware: request ids, API key authentication and body size limits."""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from contextlib import suppress
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import KeyRing
+from api.caller import ANYONE, refusal
+from api.http.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
+from api.pace import SlowBodyError
+from worker.jobs.logging import about
+from worker.jobs.storage.upload import MAX_PART_BYTES
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_GUARDED = ("/v1", "/metrics")
+_MULTIPART_BYTES = 2**16
+"""Allowance for the multipart form around an uploaded file."""
+_DISCARDED_BYTES = 2**26
+_DISCARDED_SECONDS = 5.0
+_MAX_SHOWN = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class RequestFrame:
+    """Outer frame of every request. It sets the request id, the arrival time, and an anonymous
+    caller until a key identifies one. It adds the id to the response, turns internal errors into
+    responses, and logs a line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {}).update(
+            arrived_at=time.time(), caller=ANYONE, request_id=request_id
+        )
+        with about(request_id=request_id):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["state"]["request_id"]
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            _log.exception("%s %s failed (%s)", scope["method"], _shown(scope), request_id)
+            if status:
+                # The response has begun: only closing the connection can signal the failure.
+                raise
+            await answer(error)(scope, receive, send_with_id)
+        level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
+        _log.log(level, "%s %s %d (%s)", scope["method"], _shown(scope), status, request_id)
+
+
+class Gate:
+    """API key authentication: rejects requests to /v1 and /metrics without a suitable key, and sets
+    the caller."""
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(_GUARDED):
+            await self._app(scope, receive, send)
+            return
+        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        caller = self._keys.caller_of(key.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
+            found = "no API key" if not key else "an invalid or expired API key"
+            error = UnauthorizedError(f"found {found}; expected `Authorization: Bearer <key>`")
+            await _refuse(answer(error), scope, receive, send)
+            return
+        if message := refusal(caller, scope["method"], scope["path"]):
+            await _refuse(answer(ForbiddenError(message)), scope, receive, send)
+            return
+        scope["state"]["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Ends requests whose body exceeds the limit of their path."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_file_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._max_form_bytes = (
+            (re.compile(r"/v1/files/?|/upload"), max_file_bytes + _MULTIPART_BYTES),
+            (re.compile(r"/v1/uploads/[^/]+/parts/?"), MAX_PART_BYTES + _MULTIPART_BYTES),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        max_bytes = self._max_bytes(scope["path"])
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > max_bytes:
+            await _refuse(answer(BodyTooLargeError(max_bytes)), scope, receive, send)
+            return
+        num_bytes = 0
+
+        async def receive_limited() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > max_bytes:
+                raise BodyTooLargeError(max_bytes)
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    def _max_bytes(self, path: str) -> int:
+        for form, max_bytes in self._max_form_bytes:
+            if form.fullmatch(path):
+                return max_bytes
+        return self._max_body_bytes
+
+
+async def _refuse(response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends a response without reading the body, but first discards some of it. If the connection
+    closes while the client still sends, the response may be lost."""
+    num_bytes, has_more = 0, True
+    with suppress(TimeoutError, SlowBodyError):
+        async with asyncio.timeout(_DISCARDED_SECONDS):
+            while has_more and num_bytes < _DISCARDED_BYTES:
+                message = await receive()
+                num_bytes += len(message.get("body", b""))
+                has_more = message.get("more_body", False)
+    await response(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    """Returns the caller's request id, which links its log to ours, or a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+
+def _shown(scope: Scope) -> str:
+    """Returns the path, escaped if necessary to fit in one log line."""
+    path: str = scope["path"][:_MAX_SHOWN]
+    return path if path.isprintable() else ascii(path)

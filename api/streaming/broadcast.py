@@ -1,0 +1,158 @@
+"""Broadcaster of live streams: one task per process reads Redis and feeds all clients.
+
+A subscription starts at the current end of the stream. The client reads everything before it from
+the history. Nothing is lost between the two, and a slow client returns to the history.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pydantic import SecretStr, ValidationError
+from redis.exceptions import RedisError
+
+from api.frames import Topic, read_frame
+from api.subscription import Signal, Subscription
+from worker.jobs.store import keys
+from worker.jobs.store.redis import open_async_redis, unavailable
+
+_BLOCK_MS = 250
+"""Maximum delay before the reader notices a new client. The pinned cursor compensates for it."""
+_TIMEOUT_SECONDS = 5.0
+_MAX_CONNECTIONS = 4
+_POOL_TIMEOUT_SECONDS = 30.0
+_RETRY_SECONDS = 0.5
+_BATCH = 500
+
+Entries = list[tuple[str, Mapping[str, str]]]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One Redis stream that the task reads."""
+
+    topic: Topic
+    cursor: str
+    readers: set[Subscription] = field(default_factory=set)
+    waiting_for_end: set[Subscription] = field(default_factory=set)
+
+
+class Tail:
+    """Reader of all streams with at least one client. Used in one event loop."""
+
+    def __init__(self, redis_url: SecretStr) -> None:
+        self._redis = open_async_redis(
+            redis_url,
+            timeout_seconds=_TIMEOUT_SECONDS,
+            max_connections=_MAX_CONNECTIONS,
+            patience_seconds=_POOL_TIMEOUT_SECONDS,
+        )
+        self._channels: dict[str, _Channel] = {}
+        self._clients: set[Subscription] = set()
+        self._has_clients = asyncio.Event()
+        self._is_closed = False
+
+    @property
+    def num_clients(self) -> int:
+        return len(self._clients)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Reads streams while the context is open."""
+        self._is_closed = False
+        task = asyncio.create_task(self._read_until_closed())
+        try:
+            yield
+        finally:
+            self.close()
+            # The task is not cancelled: a cancellation was once lost inside a blocking read, and
+            # the caller then waited forever. The read ends by itself.
+            await asyncio.wait({task}, timeout=_TIMEOUT_SECONDS)
+            await self._redis.aclose()
+            await asyncio.wait({task}, timeout=_TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        """Signals all clients that this process stops. They reconnect with their cursor."""
+        self._is_closed = True
+        self._has_clients.set()  # wakes the reader so that it ends
+        for client in self._clients:
+            client.put(Signal.CLOSED)
+
+    @asynccontextmanager
+    async def subscribe(self, job_id: str, topic: Topic) -> AsyncIterator[Subscription]:
+        """Subscribes to new items of the job's stream and to the end of the job.
+
+        Raises StoreUnavailableError.
+        """
+        content = keys.events(job_id) if topic == "events" else keys.logs(job_id)
+        end = keys.events(job_id)
+        at_content, at_end = [await self._newest(key) for key in (content, end)]
+        subscription = Subscription()
+        reading = self._channels.setdefault(content, _Channel(topic, at_content))
+        ending = self._channels.setdefault(end, _Channel("events", at_end))
+        reading.readers.add(subscription)
+        ending.waiting_for_end.add(subscription)
+        self._clients.add(subscription)
+        self._has_clients.set()
+        if self._is_closed:
+            subscription.put(Signal.CLOSED)
+        try:
+            yield subscription
+        finally:
+            self._leave(subscription, content, end)
+
+    async def _newest(self, key: str) -> str:
+        with unavailable():
+            entries = await self._redis.xrevrange(key, count=1)
+        return str(entries[0][0]) if entries else "0-0"
+
+    def _leave(self, subscription: Subscription, *stream_keys: str) -> None:
+        self._clients.discard(subscription)
+        for key in set(stream_keys):
+            channel = self._channels[key]
+            channel.readers.discard(subscription)
+            channel.waiting_for_end.discard(subscription)
+            if not channel.readers and not channel.waiting_for_end:
+                del self._channels[key]
+        if not self._clients:
+            self._has_clients.clear()
+
+    async def _read_until_closed(self) -> None:
+        while not self._is_closed:
+            await self._has_clients.wait()
+            cursors = {key: channel.cursor for key, channel in self._channels.items()}
+            if not cursors:
+                continue
+            try:
+                answer = await self._redis.xread(cast(Any, cursors), count=_BATCH, block=_BLOCK_MS)
+            except (RedisError, OSError) as error:
+                # The cursors stay, so items are late but not lost.
+                _log.warning("live streams: Redis is unavailable, retrying: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            for key, entries in cast(list[tuple[str, Entries]], answer):
+                self._deliver(key, entries)
+
+    def _deliver(self, key: str, entries: Entries) -> None:
+        channel = self._channels.get(key)
+        if channel is None:
+            return
+        for entry_id, fields in entries:
+            channel.cursor = entry_id
+            try:
+                frame = read_frame(channel.topic, entry_id, fields)
+            except (ValidationError, KeyError):
+                # One malformed entry must not stop the streams of all jobs. Clients see the gap by
+                # its missing `seq`.
+                _log.exception("live streams: skipping malformed entry %s of %s", entry_id, key)
+                continue
+            for reader in channel.readers:
+                reader.put(frame)
+            if frame.end is not None:
+                for client in channel.waiting_for_end:
+                    client.put(Signal.ENDED)

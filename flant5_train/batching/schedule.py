@@ -1,0 +1,97 @@
+"""Micro-batches of each epoch, in the order in which they run; equally many in every epoch."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from flant5_train.batches.dealing import StepShape, dealt, split_up
+from flant5_train.batches.work import Work
+from flant5_train.batching.strategies import padded_batches
+from flant5_train.batching.types import MicroBatches, Pairs
+
+_TRIES = 8
+
+
+class Epochs(Protocol):
+    """Epochs of a run, planned on request. Repeated requests return equal plans."""
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Micro-batches of each epoch; a multiple of those in an optimizer step."""
+
+    def micro_batches(self, epoch: int) -> MicroBatches:
+        """Returns the micro-batches of an epoch, counted from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Reproducible random orders of `num_pairs` pairs."""
+
+    num_pairs: int
+    seed: int
+
+    def permutation(self, *key: int) -> Pairs:
+        return self.generator(*key).permutation(self.num_pairs)
+
+    def generator(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *key])
+
+
+class RandomEpochs:
+    """Epochs of padded batches: consecutive groups of a random order."""
+
+    def __init__(self, order: Order, shape: StepShape, *, num_pairs: int) -> None:
+        self._order = order
+        self._shape = shape
+        self._num_pairs = num_pairs
+        self.num_micro_batches = len(self.micro_batches(0))
+
+    def micro_batches(self, epoch: int) -> MicroBatches:
+        pairs = self._order.permutation(epoch)
+        per_step = self._shape.num_micro_batches
+        return padded_batches(pairs, num_pairs=self._num_pairs, per_step=per_step)
+
+
+class GroupedEpochs:
+    """Epochs of groups of pairs that fit together, with equal work for all processes.
+
+    The number of groups varies with the order by a few in a thousand, but the number of steps must
+    be known before later epochs are planned. Every epoch therefore has as many micro-batches as the
+    first, plus one in a thousand. If an epoch has fewer groups, some are halved. If it has more,
+    other orders are tried; the last resort is the first epoch's groups.
+    """
+
+    def __init__(
+        self, order: Order, shape: StepShape, *, work: Work, group: Callable[[Pairs], MicroBatches]
+    ) -> None:
+        self._order = order
+        self._shape = shape
+        self._work = work
+        self._group = group
+        self._first = self._groups(0, 0)
+        per_step = shape.num_micro_batches
+        wanted = len(self._first) + len(self._first) // 1000
+        self.num_micro_batches = -(-wanted // per_step) * per_step
+
+    def micro_batches(self, epoch: int) -> MicroBatches:
+        groups = next(
+            groups for groups in self._attempts(epoch) if len(groups) <= self.num_micro_batches
+        )
+        groups = split_up(groups, num=self.num_micro_batches, work=self._work)
+        return dealt(
+            groups,
+            self._work.costs(groups),
+            num_processes=self._shape.num_processes,
+            rng=self._order.generator(epoch, _TRIES),
+        )
+
+    def _attempts(self, epoch: int) -> Iterator[MicroBatches]:
+        if epoch > 0:
+            for attempt in range(_TRIES):
+                yield self._groups(epoch, attempt)
+        yield self._first
+
+    def _groups(self, epoch: int, attempt: int) -> MicroBatches:
+        return self._group(self._order.permutation(epoch, attempt))

@@ -1,0 +1,200 @@
+"""Makes the report on a file in one pass, record by record."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flant5_train.config import OnBadRecord, OnMissingQuestion
+from flant5_train.data.errors import DataError
+from flant5_train.data.prompt import Script, write_script
+from flant5_train.data.reader import RawRecord, read_blocks
+from flant5_train.data.record_reader import read_record
+from flant5_train.file_report.duplicates import RepeatFinder
+from flant5_train.file_report.lengths import LengthCounts
+from flant5_train.file_report.problems import ProblemList, warnings_under
+from flant5_train.file_report.token_counts import TokenCounter, Tokenization, counter_for
+from flant5_train.protocol.failure import encodable
+from flant5_train.protocol.file_report import Cut, FileReport, Problems, Tokens
+from flant5_train.protocol.turns import Conversation
+
+_OTHER_LIMITS = (512, 1024, 2048, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Request for a report: the settings of a job that would use the file."""
+
+    max_source_length: int
+    max_target_length: int
+    model: str | None = None
+    tokenization: Tokenization = "lossless"
+    on_bad_record: OnBadRecord = OnBadRecord.FAIL
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
+
+
+KeepLengths = Callable[[Sequence[int], Sequence[int]], object]
+"""Receives the tokens of the questions and answers of each valid conversation, before truncation,
+in the order of the file."""
+
+
+def forget(sources: Sequence[int], targets: Sequence[int], /) -> None:
+    """Ignores the lengths."""
+
+
+def examine(path: Path, question: Question) -> FileReport:
+    """Returns the report on a file. Raises DataError only if it can't be opened."""
+    counter = counter_for(question.model, question.tokenization)
+    return examine_with(counter, path, question, keep_lengths=forget)
+
+
+def num_beyond_limit(tokenization: Tokenization) -> int:
+    """Returns the number of tokens by which a side may exceed its limit: FastChat adds the end
+    token after truncation."""
+    return 1 if tokenization == "fastchat" else 0
+
+
+def examine_with(
+    counter: TokenCounter, path: Path, question: Question, *, keep_lengths: KeepLengths
+) -> FileReport:
+    """Like `examine`, with the counter for the question's model and tokenization."""
+    num_bytes = _size_of(path)
+    with RepeatFinder() as repeats:
+        examination = _Examination(question, counter, repeats, keep_lengths)
+        is_read_to_end = examination.read(path)
+        problems = examination.problems.as_problems()
+        is_clean = not problems.num_problems or question.on_bad_record is OnBadRecord.SKIP
+        return FileReport(
+            file=encodable(path.name),
+            bytes=num_bytes,
+            is_trainable=is_read_to_end and is_clean and examination.num_pairs > 0,
+            on_bad_record=question.on_bad_record.value,
+            on_missing_question=question.on_missing_question.value,
+            is_read_to_end=is_read_to_end,
+            records=examination.num_records,
+            conversations=examination.num_conversations,
+            pairs=examination.num_pairs,
+            left_out=dict(examination.left_out),
+            tokens=examination.tokens(),
+            cut=examination.cut(question.max_source_length, question.max_target_length),
+            other_limits=tuple(examination.cut(limit, limit) for limit in _OTHER_LIMITS),
+            source_lengths=examination.sources.summary(),
+            target_lengths=examination.targets.summary(),
+            repeats=repeats.found(),
+            problems=problems,
+            warnings=examination.warnings,
+        )
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path.name}: can't be read: {error.strerror}") from error
+
+
+class _Examination:
+    """The state of a report while its file is read."""
+
+    def __init__(
+        self,
+        question: Question,
+        counter: TokenCounter,
+        repeats: RepeatFinder,
+        keep_lengths: KeepLengths,
+    ) -> None:
+        self._question = question
+        self._counter = counter
+        self._keep_lengths = keep_lengths
+        self._num_beyond_limit = num_beyond_limit(question.tokenization)
+        self._repeats = repeats
+        self._warnings = warnings_under(question.on_missing_question)
+        self.problems = ProblemList()
+        self.sources = LengthCounts()
+        self.targets = LengthCounts()
+        self.left_out: Counter[str] = Counter()
+        self.num_records = self.num_conversations = self.num_pairs = 0
+
+    @property
+    def warnings(self) -> Problems:
+        return self._warnings.as_problems()
+
+    def read(self, path: Path) -> bool:
+        """Returns True if the file was read to its end. Raises DataError if it can't be opened."""
+        try:
+            for block in read_blocks(path):
+                understood = [self._understood(record) for record in block.records]
+                how = self._question.on_missing_question
+                self._count([write_script(each, how) for each in understood if each is not None])
+        except DataError as error:
+            if not path.is_file():
+                raise
+            self.problems.add_end(error)
+            return False
+        return True
+
+    def tokens(self) -> Tokens:
+        question, counter = self._question, self._counter
+        cut = self.cut(question.max_source_length, question.max_target_length)
+        return Tokens(
+            counted=counter.counted,
+            model=question.model,
+            tokenization=question.tokenization,
+            note=counter.note,
+            source_tokens=self.sources.num_tokens - cut.source_tokens_lost,
+            target_tokens=self.targets.num_tokens - cut.target_tokens_lost,
+        )
+
+    def cut(self, max_source_length: int, max_target_length: int) -> Cut:
+        longest_source = max_source_length + self._num_beyond_limit
+        longest_target = max_target_length + self._num_beyond_limit
+        return Cut(
+            max_source_length=max_source_length,
+            max_target_length=max_target_length,
+            truncated_sources=self.sources.num_longer(longest_source),
+            truncated_targets=self.targets.num_longer(longest_target),
+            source_tokens_lost=self.sources.tokens_beyond(longest_source),
+            target_tokens_lost=self.targets.tokens_beyond(longest_target),
+        )
+
+    def _understood(self, record: RawRecord) -> Conversation | None:
+        """Returns the conversation of a record, or None if it has a problem."""
+        self.num_records += 1
+        if record.error is not None:
+            assert record.error.problem is not None, "each error of a record has its parts"
+            self.problems.add(record.error.problem, place=record.place)
+            return None
+        reading = read_record(record.value)
+        for problem in reading.problems:
+            self.problems.add(problem, place=record.place)
+        if reading.conversation is None:
+            return None
+        self.num_conversations += 1
+        self._repeats.add(reading.conversation, place=record.place)
+        for warning in reading.warnings:
+            self._warnings.add(warning, place=record.place)
+        return reading.conversation
+
+    def _count(self, scripts: Sequence[Script]) -> None:
+        """Counts all segments with one call of the counter: single calls would be slow."""
+        texts = [segment.text for script in scripts for segment in script.segments]
+        lengths = iter(self._counter.lengths(texts))
+        for script in scripts:
+            self.left_out += script.left_out
+            sources, targets = self._pair_lengths(script, lengths)
+            self.num_pairs += len(sources)
+            self.sources.add(sources)
+            self.targets.add(targets)
+            self._keep_lengths(sources, targets)
+
+    def _pair_lengths(self, script: Script, lengths: Iterator[int]) -> tuple[list[int], list[int]]:
+        """Returns the lengths of the questions and answers. Takes the script's segments from
+        `lengths`."""
+        sources, targets, before = [], [], 0
+        for index, segment in enumerate(script.segments):
+            length = next(lengths)
+            if segment.is_answer:
+                sources.append(before + self._counter.num_end_tokens(is_bare=index == 1))
+                targets.append(length + 1)
+            before += length
+        return sources, targets

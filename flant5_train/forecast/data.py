@@ -1,0 +1,146 @@
+"""Scan of a data file, cached for later forecasts: its report and the lengths of its pairs.
+`worker.keeper.cache_cleanup` removes unused cache entries.
+
+    <cache>/survey-<key>/report.json      flant5_train.protocol.file_report.FileReport
+    <cache>/survey-<key>/pairs.bin        int32 [num_pairs, 3]: conversation, tokens of its source
+                                          and of its target, before truncation
+    <cache>/survey-<key>/manifest.json    its age is the time since the last use
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flant5_train.config import OnBadRecord, OnMissingQuestion
+from flant5_train.data.errors import DataError
+from flant5_train.data.pairs import PairLengths
+from flant5_train.file_report.checks import Question, examine_with
+from flant5_train.file_report.token_counts import TokenCounter, Tokenization
+from flant5_train.protocol.file_report import FileReport
+
+FORMAT = 2
+"""Version of the scan. Increment it when the result for the same file changes."""
+_REPORT, _PAIRS, _MANIFEST = "report.json", "pairs.bin", "manifest.json"
+_TYPE = "i"
+_NUM_COLUMNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Scan result of a file. Shapes: N pairs."""
+
+    report: FileReport
+    """Only the parts without limits are meaningful: problems, repeats, skipped turns."""
+    conversation: NDArray[np.int64]
+    """The number of each pair's conversation, [N]."""
+    lengths: PairLengths
+    """Lengths before truncation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyor:
+    """Scans files with one token counter, and caches the results in one directory."""
+
+    counter: TokenCounter
+    tokenization: Tokenization
+    on_bad_record: OnBadRecord
+    cache_directory: Path
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
+
+    def survey(self, path: Path) -> Survey:
+        """Returns the cached scan, or a new one. Raises DataError if the file can't be opened."""
+        kept = self.cache_directory / f"survey-{self._key(path)}"
+        if found := _read(kept):
+            return found
+        rows = _Rows()
+        question = Question(
+            # Unused: pairs are truncated when a plan is made.
+            max_source_length=1,
+            max_target_length=1,
+            tokenization=self.tokenization,
+            on_bad_record=self.on_bad_record,
+            on_missing_question=self.on_missing_question,
+        )
+        report = examine_with(self.counter, path, question, keep_lengths=rows.add)
+        _keep(report, rows.values, kept)
+        return _survey(report, rows.values.tobytes())
+
+    def _key(self, path: Path) -> str:
+        """Returns the cache key of a file and the scan's settings. Files are identified by path,
+        size, time and inode."""
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DataError(f"{path.name}: can't be read: {error.strerror}") from error
+        file = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        how = [self.on_bad_record, self.on_missing_question]
+        reading = [self.tokenization, how, self.counter.fingerprint]
+        return hashlib.sha256(json.dumps([FORMAT, file, reading]).encode()).hexdigest()[:32]
+
+
+class _Rows:
+    """Content of `pairs.bin`."""
+
+    def __init__(self) -> None:
+        self.values = array(_TYPE)
+        self._num_conversations = 0
+
+    def add(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        for pair in zip(sources, targets, strict=True):
+            self.values.extend((self._num_conversations, *pair))
+        self._num_conversations += 1
+
+
+def _survey(report: FileReport, rows: bytes) -> Survey:
+    table = np.frombuffer(rows, dtype=_TYPE).reshape(-1, _NUM_COLUMNS).astype(np.int64)
+    conversation, source, target = table.T
+    return Survey(report, conversation, PairLengths(source, target))
+
+
+def _read(directory: Path) -> Survey | None:
+    try:
+        os.utime(directory / _MANIFEST)
+        report = FileReport.model_validate_json((directory / _REPORT).read_bytes())
+        found = _survey(report, (directory / _PAIRS).read_bytes())
+        if len(found.lengths) != report.pairs:
+            raise ValueError(f"{_PAIRS} has {len(found.lengths)} pairs, {_REPORT} {report.pairs}")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        sys.stderr.write(f"scan cache: can't read {directory}, scanning the file again: {error}\n")
+        return None
+    except ValueError as error:  # pydantic's is one
+        sys.stderr.write(f"scan cache: {directory} is damaged, scanning again: {error}\n")
+        shutil.rmtree(directory, ignore_errors=True)
+        return None
+    return found
+
+
+def _keep(report: FileReport, rows: "array[int]", directory: Path) -> None:
+    """Saves a scan to the cache. Errors are logged only: the forecast does not depend on it."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        sys.stderr.write(f"scan cache: can't save {directory}: {error}\n")
+        return
+    try:
+        (draft / _REPORT).write_text(report.model_dump_json(), encoding="utf-8")
+        (draft / _PAIRS).write_bytes(rows.tobytes())
+        (draft / _MANIFEST).write_text("{}\n", encoding="utf-8")
+        os.rename(draft, directory)
+    except OSError as error:
+        # Also raised if another process has saved the same scan.
+        shutil.rmtree(draft, ignore_errors=True)
+        if not directory.is_dir():
+            sys.stderr.write(f"scan cache: can't save {directory}: {error}\n")

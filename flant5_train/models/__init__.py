@@ -1,0 +1,1 @@
+"""TODO flant5_train/models."""

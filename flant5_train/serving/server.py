@@ -1,0 +1,150 @@
+"""Inference engine: answers pending requests, one model at a time. New requests for the same model
+join the running batch."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from flant5_train.data.errors import DataError
+from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.inference import Ask, Delta, Piece, RefusalKind, Refused, Started
+from flant5_train.serving.answer import AnswerText
+from flant5_train.serving.detokenizer import text_stream
+from flant5_train.serving.generation import Row, Say, answer
+from flant5_train.serving.loaded import LoadedModel
+from flant5_train.serving.model_cache import ModelTooLargeError, Shelf
+from flant5_train.serving.question import QuestionTooLongError, conversation_of, source_of
+from flant5_train.serving.request_queue import Inbox
+from flant5_train.serving.sampling import Chooser
+
+MAX_BATCH_TOKENS = 16_384
+"""Limit of a batch's source tokens, including padding. It bounds the memory of a batch: the decoder
+keeps their keys and values in every layer."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a batch and of one answer."""
+
+    max_rows: int = 8
+    """Maximum number of concurrent answers."""
+    max_answer_tokens: int = 2048
+
+
+class Session:
+    """Main loop of the inference process."""
+
+    def __init__(self, shelf: Shelf, inbox: Inbox, *, limits: Limits, say: Say) -> None:
+        self._shelf = shelf
+        self._inbox = inbox
+        self._limits = limits
+        self._say = say
+
+    def run(self) -> None:
+        """Answers requests until the inbox is closed."""
+        max_rows = self._limits.max_rows
+        while asks := self._inbox.next_batch(max_rows, when_idle=self._drop_deleted):
+            try:
+                self._drop_deleted()
+                self._answer(asks)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                _log.warning("out of memory: %s", error)
+                self._shelf.clear()
+                message = "the inference process ran out of memory on this request"
+                self._refuse(asks, "unavailable", message)
+            except Exception:  # noqa: BLE001 - one question must not end the others' process
+                _log.exception("requests failed (count=%d)", len(asks))
+                self._refuse(asks, "failed", "the inference process failed on this request")
+
+    def _drop_deleted(self) -> None:
+        for path in self._shelf.drop_deleted():
+            _log.info("model %s: removed from memory, its directory was deleted", path)
+
+    def _answer(self, asks: list[Ask]) -> None:
+        """Answers a batch. Requests that join it are added to `asks`."""
+        name = asks[0].question.model
+        try:
+            model = self._shelf.take(name)
+        except ModelTooLargeError as error:
+            self._refuse(asks, "invalid", str(error), param="model")
+            return
+        except TrainingError as error:
+            if error.code is not FailureCode.BAD_MODEL:
+                raise
+            # The model was deleted after the request was submitted.
+            is_gone = name.startswith("/") and not (Path(name) / "config.json").is_file()
+            self._refuse(asks, "not_found" if is_gone else "invalid", str(error), param="model")
+            return
+        waiting = [row for ask in asks if (row := self._row(ask, model))]
+
+        def arrivals(going: Sequence[Row]) -> list[Row]:
+            num_free = self._limits.max_rows - len(going) - len(waiting)
+            joining = self._inbox.next_of(name, num_free)
+            asks.extend(joining)
+            waiting.extend(row for ask in joining if (row := self._row(ask, model)))
+            new = [*_fitting(waiting, going)]
+            del waiting[: len(new)]
+            return new
+
+        answer(model.model, arrivals, is_wanted=self._inbox.is_wanted, say=self._tell)
+
+    def _row(self, ask: Ask, model: LoadedModel) -> Row | None:
+        """Prepares a request for generation; None if it was refused."""
+        question, max_new_tokens = ask.question, self._limits.max_answer_tokens
+        if (question.max_new_tokens or 0) > max_new_tokens:
+            message = f"found {question.max_new_tokens}; the limit is {max_new_tokens} tokens"
+            self._refuse([ask], "invalid", message, param="max_completion_tokens")
+            return None
+        try:
+            conversation = conversation_of(question.turns)
+            source = source_of(conversation, model.encoder, max_tokens=model.max_source_tokens)
+        except DataError as error:
+            self._refuse([ask], "invalid", str(error), param="messages")
+            return None
+        except QuestionTooLongError as error:
+            self._refuse([ask], "too_long", str(error), param="messages")
+            return None
+        self._tell(
+            Started(id=ask.id, prompt_tokens=len(source.ids), truncated_tokens=source.num_left_out)
+        )
+        return Row(
+            id=ask.id,
+            source=source.ids,
+            chooser=Chooser(
+                temperature=question.temperature, top_p=question.top_p, seed=question.seed
+            ),
+            text=AnswerText(text_stream(model.tokenizer), stop=question.stop),
+            max_new_tokens=question.max_new_tokens or min(model.max_new_tokens, max_new_tokens),
+        )
+
+    def _refuse(
+        self, asks: Sequence[Ask], kind: RefusalKind, message: str, *, param: str | None = None
+    ) -> None:
+        """Refuses the requests that have not been answered."""
+        for ask in asks:
+            self._tell(Refused(id=ask.id, kind=kind, message=message, param=param))
+
+    def _tell(self, piece: Piece) -> None:
+        """Sends a response, unless its request has ended or was cancelled."""
+        if not self._inbox.is_wanted(piece.id):
+            return
+        if not isinstance(piece, Started | Delta):
+            self._inbox.forget(piece.id)
+        self._say(piece)
+
+
+def _fitting(waiting: Sequence[Row], going: Sequence[Row]) -> Iterator[Row]:
+    """Yields as many waiting rows as fit in memory with the active ones, in order. If no row is
+    active, it yields at least one."""
+    beside = [*going]
+    for row in waiting:
+        longest = max(len(each.source) for each in [*beside, row])
+        if beside and longest * (len(beside) + 1) > MAX_BATCH_TOKENS:
+            return
+        beside.append(row)
+        yield row

@@ -1,0 +1,108 @@
+"""Finds the cause of a failed attempt in its files and exit code.
+
+torchrun's exit code is of little use: it is 1 whatever the ranks exited with. Evidence is used in
+this order: our own `error.json` if it names a cause, torchrun's summary of its processes,
+torchrun's own failure, the exit code, the end of the log.
+"""
+
+import signal
+from dataclasses import dataclass
+
+from flant5_train.diagnosis import blames_machine, code_of_text
+from flant5_train.protocol.failure import ROOM_BYTES, FailureCode
+from worker.causes.traces import Traces
+from worker.failures.evidence import CRASHES, Summary, signal_name
+from worker.processes.supervisor import LIFELINE_CUT
+
+VAGUE = {FailureCode.INTERNAL, FailureCode.WORKER_LOST, FailureCode.KILLED}
+"""Codes that a process may also report when only another process failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The cause of a failed attempt, with a message for users. `killed_by` is a signal number."""
+
+    code: FailureCode
+    message: str
+    param: str | None = None
+    killed_by: int | None = None
+
+
+def cause_of(traces: Traces, *, stopped_at: int | None) -> Cause:
+    """Returns the cause. `stopped_at` is the step at which SIGTERM stopped the trainer cleanly."""
+    failure = traces.failure
+    if failure is not None and failure.code not in VAGUE:
+        return Cause(failure.code, failure.message, failure.param)
+    if traces.summary is not None and (found := _of_rank(traces.summary, traces)):
+        return found
+    if failure is not None:
+        return Cause(failure.code, failure.message, failure.param)
+    if stopped_at is not None:
+        message = f"the trainer received SIGTERM at step {stopped_at}"
+        return Cause(FailureCode.KILLED, message, killed_by=signal.SIGTERM)
+    if traces.torch_error is not None:
+        return _of_torchrun(traces.torch_error)
+    return _of_exit(traces)
+
+
+def _of_rank(summary: Summary, traces: Traces) -> Cause | None:
+    """Returns the cause from the exit of a training process.
+
+    None if that process described the cause in `error.json`.
+    """
+    cause, failure = summary.cause, traces.failure
+    is_killed = cause.signal == signal.SIGKILL
+    if failure is not None and failure.code is FailureCode.WORKER_LOST:
+        is_killed = is_killed or summary.has_killed(signal.SIGKILL)
+    if is_killed and traces.end.oom_kills:
+        killed = f"a training process was killed by {signal_name(signal.SIGKILL)}"
+        return Cause(FailureCode.HOST_OOM, f"{killed}: the machine ran out of memory")
+    if failure is not None and (cause.exit_code == 1 or failure.rank == cause.rank):
+        return None
+    if cause.signal in CRASHES and blames_machine("\n".join(traces.words)):
+        # NCCL's watchdog ends its process this way.
+        return Cause(FailureCode.WORKER_LOST, f"{cause}: {traces.last_words}")
+    if cause.signal is not None:
+        return Cause(FailureCode.KILLED, str(cause), killed_by=cause.signal)
+    if failure is not None:  # reported by a process that lost this one
+        return Cause(FailureCode.INTERNAL, str(cause))
+    return _unexplained(str(cause), traces)
+
+
+def _of_torchrun(message: str) -> Cause:
+    """Returns the cause from torchrun's own failure."""
+    if "SignalException" in message:
+        said = f"torchrun received a signal to stop: {message}"
+        return Cause(FailureCode.KILLED, said, killed_by=signal.SIGTERM)
+    return Cause(code_of_text(message) or FailureCode.INTERNAL, f"torchrun failed: {message}")
+
+
+def _of_exit(traces: Traces) -> Cause:
+    """Returns the cause from the exit code alone, without any other evidence."""
+    code = traces.end.exit_code
+    if code is None:
+        words = f"; its last lines: {traces.last_words}" if traces.words else " without any output"
+        return Cause(FailureCode.WORKER_LOST, f"the trainer ended unexpectedly{words}")
+    if code < 0:
+        return Cause(FailureCode.WORKER_LOST, f"the supervisor was killed by {signal_name(-code)}")
+    if code == LIFELINE_CUT:
+        return Cause(FailureCode.WORKER_LOST, "the trainer lost its worker or missed its deadline")
+    if code > 128:
+        number = code - 128
+        return Cause(
+            FailureCode.KILLED, f"torchrun was killed by {signal_name(number)}", killed_by=number
+        )
+    return _unexplained(f"the trainer ended with exit code {code}", traces)
+
+
+def _unexplained(end: str, traces: Traces) -> Cause:
+    """Returns the cause from the last log lines of a trainer that wrote no `error.json`."""
+    if traces.num_free_bytes < ROOM_BYTES:
+        return Cause(
+            FailureCode.DISK_FULL,
+            f"{end}, and the disk of its run directory is full: {traces.num_free_bytes} bytes are"
+            " free",
+        )
+    words = f"; its last lines: {traces.last_words}" if traces.words else " and wrote no output"
+    code = code_of_text(traces.last_words) or FailureCode.INTERNAL
+    return Cause(code, end + words)

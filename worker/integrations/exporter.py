@@ -1,0 +1,46 @@
+"""`python -m worker.integrations.exporter`: exports one job to one integration while the job runs.
+
+The shipper starts it. The protocol is in `worker.integrations.assignment`.
+"""
+
+import importlib
+import logging
+import sys
+import threading
+from io import FileIO
+
+from worker.integrations.assignment import Assignment
+from worker.integrations.curve_reader import CurveReader
+from worker.integrations.export_task import FollowedRun, Say, ShippingError
+from worker.integrations.kinds import KINDS
+from worker.jobs.storage.paths import RunDirectory
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    say = Say()
+    # Unbuffered: the reading thread would hold a buffer's lock when the process exits.
+    messages = FileIO(0, closefd=False)
+    assignment = Assignment.model_validate_json(messages.readline())
+    reader = CurveReader(RunDirectory(assignment.run_directory).progress)
+    run = FollowedRun(reader, say, messages)
+    threading.Thread(target=run.watch_shipper, daemon=True).start()
+    try:
+        module = importlib.import_module(KINDS[assignment.type].module)
+        module.ship(assignment, run=run, say=say)
+    except ShippingError as error:
+        say.problem(str(error), is_final=error.is_final)
+        return 1
+    except (ImportError, OSError, ValueError) as error:
+        say.problem(f"{_kind(error)}: {error}")
+        return 1
+    say.done()
+    return 0
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

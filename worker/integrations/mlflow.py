@@ -1,0 +1,162 @@
+"""Integration module for MLflow: exports a job to a run.
+
+The run is found by its tag `flant5.job_id`. Each curve continues after its last step on the server.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from worker.integrations.accounts import MlflowAccount
+from worker.integrations.assignment import Assignment
+from worker.integrations.curve_reader import Step, flat
+from worker.integrations.export_task import FollowedRun, Say
+from worker.integrations.mlflow_client import MlflowClient, MlflowError
+from worker.jobs.integrations import MlflowRun
+from worker.jobs.life import Status
+
+JOB_TAG = "flant5.job_id"
+_MAX_METRICS, _MAX_NAMED = 1000, 100
+"""Maximum numbers of points, and of params or tags, in one request."""
+_MAX_PARAM, _MAX_TAG = 6000, 5000
+_ENDS = {
+    Status.SUCCEEDED: "FINISHED",
+    Status.FAILED: "FAILED",
+    Status.CANCELLED: "KILLED",
+}
+
+
+def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
+    """Exports a job while it runs. Raises ShippingError."""
+    account = MlflowAccount.model_validate(assignment.account)
+    with MlflowClient(account) as client:
+        experiment = _experiment(client, assignment.settings)
+        found = _found(client, experiment, assignment) or _made(client, experiment, assignment)
+        tracked = _Tracked(client, run_id=found["info"]["run_id"], last=_last_steps(found))
+        where = f"{account.tracking_uri}/#/experiments/{quote(experiment)}/runs/{tracked.run_id}"
+        say.url(where)
+        tracked.begin(assignment)
+        for steps in run.batches():
+            tracked.log(steps)
+            tracked.describe(run.data)
+        tracked.end(run.status)
+
+
+def _experiment(client: MlflowClient, wanted: MlflowRun) -> str:
+    """Returns the experiment's id. Creates the experiment if needed."""
+    try:
+        return str(client.post("experiments/create", {"name": wanted.experiment})["experiment_id"])
+    except MlflowError as error:
+        if error.code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    name = {"experiment_name": wanted.experiment}
+    found = client.get("experiments/get-by-name", name)["experiment"]
+    if found.get("lifecycle_stage") == "deleted":
+        raise MlflowError(
+            f"experiment {wanted.experiment!r} was deleted in MLflow; restore it there"
+        )
+    return str(found["experiment_id"])
+
+
+def _found(client: MlflowClient, experiment: str, assignment: Assignment) -> Any:
+    """Returns the run that an earlier process created, or None."""
+    question = {
+        "experiment_ids": [experiment],
+        "filter": f"tags.`{JOB_TAG}` = '{assignment.job_id}'",
+        "run_view_type": "ACTIVE_ONLY",
+        "max_results": 1,
+    }
+    runs = client.post("runs/search", question).get("runs", [])
+    return runs[0] if runs else None
+
+
+def _made(client: MlflowClient, experiment: str, assignment: Assignment) -> Any:
+    wanted: MlflowRun = assignment.settings
+    tags = {
+        JOB_TAG: assignment.job_id,
+        "flant5.base_model": assignment.spec.model,
+        "flant5.fine_tuned_model": assignment.fine_tuned_model,
+        "flant5.owner": assignment.owner,
+    }
+    tags |= {f"flant5.metadata.{key}": text for key, text in assignment.spec.metadata.items()}
+    body = {
+        "experiment_id": experiment,
+        "run_name": wanted.name or assignment.job_id,
+        "start_time": _now(),
+        "tags": _pairs((wanted.tags or {}) | tags, limit=_MAX_TAG),
+    }
+    return client.post("runs/create", body)["run"]
+
+
+def _last_steps(found: Any) -> dict[str, int]:
+    """Returns the last step of each curve on the server."""
+    metrics = found.get("data", {}).get("metrics", [])
+    return {metric["key"]: int(metric.get("step", 0)) for metric in metrics}
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """One run on the server."""
+
+    client: MlflowClient
+    run_id: str
+    last: dict[str, int]
+    described: frozenset[str] = frozenset()
+    """Splits whose summary was sent."""
+
+    def begin(self, assignment: Assignment) -> None:
+        """Marks the run as running (again) and sets its hyperparameters."""
+        self._post("runs/update", status="RUNNING", end_time=0)
+        spec = assignment.spec
+        params: dict[str, object] = {"seed": spec.seed, "training_file": spec.training_file}
+        params |= {"validation_file": spec.validation_file, "model": spec.model}
+        params |= spec.hyperparameters.model_dump(mode="json")
+        told = {name: str(value) for name, value in params.items() if value is not None}
+        self._named("params", _pairs(told, limit=_MAX_PARAM))
+
+    def describe(self, data: dict[str, object]) -> None:
+        """Sets new data summaries as tags. Unlike params, tags can be set again."""
+        new = {split: report for split, report in data.items() if split not in self.described}
+        if not new:
+            return
+        tags: dict[str, str] = {}
+        for split, report in new.items():
+            tags |= flat(report, prefix=f"data.{split}")
+        self._named("tags", _pairs(tags, limit=_MAX_TAG))
+        self.described |= new.keys()
+
+    def log(self, steps: Sequence[Step]) -> None:
+        """Sends the points of these steps that the server does not have."""
+        points = [point for step in steps for point in self._new_points(step)]
+        for start in range(0, len(points), _MAX_METRICS):
+            self._post("runs/log-batch", metrics=points[start : start + _MAX_METRICS])
+        for point in points:
+            self.last[point["key"]] = point["step"]
+
+    def end(self, status: Status | None) -> None:
+        """Ends the run with the job. Leaves it unchanged if the job is paused or queued."""
+        if status in _ENDS:
+            self._post("runs/update", status=_ENDS[status], end_time=_now())
+
+    def _new_points(self, step: Step) -> Iterator[dict[str, Any]]:
+        for name, value in step.points.items():
+            if step.number > self.last.get(name, -1):
+                at = round(step.at * 1000)
+                yield {"key": name, "value": value, "timestamp": at, "step": step.number}
+
+    def _named(self, what: str, pairs: Sequence[dict[str, str]]) -> None:
+        for start in range(0, len(pairs), _MAX_NAMED):
+            self._post("runs/log-batch", **{what: pairs[start : start + _MAX_NAMED]})
+
+    def _post(self, path: str, **body: object) -> None:
+        self.client.post(path, {"run_id": self.run_id, **body})
+
+
+def _pairs(values: dict[str, str], *, limit: int) -> list[dict[str, str]]:
+    return [{"key": key, "value": text[:limit]} for key, text in values.items()]
+
+
+def _now() -> int:
+    return round(time.time() * 1000)

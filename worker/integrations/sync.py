@@ -1,0 +1,232 @@
+"""Runs due exports to integrations, in one process per job and integration.
+
+Separate processes keep a hanging tracker from blocking others, and keep tracker libraries out of
+this process.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+
+from worker.daemon import KeeperPresence
+from worker.integrations.accounts import Account, IntegrationsFileError
+from worker.integrations.assignment import assignment_for
+from worker.integrations.export_process import Child, Problem
+from worker.integrations.kinds import KINDS
+from worker.integrations.settings import IntegrationSettings
+from worker.jobs.errors import NotFoundError, StoreUnavailableError
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+from worker.jobs.offers import IntegrationOffers
+from worker.jobs.shipments import Shipment, Shipments
+from worker.jobs.store.store import JobStore
+from worker.operators_file import OperatorsFile
+
+POLL_SECONDS = 0.5
+OFFER_SECONDS = 10.0
+"""Seconds between two writes of the configured integrations to Redis, which may have lost them."""
+LEASE_SECONDS = 60.0
+KEEP_SECONDS = 10.0
+MAX_PAUSE_SECONDS = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+def pause_after(num_failed: int, *, first_seconds: float) -> float:
+    """Returns the delay in seconds after `num_failed` failures in a row, with 20 % jitter."""
+    seconds = min(first_seconds * 4.0 ** min(num_failed - 1, 20), MAX_PAUSE_SECONDS)
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The Redis services that the shipper uses."""
+
+    store: JobStore
+    shipments: Shipments
+    offers: IntegrationOffers
+    presence: KeeperPresence
+
+
+class Shipper:
+    """Starts and watches export processes.
+
+    Several shippers share the work. If one is killed, the others take over its exports.
+    """
+
+    def __init__(
+        self, settings: IntegrationSettings, file: OperatorsFile[dict[str, Account]], desk: Desk
+    ) -> None:
+        self._settings = settings
+        self._file = file
+        self._desk = desk
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._offer_at = 0.0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Makes `run` return. The next shipper continues running exports."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Runs rounds until `stop` is called."""
+        while not self._stopping.is_set():
+            try:
+                await self._round()
+            except StoreUnavailableError as error:
+                logger.warning("round failed; retrying: %s", error)
+            await self._rest(POLL_SECONDS)
+        await asyncio.gather(*self._under_way)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _round(self) -> None:
+        if time.monotonic() >= self._offer_at:
+            await self._offer()
+        await asyncio.to_thread(self._desk.presence.appear)
+        num_free = self._settings.integration_max_runs - len(self._under_way)
+        if num_free > 0:
+            taken = await asyncio.to_thread(
+                self._desk.shipments.take, limit=num_free, lease_seconds=LEASE_SECONDS
+            )
+            for shipment in taken:
+                self._begin(shipment)
+
+    async def _offer(self) -> None:
+        try:
+            self._file.refresh()
+        except IntegrationsFileError as error:
+            logger.error("integrations file: invalid; keeping the previous accounts: %s", error)
+        accounts = self._file.content.items()
+        owners = {kind: account.owners for kind, account in accounts}
+        namespaces = {
+            kind: account.allowed_namespaces
+            for kind, account in accounts
+            if account.allowed_namespaces is not None
+        }
+        await asyncio.to_thread(self._desk.offers.offer, owners, namespaces=namespaces)
+        self._offer_at = time.monotonic() + OFFER_SECONDS
+
+    def _begin(self, shipment: Shipment) -> None:
+        task = asyncio.create_task(self._ship(shipment))
+        self._under_way.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._under_way.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                # Due again when its lease expires.
+                logger.error("export %s: aborted", shipment.name, exc_info=error)
+
+        task.add_done_callback(ended)
+
+    async def _ship(self, shipment: Shipment) -> None:
+        try:
+            job = await asyncio.to_thread(self._desk.store.get, shipment.job_id)
+        except NotFoundError:
+            await asyncio.to_thread(self._desk.shipments.done, shipment)
+            return
+        account = self._file.content.get(shipment.type)
+        if account is None or not account.is_for(job.owner):
+            problem = (
+                f"[{shipment.type}] is missing from the integrations file, or its owners exclude "
+                "this job's owner"
+            )
+            await self._failed(shipment, Problem(problem))
+        elif not _is_told_now(job, account, shipment.type):
+            # The next start or the end of the job makes the export due again.
+            await asyncio.to_thread(self._desk.shipments.done, shipment)
+        else:
+            await self._told(shipment, job, account)
+
+    async def _told(self, shipment: Shipment, job: Job, account: Account) -> None:
+        problem = await self._followed(shipment, job, account)
+        if self._stopping.is_set() and problem is not None:
+            # Due at once, for the next shipper.
+            await asyncio.to_thread(self._desk.shipments.keep, shipment, lease_seconds=0)
+        elif problem is not None:
+            await self._failed(shipment, problem)
+        else:
+            await asyncio.to_thread(self._desk.shipments.done, shipment)
+            logger.info("export %s: done", shipment.name)
+
+    async def _followed(self, shipment: Shipment, job: Job, account: Account) -> Problem | None:
+        """Runs an export process. Returns its error, or None once the job and the export ended."""
+        directory = self._settings.home_directories.run_directory(job.id).path
+        assignment = assignment_for(
+            job, kind=shipment.type, run_directory=directory, account=account.revealed()
+        )
+
+        async def on_url(url: str) -> None:
+            message = f"{KINDS[shipment.type].title}: {url}"
+            await self._heard(shipment, url=url, message=message)
+
+        child = await Child.start(assignment, on_url=on_url)
+        keep_at = 0.0
+        try:
+            while not await child.ended_within(POLL_SECONDS):
+                if self._stopping.is_set():
+                    return Problem("stopped")
+                if child.silent_seconds > self._settings.integration_timeout_seconds:
+                    return Problem(f"no heartbeat for {child.silent_seconds:.0f} s")
+                if time.monotonic() >= keep_at:
+                    keep_at = time.monotonic() + KEEP_SECONDS
+                    await self._keep(shipment)
+                await self._tell_end(child, shipment.job_id)
+            return child.problem
+        finally:
+            await child.stop()
+
+    async def _tell_end(self, child: Child, job_id: str) -> None:
+        try:
+            job = await asyncio.to_thread(self._desk.store.get, job_id)
+        except StoreUnavailableError as error:
+            logger.warning("job %s: cannot read its status: %s", job_id, error)
+        except NotFoundError:
+            await child.tell_end(Status.CANCELLED)  # deleted
+        else:
+            if job.status is not Status.RUNNING:
+                await child.tell_end(job.status)
+
+    async def _keep(self, shipment: Shipment) -> None:
+        try:
+            await asyncio.to_thread(
+                self._desk.shipments.keep, shipment, lease_seconds=LEASE_SECONDS
+            )
+        except StoreUnavailableError as error:
+            logger.warning("export %s: cannot renew its lease: %s", shipment.name, error)
+
+    async def _heard(self, shipment: Shipment, *, url: str, message: str) -> None:
+        try:
+            await asyncio.to_thread(self._desk.shipments.shown, shipment, url=url, message=message)
+        except StoreUnavailableError as error:
+            logger.warning("export %s: cannot save its URL: %s", shipment.name, error)
+
+    async def _failed(self, shipment: Shipment, problem: Problem) -> None:
+        number = shipment.num_failed + 1
+        pause = pause_after(number, first_seconds=self._settings.integration_retry_seconds)
+        failing = await asyncio.to_thread(self._desk.shipments.retry, shipment, pause_seconds=pause)
+        if failing is None:
+            return
+        may_fail = self._settings.integration_give_up_hours * 3600
+        if problem.is_final or failing + pause > may_fail:
+            reason = f"gave up; last error: {problem}"
+            await asyncio.to_thread(self._desk.shipments.give_up, shipment, reason=reason)
+            logger.error("export %s: %s", shipment.name, reason)
+            return
+        logger.warning("export %s: %s; retrying in %.0f s", shipment.name, problem, pause)
+
+
+def _is_told_now(job: Job, account: Account, kind: str) -> bool:
+    if job.started_at is None:
+        return False
+    if KINDS[kind].is_about_model:
+        return job.status is Status.SUCCEEDED
+    if account.is_told_at_the_end:
+        return job.status.is_final
+    return job.status is Status.RUNNING or job.status.is_final

@@ -1,0 +1,145 @@
+"""The inference queue: questions from the API to a serving process, and the answers back.
+
+| key (prefix `flant5:`)    | type   | content                                                    |
+|---------------------------|--------|------------------------------------------------------------|
+| chats                     | list   | ids of pending questions, the next one first               |
+| chat:{id}                 | string | the question as JSON; expires after 15 s unless the client |
+|                           |        | that waits for it renews it                                |
+| chat:{id}:answer          | stream | `server` (the process that took it), then each `piece` as  |
+|                           |        | JSON; expires 10 min after the last one                    |
+| chat_servers              | zset   | serving processes by the time they count as gone, in ms    |
+| chat_server:{name}:device | string | device of its models: `cpu`, `cuda:1`; expires with the    |
+|                           |        | entry of the process                                       |
+
+`flant5_train.protocol.inference` defines questions, pieces and their order. A question is taken
+once. If its serving process dies, the answer is lost and the client has to ask again.
+"""
+
+import secrets
+import string
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic import ValidationError
+from redis import Redis
+
+from flant5_train.protocol.inference import Piece, Question, parse_piece
+from worker.jobs.errors import ChatLimitError
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
+
+WANTED_SECONDS = 15
+ANSWER_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A serving process has taken a question."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A question taken from the queue."""
+
+    id: str
+    question: Question
+
+
+class ChatQueue:
+    """The queue. Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def submit(self, question: Question, *, max_waiting: int) -> str:
+        """Enqueues a question and returns its id. Raises ChatLimitError when more than
+        `max_waiting` are pending."""
+        chat_id = _new_chat_id()
+        with unavailable(), self._redis.pipeline() as pipeline:
+            pipeline.set(keys.chat(chat_id), question.model_dump_json(), ex=WANTED_SECONDS)
+            pipeline.rpush(keys.CHATS, chat_id)
+            _, num_waiting = pipeline.execute()
+        if num_waiting > max_waiting:
+            self.withdraw(chat_id)
+            raise ChatLimitError(
+                f"The inference queue is full ({max_waiting} pending requests, the limit). Retry "
+                "later."
+            )
+        return chat_id
+
+    def keep(self, chat_id: str) -> None:
+        """Renews a question whose client still waits."""
+        with unavailable():
+            self._redis.expire(keys.chat(chat_id), WANTED_SECONDS)
+
+    def withdraw(self, chat_id: str) -> None:
+        """Removes a question whose client has the answer or has gone."""
+        with unavailable(), self._redis.pipeline() as pipeline:
+            pipeline.delete(keys.chat(chat_id), keys.answer(chat_id))
+            pipeline.lrem(keys.CHATS, 1, chat_id)
+            pipeline.execute()
+
+    def is_waiting(self, chat_id: str) -> bool:
+        """Returns True until a serving process takes the question."""
+        with unavailable():
+            return self._redis.lpos(keys.CHATS, chat_id) is not None
+
+    def take(self, limit: int, *, server: str, wait_seconds: float) -> tuple[Chat, ...]:
+        """Takes up to `limit` pending questions for `server`. Waits up to `wait_seconds` for the
+        first one."""
+        ids = []
+        with unavailable():
+            if wait_seconds:
+                popped = self._redis.blpop([keys.CHATS], timeout=wait_seconds)
+                ids = [] if popped is None else [cast(tuple[str, str], popped)[1]]
+            if len(ids) < limit and (ids or not wait_seconds):
+                ids += cast(list[str], self._redis.lpop(keys.CHATS, limit - len(ids)) or [])
+            if not ids:
+                return ()
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for chat_id in ids:
+                    pipeline.xadd(keys.answer(chat_id), {"server": server})
+                    pipeline.expire(keys.answer(chat_id), ANSWER_SECONDS)
+                    pipeline.get(keys.chat(chat_id))
+                questions = pipeline.execute()[2::3]
+        return tuple(
+            Chat(chat_id, Question.model_validate_json(question))
+            for chat_id, question in zip(ids, questions, strict=True)
+            if question is not None
+        )
+
+    def tell(self, pieces: Iterable[Piece]) -> None:
+        """Appends pieces to their answers."""
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            for piece in pieces:
+                pipeline.xadd(keys.answer(piece.id), {"piece": piece.model_dump_json()})
+                pipeline.expire(keys.answer(piece.id), ANSWER_SECONDS)
+            pipeline.execute()
+
+    def wanted(self, chat_ids: Collection[str]) -> frozenset[str]:
+        """Returns the ids whose clients still wait."""
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            for chat_id in chat_ids:
+                pipeline.exists(keys.chat(chat_id))
+            found = pipeline.execute()
+        return frozenset(
+            chat_id for chat_id, is_here in zip(chat_ids, found, strict=True) if is_here
+        )
+
+
+def read_answer_entry(fields: Mapping[str, str]) -> Taken | Piece:
+    """Parses an entry of an answer's stream. Raises ValueError for a malformed one."""
+    if server := fields.get("server"):
+        return Taken(server)
+    try:
+        return parse_piece(fields.get("piece", ""))
+    except ValidationError as error:
+        raise ValueError(f"found the entry {dict(fields)} in an answer: {error}") from error
+
+
+def _new_chat_id() -> str:
+    alphabet = string.ascii_letters + string.digits
+    return "chatcmpl-" + "".join(secrets.choice(alphabet) for _ in range(24))

@@ -1,0 +1,171 @@
+"""The workers' side of the store: claims, heartbeats, updates and outcomes, fenced by the epoch."""
+
+import secrets
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs.errors import NotFoundError
+from worker.jobs.gang import Membership, Seat
+from worker.jobs.gangs import Gangs
+from worker.jobs.life import Status
+from worker.jobs.redaction import redacted
+from worker.jobs.rules import Rules
+from worker.jobs.scripts import Scripts
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
+from worker.jobs.store.serialization import encode_update, read_job
+from worker.jobs.update import (
+    Beat,
+    Claim,
+    Failed,
+    Loss,
+    Offsets,
+    OffsetsMovedError,
+    Outcome,
+    Succeeded,
+    Update,
+)
+
+
+class Leases:
+    """Leases of jobs. Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis, scripts: Scripts, rules: Rules) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._rules = rules
+        self._gangs = Gangs(redis, scripts)
+
+    def claim(self, *, worker: str, num_slots: int, lease_seconds: float) -> Claim | None:
+        """Moves the best job that fits into `num_slots` from queued to running, under a new epoch.
+
+        Returns None when there is nothing to claim. The worker does not wait for a gang: it leads a
+        job of several nodes only if enough other workers have a seat there.
+        """
+        found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
+        return found if isinstance(found, Claim) else None
+
+    def claim_or_sit(
+        self, *, worker: str, num_slots: int, lease_seconds: float
+    ) -> Claim | Membership | Seat | None:
+        """As `claim`, but may wait for the gang of a job of several nodes.
+
+        Returns a seat for `Rules.seat_seconds` if there are enough workers. Returns a membership if
+        another worker has begun the attempt meanwhile.
+        """
+        return self._look(worker, num_slots, lease_seconds, seat_seconds=self._rules.seat_seconds)
+
+    def claim_or_join(
+        self, *, worker: str, num_slots: int, lease_seconds: float
+    ) -> Claim | Membership | None:
+        """As `claim_or_sit`, but the worker gives up its seat and takes no other."""
+        found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
+        assert not isinstance(found, Seat), "no seat was requested"
+        return found
+
+    def _look(
+        self, worker: str, num_slots: int, lease_seconds: float, *, seat_seconds: float
+    ) -> Claim | Membership | Seat | None:
+        answer = self._scripts.run(
+            "claim",
+            worker,
+            num_slots,
+            int(lease_seconds * 1000),
+            secrets.token_hex(16),
+            self._rules.max_running,
+            int(self._rules.left_seconds * 1000),
+            int(seat_seconds * 1000),
+        )
+        if answer is None:
+            return None
+        if answer[0] == "claimed":
+            return self.claim_of(answer[1])
+        if answer[0] == "member":
+            return self._gangs.membership(worker, answer)
+        return Seat(job_id=answer[1], is_new=bool(answer[2]))
+
+    def claim_of(self, job_id: str) -> Claim:
+        """Returns the claim of the job's current epoch."""
+        with unavailable():
+            fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
+        job = read_job(job_id, fields)
+        offsets = Offsets(
+            progress=int(fields.get("progress_offset", 0)), log=int(fields.get("log_offset", 0))
+        )
+        return Claim(job=job, epoch=job.epoch, attempt=job.attempt, offsets=offsets)
+
+    def beat(self, claim: Claim, lease_seconds: float) -> Beat:
+        """Extends the lease, and returns whether to continue, pause, cancel or stop."""
+        lease_ms = int(lease_seconds * 1000)
+        return Beat[self._scripts.run("beat", claim.job.id, claim.epoch, lease_ms).upper()]
+
+    def record(self, claim: Claim, update: Update) -> bool:
+        """Stores an update atomically; False if the claim no longer holds the job.
+
+        Raises OffsetsMovedError if the update does not begin at the store's offsets.
+        """
+        answer = self._scripts.run("record", claim.job.id, claim.epoch, encode_update(update))
+        if answer[0] == "moved":
+            raise OffsetsMovedError(Offsets(progress=answer[1], log=answer[2]))
+        return bool(answer[0] == "recorded")
+
+    def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        """Moves a running job to a final status; True also if it already ended this way."""
+        return bool(self._scripts.run_durably("finish", *_finish_args(claim, outcome)))
+
+    def finish_restored(self, claim: Claim, outcome: Outcome, *, finished_at: float) -> bool:
+        """As `finish` at `finished_at`, but without waiting for the server's disk: HOME has the
+        record of a restored job anyway, and the waits of a thousand jobs would add up."""
+        args = (*_finish_args(claim, outcome), int(finished_at * 1000))
+        return bool(self._scripts.run("finish", *args))
+
+    def release(self, claim: Claim, *, reason: str, loss: Loss | None = None) -> Status:
+        """Requeues the job, or pauses or cancels it if that was requested. Returns the new status.
+
+        A loss counts, and one too many fails the job. Without a loss the attempt is not counted.
+        """
+        loss_args = (loss.counts_as, loss.code) if loss else ("", "")
+        status = self._scripts.run(
+            "release", claim.job.id, claim.epoch, redacted(reason), *loss_args
+        )
+        if status is None:
+            raise NotFoundError(f"no job {claim.job.id!r}")
+        return Status(status)
+
+    def outdate(self, claim: Claim, *, above: int) -> bool:
+        """Requeues the job under an epoch higher than `above`. A store that went back in time has
+        given out the claim's epoch although `above` was given out before."""
+        return bool(self._scripts.run("outdate", claim.job.id, claim.epoch, above))
+
+    def release_worker(
+        self, worker: str, *, reason: str = "its worker was restarted", only: str | None = None
+    ) -> tuple[str, ...]:
+        """Requeues the jobs that this worker holds or takes part in, as lost; with `only`, just
+        that job. Returns their ids."""
+        return tuple(self._scripts.run("release_worker", worker, reason, only or ""))
+
+    def reap(self, limit: int) -> tuple[str, ...]:
+        """Requeues jobs with an expired lease, as lost. Returns their ids."""
+        return tuple(self._scripts.run("reap", limit))
+
+    def bells(
+        self, older_than_seconds: float, limit: int, *, idle_seconds: float | None = None
+    ) -> tuple[str, ...]:
+        """Returns queued jobs that need another wake-up message, and marks them as notified.
+
+        The last one was never sent or is older than `older_than_seconds`. While a worker that could
+        take the job is idle, `idle_seconds` applies instead.
+        """
+        idle = older_than_seconds if idle_seconds is None else idle_seconds
+        args = (int(older_than_seconds * 1000), limit, int(idle * 1000))
+        return tuple(self._scripts.run("bells", *args))
+
+
+def _finish_args(claim: Claim, outcome: Outcome) -> tuple[str, int, str, str, str]:
+    status, model, error = Status.CANCELLED, "", ""
+    if isinstance(outcome, Succeeded):
+        status, model = Status.SUCCEEDED, outcome.fine_tuned_model
+    elif isinstance(outcome, Failed):
+        status, error = Status.FAILED, outcome.error.model_dump_json()
+    return claim.job.id, claim.epoch, status.value, model, error

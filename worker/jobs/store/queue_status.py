@@ -1,0 +1,165 @@
+"""The reason why a queued job waits, in one sentence."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from redis import Redis
+
+from worker.jobs.job import Job
+from worker.jobs.life import Status
+from worker.jobs.rules import Rules
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
+from worker.jobs.store.workers import WorkerState, workers_here
+
+_MAX_NAMED = 3
+
+
+def waiting_for(
+    job: Job,
+    workers: Sequence[WorkerState],
+    *,
+    num_ahead: int,
+    num_running: int,
+    rules: Rules,
+    now: float,
+) -> str | None:
+    """Returns the end of "waiting for ..."; None unless the job is queued.
+
+    `num_ahead` jobs precede it in the queue, and `num_running` jobs of its owner run. The reason
+    names what has to change first: a job that no worker can run does not wait for its turn.
+    """
+    if job.status is not Status.QUEUED:
+        return None
+    if job.retry_at is not None and job.retry_at > now:
+        # Rounded up, or the message would show "0 s left" before the delay is over.
+        left = int(-(-(job.retry_at - now) // 1))
+        return f"the retry delay after a lost attempt: {left} s left"
+    num_slots = job.spec.hyperparameters.num_gpus
+    num_nodes = job.spec.hyperparameters.num_nodes
+    if num_nodes > 1:
+        needed = _Nodes(num_nodes, num_slots)
+        is_limited = 0 < rules.max_running <= num_running
+        return needed.missing(workers) or (
+            _limit(rules, num_running) if is_limited else needed.turn(workers, num_ahead=num_ahead)
+        )
+    if not workers:
+        return "a worker: none is online"
+    fitting = [worker for worker in workers if worker.num_slots >= num_slots]
+    if not fitting:
+        largest = max(workers, key=lambda worker: worker.num_slots)
+        return (
+            f"a worker with {num_slots} slots: none is online; the largest, {largest.name}, has "
+            f"{largest.num_slots}"
+        )
+    healthy = [worker for worker in fitting if worker.sick is None]
+    if not healthy:
+        return f"a healthy worker{_with_slots(num_slots)}: {_complaints(fitting)}"
+    if 0 < rules.max_running <= num_running:
+        return _limit(rules, num_running)
+    return _turn(healthy, num_slots=num_slots, num_ahead=num_ahead)
+
+
+def _limit(rules: Rules, num_running: int) -> str:
+    return f"another job of its owner to end: {num_running} running, limit {rules.max_running}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """The need for several workers at the same time, each with enough slots."""
+
+    num_nodes: int
+    num_slots: int
+
+    def missing(self, workers: Sequence[WorkerState]) -> str | None:
+        """Returns what would be missing even if no other job ran; None if nothing would."""
+        fitting = self._fitting(workers)
+        if len(fitting) < self.num_nodes:
+            return f"{self.num_nodes} workers{self._each()}: {_count(len(fitting))} online"
+        sick = [worker for worker in fitting if worker.sick is not None]
+        if len(fitting) - len(sick) < self.num_nodes:
+            return f"{self.num_nodes} healthy workers{self._each()}: {_complaints(sick)}"
+        return None
+
+    def turn(self, workers: Sequence[WorkerState], *, num_ahead: int) -> str:
+        """Returns the reason when `missing` is None: enough workers are online."""
+        healthy = [worker for worker in self._fitting(workers) if worker.sick is None]
+        idle = [worker.name for worker in healthy if worker.job_id is None]
+        ahead = "it is next in the queue" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
+        if len(idle) < self.num_nodes:
+            here = f"{len(idle)} of {len(healthy)} {'is' if len(idle) == 1 else 'are'} idle"
+            return f"{self.num_nodes} free workers{self._each()}: {here}; {ahead}"
+        if num_ahead:
+            return f"its turn: {ahead}"
+        names = ", ".join(idle[: self.num_nodes])
+        return f"workers {names} to start it"
+
+    def _fitting(self, workers: Sequence[WorkerState]) -> list[WorkerState]:
+        return [worker for worker in workers if worker.num_slots >= self.num_slots]
+
+    def _each(self) -> str:
+        return f" with {self.num_slots} slot{'s' if self.num_slots > 1 else ''} each"
+
+
+def _count(number: int) -> str:
+    return {0: "none is", 1: "1 is"}.get(number, f"{number} are")
+
+
+def _turn(healthy: Sequence[WorkerState], *, num_slots: int, num_ahead: int) -> str:
+    idle = [worker.name for worker in healthy if worker.job_id is None]
+    if len(idle) > num_ahead:
+        return f"worker {idle[0]} to start it"
+    ahead = "it is next in the queue" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
+    if idle:
+        return f"its turn: {ahead}"
+    busy = f"all {len(healthy)} are busy" if len(healthy) > 1 else f"{healthy[0].name} is busy"
+    return f"a free worker{_with_slots(num_slots)}: {busy}; {ahead}"
+
+
+def _with_slots(num_slots: int) -> str:
+    return f" with {num_slots} slots" if num_slots > 1 else ""
+
+
+def _jobs(number: int) -> str:
+    return "1 job is" if number == 1 else f"{number} jobs are"
+
+
+def _complaints(sick: Sequence[WorkerState]) -> str:
+    said = "; ".join(f"{worker.name} takes no jobs ({worker.sick})" for worker in sick[:_MAX_NAMED])
+    return said if len(sick) <= _MAX_NAMED else f"{said}; nor do {len(sick) - _MAX_NAMED} more"
+
+
+class WaitingRoom:
+    """Reasons of many jobs at once. Raises StoreUnavailableError."""
+
+    def __init__(self, redis: Redis, rules: Rules) -> None:
+        self._redis = redis
+        self._rules = rules
+
+    def explain(self, jobs: Iterable[Job]) -> dict[str, str]:
+        """Returns the reason of each queued job by its id, see `waiting_for`."""
+        queued = [job for job in jobs if job.status is Status.QUEUED]
+        if not queued:
+            return {}
+        workers = workers_here(self._redis)
+        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for job in queued:
+                pipeline.zrank(keys.QUEUED, job.id)
+                pipeline.scard(keys.running_of(job.owner))
+            (seconds, microseconds), *answers = pipeline.execute()
+        reasons = {}
+        for job, rank, num_running in zip(queued, answers[::2], answers[1::2], strict=True):
+            reason = waiting_for(
+                job,
+                workers,
+                # No rank: a worker has just taken it.
+                num_ahead=cast(int | None, rank) or 0,
+                num_running=cast(int, num_running),
+                rules=self._rules,
+                now=seconds + microseconds / 1e6,
+            )
+            if reason is not None:
+                reasons[job.id] = reason
+        return reasons

@@ -1,0 +1,75 @@
+"""The mark of the store: its name and its number of changes, which are also on disk.
+
+The scripts of the store count each step of a job and each request of a caller in `flant5:mark`. The
+keeper copies the mark to `store.json`. A store with a lower number than the file went back in time.
+A store without the name was lost as a whole, or is a different one. Example of the file:
+
+    {"store": "3f8a...", "number": 1234}
+"""
+
+import secrets
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis import Redis
+
+from worker.jobs.malformed import MalformedFileError
+from worker.jobs.storage.filesystem import write_whole
+from worker.jobs.store import keys
+from worker.jobs.store.redis import unavailable
+
+
+class Mark(BaseModel):
+    """The name and the change count of a store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    store: str = Field("", max_length=64)
+    """Name given to the store when it was first used with this HOME; empty before."""
+    number: int = Field(0, ge=0)
+    """Number of changes so far."""
+
+
+class MarkFile:
+    """`store.json` of a HOME."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Mark:
+        """Reads the mark; empty without a file. Raises OSError and MalformedFileError."""
+        try:
+            return Mark.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return Mark()
+        except ValidationError as error:
+            raise MalformedFileError(self._path, error) from error
+
+    def write(self, mark: Mark) -> None:
+        """Writes the mark; returns once it is on disk. Raises OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path, mark.model_dump_json() + "\n")
+
+
+class StoreMark:
+    """The mark in Redis. Every method raises StoreUnavailableError."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def read(self) -> Mark:
+        with unavailable():
+            fields = cast(dict[str, str], self._redis.hgetall(keys.MARK))
+        return Mark(store=fields.get("store", ""), number=int(fields.get("number", 0)))
+
+    def name(self, store: str | None) -> str:
+        """Sets the store's name, or a new random one, and returns it."""
+        with unavailable():
+            self._redis.hset(keys.MARK, "store", store or secrets.token_hex(16))
+            return cast(str, self._redis.hget(keys.MARK, "store"))
+
+    def count_on(self, by: int) -> None:
+        """Adds `by` to the number, to skip the changes that were counted before a loss."""
+        with unavailable():
+            self._redis.hincrby(keys.MARK, "number", by)
