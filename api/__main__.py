@@ -1,7 +1,17 @@
-"""`python -m api`: starts the API server."""
+"""`python -m api`: starts the API server.
 
+Limit of open file descriptors. Each live stream uses one.
+
+Store check at the start of the API. While Redis is unavailable, the API already serves
+/healthz.
+"""
+
+import logging
+import resource
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from socket import socket
 from types import FrameType
 
@@ -11,13 +21,78 @@ from pydantic import ValidationError
 from api.app import create_app
 from api.auth import KeysFileError
 from api.dependencies import Services
-from api.descriptors import allow_connections
 from api.http.protocol import http_protocol
 from api.settings import ApiSettings
-from api.start_guard import StartGuard
-from worker.jobs.errors import StartRefusedError
+from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.logging import configure_logging
 from worker.jobs.settings import settings_fault
+from worker.jobs.startup.start_check import check_directories, check_start, wait_for_start
+
+_OTHERS = 512
+"""Descriptors for files, Redis connections, requests in progress, and rejected clients."""
+
+_log = logging.getLogger(__name__)
+
+
+def allow_connections(num_streams: int) -> None:
+    """Raises this process's limit of open files, up to the hard limit. Many systems default to
+    1,024, too few for 1,000 streams and everything else."""
+    wanted = num_streams + _OTHERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if allowed < wanted:
+        _log.warning(
+            "open files: hard limit %d is too low for %d live streams; "
+            "raise it with `ulimit -n`, or lower FLANT5_MAX_STREAM_CLIENTS",
+            hard,
+            num_streams,
+        )
+    if allowed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
+class StartGuard:
+    """Checks the store at once, or as soon as Redis responds."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._is_checked = False
+        self.refusal: StartRefusedError | None = None
+
+    def check(self) -> None:
+        """Raises StartRefusedError. An unavailable Redis does not stop the start."""
+        check_directories(self._settings.home_directories, use="api")
+        try:
+            check_start(
+                self._settings.redis_url,
+                self._settings.home_directories,
+                use="api",
+                may_lose_data=self._settings.allow_lossy_redis,
+            )
+        except StoreUnavailableError as error:
+            _log.warning("start: store is unavailable, serving 503 until it responds: %s", error)
+        else:
+            self._is_checked = True
+
+    def watch(self, stop: Callable[[], None]) -> None:
+        """Runs the pending check in the background. Calls `stop` if it fails."""
+        if not self._is_checked:
+            threading.Thread(target=self._wait, args=(stop,), daemon=True).start()
+
+    def _wait(self, stop: Callable[[], None]) -> None:
+        try:
+            wait_for_start(
+                self._settings.redis_url,
+                self._settings.home_directories,
+                use="api",
+                may_lose_data=self._settings.allow_lossy_redis,
+            )
+        except StartRefusedError as error:
+            self.refusal = error
+            _log.critical("start: refused, shutting down: %s", error)
+            stop()
 
 
 class _Server(uvicorn.Server):

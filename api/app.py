@@ -9,34 +9,18 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.auth import KeyRing, read_keys
 from api.dashboard.mount import DashboardRoute
-from api.dashboard.sessions import Sessions
+from api.dashboard.ui.auth import Sessions
 from api.dependencies import Services
 from api.http import errors
 from api.http.audit import Audit, AuditLog
-from api.http.middleware import BodyLimit, Gate, RequestFrame
+from api.http.middleware import BodyLimit, Gate, RequestFrame, RequestMeter, SecurityHeaders
 from api.http.path_prefix import DocsPrefix
 from api.http.query_checks import refuse_unknown_query
 from api.http.rate_limit import RateLimit
-from api.http.request_limits import RequestChecks
+from api.http.request_limits import BodyPace, RequestChecks
 from api.openapi import document
-from api.pace import BodyPace
-from api.request_meter import RequestMeter
-from api.routes import (
-    chat,
-    files,
-    history,
-    jobs,
-    metrics,
-    models,
-    operations,
-    outputs,
-    plans,
-    recovery,
-    reports,
-    uploads,
-)
+from api.routes import chat, files, history, jobs, models, operations, outputs, plans, uploads
 from api.schemas.common import ErrorResponse
-from api.security_headers import SecurityHeaders
 from api.settings import ApiSettings
 
 _MAX_THREADS = 96
@@ -99,23 +83,21 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(DocsPrefix)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMeter, metrics=services.metrics)
-    for routes in (operations, metrics):
-        app.include_router(routes.router)
-    for routes in (
-        files,
-        reports,
-        uploads,
-        plans,
-        jobs,
-        history,
-        outputs,
-        models,
-        chat,
-        recovery,
+    for router in (operations.router, operations.metrics_router):
+        app.include_router(router)
+    for router in (
+        files.router,
+        plans.reports_router,
+        uploads.router,
+        plans.router,
+        jobs.router,
+        history.router,
+        outputs.router,
+        models.router,
+        chat.router,
+        operations.recovery_router,
     ):
-        app.include_router(
-            routes.router, prefix="/v1", dependencies=[Depends(refuse_unknown_query)]
-        )
+        app.include_router(router, prefix="/v1", dependencies=[Depends(refuse_unknown_query)])
     dashboard = DashboardRoute(services, Sessions(keys))
     app.router.routes.append(dashboard)
     app.state.dashboard = dashboard

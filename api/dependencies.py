@@ -1,36 +1,47 @@
-"""Service container: everything that routes use, built once."""
+"""Service container: everything that routes use, built once.
 
+Dependency that provides the caller of a request.
+
+Dependencies that check ownership before a route runs. Objects of other owners return the same
+404 as missing ones.
+"""
+
+import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from redis import Redis
 
+from api.auth import Caller
 from api.chat.client import ChatDesk
+from api.http.errors import JobNotRestoredError
 from api.metrics import Metrics
-from api.program_desk import ProgramDesk
 from api.services.recorder import Recorder
-from api.services.reports import ReportDesk
+from api.services.reports import ProgramDesk, ReportDesk
 from api.services.store_loss import StoreLoss
 from api.settings import ApiSettings
 from api.streaming.broadcast import Tail
 from worker.jobs.deletion import Deletions
-from worker.jobs.offers import IntegrationOffers
-from worker.jobs.quota import StorageQuota
+from worker.jobs.errors import NotFoundError
 from worker.jobs.redis_address import RedisAddress
 from worker.jobs.startup.service_identity import ServiceIdentity
 from worker.jobs.storage.files import FileStore
+from worker.jobs.storage.job_record import Ledger
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.store_losses import LossLog
-from worker.jobs.storage.uploads import UploadLimits, UploadStore
+from worker.jobs.storage.tombstones import Tombstones
+from worker.jobs.storage.uploads import StorageQuota, UploadLimits, UploadStore
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.models import ModelCatalog
-from worker.jobs.store.queue_status import WaitingRoom
+from worker.jobs.store.outbox import IntegrationOffers
+from worker.jobs.store.queue_status import Submissions, WaitingRoom
 from worker.jobs.store.recovery import RecoveryDesk
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry
-from worker.jobs.submissions import Submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +121,76 @@ async def _services(request: Request) -> Services:
 
 
 Wired = Annotated[Services, Depends(_services)]
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Calling = Annotated[Caller, Depends(_caller)]
+
+
+_JOB_ID = re.compile(r"ftjob-[0-9a-z]{1,64}", re.ASCII)
+
+
+async def own_job(
+    services: Wired,
+    calling: Calling,
+    job_id: Annotated[str, Path(description="The id of a job.")],
+) -> AsyncIterator[None]:
+    """Raises NotFoundError for a job that the caller may not see. If the job is missing in the
+    store but recorded on disk, the store lost it. Then JobNotRestoredError replaces the route's
+    NotFoundError."""
+    if not _JOB_ID.fullmatch(job_id):
+        # Not a valid job id: it must not become part of a path.
+        raise NotFoundError(f"no job {job_id!r}")
+    if not calling.sees_all:
+        await run_in_threadpool(_refuse_foreign, services, calling, job_id)
+    try:
+        yield
+    except NotFoundError as error:
+        is_about_job = str(error) == f"no job {job_id!r}"
+        if await run_in_threadpool(_is_lost, services, calling, job_id, is_about_job):
+            raise JobNotRestoredError(
+                f"job {job_id} is on disk but not in the store, which was lost or emptied; "
+                "restore it with `flant5 recover`"
+            ) from error
+        raise
+
+
+def own_file(
+    services: Wired,
+    calling: Calling,
+    file_id: Annotated[str, Path(description="The id of a file.")],
+) -> None:
+    """Raises NotFoundError for a file that the caller may not see."""
+    services.files.get(file_id, owner=calling.limited_to)
+
+
+def _refuse_foreign(services: Services, caller: Caller, job_id: str) -> None:
+    try:
+        owner = services.store.owner_of(job_id)
+    except NotFoundError:
+        return  # the route raises it, with more details
+    if not caller.may_see(owner):
+        raise NotFoundError(f"no job {job_id!r}")
+
+
+def _is_lost(services: Services, caller: Caller, job_id: str, was_unknown: bool) -> bool:
+    """Returns True for a job whose record is on disk but not in the store. `was_unknown` means that
+    the route did not find the job. The keeper may have restored it since, and a 404 would then be
+    wrong."""
+    if not _JOB_ID.fullmatch(job_id):
+        return False
+    if not was_unknown and not services.store.unknown([job_id]):
+        return False
+    if services.store.ended.is_forgotten(job_id) or Tombstones(services.home).has(job_id):
+        return False  # it is deleted; its files may take a moment
+    try:
+        return caller.may_see(Ledger(services.home).read(job_id).owner)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        # An unreadable record counts as lost, but only for admins, who can repair it.
+        return caller.sees_all

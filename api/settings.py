@@ -1,15 +1,28 @@
-"""Environment variables of the API process."""
+"""Environment variables of the API process.
+
+Rate limits per caller.
+"""
 
 import ipaddress
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from api.request_rates import RequestRates
 from worker.jobs.settings import SharedSettings
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRates:
+    """Maximum requests per minute and caller. 0 disables a limit."""
+
+    submits: int = 0
+    uploads: int = 0
+    others: int = 0
+
 
 _INHERITED = re.compile(
     r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV"

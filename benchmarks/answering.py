@@ -15,11 +15,9 @@ from flant5_train.data.encoding import Ids
 from flant5_train.demo_model import save_random_model
 from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
 from flant5_train.protocol.inference import Piece
-from flant5_train.serving.answer import AnswerText
-from flant5_train.serving.detokenizer import TextStream, text_stream
-from flant5_train.serving.generation import Arrivals, Row, answer
-from flant5_train.serving.loaded import LoadedModel, load
-from flant5_train.serving.sampling import Chooser
+from flant5_train.serving.detokenizer import AnswerText, TextStream, text_stream
+from flant5_train.serving.generation import Arrivals, Chooser, Row, answer
+from flant5_train.serving.model_cache import LoadedModel, load
 
 NUM_TOKENS = 64
 _END = 1

@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 from redis import Redis
 
-from api.auth import KeyHash, hash_of, new_key
-from api.caller import DEFAULT_SCOPES, Scope
+from api.auth import DEFAULT_SCOPES, KeyHash, Scope, hash_of, new_key
 from api.cli.stack.redis import EmbeddedRedis
 from benchmarks.live_service import BenchmarkError
 from worker.jobs.store.redis import open_redis

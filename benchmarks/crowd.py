@@ -9,10 +9,10 @@ from typing import IO, Any
 
 from benchmarks.api_server import ApiServer
 from benchmarks.live_service import BenchmarkError
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import JobSpec
 from worker.jobs.store import keys
+from worker.jobs.store.serialization import Claim, NewEvent, Succeeded, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim, NewEvent, Succeeded, Update
 
 _LEASE_SECONDS = 3600
 

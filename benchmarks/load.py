@@ -20,7 +20,7 @@ from benchmarks.long_log import write_long_log
 from benchmarks.memory import memory_of_tree
 from benchmarks.row import Row
 from benchmarks.table import table
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import JobSpec
 from worker.jobs.store import keys
 from worker.jobs.store.store import JobStore
 

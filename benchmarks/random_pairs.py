@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import torch
 
-from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.planning import collator_of
+from flant5_train.batching.loader import collator_of
 from flant5_train.batching.plan import PlanSettings, RunPlan
+from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching
 from flant5_train.data.collator import DataCollatorForSupervisedDataset
 from flant5_train.data.pairs import PairLengths

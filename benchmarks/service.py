@@ -18,8 +18,7 @@ from benchmarks.row import Row
 from benchmarks.table import table
 from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
 from worker.jobs.storage.paths import RunDirectory
-from worker.processes.launch import torchrun_argv, trainer_environment
-from worker.processes.node import Node
+from worker.processes.trainer_process import Node, torchrun_argv, trainer_environment
 from worker.settings import inherited_environment
 
 TITLE = "The service"

@@ -8,13 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flant5_train.arguments import ModelArguments, TrainingArguments
+    from flant5_train.arguments import DataArguments, ModelArguments, TrainingArguments
     from flant5_train.data.collator import DataCollatorForSupervisedDataset
     from flant5_train.data.dataset import SupervisedDataset, make_supervised_data_module
-    from flant5_train.data_arguments import DataArguments
+    from flant5_train.data.encoding import preprocess
     from flant5_train.models.loading import load_model, smart_tokenizer_and_embedding_resize
     from flant5_train.models.tokenizer import load_tokenizer
-    from flant5_train.preprocessing import preprocess
     from flant5_train.training.run import train
 
 __all__ = [
@@ -32,7 +31,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "DataArguments": "data_arguments",
+    "DataArguments": "arguments",
     "DataCollatorForSupervisedDataset": "data.collator",
     "ModelArguments": "arguments",
     "SupervisedDataset": "data.dataset",
@@ -40,7 +39,7 @@ _MODULE_OF = {
     "load_model": "models.loading",
     "load_tokenizer": "models.tokenizer",
     "make_supervised_data_module": "data.dataset",
-    "preprocess": "preprocessing",
+    "preprocess": "data.encoding",
     "smart_tokenizer_and_embedding_resize": "models.loading",
     "train": "training.run",
 }

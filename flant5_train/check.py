@@ -13,7 +13,7 @@ from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.data.conversations import ConversationFile
 from flant5_train.data.errors import DataError, nothing_to_train_on
 from flant5_train.data.prompt import write_script
-from flant5_train.file_report.problems import warnings_under
+from flant5_train.file_report.checks import warnings_under
 from flant5_train.protocol.failure import Failure, encodable
 from flant5_train.protocol.file_report import CheckedFile, CheckedFiles
 

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flant5_train.diagnosis import failure_code
-from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError, failure_code
 from flant5_train.protocol.host import free_bytes
 
 

@@ -7,7 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-from flant5_train.diagnosis import failure_code
 from flant5_train.disk import disk_full
 from flant5_train.process import (
     die_with_parent,
@@ -18,7 +17,7 @@ from flant5_train.process import (
     tell_stacks_when_asked,
     worker_process,
 )
-from flant5_train.protocol.failure import Failure, FailureCode, TrainingError
+from flant5_train.protocol.failure import Failure, FailureCode, TrainingError, failure_code
 
 
 def main() -> None:

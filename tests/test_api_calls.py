@@ -13,7 +13,7 @@ from api.settings import ApiSettings
 from examples.api_calls.call import Answer, Call
 from examples.api_calls.fields import differences, operations
 from examples.api_calls.page import Page
-from worker.jobs.aged_id import AgedId
+from worker.jobs.storage.filesystem import AgedId
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
 

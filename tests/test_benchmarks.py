@@ -22,7 +22,7 @@ from benchmarks.stream_clients import Crowd, SequenceError, StreamClient
 from benchmarks.table import heading, table
 from benchmarks.talks import talks, write_array
 from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
-from flant5_train import preprocessing
+from flant5_train.data import encoding
 from flant5_train.data.conversations import ConversationFile
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.progress import StepTrained
@@ -40,7 +40,7 @@ def test_fastchats_way_gives_the_pairs_that_our_fastchat_tokenization_gives(tmp_
     theirs = preprocess(path, slow_tokenizer(T5_VOCABULARY, max_tokens=MAX_TOKENS))
     tokenizer = load_tokenizer(T5_VOCABULARY, tokenization="fastchat", model_max_length=MAX_TOKENS)
     sources = [talk["conversations"] for talk in json.loads(path.read_text(encoding="utf-8"))]
-    ours = preprocessing.preprocess(sources, tokenizer)
+    ours = encoding.preprocess(sources, tokenizer)
     assert len(theirs.questions) > 50
     assert theirs.questions == ours["input_ids"]
     assert theirs.answers == ours["labels"]

@@ -13,9 +13,9 @@ from api.cli.settings import ClientSettings, KeysSettings, UpSettings
 from api.settings import ApiSettings
 from flant5_train.protocol.progress import parse_record
 from worker.integrations.settings import IntegrationSettings
-from worker.serving.settings import ServeSettings
+from worker.serving.process import ServeSettings
 from worker.settings import WorkerSettings
-from worker.webhooks.settings import WebhookSettings
+from worker.webhooks.endpoints import WebhookSettings
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -17,10 +17,9 @@ from worker.jobs.startup.home_check import prepare_home
 from worker.jobs.startup.start_check import wait_for_start
 from worker.jobs.storage.lock import LockedError, take_lock
 from worker.jobs.store.workers import WorkerState
-from worker.presence import refuse_twin
-from worker.processes.launch import TrainerArgv, torchrun_argv
+from worker.presence import StopFlag, refuse_twin
+from worker.processes.trainer_process import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings, inherited_environment
-from worker.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,11 @@ from worker.context import WorkerContext
 from worker.execution.records import keep_ends
 from worker.execution.runner import run_job
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.scripts import Scripts
 from worker.jobs.store.notify import TASK, celery_app
-from worker.jobs.store.redis import open_redis
+from worker.jobs.store.redis import Scripts, open_redis
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.presence import Presence, presence_step
-from worker.slots.gpu_memory import smallest_gpu
-from worker.stop_flag import StopFlag
+from worker.presence import Presence, StopFlag, presence_step
+from worker.slots.gpu_health import smallest_gpu
 
 logger = logging.getLogger(__name__)
 

@@ -4,18 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.causes.oom import OomCounter
+from worker.failures.diagnosis import OomCounter
 from worker.jobs.storage.files import FileStore
 from worker.jobs.store.models import ModelCatalog
 from worker.jobs.store.notify import Doorbell
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry
-from worker.processes.launch import TrainerArgv
+from worker.processes.trainer_process import TrainerArgv
 from worker.settings import WorkerSettings, inherited_environment
 from worker.slots.gpu_health import ProbeArgv, probe_argv_of
-from worker.slots.slot import Slot, slots_of
-from worker.slots.slot_locks import SlotLocks
+from worker.slots.slot import Slot, SlotLocks, slots_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,22 @@
-"""Heartbeat of a keeper, or of a similar process, sent after finished rounds."""
+"""Heartbeat of a keeper, or of a similar process, sent after finished rounds.
+
+Operator-managed configuration file, reloaded when it changes: accounts, addresses, keys.
+
+Exit code and output of a container health check: 0 and no output, or 1 and one line.
+"""
 
 import socket
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
 
+from pydantic import ValidationError
 from redis import Redis
 
+from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.settings import settings_fault
 from worker.jobs.store import keys
 from worker.jobs.store.redis import unavailable
 
@@ -39,3 +50,53 @@ class KeeperPresence:
     def is_here(self) -> bool:
         with unavailable():
             return bool(self._redis.exists(self._key))
+
+
+Content = TypeVar("Content")
+
+
+class OperatorsFile(Generic[Content]):
+    """Reloads the file when it changes. An invalid file leaves the last valid content in place."""
+
+    def __init__(self, path: Path, read: Callable[[Path], Content]) -> None:
+        """Raises the errors of `read` if the file is invalid."""
+        self._path = path
+        self._read = read
+        # Before reading: the next `refresh` then detects a change made in between.
+        self._state = self._look()
+        self.content = read(path)
+
+    def refresh(self) -> bool:
+        """Returns True if the content has changed.
+
+        Raises the errors of `read`, once per change to an invalid file.
+        """
+        state = self._look()
+        if state == self._state:
+            return False
+        self._state = state
+        before, self.content = self.content, self._read(self._path)
+        return before != self.content
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def exit_code(trouble: Callable[[], str | None]) -> int:
+    """Prints the result of `trouble` and returns the exit code.
+
+    Invalid settings and an unreachable Redis count as trouble.
+    """
+    try:
+        found = trouble()
+    except ValidationError as error:
+        found = f"the settings are wrong: {settings_fault(error)}"
+    except (StoreUnavailableError, ValueError) as error:
+        found = str(error)
+    if found is not None:
+        print(found, file=sys.stderr)  # noqa: T201
+    return 0 if found is None else 1

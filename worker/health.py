@@ -10,7 +10,7 @@ import time
 
 from redis import Redis
 
-from worker.health_probe import exit_code
+from worker.daemon import exit_code
 from worker.jobs.store import keys
 from worker.jobs.store.redis import open_redis, unavailable
 from worker.jobs.store.workers import WorkerState, workers_here

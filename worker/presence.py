@@ -1,9 +1,12 @@
 """Heartbeat of a worker, busy or idle, with its devices.
 
 The loop that consumes wake-ups sends it: a worker that consumes none counts as gone.
+
+Shutdown flag, set by the worker's main process and read by its pool processes.
 """
 
 import logging
+import mmap
 import time
 from collections.abc import Callable
 from typing import Any
@@ -93,3 +96,19 @@ def presence_step(beat: Callable[[], None], *, seconds: float) -> type[bootsteps
             consumer.timer.call_repeatedly(seconds, beat)
 
     return PresenceStep
+
+
+class StopFlag:
+    """One byte of memory, shared with all processes forked later.
+
+    Unlike a file, it cannot be left over from an earlier run.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        self._memory[0] = 1
+
+    def is_set(self) -> bool:
+        return self._memory[0] == 1

@@ -11,13 +11,18 @@ from anyio import CancelScope
 from fastapi.concurrency import run_in_threadpool
 from redis import Redis
 
-from api.chat.errors import ChatTimeoutError, NoServerError, ServerLostError
+from api.http.errors import ChatTimeoutError, NoServerError, ServerLostError
 from api.settings import ApiSettings
 from flant5_train.protocol.inference import Finished, Piece, Question, Refused
-from worker.jobs.chat_servers import ChatServers
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.store import keys
-from worker.jobs.store.inference import WANTED_SECONDS, ChatQueue, Taken, read_answer_entry
+from worker.jobs.store.inference import (
+    WANTED_SECONDS,
+    ChatQueue,
+    ChatServers,
+    Taken,
+    read_answer_entry,
+)
 from worker.jobs.store.redis import open_async_redis, unavailable
 
 _BLOCK_MS = 1000

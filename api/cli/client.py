@@ -1,6 +1,12 @@
-"""REST API client of the commands. Every failure becomes a CommandError."""
+"""REST API client of the commands. Every failure becomes a CommandError.
+
+Address of the API for clients on the same machine.
+
+Error reporting of commands: one readable line, exit code 1.
+"""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,10 +14,28 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import httpx
+import typer
 
-from api.cli.errors import CommandError
 from api.cli.settings import DEFAULT_URL, ClientSettings
 from worker.jobs.http_client import REJECTED, NetworkSettingsError, open_client, through_proxy
+
+
+class CommandError(Exception):
+    """An error whose message is shown to the user."""
+
+
+@contextmanager
+def reported(*, as_json: bool) -> Iterator[None]:
+    """Prints a CommandError as one line on standard error, or as JSON, and exits with code 1."""
+    try:
+        yield
+    except CommandError as error:
+        if as_json:
+            typer.echo(json.dumps({"error": {"message": str(error)}}))
+        else:
+            typer.echo(f"flant5: {error}", err=True)
+        raise typer.Exit(1) from error
+
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
@@ -182,3 +206,15 @@ def _checked_url(given: str, url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.host:
         raise CommandError(f"FLANT5_URL is {given!r}; expected a URL such as {DEFAULT_URL}")
     return str(parts.copy_with(username="", password="")) if parts.userinfo else url
+
+
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+def local_url(host: str, port: int) -> str:
+    """
+    >>> local_url("0.0.0.0", 8000), local_url("::1", 8000)
+    ('http://127.0.0.1:8000', 'http://[::1]:8000')
+    """
+    reachable = _ANY.get(host, host)
+    return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"

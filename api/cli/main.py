@@ -2,11 +2,10 @@
 
 import typer
 
-from api.cli import adopt, wishes
 from api.cli.commands import chat, data, delete, jobs, keys, outputs, recover, watch
 from api.cli.doctor import command
 from api.cli.stack import up
-from api.cli.views import jobs as job_list
+from api.cli.views.jobs import list_jobs
 
 app = typer.Typer(
     name="flant5",
@@ -17,19 +16,19 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("submit")(jobs.submit)
-app.command("jobs")(job_list.list_jobs)
+app.command("jobs")(list_jobs)
 app.command("job")(jobs.show_job)
 app.command("watch")(watch.watch)
 app.command("logs")(outputs.logs)
-app.command("cancel")(wishes.cancel)
-app.command("pause")(wishes.pause)
-app.command("resume")(wishes.resume)
+app.command("cancel")(jobs.cancel)
+app.command("pause")(jobs.pause)
+app.command("resume")(jobs.resume)
 app.command("delete")(delete.delete)
 app.command("chat")(chat.chat)
 app.command("models")(outputs.models)
 app.command("download")(outputs.download)
 app.command("recover")(recover.recover)
-app.command("adopt")(adopt.adopt)
+app.command("adopt")(recover.adopt)
 app.command("doctor")(command.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")

@@ -2,17 +2,24 @@
 
 A shell must not hang or print errors while a line is edited. The server has one second; if it does
 not respond, nothing is completed.
+
+Resolves a file argument: a local path, or the id of a file on the server.
+
+Parser for the option `--integration` of `flant5 submit`.
 """
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
 
 import httpx
 
-from api.cli.client import Client, Json
-from api.cli.errors import CommandError
+from api.cli.client import Client, CommandError, Json
 from api.cli.settings import ClientSettings
 from api.cli.views.format import plain, state_of
 from flant5_train.config import Hyperparameters
+from worker.jobs.integrations import IntegrationType
 
 _TIMEOUT = httpx.Timeout(1.0)
 _MAX_OFFERED = 100
@@ -66,3 +73,46 @@ def _listed(path: str, **query: str | int) -> list[Json]:
 
 def _beginning(incomplete: str, offers: Iterator[Offer]) -> list[Offer]:
     return [(word, plain(said)) for word, said in offers if word.startswith(incomplete)]
+
+
+_FILE_ID = re.compile(r"file-[0-9a-z]+")
+
+
+def file_id_of(client: Client, reference: str) -> str:
+    """Returns the file id, after uploading a local file. Raises CommandError for anything else."""
+    path = Path(reference)
+    if path.is_file():
+        file_id: str = client.upload(path)["id"]
+        return file_id
+    if _FILE_ID.fullmatch(reference):
+        return reference
+    raise CommandError(f"{reference} is neither a local file nor the id of an uploaded file")
+
+
+_EXPECTED = "expected TYPE:NAME=VALUE,..., such as wandb:project=chats,name=first"
+_LISTS = frozenset({("wandb", "tags")})
+_BOOLEANS = {"true": True, "false": False}
+
+
+def integration(text: str) -> dict[str, Any]:
+    """Returns the integration of a create request. The server validates its settings.
+
+    >>> integration("wandb:project=chats,tags=a,tags=b")
+    {'type': 'wandb', 'wandb': {'project': 'chats', 'tags': ['a', 'b']}}
+    """
+    kind, colon, rest = text.partition(":")
+    types = get_args(IntegrationType)
+    if not colon or kind not in types:
+        raise CommandError(f"--integration {text}: {_EXPECTED}; types are {', '.join(types)}")
+    settings: dict[str, Any] = {}
+    for part in rest.split(","):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise CommandError(f"--integration {text}: found {part!r}; {_EXPECTED}")
+        if (kind, name) in _LISTS:
+            settings[name] = [*settings.get(name, []), value]
+        elif name in settings:
+            raise CommandError(f"--integration {text}: {name} is given twice")
+        else:
+            settings[name] = _BOOLEANS.get(value, value) if name == "private" else value
+    return {"type": kind, kind: settings}

@@ -8,24 +8,23 @@ from nicegui import app as pages
 from nicegui import ui
 from starlette.staticfiles import StaticFiles
 
-from api.dashboard import downloads
 from api.dashboard.chat.page import chat_page, opened_talk
 from api.dashboard.data_files.page import files_page
-from api.dashboard.desk import Desk
+from api.dashboard.jobs import outputs
 from api.dashboard.jobs.compare_page import compare_page
 from api.dashboard.jobs.job_page import job_page
 from api.dashboard.jobs.list_page import jobs_page
+from api.dashboard.jobs.rows import Desk
 from api.dashboard.models_page import models_page
 from api.dashboard.new_job.page import new_job_page
-from api.dashboard.notes import note
-from api.dashboard.sought import sought
 from api.dashboard.ui import auth
-from api.dashboard.visitor import Visitor
+from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.layout import note, sought
 from api.dependencies import Services
 from api.http import errors
 from api.http.upload_route import UploadRoute
-from api.reception import receive
 from api.schemas.files import FileObject
+from api.services.outputs import receive
 
 _PAGE_SECONDS = 30.0
 """Timeout for building a page; Redis may be slow."""
@@ -37,7 +36,7 @@ def site() -> FastAPI:
     shell = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(shell)
     shell.include_router(auth.router)
-    shell.include_router(downloads.router)
+    shell.include_router(outputs.router)
     shell.router.add_api_route(
         "/upload", _upload, methods=["POST"], route_class_override=_DroppedFileRoute
     )

@@ -5,11 +5,10 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.live import Fresh
+from api.dashboard.ui.auth import Visitor
 from api.dashboard.ui.deletion import delete_if_sure, model_deletion
 from api.dashboard.ui.format import instant
-from api.dashboard.ui.layout import chat_address, frame, heading
-from api.dashboard.visitor import Visitor
+from api.dashboard.ui.layout import Fresh, chat_address, frame, heading
 from worker.jobs.store.models import Model
 
 _SECONDS = 5.0

@@ -18,8 +18,7 @@ from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from api.dashboard.sessions import COOKIE, Sessions
-from api.dashboard.visitor import Visitor
+from api.dashboard.ui.auth import COOKIE, Sessions, Visitor
 from api.dependencies import Services
 from api.http.errors import ForbiddenError, UnauthorizedError, answer
 from api.http.path_prefix import HEADER, path_prefix

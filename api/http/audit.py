@@ -20,7 +20,7 @@ from typing import Any
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.caller import Caller
+from api.auth import Caller
 
 _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEPT_OUT = frozenset({401, 403, 429})

@@ -1,9 +1,14 @@
 """Error responses: one table of HTTP codes and one shape.
 
 {"error": {"message": "...", "type": "invalid_request_error", "param": "seed", "code": "..."}}
+
+Allowed methods of a path, for 405 responses.
+
+Errors of chat requests.
 """
 
 import logging
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -12,19 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
-from api.allowed_methods import allowed_methods
-from api.chat.errors import (
-    ChatFailedError,
-    ChatTimeoutError,
-    ClientGoneError,
-    NoServerError,
-    ServerLostError,
-    TooLongError,
-)
 from api.http.unserved_paths import advice
 from api.http.validation import explain
 from api.schemas.common import Error, ErrorResponse
+from flant5_train.protocol.inference import RefusalKind, Refused
 from worker.jobs.errors import (
     BusyError,
     ChatLimitError,
@@ -39,6 +37,70 @@ from worker.jobs.errors import (
     StorageQuotaError,
     StoreUnavailableError,
 )
+
+_LAST_NAME = re.compile(r"\{(\w+)\}$")
+
+
+def allowed_methods(app: FastAPI, path: str) -> tuple[str, ...]:
+    """Returns all methods of all routes of a path. The framework reports only those of the first
+    route. `/v1/fine_tuning/jobs/plan` is a path of its own, not a job named "plan". Empty for a
+    path that is not in the OpenAPI document."""
+    described = app.openapi()["paths"]
+    matching = [path] if path in described else [each for each in described if _fits(each, path)]
+    if not matching:
+        # The OpenAPI document does not show that model ids and artifact paths contain slashes.
+        longer = {each: _LAST_NAME.sub(r"{\1:path}", each) for each in described}
+        matching = [each for each, template in longer.items() if _fits(template, path)]
+    return tuple(sorted({method.upper() for each in matching for method in described[each]}))
+
+
+def _fits(template: str, path: str) -> bool:
+    return compile_path(template)[0].match(path) is not None
+
+
+class NoServerError(Exception):
+    """No serving process is running."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no serving process is running; start one with `flant5 up`, "
+            "`docker compose up -d serve` or `python -m worker.serving`"
+        )
+
+
+class ServerLostError(Exception):
+    """The serving process ended before the answer was complete."""
+
+
+class ChatTimeoutError(Exception):
+    """The answer exceeded the time limit."""
+
+
+class ChatFailedError(Exception):
+    """Internal error of the serving process."""
+
+
+class TooLongError(InvalidRequestError):
+    """The prompt is too long for the model."""
+
+
+class ClientGoneError(Exception):
+    """The client disconnected."""
+
+
+def error_of(refused: Refused) -> Exception:
+    """Returns the error for a refused chat request."""
+    kinds: dict[RefusalKind, type[Exception]] = {
+        "not_found": NotFoundError,
+        "unavailable": ServerLostError,
+        "failed": ChatFailedError,
+    }
+    if refused.kind == "invalid":
+        return InvalidRequestError(refused.message, param=refused.param)
+    if refused.kind == "too_long":
+        return TooLongError(refused.message, param=refused.param)
+    return kinds[refused.kind](refused.message)
+
 
 _log = logging.getLogger(__name__)
 

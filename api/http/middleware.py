@@ -1,4 +1,9 @@
-"""Middleware: request ids, API key authentication and body size limits."""
+"""Middleware: request ids, API key authentication and body size limits.
+
+Middleware that counts and times every request, including rejected ones.
+
+Response headers that restrict what browsers do with a response.
+"""
 
 import asyncio
 import logging
@@ -11,10 +16,10 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import KeyRing
-from api.caller import ANYONE, refusal
+from api.auth import ANYONE, KeyRing, refusal
 from api.http.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
-from api.pace import SlowBodyError
+from api.http.request_limits import SlowBodyError
+from api.metrics import Metrics
 from worker.jobs.logging import about
 from worker.jobs.storage.upload import MAX_PART_BYTES
 
@@ -160,3 +165,82 @@ def _shown(scope: Scope) -> str:
     """Returns the path, escaped if necessary to fit in one log line."""
     path: str = scope["path"][:_MAX_SHOWN]
     return path if path.isprintable() else ascii(path)
+
+
+_NO_ROUTE = "none"
+"""Route label for requests that reached no route: unknown paths, and callers without a key."""
+
+
+class RequestMeter:
+    """Outermost middleware, so it also sees the responses to internal errors."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        arrived_at = time.monotonic()
+
+        async def send_counted(message: Message) -> None:
+            # Timed at the start of the response: a live stream may end hours later.
+            if message["type"] == "http.response.start":
+                self._metrics.count_request(
+                    scope["method"],
+                    route=path_template(scope),
+                    status=message["status"],
+                    seconds=time.monotonic() - arrived_at,
+                )
+            await send(message)
+
+        await self._app(scope, receive, send_counted)
+
+
+def path_template(scope: Scope) -> str:
+    """Returns the route template of a request, such as `/v1/files/{file_id}`.
+
+    The route's own path is `/files/{file_id}`. FastAPI stores the prefix of the included router
+    separately.
+    """
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    path: str = getattr(included or scope.get("route"), "path", _NO_ROUTE)
+    return path
+
+
+EVERYWHERE = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+_DATA = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_PAGES = "frame-ancestors 'none'; object-src 'none'; base-uri 'self'; form-action 'self'"
+"""The dashboard and /docs need inline scripts and styles."""
+
+
+class SecurityHeaders:
+    """Adds security headers to every response. Responses under /v1 are data: browsers must not run
+    or cache them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_data = scope["path"].startswith("/v1")
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in EVERYWHERE.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("content-security-policy", _DATA if is_data else _PAGES)
+                if is_data:
+                    headers["cache-control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, send_guarded)

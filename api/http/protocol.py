@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.http.errors import answer
-from api.security_headers import EVERYWHERE
+from api.http.middleware import EVERYWHERE
 
 MAX_HEADING_BYTES = 65_536
 _WEBSOCKETS = b"/_nicegui_ws/"

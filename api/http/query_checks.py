@@ -6,9 +6,8 @@ from typing import Any
 
 from fastapi import Request
 
-from api.request_meter import path_template
-from worker.jobs.errors import InvalidRequestError
-from worker.jobs.nearest import nearest
+from api.http.middleware import path_template
+from worker.jobs.errors import InvalidRequestError, nearest
 
 
 def refuse_unknown_query(request: Request) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.caller import Caller
+from api.auth import Caller
 from api.http.errors import RateLimitedError, answer
-from api.request_rates import RequestRates
+from api.settings import RequestRates
 
 _SUBMIT = re.compile(r"/v1/fine_tuning/jobs/?")
 _UPLOAD = re.compile(r"/v1/(files|uploads)(/.*)?")

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope
 
 from api.dependencies import Services
 from api.http.errors import StorageFullInBodyError, UploadNotStoredError
-from worker.jobs.room import is_full
+from worker.jobs.storage.filesystem import is_full
 
 _MULTIPART = "multipart/form-data"
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from worker.jobs.nearest import nearest
+from worker.jobs.errors import nearest
 
 _SECTIONS = frozenset({"body", "query", "path", "header"})
 _MAX_INPUT_LENGTH = 80
@@ -24,7 +24,7 @@ def explain(
 
     With the `model` of the body, the message for an unknown field suggests the nearest known one.
 
-    >>> from worker.jobs.spec import JobSpec
+    >>> from worker.jobs.job import JobSpec
     >>> try: JobSpec(model="flant5-demo", training_file="f", seed=-1)
     ... except ValidationError as error: explain(error)
     ('seed: input should be greater than or equal to 0, got -1', 'seed')

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.openapi.examples import examples
-from api.schemas.create import CreateJob
+from api.schemas.jobs import CreateJob
 
 
 def install(app: FastAPI) -> None:

@@ -7,9 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from api.calling import Calling
 from api.chat.completion import complete, stream
-from api.dependencies import Wired
+from api.dependencies import Calling, Wired
 from api.schemas.chat import CreateChatCompletion
 from api.schemas.chat_completion import ChatCompletion
 from api.streaming.sse import MEDIA_TYPE

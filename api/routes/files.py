@@ -5,17 +5,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
-from api.calling import Calling
-from api.dependencies import Wired
-from api.downloads import Download
+from api.dependencies import Calling, Wired, own_file
 from api.http.upload_route import UploadRoute
-from api.owned import own_file
-from api.parameters import MOST_ITEMS, After
-from api.reception import receive
-from api.schemas.deleted import FileDeleted
+from api.schemas.common import MOST_ITEMS, After, FileDeleted, ListPage
 from api.schemas.files import FileObject
-from api.schemas.pages import ListPage
 from api.services import deletion
+from api.services.outputs import Download, receive
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.storage.files import StoredFile
 

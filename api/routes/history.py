@@ -6,11 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api.calling import Calling
-from api.dependencies import Wired
-from api.owned import own_job
-from api.parameters import MOST_ITEMS, After, LastEventId
-from api.schemas.deleted import CheckpointDeleted
+from api.dependencies import Calling, Wired, own_job
+from api.schemas.common import MOST_ITEMS, After, CheckpointDeleted, LastEventId, ListPage
 from api.schemas.history import (
     CHECKPOINT_PREFIX,
     EVENT_PREFIX,
@@ -18,7 +15,6 @@ from api.schemas.history import (
     EventObject,
     LogLineObject,
 )
-from api.schemas.pages import ListPage
 from api.services import deletion
 from api.streaming.sse import MEDIA_TYPE, Stream, wants_stream
 from worker.jobs.job import model_id

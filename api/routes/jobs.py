@@ -6,17 +6,11 @@ from typing import Annotated
 from anyio import from_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 
-from api import wishes
-from api.calling import Calling
-from api.chat.errors import ClientGoneError
-from api.dependencies import Wired
-from api.owned import own_job
-from api.parameters import MOST_ITEMS, After, IsRetry
-from api.schemas.create import CreateJob
-from api.schemas.deleted import JobDeleted
-from api.schemas.jobs import JobObject
-from api.schemas.pages import ListPage
-from api.services import deletion
+from api.dependencies import Calling, Wired, own_job
+from api.http.errors import ClientGoneError
+from api.schemas.common import MOST_ITEMS, After, IsRetry, JobDeleted, ListPage
+from api.schemas.jobs import CreateJob, JobObject
+from api.services import deletion, jobs
 from api.services.job_view import Viewing
 from api.services.jobs import Origin, submit
 
@@ -128,8 +122,8 @@ def cancel_job(
     A running trainer is killed. With `save_checkpoint=true` it saves a checkpoint first.
     Checkpoints stay, and a cancelled job can be resumed.
     """
-    wish = wishes.CANCEL_WITH_CHECKPOINT if save_checkpoint else wishes.CANCEL
-    return view.one(wishes.fulfil(wish, job_id, is_retry=is_retry, services=services))
+    wish = jobs.CANCEL_WITH_CHECKPOINT if save_checkpoint else jobs.CANCEL
+    return view.one(jobs.fulfil(wish, job_id, is_retry=is_retry, services=services))
 
 
 @router.post("/{job_id}/pause", dependencies=_OF_ONE_JOB)
@@ -138,7 +132,7 @@ def pause_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) ->
 
     A paused job keeps its place in the queue, but no GPU.
     """
-    job = wishes.fulfil(wishes.PAUSE, job_id, is_retry=is_retry, services=services)
+    job = jobs.fulfil(jobs.PAUSE, job_id, is_retry=is_retry, services=services)
     return view.one(job)
 
 
@@ -148,5 +142,5 @@ def resume_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) -
 
     Cancels a pending pause.
     """
-    job = wishes.fulfil(wishes.RESUME, job_id, is_retry=is_retry, services=services)
+    job = jobs.fulfil(jobs.RESUME, job_id, is_retry=is_retry, services=services)
     return view.one(job)

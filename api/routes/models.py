@@ -2,12 +2,9 @@
 
 from fastapi import APIRouter
 
-from api.calling import Calling
-from api.dependencies import Wired
-from api.parameters import IsRetry, ModelId
-from api.schemas.deleted import ModelDeleted
+from api.dependencies import Calling, Wired
+from api.schemas.common import IsRetry, ListPage, ModelDeleted, ModelId
 from api.schemas.models import ModelObject
-from api.schemas.pages import ListPage
 from api.services import deletion
 
 router = APIRouter(prefix="/models", tags=["models"])

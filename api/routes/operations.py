@@ -1,16 +1,23 @@
-"""Liveness and readiness probes."""
+"""Liveness and readiness probes.
+
+Prometheus endpoint.
+
+Recovery of job records from the run directories after the store lost them.
+"""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict
 
 from api.dependencies import Wired
 from api.http.errors import StorageFailedError
-from worker.jobs.errors import StartRefusedError, StoreUnavailableError
+from api.schemas.models import RecoveryObject
+from worker.jobs.errors import NotFoundError, StartRefusedError, StoreUnavailableError
 from worker.jobs.startup.home_check import HomeFullError, check_home
 from worker.jobs.store.redis import unavailable
 
@@ -77,3 +84,33 @@ def _in_general_words(found: str) -> Iterator[None]:
         if isinstance(error, HomeFullError):
             message = message.replace(found, "HOME has no free space")
         raise StorageFailedError(message) from error
+
+
+metrics_router = APIRouter()
+
+
+@metrics_router.get("/metrics", include_in_schema=False)
+def scrape(services: Wired) -> Response:
+    """Returns the current metrics. Returns 200 even if Redis is unavailable."""
+    return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+recovery_router = APIRouter(prefix="/recover", tags=["recovery"])
+
+
+@recovery_router.post("", status_code=202)
+def start_recovery(services: Wired) -> RecoveryObject:
+    """Restore all jobs that are on disk but not in the store. The keeper does the work.
+
+    If a recovery is in progress, returns that one.
+    """
+    return RecoveryObject.of(services.recovery.request())
+
+
+@recovery_router.get("")
+def retrieve_recovery(services: Wired) -> RecoveryObject:
+    """Get the state of the last recovery."""
+    recovery = services.recovery.state()
+    if recovery is None:
+        raise NotFoundError("no recovery was requested; start one with POST /v1/recover")
+    return RecoveryObject.of(recovery)

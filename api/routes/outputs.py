@@ -4,14 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
-from api.curve import read_curve
-from api.dependencies import Wired
-from api.downloads import Download
-from api.owned import own_job
-from api.schemas.artifacts import Artifact
-from api.schemas.metrics import Metrics
-from api.schemas.pages import ListPage
-from api.services.outputs import find_artifact, list_artifacts
+from api.dependencies import Wired, own_job
+from api.schemas.common import ListPage
+from api.schemas.files import Artifact
+from api.schemas.history import Metrics
+from api.services.outputs import Download, find_artifact, list_artifacts, read_curve
 
 ArtifactPath = Annotated[
     str, Path(description="Path of a file or directory, relative to the output directory.")

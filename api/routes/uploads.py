@@ -4,13 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, UploadFile
 
-from api.calling import Calling
-from api.dependencies import Services, Wired
+from api.dependencies import Calling, Services, Wired
 from api.http.upload_route import UploadRoute
-from api.parameters import UploadId
-from api.reception import disk_errors
-from api.schemas.pages import ListPage
-from api.schemas.uploads import CompleteUpload, CreateUpload, UploadObject, UploadPart
+from api.schemas.common import ListPage, UploadId
+from api.schemas.files import CompleteUpload, CreateUpload, UploadObject, UploadPart
+from api.services.outputs import disk_errors
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.storage.upload import AnnouncedFile, Upload, UploadStatus
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.caller import Caller
+from api.auth import Caller
 from api.dependencies import Services
 from api.schemas.history import CHECKPOINT_PREFIX
 from api.services.recorder import disk_error

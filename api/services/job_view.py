@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from fastapi import Depends, Header
 
 from api.dependencies import Services, Wired
-from api.hyperparameters import echo
 from api.schemas.jobs import JobObject
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from api.services.jobs import echo
+from worker.jobs.job import Job, Status
 from worker.jobs.storage.run_files import result_file_id
 
 PausedAs = Annotated[

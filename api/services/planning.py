@@ -1,12 +1,17 @@
-"""Job plans: checks a create request as a create does, but creates nothing."""
+"""Job plans: checks a create request as a create does, but creates nothing.
 
-from api.caller import Caller
+Selection of the GPU that a plan assumes.
+
+Training speed of past jobs of this service, measured from their step records.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from api.auth import Caller
 from api.dependencies import Services
-from api.gpu_choice import Gpu, gpu_for
-from api.hyperparameters import echo
-from api.report_process import ReportPrograms, plan_argv
-from api.schemas.create import CreateJob
-from api.schemas.jobs import EchoedHyperparameters
+from api.schemas.jobs import CreateJob, EchoedHyperparameters
 from api.schemas.plans import (
     JobPlan,
     PlannedDisk,
@@ -15,14 +20,117 @@ from api.schemas.plans import (
     PlannedTime,
     PlanQuery,
 )
-from api.services.jobs import check_references, spec_of
+from api.services.jobs import check_references, echo, spec_of
 from api.services.plan_warnings import warnings_of
-from api.throughput import measured
+from api.services.reports import ReportPrograms, plan_argv
+from flant5_train.config import Hyperparameters
 from flant5_train.protocol.failure import Failure
 from flant5_train.protocol.forecast import Forecast, Question
 from flant5_train.protocol.host import free_bytes
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import Job, JobSpec, Status
+from worker.jobs.storage.run_files import StepSpan, read_step_span
+from worker.jobs.store.workers import WorkerState
+
+STATED = "stated"
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """Memory of one GPU, and the source of this figure."""
+
+    num_bytes: int
+    source: str
+    """`stated`, or the name of a worker."""
+
+
+def gpu_for(
+    hyperparameters: Hyperparameters, workers: Sequence[WorkerState], *, stated_gib: float | None
+) -> Gpu | None:
+    """Returns the stated GPU. Otherwise takes the workers with the largest GPUs that could train
+    the job together, and returns the smallest GPU among them. None if no worker reports a GPU."""
+    if stated_gib is not None:
+        return Gpu(int(stated_gib * _GIB), STATED)
+    told = [
+        Gpu(worker.gpu_bytes, worker.name)
+        for worker in workers
+        if worker.gpu_bytes is not None and worker.num_slots >= hyperparameters.num_gpus
+    ]
+    told.sort(key=lambda gpu: (-gpu.num_bytes, gpu.source))
+    return told[min(len(told), hyperparameters.num_nodes) - 1] if told else None
+
+
+_MAX_LOOKED_AT = 200
+"""Number of newest jobs searched for comparable ones."""
+_MAX_MEASURED = 5
+_MAX_BATCH_RATIO = 2
+_SPEED = (
+    *("num_gpus", "num_nodes", "finetuning_type", "sharding", "optim", "batching"),
+    *("bf16", "gradient_checkpointing", "torch_compile", "tokenization"),
+)
+"""Settings that must be equal. The batch may be up to twice or half as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Medians over some jobs."""
+
+    num_jobs: int
+    tokens_per_second: float
+    flops_per_second: float
+    other_seconds: float | None
+    """Time outside the steps. None if no job succeeded."""
+
+
+def measured(spec: JobSpec, services: Services) -> Throughput | None:
+    """Returns the throughput of the newest jobs comparable to `spec`. None if there are none."""
+    found = [*_found(spec, services)]
+    if not found:
+        return None
+    others = [
+        job.run_seconds - span.seconds for job, span in found if job.status is Status.SUCCEEDED
+    ]
+    return Throughput(
+        num_jobs=len(found),
+        tokens_per_second=median(span.tokens_per_second for _, span in found),
+        flops_per_second=median(span.flops_per_second for _, span in found),
+        other_seconds=max(0.0, median(others)) if others else None,
+    )
+
+
+def _found(spec: JobSpec, services: Services) -> Iterator[tuple[Job, StepSpan]]:
+    num_left = _MAX_MEASURED
+    page = services.store.list(after=None, limit=_MAX_LOOKED_AT)
+    for job in page.items:
+        # With several attempts, the steps have gaps and some were trained twice.
+        if job.attempt == 1 and is_comparable(job.spec, spec):
+            span = read_step_span(services.home.run_directory(job.id).progress)
+            if span is not None:
+                yield job, span
+                num_left -= 1
+        if not num_left:
+            return
+
+
+def is_comparable(one: JobSpec, other: JobSpec) -> bool:
+    """Returns True if the two jobs should train at about the same speed."""
+    first, second = one.hyperparameters, other.hyperparameters
+    sizes = [first.per_device_train_batch_size, second.per_device_train_batch_size]
+    return (
+        _base_of(one.model) == _base_of(other.model)
+        and all(getattr(first, name) == getattr(second, name) for name in _SPEED)
+        and max(sizes) <= _MAX_BATCH_RATIO * min(sizes)
+    )
+
+
+def _base_of(model: str) -> str:
+    """
+    >>> _base_of("ft:google/flan-t5-xl:flant5::a70edysf"), _base_of("google/flan-t5-xl")
+    ('google/flan-t5-xl', 'google/flan-t5-xl')
+    """
+    return model.split(":")[1] if model.startswith("ft:") else model
+
 
 _TOLD, _UNREADABLE = 0, 2
 

@@ -15,7 +15,7 @@ from worker.jobs.errors import (
     StoreUnavailableError,
 )
 from worker.jobs.job import Job
-from worker.jobs.room import is_full
+from worker.jobs.storage.filesystem import is_full
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.storage.paths import Home
 from worker.jobs.store.store import JobStore

@@ -8,7 +8,7 @@ from flant5_train.config import Hyperparameters, idle_without_validation, settin
 from flant5_train.protocol.failure import TrainingError
 from flant5_train.protocol.model_files import refuse_unusable_model
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import JobSpec
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 

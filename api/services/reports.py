@@ -1,30 +1,183 @@
 """File reports: each is made once, a few at a time, and stored with its file.
 
 HOME/files/<file-id>/report-<key>.json    deleted with the file; the key hashes all query parameters
+
+Child processes that make reports and plans. A malformed file can't harm the server, and the
+server neither loads a tokenizer nor blocks.
+
+    python -m flant5_train.file_report FILE --model=DIRECTORY ...
+    python -m flant5_train.forecast QUESTION
+
+Runs report and plan programs, a few at a time. Equal requests share one run.
 """
 
 import hashlib
 import json
 import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
-from api.program_desk import ProgramDesk
-from api.report_process import ReportPrograms, report_argv
-from api.schemas.reports import ReportQuery
+from api.http.errors import TooManyReportsError
+from api.schemas.plans import ReportQuery
+from api.settings import child_environment
 from flant5_train.config import DEMO_MODEL
 from flant5_train.protocol.file_report import FileReport
+from flant5_train.protocol.forecast import Question
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.storage.files import FileStore, StoredFile
 from worker.jobs.storage.filesystem import write_whole
 from worker.jobs.store.models import ModelCatalog
 
+_SECONDS = 1800.0
+_NUM_TAIL_CHARACTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Exit code and standard output of a program."""
+
+    code: int
+    out: str
+
+
+class ReportFailedError(Exception):
+    """The program failed. The message is for the log."""
+
+
+def report_argv(path: Path, query: ReportQuery, *, model: str | None) -> list[str]:
+    """Returns the command of a report. `model` is the path or name that the trainer would load.
+    Every argument from a caller was checked."""
+    settings = query.model_dump(mode="json", exclude={"model", "wait_seconds"}, exclude_none=True)
+    if model is not None:
+        settings["model"] = model
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    return [sys.executable, "-m", "flant5_train.file_report", *options, "--", str(path)]
+
+
+def plan_argv(question: Question) -> list[str]:
+    """Returns the command of a plan. The question is JSON, and its caller-supplied values were
+    checked."""
+    return [sys.executable, "-m", "flant5_train.forecast", question.model_dump_json()]
+
+
+class ReportPrograms:
+    """Running programs. Each ends with the thread that started it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._is_closed = False
+
+    def run(self, argv: list[str], *, good_codes: Collection[int]) -> Ended:
+        """Runs a program and returns its output. Raises ReportFailedError for other exit codes,
+        empty output and timeouts."""
+        with self._lock:
+            if self._is_closed:
+                raise ReportFailedError("the server is stopping")
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=child_environment(),
+                text=True,
+            )
+            self._running.add(process)
+        try:
+            out, err = process.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.communicate()
+            raise ReportFailedError(f"no report after {_SECONDS:g} s") from error
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        if process.returncode not in good_codes or not out:
+            said = (out + err).strip()[-_NUM_TAIL_CHARACTERS:]
+            raise ReportFailedError(f"exit code {process.returncode}: {said}")
+        return Ended(process.returncode, out)
+
+    def close(self) -> None:
+        """Kills all programs."""
+        with self._lock:
+            self._is_closed = True
+            for process in self._running:
+                process.kill()
+
+
+MAX_RUNNING = 2
+_MAX_WAITING = 8
+"""Requests that wait for a program, each on a server thread. Beyond this, requests return at once,
+with the program still running."""
+_MAX_KEPT = 20
+"""Maximum number of results that no caller has fetched yet."""
+
+Made = TypeVar("Made")
+
+
+class ProgramDesk:
+    """The reports and plans in progress."""
+
+    def __init__(self) -> None:
+        self._programs = ReportPrograms()
+        # A program dies with the thread that started it, so these threads live as long as the
+        # server.
+        self._pool = ThreadPoolExecutor(MAX_RUNNING, thread_name_prefix="report")
+        self._lock = threading.Lock()
+        self._orders: dict[Hashable, Future[Any]] = {}
+        self._may_wait = threading.BoundedSemaphore(_MAX_WAITING)
+
+    def ask(
+        self, key: Hashable, make: Callable[[ReportPrograms], Made], *, wait_seconds: float
+    ) -> Made | None:
+        """Returns the result of `make`, or None while it runs. A later call with an equal key
+        returns the result of the first call. Raises TooManyReportsError, and the errors of
+        `make`."""
+        future = self._ordered(key, make)
+        if not future.done() and self._may_wait.acquire(blocking=False):
+            try:
+                wait([future], timeout=wait_seconds)
+            finally:
+                self._may_wait.release()
+        if not future.done():
+            return None
+        with self._lock:
+            self._orders.pop(key, None)
+        return cast(Made, future.result())
+
+    def close(self) -> None:
+        """Kills all running programs."""
+        self._programs.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ordered(self, key: Hashable, make: Callable[[ReportPrograms], object]) -> Future[Any]:
+        with self._lock:
+            if found := self._orders.get(key):
+                return found
+            if sum(not future.done() for future in self._orders.values()) >= MAX_RUNNING:
+                raise TooManyReportsError(
+                    f"{MAX_RUNNING} reports or plans are in progress, the limit of this server;"
+                    " retry later"
+                )
+            done = [key for key, future in self._orders.items() if future.done()]
+            for old in done[:-_MAX_KEPT]:
+                del self._orders[old]
+            future = self._pool.submit(make, self._programs)
+            self._orders[key] = future
+            return future
+
+
 FORMAT = 2
 """Increase this whenever the same query would give a different report."""
 _REPORTED = (0, 1)
-_MAX_KEPT = 20
 """Maximum number of stored reports per file."""
 
 _log = logging.getLogger(__name__)

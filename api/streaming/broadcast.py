@@ -2,22 +2,140 @@
 
 A subscription starts at the current end of the stream. The client reads everything before it from
 the history. Nothing is lost between the two, and a slow client returns to the history.
+
+Bounded queue of frames for one client of a live stream.
+
+Wire format of live streams: server-sent events, encoded once for all clients.
+
+    id: ft-event-1764000000000-0
+    data: {"id":"ft-event-1764000000000-0","object":"fine_tuning.job.event","seq":7, ...}
+
+After the end of its job, a stream closes with `event: end` and `data: {"status":"succeeded"}`.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from enum import Enum, auto
+from typing import Any, Literal, cast
 
 from pydantic import SecretStr, ValidationError
 from redis.exceptions import RedisError
 
-from api.frames import Topic, read_frame
-from api.subscription import Signal, Subscription
+from api.schemas.history import EventObject, LogLineObject
+from worker.jobs.events import Event, LogLine
+from worker.jobs.job import Status
 from worker.jobs.store import keys
 from worker.jobs.store.redis import open_async_redis, unavailable
+from worker.jobs.store.serialization import read_event, read_log_line
+
+Topic = Literal["events", "logs"]
+
+_FINAL = frozenset(status.value for status in Status if status.is_final)
+
+HEARTBEAT = b": still here\n\n"
+RETRY = b"retry: 2000\n\n"
+"""Delay before a browser reconnects, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One encoded item of a stream."""
+
+    cursor: tuple[int, int]
+    """Increases along the stream. Identifies the frames that a client already has."""
+    data: bytes
+    end: Status | None = None
+    """Final status of the job, if this event ends it."""
+
+
+def frame_of(item: Event | LogLine) -> Frame:
+    """Returns the frame of an event or a log line."""
+    # ASCII: many clients also split lines at U+2028 and similar, which JSON does not escape.
+    shown = EventObject.of(item) if isinstance(item, Event) else LogLineObject.of(item)
+    return Frame(
+        cursor=cursor_of(item.id),
+        data=f"id: {shown.id}\ndata: {shown.model_dump_json(ensure_ascii=True)}\n\n".encode(),
+        end=_end(item) if isinstance(item, Event) else None,
+    )
+
+
+def read_frame(topic: Topic, entry_id: str, fields: Mapping[str, str]) -> Frame:
+    """Returns the frame of an entry of a job's Redis stream."""
+    read = read_event if topic == "events" else read_log_line
+    return frame_of(read(entry_id, fields))
+
+
+def cursor_of(entry_id: str) -> tuple[int, int]:
+    """Returns the id of a stream entry as a pair. Pairs compare in stream order.
+
+    >>> cursor_of("1764000000000-9") < cursor_of("1764000000000-10")
+    True
+    """
+    milliseconds, number = entry_id.split("-")
+    return int(milliseconds), int(number)
+
+
+def end_frame(status: Status) -> bytes:
+    """Returns the final frame, which carries the job's status."""
+    return f'event: end\ndata: {{"status":"{status.value}"}}\n\n'.encode()
+
+
+def _end(event: Event) -> Status | None:
+    status = event.data.get("status")
+    return Status(status) if status in _FINAL else None
+
+
+MAX_WAITING_FRAMES = 1000
+"""Maximum number of unread frames per client."""
+
+
+class Signal(Enum):
+    """Signals that a subscription delivers besides frames."""
+
+    ENDED = auto()
+    """The job ended, and its history is complete."""
+    MISSED = auto()
+    """The client was too slow and frames were dropped. It must continue from the history."""
+    CLOSED = auto()
+    """This process is shutting down."""
+
+
+class Subscription:
+    """Unread frames and signals of one client, bounded in number."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Frame | Signal] = deque()
+        self._news = asyncio.Event()
+        self._has_missed = False
+
+    def put(self, item: Frame | Signal) -> None:
+        if isinstance(item, Frame) and not self._has_missed:
+            self._has_missed = len(self._waiting) >= MAX_WAITING_FRAMES
+            if self._has_missed:
+                self._waiting = deque(each for each in self._waiting if isinstance(each, Signal))
+                item = Signal.MISSED
+        elif isinstance(item, Frame):
+            return
+        self._waiting.append(item)
+        self._news.set()
+
+    async def take(self, *, timeout_seconds: float) -> tuple[Frame | Signal, ...]:
+        """Returns the items received so far, in order. Empty after a timeout."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return ()
+        items = tuple(self._waiting)
+        self._waiting.clear()
+        self._news.clear()
+        self._has_missed = False
+        return items
+
 
 _BLOCK_MS = 250
 """Maximum delay before the reader notices a new client. The pinned cursor compensates for it."""

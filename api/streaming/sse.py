@@ -9,12 +9,21 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from api.dependencies import Services
-from api.frames import HEARTBEAT, RETRY, Frame, Topic, cursor_of, end_frame, frame_of
 from api.http.errors import TooManyStreamsError
-from api.subscription import Signal, Subscription
+from api.streaming.broadcast import (
+    HEARTBEAT,
+    RETRY,
+    Frame,
+    Signal,
+    Subscription,
+    Topic,
+    cursor_of,
+    end_frame,
+    frame_of,
+)
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.events import Event, LogLine, Page
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 
 MEDIA_TYPE = "text/event-stream"
 _PAGE = 500

@@ -1,7 +1,18 @@
-"""Token capacity of a micro-batch."""
+"""Token capacity of a micro-batch.
 
+Estimated training cost of a pair, for load balancing between processes.
+
+Cost of micro-batches: their work, and the tokens the model processes, including padding.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from flant5_train.batching.types import MicroBatches
 from flant5_train.data.pairs import PairLengths
 
 _ROW_UNIT = 128
@@ -56,3 +67,68 @@ def _blocks(num_tokens: int) -> int:
 
 def _following(product: int, other: int, *, at_least: int) -> int:
     return max(round(product / other / _ROW_UNIT) * _ROW_UNIT, _blocks(at_least))
+
+
+Cost = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
+"""Maps source lengths [N] and target lengths [N] to the work of each pair [N], in any unit.
+
+Integers only: sums of floats may differ in the last bit between machines, and processes that sort
+by them would plan different batches.
+"""
+
+
+def estimated_cost(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the work of each pair, in ten-thousandths of an encoder token.
+
+    A decoder token costs about 1.2 encoder tokens, since it attends twice. Attention grows with the
+    square of the length: for a Flan-T5 XL it adds about a fifth at 2,048 tokens.
+    """
+    tokens = 10_000 * source + 12_000 * target
+    attention = source**2 + source * target + target**2 // 2
+    return tokens + attention
+
+
+class Work(Protocol):
+    """Cost model of a batching method. Shapes: K micro-batches."""
+
+    def costs(self, batches: MicroBatches) -> NDArray[np.int64]:
+        """Returns the work of each micro-batch, [K]; 0 if it is empty."""
+
+    def tokens(self, batches: MicroBatches) -> PairLengths:
+        """Returns the tokens of each micro-batch on both sides, [K], including padding; 0 if it is
+        empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedWork:
+    """Cost of padded batches: every pair is padded to the longest of its micro-batch."""
+
+    lengths: PairLengths
+    cost: Cost
+
+    def costs(self, batches: MicroBatches) -> NDArray[np.int64]:
+        longest = batches.longest(self.lengths)
+        return batches.sizes * self.cost(longest.source, longest.target)
+
+    def tokens(self, batches: MicroBatches) -> PairLengths:
+        longest = batches.longest(self.lengths)
+        return PairLengths(batches.sizes * longest.source, batches.sizes * longest.target)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWork:
+    """Cost of packed batches: pairs are concatenated in a row of fixed length, and attention stays
+    inside each pair."""
+
+    lengths: PairLengths
+    cost: Cost
+    capacity: Capacity
+
+    def costs(self, batches: MicroBatches) -> NDArray[np.int64]:
+        pairs = self.lengths.of(batches.pairs)
+        so_far = np.concatenate([[0], np.cumsum(self.cost(pairs.source, pairs.target))])
+        return np.diff(so_far[batches.offsets])
+
+    def tokens(self, batches: MicroBatches) -> PairLengths:
+        rows = np.minimum(batches.sizes, 1)
+        return PairLengths(rows * self.capacity.source, rows * self.capacity.target)

@@ -1,14 +1,25 @@
-"""Data loader for a batch plan: each process loads only its own micro-batches."""
+"""Data loader for a batch plan: each process loads only its own micro-batches.
+
+Batch plan of a run, from its arguments and data.
+
+Memory dry run: the largest batch runs first, so an out-of-memory error comes within a minute.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from flant5_train.batching.plan import RunPlan
+from flant5_train.arguments import TrainingArguments
+from flant5_train.batching.plan import PlanSettings, RunPlan
+from flant5_train.batching.schedule import StepShape
+from flant5_train.data.collator import DataCollatorForSupervisedDataset, PackedCollator
+from flant5_train.data.dataset import SupervisedDataset
 from flant5_train.models.loss import IGNORED
+from flant5_train.protocol.progress import BatchesPlanned, LargestMicroBatch
 
 Example = dict[str, torch.Tensor]
 
@@ -87,3 +98,81 @@ class TrainingBatches:
     def largest(self) -> dict[str, torch.Tensor]:
         """Returns the micro-batch with the most work, as tensors."""
         return self.collate([self.pairs[pair] for pair in self.plan.largest.pairs])
+
+
+Collate = Callable[[Sequence[Example]], dict[str, torch.Tensor]]
+
+
+def planned_batches(
+    pairs: SupervisedDataset,
+    collator: DataCollatorForSupervisedDataset,
+    training: TrainingArguments,
+) -> TrainingBatches:
+    """Returns the training batches of a run; `collator` is the one for padded batches."""
+    settings = PlanSettings(
+        batching=training.batching,
+        num_pairs=training.train_batch_size,
+        shape=StepShape(training.world_size, training.gradient_accumulation_steps),
+        num_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+        seed=training.seed,
+    )
+    plan = RunPlan(pairs.lengths(), settings)
+    return TrainingBatches(plan, pairs, collator_of(plan, collator, training.device))
+
+
+def collator_of(
+    plan: RunPlan, padding: DataCollatorForSupervisedDataset, device: torch.device
+) -> Collate:
+    """Returns the collator for the plan's micro-batches; `padding` unless they are packed."""
+    row = plan.row_capacity
+    if row is None:
+        return padding
+    pad = padding.tokenizer.pad_token_id
+    assert isinstance(pad, int), "a T5 tokenizer has a padding token"
+    if device.type == "cpu":
+        # The CPU kernel computes each pair separately: padding the row would only cost time.
+        return PackedCollator(pad_token_id=pad)
+    return PackedCollator(pad_token_id=pad, source_capacity=row.source, target_capacity=row.target)
+
+
+def record_of(plan: RunPlan) -> BatchesPlanned:
+    """Returns the progress record of a plan."""
+    told, largest = plan.report(), plan.largest
+    return BatchesPlanned(
+        batching=told.batching,
+        num_steps=told.num_steps,
+        num_micro_batches=told.num_micro_batches,
+        source_fill=told.source_fill,
+        target_fill=told.target_fill,
+        straggler=told.straggler,
+        largest=LargestMicroBatch(
+            num_pairs=largest.num_pairs,
+            longest_source=largest.longest_source,
+            longest_target=largest.longest_target,
+            padded_tokens=largest.padded_tokens,
+        ),
+    )
+
+
+ADAM_STATES = 2
+"""Numbers that AdamW keeps per parameter."""
+
+
+def run_and_forget(
+    forward_and_backward: Callable[[nn.Module], object], model: nn.Module, *, room_for: int
+) -> None:
+    """Runs a micro-batch through the model without side effects: gradients are cleared, and the
+    random state is restored.
+
+    On a GPU, `room_for` float32 numbers per trained parameter are reserved meanwhile. The optimizer
+    allocates them in its first step, after the first micro-batch.
+    """
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    device = parameters[0].device
+    is_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        reserved = [torch.empty_like(each) for each in parameters * room_for] if is_cuda else []
+        forward_and_backward(model)
+        del reserved
+    model.zero_grad(set_to_none=True)

@@ -7,15 +7,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from flant5_train.batches.bucketed import bucketed_batches, capacity_for
-from flant5_train.batches.cost import Cost, estimated_cost
-from flant5_train.batches.dealing import StepShape, straggler
-from flant5_train.batches.packed import packed_batches
-from flant5_train.batches.plan_report import PlanReport
-from flant5_train.batches.work import PackedWork, PaddedWork, Work
-from flant5_train.batching.cost import Capacity, mean_capacity, row_capacity
-from flant5_train.batching.schedule import Epochs, GroupedEpochs, Order, RandomEpochs
-from flant5_train.batching.types import MicroBatches, Pairs
+from flant5_train.batching.cost import (
+    Capacity,
+    Cost,
+    PackedWork,
+    PaddedWork,
+    Work,
+    estimated_cost,
+    mean_capacity,
+    row_capacity,
+)
+from flant5_train.batching.schedule import (
+    Epochs,
+    GroupedEpochs,
+    Order,
+    RandomEpochs,
+    StepShape,
+    straggler,
+)
+from flant5_train.batching.strategies import bucketed_batches, capacity_for, packed_batches
+from flant5_train.batching.types import MicroBatches, Pairs, PlanReport
 from flant5_train.config import Batching
 from flant5_train.data.pairs import LargestBatch, PairLengths
 from flant5_train.protocol.auto import auto_epochs

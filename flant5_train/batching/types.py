@@ -1,4 +1,7 @@
-"""Micro-batches: the pairs of one forward pass. Shapes: K micro-batches."""
+"""Micro-batches: the pairs of one forward pass. Shapes: K micro-batches.
+
+Summary of a batch plan.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.data.pairs import PairLengths
+from flant5_train.config import Batching
+from flant5_train.data.pairs import LargestBatch, PairLengths
 
 Pairs = NDArray[np.int64]
 
@@ -58,3 +62,21 @@ class MicroBatches:
             # `reduceat` has no result for empty micro-batches.
             result[is_full] = np.maximum.reduceat(values, self.offsets[:-1][is_full])
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """Figures of a plan, taken from the first epoch where epochs differ."""
+
+    batching: Batching
+    num_steps: int
+    """Optimizer steps of the run."""
+    num_micro_batches: int
+    """Micro-batches of an epoch, over all processes."""
+    source_fill: float
+    """Share of the encoder's positions that hold a token; the rest is padding."""
+    target_fill: float
+    """Share of the decoder's positions that hold a token; the rest is padding."""
+    straggler: float
+    """Mean over largest work of concurrent processes: 1 when none waits for another."""
+    largest: LargestBatch

@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
-from flant5_train.command_line.own_rules import OWN_TRAINING
-from flant5_train.command_line.rules import Rule
+from flant5_train.command_line.rules import HUGGING_FACE, OWN_TRAINING, Rule
 from flant5_train.process import local_rank
 from flant5_train.protocol.failure import FailureCode, TrainingError
 

@@ -4,12 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flant5_train.arguments import ModelArguments, TrainingArguments
+from flant5_train.arguments import DataArguments, ModelArguments, TrainingArguments
 from flant5_train.command_line.former_names import FORMER_NAMES, FormerName
-from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
-from flant5_train.command_line.own_rules import DATA, MODEL, OWN_TRAINING
-from flant5_train.command_line.rules import Rule, Rules
-from flant5_train.data_arguments import DataArguments
+from flant5_train.command_line.rules import DATA, HUGGING_FACE, MODEL, OWN_TRAINING, Rule, Rules
 
 GROUPS: tuple[tuple[str, type, Rules], ...] = (
     ("Model", ModelArguments, MODEL),

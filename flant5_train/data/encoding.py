@@ -1,23 +1,35 @@
 """Encoders of the two tokenizations: text segments to ids, and spans of ids to examples.
 
 Neither torch nor transformers is imported here: encoding processes must start fast and stay small.
+
+Encodes conversations as flat ids and spans of pairs.
+
+Encodes conversations in memory as pairs of id lists, like FastChat's `preprocess`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from flant5_train.config import OnBadRecord, OnMissingQuestion
+from flant5_train.data.conversations import Conversations
+from flant5_train.data.errors import Place, Problem
+from flant5_train.data.prompt import Script, conversations_of, write_script
+from flant5_train.data.reader import RecordBlock
 from flant5_train.models.lossless_tokenizer import WORD_START, LosslessPieces
 from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.turns import Conversation
 
 if TYPE_CHECKING:
     from transformers import T5Tokenizer
 
     from flant5_train.models.tokenizer import AnyTokenizer
+
 
 Ids = NDArray[np.integer]
 
@@ -181,3 +193,129 @@ def encoder_for(tokenizer: "AnyTokenizer") -> TextEncoder:
         f"found a {type(tokenizer).__name__}; expected a tokenizer of load_tokenizer() or a"
         " T5Tokenizer",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """Some conversations, each turn encoded once."""
+
+    tokens: Ids
+    """Ids of all conversations, concatenated, [N]."""
+    spans: list[PairSpan]
+    """Pairs in order, as offsets into `tokens`."""
+    num_pairs_of: list[int]
+    """Number of pairs of each conversation."""
+    left_out: Counter[str]
+    """Turns and records that make no pair, by reason."""
+    warnings: Counter[str] = field(default_factory=Counter)
+    """Warnings of the records, by kind."""
+
+    @property
+    def num_conversations(self) -> int:
+        return len(self.num_pairs_of)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """The conversations of a block of records."""
+
+    batch: EncodedBatch
+    num_bytes_read: int
+    """Bytes of the file read up to the end of the block."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEncoder:
+    """Encodes blocks of records. Can be pickled and sent to another process."""
+
+    encoder: TextEncoder
+    on_bad_record: OnBadRecord
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
+
+    @property
+    def token_type(self) -> str:
+        """The numpy type that holds any id in the fewest bytes."""
+        return "uint16" if self.encoder.num_tokens <= 1 << 16 else "uint32"
+
+    def __call__(self, block: RecordBlock) -> EncodedBlock:
+        """Raises DataError for a malformed record under `OnBadRecord.FAIL`."""
+        warnings: Counter[str] = Counter()
+
+        def warn(warning: Problem, /, *, place: Place) -> None:
+            warnings[warning.reason] += 1
+
+        conversations = Conversations(block.records, self.on_bad_record, warn)
+        batch = encode_batch([*conversations], self.encoder, self.on_missing_question)
+        batch = replace(
+            batch,
+            tokens=batch.tokens.astype(self.token_type),
+            left_out=batch.left_out + conversations.left_out(),
+            warnings=warnings,
+        )
+        return EncodedBlock(batch, block.num_bytes_read)
+
+
+def encode_batch(
+    conversations: Sequence[Conversation],
+    encoder: TextEncoder,
+    on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN,
+) -> EncodedBatch:
+    """Encodes conversations. All segments go through the encoder in one call, for speed."""
+    scripts = [write_script(conversation, on_missing_question) for conversation in conversations]
+    texts = [segment.text for script in scripts for segment in script.segments]
+    encoded = encoder.encode(texts)
+    lengths = [len(ids) for ids in encoded]
+    spans: list[PairSpan] = []
+    num_pairs_of: list[int] = []
+    at = offset = 0
+    for script in scripts:
+        own_lengths = lengths[at : at + len(script.segments)]
+        own = _spans(script, own_lengths, offset=offset)
+        spans += own
+        num_pairs_of.append(len(own))
+        at += len(own_lengths)
+        offset += sum(own_lengths)
+    return EncodedBatch(
+        tokens=np.concatenate([np.empty(0, np.int32), *encoded]),
+        spans=spans,
+        num_pairs_of=num_pairs_of,
+        left_out=sum((script.left_out for script in scripts), Counter()),
+    )
+
+
+def _spans(script: Script, lengths: Sequence[int], *, offset: int) -> list[PairSpan]:
+    header_end = offset + lengths[0]
+    at = offset
+    spans = []
+    for segment, length in zip(script.segments, lengths, strict=True):
+        if segment.is_answer:
+            spans.append(PairSpan(offset, header_end, at, at + length))
+        at += length
+    return spans
+
+
+def preprocess(
+    sources: Sequence[Sequence[Mapping[str, str]]], tokenizer: "AnyTokenizer"
+) -> dict[str, list[list[int]]]:
+    """Returns encoder inputs and decoder targets of every answer, in order.
+
+    Each list ends with EOS unless the answer was cut. `sources` are lists of `{"from", "value"}`;
+    `tokenizer.model_max_length` limits each side. No argument is changed. Raises DataError for a
+    malformed conversation.
+
+    preprocess([[human "Hi", gpt "Hello!"]], tokenizer)
+    -> {"input_ids": [[71, 3582, ..., 1]], "labels": [[8774, 55, 32101, 1]]}
+    """
+    encoder = encoder_for(tokenizer)
+    lengths = Lengths(tokenizer.model_max_length, tokenizer.model_max_length)
+    batch = encode_batch(conversations_of(sources), encoder)
+    examples = [encoder.cut(batch.tokens, span, lengths) for span in batch.spans]
+    return {
+        "input_ids": [example.source.tolist() for example in examples],
+        "labels": [example.target.tolist() for example in examples],
+    }
+
+
+def _tokenize_fn(strings: Sequence[str], tokenizer: "AnyTokenizer") -> list[list[int]]:
+    """Returns the ids of each string, without EOS."""
+    return [ids.tolist() for ids in encoder_for(tokenizer).encode(strings)]

@@ -3,20 +3,57 @@
 The pools of `multiprocessing` and `concurrent.futures` import the caller's main module again, and
 torch with it. `multiprocessing.Pool` waits forever for a killed process. `concurrent.futures` does
 not report its exit code, and finishes running items on shutdown.
+
+Child process of a `ProcessPool`: receives a function, then items, and sends results.
+
+Started by `flant5_train.data.process_pool` with the descriptor of its connection as the only
+argument.
 """
 
 import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
-from flant5_train.pool_process import Failed
+from flant5_train.process import die_with_parent, leave_the_cores_to_others
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Stands in for a result if the function raised an error."""
+
+    error: Exception
+
+
+def main(descriptor: int) -> None:
+    die_with_parent()
+    leave_the_cores_to_others()
+    with Connection(descriptor) as connection:
+        function = connection.recv()
+        while True:
+            try:
+                item = connection.recv()
+            except EOFError:
+                return
+            connection.send(_outcome(function, item))
+
+
+def _outcome(function: Callable[[Any], object], item: object) -> object:
+    try:
+        return function(item)
+    except Exception as error:  # noqa: BLE001 - the parent raises it again
+        # Pickling an error drops its traceback.
+        error.add_note(f"in a process of a pool:\n{traceback.format_exc()}")
+        return Failed(error)
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -104,7 +141,7 @@ class _Process:
             # As in `multiprocessing`, the child uses this process's module search path.
             program = (
                 f"import sys; sys.path[:] = {sys.path!r};"
-                f" from flant5_train.pool_process import main; main({theirs.fileno()})"
+                f" from flant5_train.data.process_pool import main; main({theirs.fileno()})"
             )
             self.child = subprocess.Popen(
                 [sys.executable, "-c", program],

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from flant5_train.estimates.memory import MemoryEstimate, Setup, estimate_memory
-from flant5_train.memory_rates import GIB
+from flant5_train.estimates.memory import GIB, MemoryEstimate, Setup, estimate_memory
 
 MAX_SUGGESTIONS = 3
 _MAX_CHANGES = 4

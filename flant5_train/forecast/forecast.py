@@ -10,12 +10,9 @@ from flant5_train.estimates.flops import training_flops
 from flant5_train.estimates.memory import num_weights
 from flant5_train.estimates.slow_bfloat16 import slow_bfloat16
 from flant5_train.file_report.token_counts import TokenCounter, counter_for
-from flant5_train.forecast.batches import PlannedRun
-from flant5_train.forecast.data import Survey, Surveyor
-from flant5_train.forecast.disk import disk_forecast, trained_shapes
-from flant5_train.forecast.memory import memory_forecast, setup_of
-from flant5_train.forecast.model import Base, UnknownSizesError
-from flant5_train.forecast.pairs import Pairs, all_pairs, split_pairs
+from flant5_train.forecast.batches import PlannedRun, memory_forecast, setup_of
+from flant5_train.forecast.data import Pairs, Survey, Surveyor, all_pairs, split_pairs
+from flant5_train.forecast.model import Base, UnknownSizesError, disk_forecast, trained_shapes
 from flant5_train.protocol.auto import Choice
 from flant5_train.protocol.demo_model import demo_directory
 from flant5_train.protocol.forecast import (

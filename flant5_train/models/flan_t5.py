@@ -10,9 +10,9 @@ import torch
 from transformers import T5ForConditionalGeneration
 from transformers.utils.generic import ModelOutput
 
+from flant5_train.models.attention import packed
 from flant5_train.models.attention.packed import decode, encode, kernel_for
 from flant5_train.models.loss import IGNORED, num_right, summed_loss
-from flant5_train.packed import attention
 
 
 @dataclass
@@ -32,9 +32,9 @@ class FlanT5(T5ForConditionalGeneration):
     """
 
     def __init__(self, config: Any) -> None:
-        attention.register()
+        packed.register()
         super().__init__(config)
-        self.set_attn_implementation(attention.NAME)
+        self.set_attn_implementation(packed.NAME)
 
     def compile_blocks(self) -> None:
         """Compiles each block for the row lengths it receives, once for all blocks of a stack.

@@ -8,12 +8,11 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, T5ForConditionalGeneration, T5Tokenizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from flant5_train.adapters.merging import merged_model
-from flant5_train.diagnosis import failure_code
 from flant5_train.estimates.checkpoint import embedding_rows
 from flant5_train.models.flan_t5 import FlanT5
+from flant5_train.models.lora import merged_model
 from flant5_train.models.tokenizer import AnyTokenizer, add_tokens
-from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError, failure_code
 from flant5_train.protocol.model_files import (
     bad_model,
     holds_adapter,

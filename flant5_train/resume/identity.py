@@ -12,17 +12,14 @@ from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.hub import cached_file
 
 from flant5_train.arguments import Arguments
-from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
-from flant5_train.command_line.own_rules import DATA, MODEL, OWN_TRAINING
-from flant5_train.command_line.rules import Rules
+from flant5_train.command_line.rules import DATA, HUGGING_FACE, MODEL, OWN_TRAINING, Rules
 from flant5_train.data.cache import ENCODING_VERSION
 from flant5_train.data.encoding import encoder_for
 from flant5_train.data.prompt import SYSTEM
-from flant5_train.model_card.card import flant5_version
-from flant5_train.model_card.told import Told
+from flant5_train.model_card.card import Told, flant5_version
 from flant5_train.models.tokenizer import AnyTokenizer
 from flant5_train.resume.record import BATCH_PLAN, ENCODING, RunRecord
-from flant5_train.selection.choice import evaluation_interval
+from flant5_train.training.callbacks.early_stopping import evaluation_interval
 
 _GROUPS: tuple[tuple[str, Rules], ...] = (
     ("model", MODEL),
@@ -66,8 +63,7 @@ def record_of_run(
 
 def default_values() -> dict[str, JsonValue]:
     """Returns the defaults of the trainer's arguments, by name."""
-    from flant5_train.arguments import ModelArguments, TrainingArguments
-    from flant5_train.data_arguments import DataArguments
+    from flant5_train.arguments import DataArguments, ModelArguments, TrainingArguments
 
     found: dict[str, JsonValue] = {}
     for group in (ModelArguments, DataArguments, TrainingArguments):

@@ -8,14 +8,18 @@
 
 The identity holds all values that change the resulting model. Files and models are identified by a
 digest of their content, so they can be moved. Their names are labels for people.
+
+Learning rate and other optimizer settings when a checkpoint is resumed with new values.
 """
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from torch.optim.lr_scheduler import LambdaLR
 
 from flant5_train.protocol.failure import FailureCode, TrainingError
 
@@ -143,3 +147,28 @@ def as_lines(changes: tuple[Change, ...]) -> Iterator[str]:
             )
         else:
             yield f"From step {change.step} on the run continued with other values: {what}."
+
+
+@contextmanager
+def settings_of_this_run(optimizer: Any, scheduler: Any) -> Iterator[None]:
+    """Keeps this run's settings while a checkpoint's optimizer and scheduler are loaded.
+
+    Their states are loaded, but the settings of each group (learning rate, decay, ...) stay. torch
+    loads both. Without this, a new `learning_rate` would have no effect.
+    """
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    rates = [*getattr(scheduler, "base_lrs", [])]
+    yield
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
+    if rates:
+        scheduler.base_lrs = rates
+    if isinstance(scheduler, LambdaLR):
+        # The rates of the next step, which the last step would have set.
+        shares = [share(scheduler.last_epoch) for share in scheduler.lr_lambdas]
+        scheduler._last_lr = [rate * share for rate, share in zip(rates, shares, strict=True)]
+        for group, rate in zip(optimizer.param_groups, scheduler._last_lr, strict=True):
+            group["lr"] = rate

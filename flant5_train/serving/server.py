@@ -1,5 +1,8 @@
 """Inference engine: answers pending requests, one model at a time. New requests for the same model
-join the running batch."""
+join the running batch.
+
+Encoder input of a conversation to answer, made by the functions that make training pairs.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -8,17 +11,75 @@ from pathlib import Path
 
 import torch
 
-from flant5_train.data.errors import DataError
+from flant5_train.data.conversations import parse_conversation
+from flant5_train.data.encoding import Ids, Lengths, TextEncoder, encode_batch
+from flant5_train.data.errors import DataError, Place
+from flant5_train.data.prompt import write_script
 from flant5_train.protocol.failure import FailureCode, TrainingError
-from flant5_train.protocol.inference import Ask, Delta, Piece, RefusalKind, Refused, Started
-from flant5_train.serving.answer import AnswerText
-from flant5_train.serving.detokenizer import text_stream
-from flant5_train.serving.generation import Row, Say, answer
-from flant5_train.serving.loaded import LoadedModel
-from flant5_train.serving.model_cache import ModelTooLargeError, Shelf
-from flant5_train.serving.question import QuestionTooLongError, conversation_of, source_of
+from flant5_train.protocol.inference import (
+    Ask,
+    AskedTurn,
+    Delta,
+    Piece,
+    RefusalKind,
+    Refused,
+    Started,
+)
+from flant5_train.protocol.turns import Conversation, Role, Turn
+from flant5_train.serving.detokenizer import AnswerText, text_stream
+from flant5_train.serving.generation import Chooser, Row, Say, answer
+from flant5_train.serving.model_cache import LoadedModel, ModelTooLargeError, Shelf
 from flant5_train.serving.request_queue import Inbox
-from flant5_train.serving.sampling import Chooser
+
+_SOME_ANSWER = Turn(Role.GPT, "-")
+"""Placeholder for the answer: without it the last turn would not become a question."""
+
+
+class QuestionTooLongError(Exception):
+    """The system message and the last turn exceed the model's limit, even without older turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Encoder input [S], and the number of tokens dropped from the conversation."""
+
+    ids: Ids
+    num_left_out: int
+
+
+def conversation_of(turns: Sequence[AskedTurn]) -> Conversation:
+    """Returns the conversation. Raises DataError if the turns are invalid."""
+    messages = [turn.model_dump() for turn in turns]
+    return parse_conversation({"messages": messages}, place=Place("request", 1))
+
+
+def source_of(conversation: Conversation, encoder: TextEncoder, *, max_tokens: int) -> Source:
+    """Returns the source that the next answer would have as a training pair.
+
+    If the history is too long, its oldest turns are dropped, but never the header. Raises
+    QuestionTooLongError if the header and the last turn alone are too long.
+    """
+    whole = Conversation((*conversation.turns, _SOME_ANSWER))
+    encoded = encode_batch([whole], encoder)
+    span = encoded.spans[-1]
+    source = encoder.cut(encoded.tokens, span, Lengths(max_tokens, 1)).source
+    # The length without any limit.
+    num_tokens = len(encoder.cut(encoded.tokens, span, Lengths(len(encoded.tokens) + 2, 1)).source)
+    if num_tokens > len(source):
+        _refuse_cut_question(whole, encoder, max_tokens=max_tokens)
+    return Source(source, num_tokens - len(source))
+
+
+def _refuse_cut_question(whole: Conversation, encoder: TextEncoder, *, max_tokens: int) -> None:
+    segments = write_script(whole).segments
+    header, last = encoder.encode([segments[0].text, segments[-2].text])
+    needed = len(header) + len(last) + 2
+    if needed > max_tokens:
+        raise QuestionTooLongError(
+            f"the system message and the last message have {needed} tokens; the model reads at "
+            f"most {max_tokens}"
+        )
+
 
 MAX_BATCH_TOKENS = 16_384
 """Limit of a batch's source tokens, including padding. It bounds the memory of a batch: the decoder

@@ -1,26 +1,133 @@
-"""Loads the model and selects the trainer for full fine-tuning, LoRA or QLoRA."""
+"""Loads the model and selects the trainer for full fine-tuning, LoRA or QLoRA.
+
+Trainer of adapters: checkpoints hold only the trained weights, the result is a merged model.
+
+Writes `adapter/README.md`, which shows how to load the adapter with peft.
+"""
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
+from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration, T5Tokenizer
 
-from flant5_train.adapters.quantization import (
-    four_bits,
-    hold_the_rest_in_bfloat16,
-    refuse_machine_without_qlora,
-)
-from flant5_train.adapters.record import AdapterRecord
-from flant5_train.adapters.trainer import AdapterTrainer
 from flant5_train.arguments import Arguments, ModelArguments
 from flant5_train.config import OF_LORA, Hyperparameters
+from flant5_train.estimates.checkpoint import embedding_rows
+from flant5_train.models.exported_model import complete_export
 from flant5_train.models.flan_t5 import FlanT5
 from flant5_train.models.loading import load_model, num_kept_tokens
-from flant5_train.models.lora import attach
+from flant5_train.models.lora import (
+    AdapterRecord,
+    attach,
+    four_bits,
+    hold_the_rest_in_bfloat16,
+    load_adapter,
+    refuse_machine_without_qlora,
+    save_adapter,
+)
 from flant5_train.models.tokenizer import AnyTokenizer
 from flant5_train.protocol.failure import FailureCode, TrainingError
-from flant5_train.protocol.model_files import adapter_for_qlora, holds_adapter
+from flant5_train.protocol.model_files import TOKENIZER_DIRECTORY, adapter_for_qlora, holds_adapter
 from flant5_train.training.trainer import ConversationTrainer
+
+_README = "README.md"
+_TEXT = """# The adapter of this model
+
+The trained weights, in the format of `peft`. The model in the parent directory has them merged and
+does not need `peft`. Use that one unless several adapters share one base model in memory.
+
+The adapter has embedding and output rows for tokens that its base model lacks. `peft` does not add
+these rows to the base model by itself. Load it like this:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+adapter = "."  # where this file is
+base = AutoModelForSeq2SeqLM.from_pretrained({base!r}, dtype="float32")
+base.config.tie_word_embeddings = False  # transformers 5 sets True for every T5
+base.resize_token_embeddings({rows}, mean_resizing=False)
+model = PeftModel.from_pretrained(base, adapter).eval()
+tokenizer = AutoTokenizer.from_pretrained(adapter + "/{tokenizer}")
+```
+
+Log-probabilities then differ from the merged model's by less than 1e-6 (peft 0.21.2, transformers
+5.23). In transformers before 4.56 `dtype` is called `torch_dtype`.
+
+`AutoPeftModelForSeq2SeqLM.from_pretrained` can't load it: the first question raises an IndexError.
+If the tokenizer's files are copied next to this one, it ties the output layer to the input
+embedding instead, and the answers are nonsense. The same happens if `resize_token_embeddings` is
+called before `tie_word_embeddings` is set to False.
+"""
+
+
+def write_readme(directory: Path, *, record: AdapterRecord) -> None:
+    """Writes the README. Raises OSError when the disk is full."""
+    text = _TEXT.format(
+        base=record.base,
+        rows=embedding_rows(max(record.num_tokens, record.num_base_tokens)),
+        tokenizer=TOKENIZER_DIRECTORY,
+    )
+    (directory / _README).write_text(text, encoding="utf-8")
+
+
+ADAPTER_DIRECTORY = "adapter"
+"""Subdirectory of the output directory for the finished adapter; the merged model is above it."""
+
+
+class AdapterTrainer(ConversationTrainer):
+    """Trains a model that `attach` prepared with the record `adapter`."""
+
+    def __init__(self, *, adapter: AdapterRecord, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._adapter = adapter
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Saves a checkpoint, which is only the adapter, in `output_dir`. None saves the final
+        model: the merged model, with the adapter in a subdirectory."""
+        if output_dir is not None:
+            super().save_model(output_dir, _internal_call)
+            return
+        assert self.args.output_dir is not None
+        whole = Path(self.args.output_dir)
+        super().save_model(str(whole / ADAPTER_DIRECTORY))
+        if self.args.should_save:
+            write_readme(whole / ADAPTER_DIRECTORY, record=self._adapter)
+            self._save_merged(whole)
+
+    def _save_merged(self, directory: Path) -> None:
+        """Merges the saved adapter, in full precision even if the base was quantized for training.
+        Loading the files proves that they are complete."""
+        merged = load_model(directory / ADAPTER_DIRECTORY, self._tokenizer)
+        merged.generation_config = self._trained.generation_config
+        merged.config.n_positions = self._trained.config.n_positions
+        merged.save_pretrained(directory)
+        self._tokenizer.save_pretrained(str(directory))
+        complete_export(directory)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        assert output_dir is not None, "save_model names it"
+        if self.args.should_save:
+            save_adapter(self._trained, Path(output_dir), record=self._adapter, state=state_dict)
+            self._tokenizer.save_pretrained(str(Path(output_dir) / TOKENIZER_DIRECTORY))
+            complete_export(Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_adapter(self._trained, Path(resume_from_checkpoint))
+
+    @property
+    def _trained(self) -> T5ForConditionalGeneration:
+        assert isinstance(self.model, T5ForConditionalGeneration)
+        return self.model
+
+    @property
+    def _tokenizer(self) -> AnyTokenizer:
+        assert isinstance(self.processing_class, (PreTrainedTokenizerFast, T5Tokenizer))
+        return self.processing_class
+
 
 TrainerClass = Callable[..., ConversationTrainer]
 

@@ -12,27 +12,19 @@ import torch
 from transformers.trainer_utils import IntervalStrategy
 
 from flant5_train.arguments import Arguments, TrainingArguments, parse_arguments
-from flant5_train.batches.planning import planned_batches, record_of
+from flant5_train.batching.loader import planned_batches, record_of
 from flant5_train.check import check_file
 from flant5_train.config import DEMO_MODEL
 from flant5_train.data.dataset import DataModule, make_supervised_data_module
 from flant5_train.demo_model import demo_model
 from flant5_train.disk import writing
 from flant5_train.estimates.slow_bfloat16 import slow_bfloat16
-from flant5_train.event_files import EventFiles
-from flant5_train.guards.nothing_to_evaluate import (
-    refuse_unused_validation,
-    refuse_without_validation,
-)
-from flant5_train.memory_report import memory_planned
-from flant5_train.model_card.card import README, write_card
-from flant5_train.model_card.history import History
-from flant5_train.model_card.told import Told
+from flant5_train.model_card.card import README, Told, write_card
+from flant5_train.model_card.plot import History
 from flant5_train.models.flan_t5 import FlanT5
 from flant5_train.models.loading import rows_begun_anew
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.process import rank
-from flant5_train.progress_log import ProgressLog
 from flant5_train.protocol.failure import FailureCode, TrainingError, room_for_failure
 from flant5_train.protocol.model_files import refuse_directory_without_model
 from flant5_train.protocol.progress import (
@@ -44,13 +36,22 @@ from flant5_train.protocol.progress import (
     Stopped,
     WarningIssued,
 )
-from flant5_train.refusals import refuse_unusable
 from flant5_train.resume.identity import default_values, record_of_run
 from flant5_train.resume.record import RUN_RECORD, Finished, RunRecord, as_lines
 from flant5_train.resume.start import Present, Start, start_of
-from flant5_train.selection.choice import Selection, evaluation_interval
-from flant5_train.sign_of_life import SignOfLife
-from flant5_train.training.callbacks.reporting import Report, discard
+from flant5_train.training.callbacks.early_stopping import Selection, evaluation_interval
+from flant5_train.training.callbacks.guards import (
+    refuse_unusable,
+    refuse_unused_validation,
+    refuse_without_validation,
+)
+from flant5_train.training.callbacks.reporting import (
+    EventFiles,
+    ProgressLog,
+    Report,
+    SignOfLife,
+    discard,
+)
 from flant5_train.training.callbacks.run_callbacks import callbacks_of
 from flant5_train.training.checkpoints import (
     newest_complete_checkpoint,
@@ -59,6 +60,7 @@ from flant5_train.training.checkpoints import (
 from flant5_train.training.lora import load_for_training, refuse_impossible_adapter
 from flant5_train.training.run_settings import setting_warnings, settle
 from flant5_train.training.stopping import StopRequested, StopSignal
+from flant5_train.training.telemetry import memory_planned
 from flant5_train.training.trainer import ConversationTrainer
 
 logger = logging.getLogger(__name__)

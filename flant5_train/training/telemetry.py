@@ -1,17 +1,24 @@
 """Counts of logged steps: tokens, padding and work, without waiting for a device.
 
 Shapes: B rows, L positions of a row, N pairs.
+
+Memory estimate of a run from its arguments, for the progress log.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
+from transformers.training_args import OptimizerNames
 
-from flant5_train.estimates.flops import Work
+from flant5_train.arguments import Arguments
+from flant5_train.batching.plan import RunPlan
+from flant5_train.estimates.flops import ModelShape, Work, peak_flops
+from flant5_train.estimates.memory import MicroBatch, Setup
+from flant5_train.estimates.memory_plan import plan_memory
 from flant5_train.models.loss import IGNORED
-from flant5_train.peaks import peak_flops
+from flant5_train.protocol.progress import MemoryPlanned
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -111,3 +118,47 @@ def take_peak_memory(device: torch.device) -> int | None:
     peak = torch.cuda.max_memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     return peak
+
+
+def memory_planned(
+    arguments: Arguments, *, config: Any, batches: RunPlan, gpu_bytes: int
+) -> MemoryPlanned:
+    """Returns the memory record of a run on GPUs with `gpu_bytes` each.
+
+    `config` is the model's.
+    """
+    plan = plan_memory(setup_of(arguments, config=config, batches=batches), gpu_bytes=gpu_bytes)
+    estimate = plan.estimate
+    return MemoryPlanned(
+        fits=plan.fits,
+        message=plan.sentence(),
+        gpu_bytes=gpu_bytes,
+        total_bytes=estimate.total,
+        weights_bytes=estimate.weights,
+        gradients_bytes=estimate.gradients,
+        optimizer_bytes=estimate.optimizer,
+        activations_bytes=estimate.activations,
+        working_bytes=estimate.working,
+        suggestions=plan.suggestions,
+    )
+
+
+def setup_of(arguments: Arguments, *, config: Any, batches: RunPlan) -> Setup:
+    """Returns the settings that determine the memory of this run."""
+    training = arguments.training
+    batch = MicroBatch.of(
+        batches.largest,
+        num_pairs=training.per_device_train_batch_size,
+        batching=training.batching,
+    )
+    return Setup(
+        shape=ModelShape.of(config),
+        batch=batch,
+        num_gpus=training.world_size,
+        is_sharded=training.sharding == "fsdp",
+        bf16=bool(training.bf16),
+        gradient_checkpointing=bool(training.activation_checkpointing),
+        optim=OptimizerNames(training.optim).value,
+        finetuning_type=arguments.model.finetuning_type,
+        lora_rank=arguments.model.lora_rank,
+    )

@@ -8,8 +8,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from flant5_train.protocol.inference import Delta, Finished, Piece, RefusalKind, Refused, Started
-from worker.jobs.chat_servers import ChatServers, new_server
-from worker.jobs.store.inference import Chat, ChatQueue
+from worker.jobs.store.inference import Chat, ChatQueue, ChatServers, new_server
 from worker.jobs.store.redis import open_redis
 
 Answering = Callable[[Chat], Iterable[Piece]]

@@ -18,8 +18,8 @@ from api.settings import ApiSettings
 from tests.api.full_disks import FullDisks
 from tests.api.scenes import CONVERSATIONS, claim_new_job, wait_until
 from worker.jobs.storage.job_record import Ledger
+from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim
 
 
 @pytest.fixture

@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass
 
-from worker.jobs.job import Job, model_id
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import Job, JobSpec, model_id
 from worker.jobs.storage.job_files import JobFiles
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.run_files import keep_result_file, result_file_id
+from worker.jobs.store.serialization import (
+    NewCheckpoint,
+    NewEvent,
+    NewLogLine,
+    Outcome,
+    Succeeded,
+    Update,
+)
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import NewCheckpoint, NewEvent, NewLogLine, Outcome, Succeeded, Update
 
 MODEL = ("config.json", "model.safetensors")
 STEPS = (4, 8)

@@ -8,10 +8,9 @@ from fastapi.testclient import TestClient
 from api.settings import ApiSettings
 from flant5_train.config import Hyperparameters
 from flant5_train.protocol.progress import StepTrained, TrainingStarted
-from worker.jobs.job import Job, model_id
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import Job, JobSpec, model_id
+from worker.jobs.store.serialization import Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Succeeded
 
 EXAMPLES = (Path(__file__).parents[2] / "examples" / "conversations.json").read_bytes()
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}

@@ -12,10 +12,9 @@ import httpx
 import pytest
 
 from api.services.jobs import submit
-from worker.jobs.job import Job
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import Job, JobSpec
+from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim
 
 CONVERSATIONS = b'[{"id": "1", "conversations": [{"from": "human", "value": "Hi"}, '
 CONVERSATIONS += b'{"from": "gpt", "value": "Hello!"}]}]\n'

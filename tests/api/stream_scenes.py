@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.api.scenes import Sent
+from worker.jobs.store.serialization import Claim, NewEvent, NewLogLine, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim, NewEvent, NewLogLine, Update
 
 
 def report(store: JobStore, claim: Claim, *messages: str) -> None:

@@ -11,10 +11,10 @@ from api.settings import ApiSettings
 from tests.api.full_disks import RETRY, FullDisks, ask, create, error_of
 from tests.api.scenes import make_job
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.storage.job_record import JobRecord, Ledger, Wish
+from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim
 
 
 def test_each_acknowledged_wish_is_on_disk(

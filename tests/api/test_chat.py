@@ -18,7 +18,7 @@ from redis import Redis
 from api.app import create_app
 from api.settings import ApiSettings
 from flant5_train.protocol.inference import RefusalKind
-from flant5_train.serving.question import conversation_of
+from flant5_train.serving.server import conversation_of
 from tests.api.chat_scenes import Answering, Server, echo, never, refusing
 from tests.api.scenes import wait_until
 from worker.jobs.store import keys

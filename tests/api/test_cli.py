@@ -7,10 +7,9 @@ import pytest
 from api.settings import ApiSettings
 from tests.api.cli_runs import FLANT5, flant5, line_of, started
 from tests.api.scenes import claim_new_job, make_job
-from worker.jobs.job import Progress
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import JobSpec, Progress
+from worker.jobs.store.serialization import Claim, NewLogLine, Succeeded, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim, NewLogLine, Succeeded, Update
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
 

@@ -9,7 +9,7 @@ from api.settings import ApiSettings
 from tests.api.cli_runs import flant5
 from tests.api.plan_scenes import EXAMPLES
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 

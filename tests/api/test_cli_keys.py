@@ -10,8 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.auth import KeyRing
-from api.caller import DEFAULT_SCOPES, Caller
+from api.auth import DEFAULT_SCOPES, Caller, KeyRing
 from api.settings import ApiSettings
 from tests.api.cli_runs import environment, flant5
 

@@ -5,10 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from api.cli.braille import Canvas, Curve, draw
-from api.cli.loss_plot import loss_plot
-from api.cli.views.charts import LossCurve
-from api.cli.watched_job import WatchedJob
+from api.cli.views.charts import Canvas, Curve, LossCurve, draw, loss_plot
+from api.cli.views.watch import WatchedJob
 
 JOB = {"id": "ftjob-a", "model": "flant5-demo", "status": "running"}
 

@@ -11,8 +11,8 @@ from tests.api.scenes import claim_new_job, wait_until
 from tests.api.terminal import Terminal, in_terminal
 from tests.ports import free_port
 from worker.jobs.job import JobError, Progress
+from worker.jobs.store.serialization import Claim, Failed, NewEvent, NewLogLine, Succeeded, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim, Failed, NewEvent, NewLogLine, Succeeded, Update
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
 DOTS = {chr(code) for code in range(0x2801, 0x2900)}

@@ -14,10 +14,10 @@ from tests.api.scenes import make_job, wait_until
 from tests.ports import free_port
 from worker.jobs.job import JobError
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Claim, Failed, NewEvent, Succeeded, Update
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.jobs.update import Claim, Failed, NewEvent, Succeeded, Update
 
 STEP: dict[str, Any] = {
     "step": 12,

@@ -2,8 +2,8 @@
 
 from tests.api.cli_runs import flant5
 from tests.api.scenes import make_job
+from worker.jobs.store.serialization import Beat, Claim
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Beat, Claim
 
 
 def test_cancel_says_what_happened(server_url: str, store: JobStore, running_job: Claim) -> None:

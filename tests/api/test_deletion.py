@@ -16,14 +16,13 @@ from api.settings import ApiSettings
 from tests.api.ended_jobs import MODEL, EndedJob, add_files, ended_job
 from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
 from worker.jobs.deletion import Deletions
-from worker.jobs.job import Job, JobError
-from worker.jobs.life import Status
-from worker.jobs.removal import num_bytes_of
+from worker.jobs.job import Job, JobError, Status
 from worker.jobs.storage.files import FileStore
+from worker.jobs.storage.job_files import num_bytes_of
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.storage.lock import take_lock
+from worker.jobs.store.serialization import Cancelled, Failed, Outcome
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Failed, Outcome
 
 
 @pytest.fixture
@@ -328,7 +327,7 @@ def test_files_that_cant_be_removed_are_no_success(
         def refuses(path: Path) -> None:
             raise PermissionError(13, "Permission denied", str(path))
 
-        patched.setattr("worker.jobs.removal.shutil.rmtree", refuses)
+        patched.setattr("worker.jobs.storage.job_files.shutil.rmtree", refuses)
         answer = client.delete(jobs_url(done.job))
         error = answer.json()["error"]
         assert (answer.status_code, error["code"]) == (503, "storage_failed")

@@ -7,7 +7,7 @@ import pytest
 
 CODE = """
 import logging, resource
-from api.descriptors import allow_connections
+from api.__main__ import allow_connections
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 allow_connections({num_streams})

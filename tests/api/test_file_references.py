@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.jobs import removal
 from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.storage import job_files
 from worker.jobs.storage.files import FileStore, NewFile
 from worker.jobs.storage.paths import Home
 
@@ -128,7 +128,7 @@ def test_what_can_not_be_removed_is_logged_and_keeps_nothing_else_from_going(
     files: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck, other = keep(files, b"1"), keep(files, b"2")
-    remove = removal.remove
+    remove = job_files.remove
 
     def refuses(path: Path) -> None:
         if path.name == stuck:

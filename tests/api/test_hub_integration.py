@@ -7,9 +7,9 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from tests.api.test_integrations import create
-from worker.jobs.offers import ALL_OWNERS, IntegrationOffers
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.outbox import ALL_OWNERS, IntegrationOffers
+from worker.jobs.store.redis import Scripts
 
 FIELD = "integrations.0.huggingface"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.cli.errors import CommandError
-from api.cli.integration_option import integration
+from api.cli.client import CommandError
+from api.cli.options import integration
 
 
 @pytest.mark.parametrize(

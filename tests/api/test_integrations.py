@@ -7,9 +7,9 @@ from fastapi.testclient import TestClient
 from openai import OpenAI
 from redis import Redis
 
-from worker.jobs.offers import ALL_OWNERS, IntegrationOffers
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.outbox import ALL_OWNERS, IntegrationOffers
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 
 REQUEST: dict[str, Any] = {"model": "flant5-demo", "training_file": "chats.json"}

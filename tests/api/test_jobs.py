@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from flant5_train.config import Hyperparameters
 from tests.api.scenes import claim_new_job, make_job
 from worker.jobs.job import JobError, Progress
+from worker.jobs.store.serialization import Claim, Failed, Succeeded, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim, Failed, Succeeded, Update
 
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}
 

@@ -8,8 +8,16 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr, ValidationError
 
 from api.app import create_app
-from api.auth import KeyRing, KeysFileError, hash_of, new_key, read_keys
-from api.caller import DEFAULT_SCOPES, Caller, Scope
+from api.auth import (
+    DEFAULT_SCOPES,
+    Caller,
+    KeyRing,
+    KeysFileError,
+    Scope,
+    hash_of,
+    new_key,
+    read_keys,
+)
 from api.settings import ApiSettings
 
 

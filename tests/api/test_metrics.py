@@ -14,15 +14,13 @@ from api.app import create_app
 from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
-from worker.jobs.job import JobError, Progress
-from worker.jobs.life import Status
+from worker.jobs.job import JobError, Progress, Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
-from worker.jobs.shipments import Shipments
-from worker.jobs.store.outbox import Deliveries, Subscription
+from worker.jobs.store.outbox import Deliveries, Shipments, Subscription
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Cancelled, Succeeded, Update
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.jobs.update import Cancelled, Succeeded, Update
 
 Labels = frozenset[tuple[str, str]]
 

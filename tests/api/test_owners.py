@@ -19,8 +19,8 @@ from worker.jobs.job import model_id
 from worker.jobs.storage.files import FILE_IDS
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.storage.upload import UPLOAD_IDS
+from worker.jobs.store.serialization import Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Succeeded
 
 SCOPES = {"alice": "", "bob": "", "ops": ":read,submit,admin", "looker": ":read,admin"}
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}

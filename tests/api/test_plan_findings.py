@@ -13,7 +13,7 @@ from tests.api.plan_scenes import EXAMPLES, make_model, measured_job, plan, plan
 from tests.api.test_files import upload
 from worker.jobs.job import model_id
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 

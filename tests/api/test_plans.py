@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.app import create_app
-from api.report_process import ReportPrograms
+from api.services.reports import ReportPrograms
 from api.settings import ApiSettings
 from tests.api.plan_scenes import EXAMPLES, REQUEST, make_model, plan, planned
 from tests.api.scenes import wait_until
@@ -19,7 +19,7 @@ from tests.api.test_files import upload
 from tests.api.test_owners import http, keyed, of, upload_file
 from tests.api.test_reports import HANGS, runs
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 __all__ = ["http", "keyed"]

@@ -12,8 +12,7 @@ from api.services.recorder import Recorder
 from api.settings import ApiSettings
 from tests.api.full_disks import RETRY, FullDisks, ask, create, error_of
 from worker.jobs.errors import InvalidRequestError, StoreUnavailableError
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status
 from worker.jobs.storage.job_record import Ledger, Wish
 from worker.jobs.store.store import JobStore
 

@@ -9,12 +9,11 @@ from tests.api.cli_runs import FLANT5, flant5, started
 from tests.api.scenes import wait_until
 from tests.worker.scenes import spec
 from worker.jobs.errors import NotFoundError
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.store.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 
 FOUND = {

@@ -20,10 +20,10 @@ from api.app import create_app
 from api.cli.stack.redis import EmbeddedRedis
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, claim_new_job, wait_until
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.store.redis import open_redis
+from worker.jobs.store.serialization import Beat
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Beat
 
 PATIENCE_SECONDS = 15.0
 CREATE = {"model": "flant5-demo", "training_file": "chats.json"}

@@ -9,15 +9,15 @@ import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from api.report_process import ReportPrograms
 from api.services.planning import _forecast
+from api.services.reports import ReportPrograms
 from api.settings import ApiSettings
 from flant5_train.protocol.forecast import Forecast, Question
 from tests.api.cli_runs import flant5
 from tests.api.plan_scenes import EXAMPLES, REQUEST, make_model, plan, planned
 from tests.api.test_files import upload
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 
@@ -37,7 +37,7 @@ def refused(client: TestClient, **fields: Any) -> tuple[str, str]:
 
 
 SETTINGS: list[tuple[dict[str, Any], str, str]] = [
-    # The trainer: flant5_train/refusals.py, adapters/quantization.py
+    # The trainer: flant5_train/training/callbacks/guards.py, adapters/quantization.py
     (
         {"finetuning_type": "qlora"},
         "finetuning_type",

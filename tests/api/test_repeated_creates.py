@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from tests.api.scenes import first_create_held_back
+from worker.jobs.store.queue_status import Submissions
 from worker.jobs.store.store import JobStore
-from worker.jobs.submissions import Submissions
 
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}
 

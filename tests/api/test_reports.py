@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
-from api.report_process import ReportPrograms
+from api.services.reports import ReportPrograms
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, wait_until
 from tests.api.test_files import upload

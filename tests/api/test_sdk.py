@@ -23,8 +23,8 @@ from tests.api.scenes import CONVERSATIONS
 from tests.api.sdk_jobs import create, status_of
 from worker.jobs.job import Progress
 from worker.jobs.storage.run_files import keep_result_file
+from worker.jobs.store.serialization import Beat, Claim, NewCheckpoint, NewEvent, Succeeded, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Beat, Claim, NewCheckpoint, NewEvent, Succeeded, Update
 
 
 def test_files_go_up_come_back_and_go_away(sdk: OpenAI) -> None:

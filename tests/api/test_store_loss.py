@@ -7,14 +7,14 @@ import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from api.cli.doctor.finding import State
-from api.cli.doctor.store_losses import check_losses
+from api.cli.doctor.check import State
+from api.cli.doctor.redis import check_losses
 from api.settings import ApiSettings
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.storage.store_losses import Loss, LossLog
 from worker.jobs.store.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.store.redis import Scripts
 
 Lose = Callable[..., Loss]
 

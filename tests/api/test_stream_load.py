@@ -12,14 +12,12 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.app import create_app
-from api.frames import Frame
 from api.settings import ApiSettings
-from api.streaming.broadcast import Tail
-from api.subscription import MAX_WAITING_FRAMES, Signal, Subscription
+from api.streaming.broadcast import MAX_WAITING_FRAMES, Frame, Signal, Subscription, Tail
 from tests.api.scenes import Sent, claim_new_job, follow, wait_until
 from tests.api.stream_scenes import drain, in_background, messages, report, url_of
+from worker.jobs.store.serialization import Claim, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim, Succeeded
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
 
@@ -27,7 +25,7 @@ SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
 def test_a_burst_larger_than_the_waiting_room_arrives_whole(
     server_url: str, store: JobStore, running_job: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.subscription.MAX_WAITING_FRAMES", 3)
+    monkeypatch.setattr("api.streaming.broadcast.MAX_WAITING_FRAMES", 3)
     with in_background(follow(url_of(server_url, running_job))) as seen:
         wait_until(lambda: len(messages(seen)) >= 3, what="the history")
         report(store, running_job, *(str(number) for number in range(400)))

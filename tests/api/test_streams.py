@@ -16,8 +16,8 @@ from tests.api.scenes import claim_new_job, follow, make_job, wait_until
 from tests.api.stream_scenes import in_background, messages, report, url_of, write
 from worker.jobs.events import Event, Page
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.serialization import Cancelled, Claim, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Claim, Succeeded
 
 SUCCEEDED = Succeeded("ft:flant5-demo:flant5::abcdefgh")
 

@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from api.cli.child import Child, Program
+from api.cli.stack.stack import Child, Program
 from api.cli.views.log import LogView
 from tests.api.cli_runs import FLANT5, environment, flant5
 from tests.api.scenes import CONVERSATIONS, wait_until

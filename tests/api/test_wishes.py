@@ -11,8 +11,8 @@ from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import claim_new_job, make_job
 from worker.jobs.job import JobError
+from worker.jobs.store.serialization import Beat, Claim, Failed, Loss, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Beat, Claim, Failed, Loss, Succeeded
 
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}
 RETRY = {"x-stainless-retry-count": "1"}

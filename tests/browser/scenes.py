@@ -16,12 +16,10 @@ from flant5_train.protocol.progress import (
     TrainingStarted,
 )
 from tests.security.server import Server
-from worker.jobs.job import Job, JobError, Progress, model_id
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import Job, JobError, JobSpec, Progress, model_id
 from worker.jobs.storage.paths import Home
 from worker.jobs.store.redis import open_redis
-from worker.jobs.store.store import JobStore
-from worker.jobs.update import (
+from worker.jobs.store.serialization import (
     Claim,
     Failed,
     NewCheckpoint,
@@ -30,6 +28,7 @@ from worker.jobs.update import (
     Succeeded,
     Update,
 )
+from worker.jobs.store.store import JobStore
 
 EVIL = "<img src=x onerror=alert(1)>"
 LONG = "a-very-long-name-" * 3 + "of-64-chars"

@@ -8,10 +8,9 @@ from playwright.sync_api import expect
 from tests.browser.person import Person
 from tests.browser.scenes import Scene
 from tests.security.server import Server
-from worker.jobs.offers import ALL_OWNERS, IntegrationOffers
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
-from worker.jobs.store.redis import open_redis
+from worker.jobs.store.outbox import ALL_OWNERS, IntegrationOffers
+from worker.jobs.store.redis import Scripts, open_redis
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from api.dashboard.live import SECONDS
+from api.dashboard.ui.layout import SECONDS
 from tests.browser.charts import drawn, hand_options_again, wait_for_charts
 from tests.browser.person import Person, person
 from tests.browser.scenes import EVIL, Scene

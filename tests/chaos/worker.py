@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 
 from worker.__main__ import main
-from worker.processes.launch import torchrun_argv
-from worker.processes.node import Node
+from worker.processes.trainer_process import Node, torchrun_argv
 
 TRAINER = "flant5_train.train"
 WITNESS = "tests.chaos.witness"

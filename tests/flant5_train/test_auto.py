@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from flant5_train.arguments import parse_arguments
-from flant5_train.batches.dealing import StepShape
 from flant5_train.batching.plan import PlanSettings, RunPlan
+from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching, Hyperparameters, RunConfig
 from flant5_train.data.pairs import PairLengths
 from flant5_train.demo_model import small_config
-from flant5_train.model_card.told import Told
+from flant5_train.model_card.card import Told
 from flant5_train.protocol.auto import Choice
 from flant5_train.training.run_settings import settle
 

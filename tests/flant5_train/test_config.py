@@ -7,12 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from flant5_train.arguments import (
+    DataArguments,
     ModelArguments,
     TrainingArguments,
     parse_arguments,
 )
 from flant5_train.config import Hyperparameters, OnBadRecord, RunConfig, setting_without_effect
-from flant5_train.data_arguments import DataArguments
 
 TORCHRUNS_OWN = {"num_gpus", "num_nodes"}
 

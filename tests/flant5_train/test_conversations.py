@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flant5_train import json_array
 from flant5_train.config import OnBadRecord
+from flant5_train.data import reader
 from flant5_train.data.conversations import ConversationFile
 from flant5_train.data.errors import DataError
 from flant5_train.protocol.turns import Conversation, Role, Turn
@@ -221,6 +221,6 @@ def test_an_array_is_read_whole_wherever_its_chunks_are_cut(
     text = json.dumps(talks, indent=indent, ensure_ascii=False)
     path = written(tmp_path_factory.getbasetemp() / "chunks.json", text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_array, "_CHUNK_BYTES", chunk)
+        patch.setattr(reader, "_CHUNK_BYTES", chunk)
         read = [talk.turns[0].text for talk in ConversationFile(path)]
     assert read == texts

@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from flant5_train.arguments import DataArguments
 from flant5_train.config import OnBadRecord
 from flant5_train.data.cache import DataCache
 from flant5_train.data.collator import DataCollatorForSupervisedDataset
 from flant5_train.data.dataset import make_supervised_data_module
 from flant5_train.data.encoding import encoder_for
 from flant5_train.data.errors import DataError
-from flant5_train.data_arguments import DataArguments
+from flant5_train.data.pairs import split_by_conversation
 from flant5_train.models.tokenizer import LosslessTokenizer
-from flant5_train.validation_split import split_by_conversation
 from tests.flant5_train.conftest import EXAMPLES
 
 

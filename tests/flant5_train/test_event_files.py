@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from flant5_train.event_files import EventFiles, event_files
 from flant5_train.protocol.metrics import curves
 from flant5_train.protocol.progress import (
     Evaluated,
@@ -18,6 +17,7 @@ from flant5_train.protocol.progress import (
     TrainingStarted,
     read_records,
 )
+from flant5_train.training.callbacks.reporting import EventFiles, event_files
 from tests.flant5_train.runs import command, environment, run, wait_until
 
 NAMES = {

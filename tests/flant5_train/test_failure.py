@@ -9,12 +9,12 @@ import torch
 import torch.distributed as dist
 
 from flant5_train.data.errors import DataError
-from flant5_train.diagnosis import failure_code
 from flant5_train.disk import writing
 from flant5_train.protocol.failure import (
     Failure,
     FailureCode,
     TrainingError,
+    failure_code,
     read_failure,
     room_for_failure,
 )

@@ -10,7 +10,7 @@ import pytest
 from flant5_train.check import check_file
 from flant5_train.config import OnBadRecord
 from flant5_train.data.errors import DataError
-from flant5_train.file_kinds import MAGIC, kind_of_file
+from flant5_train.data.reader import MAGIC, kind_of_file
 
 LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 

@@ -13,15 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.memory import measure
+from flant5_train.arguments import DataArguments
 from flant5_train.check import main as check
 from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.data.dataset import make_supervised_data_module
-from flant5_train.data_arguments import DataArguments
 from flant5_train.file_report import duplicates
 from flant5_train.file_report.__main__ import main
 from flant5_train.file_report.checks import Question, examine
-from flant5_train.file_report.lengths import LengthCounts
-from flant5_train.file_report.token_counts import Tokenization
+from flant5_train.file_report.token_counts import LengthCounts, Tokenization
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.file_report import FileReport, ReportedProblem
 from tests.flant5_train.conftest import EXAMPLES, REPOSITORY, T5_VOCABULARY

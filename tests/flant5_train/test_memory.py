@@ -7,14 +7,15 @@ import pytest
 from transformers import T5ForConditionalGeneration
 
 from flant5_train.arguments import parse_arguments
-from flant5_train.batches.dealing import StepShape
 from flant5_train.batching.cost import Capacity
 from flant5_train.batching.plan import PlanSettings, RunPlan
+from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching
 from flant5_train.data.pairs import PairLengths
 from flant5_train.demo_model import small_config
 from flant5_train.estimates.flops import ModelShape
 from flant5_train.estimates.memory import (
+    GIB,
     MicroBatch,
     Setup,
     estimate_memory,
@@ -22,9 +23,8 @@ from flant5_train.estimates.memory import (
     num_weights,
 )
 from flant5_train.estimates.memory_plan import MAX_SUGGESTIONS, plan_memory
-from flant5_train.memory_rates import GIB
-from flant5_train.memory_report import memory_planned, setup_of
-from worker.attempts.news import event_of
+from flant5_train.training.telemetry import memory_planned, setup_of
+from worker.execution.progress import event_of
 
 XL = ModelShape(2048, 64, 32, 5120, 24, 24, 32128)
 BASE = ModelShape(768, 64, 12, 2048, 12, 12, 32128)

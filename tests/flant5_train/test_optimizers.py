@@ -11,7 +11,7 @@ from flant5_train.config import Hyperparameters
 from flant5_train.data.collator import DataCollatorForSupervisedDataset
 from flant5_train.models.loading import load_model
 from flant5_train.models.tokenizer import load_tokenizer
-from flant5_train.sharding_trainer import ShardingTrainer
+from flant5_train.training.fsdp import ShardingTrainer
 
 OPTIMIZERS = ("adamw_torch_fused", "adamw_torch", "adafactor")
 

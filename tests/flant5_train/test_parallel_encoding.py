@@ -16,13 +16,16 @@ import pytest
 from benchmarks.memory import descendants, measure
 from benchmarks.talks import write_array
 from flant5_train.config import OnBadRecord
-from flant5_train.data.cache import DataCache
-from flant5_train.data.encoding import Ids, LosslessEncoder, encoder_for
+from flant5_train.data.cache import (
+    DataCache,
+    EncodedFileWriter,
+    complete,
+    encode_file,
+    num_processes_for,
+)
+from flant5_train.data.encoding import BlockEncoder, Ids, LosslessEncoder, encoder_for
 from flant5_train.data.errors import DataError
-from flant5_train.encoded_file import EncodedFileWriter, complete
-from flant5_train.encoding import BlockEncoder
 from flant5_train.models.tokenizer import LosslessTokenizer, load_tokenizer
-from flant5_train.parallel_encoding import encode_file, num_processes_for
 from flant5_train.protocol.failure import FailureCode, TrainingError, read_failure
 from flant5_train.protocol.progress import FileEncoding
 from tests.flant5_train.runs import command, environment

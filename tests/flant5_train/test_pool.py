@@ -122,7 +122,7 @@ def test_a_pool_ends_at_once_with_the_process_that_has_it(
 
 def test_the_processes_that_encode_import_neither_torch_nor_transformers() -> None:
     program = (
-        "import sys, flant5_train.pool_process, flant5_train.parallel_encoding;"
+        "import sys, flant5_train.data.process_pool, flant5_train.data.cache;"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )
     finished = subprocess.run([sys.executable, "-c", program], env=environment(), check=False)

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, T5Tokenizer
 
-from flant5_train.data.encoding import Lengths, LosslessEncoder, PairSpan, encoder_for
+from flant5_train.data.encoding import (
+    Lengths,
+    LosslessEncoder,
+    PairSpan,
+    _tokenize_fn,
+    encode_batch,
+    encoder_for,
+    preprocess,
+)
 from flant5_train.data.prompt import _form_qa
-from flant5_train.encoding import encode_batch
 from flant5_train.models.tokenizer import LosslessTokenizer, load_tokenizer
-from flant5_train.preprocessing import _tokenize_fn, preprocess
 from flant5_train.protocol.turns import Conversation, Role
 from tests.flant5_train.conftest import FASTCHAT_PAIRS, T5_VOCABULARY
 

@@ -15,11 +15,8 @@ import safetensors.torch
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from flant5_train.adapters.files import load_adapter
-from flant5_train.adapters.quantization import four_bits
-from flant5_train.adapters.record import read_record
 from flant5_train.models.loading import load_model
-from flant5_train.models.lora import attach
+from flant5_train.models.lora import attach, four_bits, load_adapter, read_record
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.failure import TrainingError
 from flant5_train.protocol.model_files import ADAPTER_WEIGHTS

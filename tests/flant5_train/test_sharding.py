@@ -14,13 +14,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from flant5_train.arguments import TrainingArguments
-from flant5_train.data.collator import DataCollatorForSupervisedDataset
+from flant5_train.data.collator import DataCollatorForSupervisedDataset, PackedCollator
 from flant5_train.models.loading import load_model
 from flant5_train.models.tokenizer import load_tokenizer
-from flant5_train.packed.collator import PackedCollator
 from flant5_train.protocol.failure import TrainingError
 from flant5_train.protocol.progress import Evaluated
-from flant5_train.sharding_trainer import ShardingTrainer
+from flant5_train.training.fsdp import ShardingTrainer
 from tests.flant5_train.runs import Run, run, some_examples
 from tests.ports import free_port
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from flant5_train import sign_of_life
-from flant5_train.sign_of_life import SignOfLife
+from flant5_train.training.callbacks import reporting
+from flant5_train.training.callbacks.reporting import SignOfLife
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import some_examples
 
@@ -23,8 +23,8 @@ def test_a_run_that_logs_nothing_gives_a_sign_at_each_part_of_a_step(
         renew(path, *times, **others)
         touched.append(Path(path))
 
-    monkeypatch.setattr("flant5_train.sign_of_life.os.utime", noted)
-    monkeypatch.setattr(sign_of_life, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("flant5_train.training.callbacks.reporting.os.utime", noted)
+    monkeypatch.setattr(reporting, "PAUSE_SECONDS", 0.0)
     finished = run_here(
         monkeypatch,
         tmp_path / "out",
@@ -47,7 +47,7 @@ def test_steps_in_quick_succession_give_one_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file may be on a server far away."""
-    monkeypatch.setattr(sign_of_life, "PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(reporting, "PAUSE_SECONDS", 3600.0)
     progress = tmp_path / "progress.jsonl"
     progress.touch()
     sign = SignOfLife(progress)

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from flant5_train.estimates.flops import Work
+from flant5_train.estimates.flops import Work, peak_flops
 from flant5_train.models.loss import IGNORED
-from flant5_train.peaks import peak_flops
 from flant5_train.training.telemetry import Counter, Trained, counts_of, take_peak_memory
 
 PADDED = {

@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from api.report_process import report_argv
-from api.schemas.reports import ReportQuery
+from api.schemas.plans import ReportQuery
+from api.services.reports import report_argv
 from api.settings import ApiSettings
 from flant5_train.config import Hyperparameters
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.storage.files import FileStore
 from worker.jobs.store.models import ModelCatalog
 from worker.jobs.store.store import JobStore
-from worker.keeper.file_check import check_argv
-from worker.processes.launch import torchrun_argv
-from worker.processes.node import Node
+from worker.keeper.validation import check_argv
+from worker.processes.trainer_process import Node, torchrun_argv
 
 OPTIONS = (
     "--help",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from api.downloads import saved_as
+from api.services.outputs import saved_as
 from tests.api.scenes import CONVERSATIONS, wait_until
 from tests.security.conftest import Send
 from worker.processes.trainer_log import LineSplitter

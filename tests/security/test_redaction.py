@@ -9,14 +9,13 @@ from api.auth import new_key
 from api.settings import child_environment
 from tests.api.scenes import claim_new_job
 from worker.jobs.job import JobError
-from worker.jobs.logging import JsonLines, TextLines
-from worker.jobs.redaction import HIDDEN, redacted
+from worker.jobs.logging import HIDDEN, JsonLines, TextLines, redacted
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.serialization import NewEvent, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import NewEvent, Update
-from worker.processes.launch import trainer_environment
 from worker.processes.trainer_log import LineSplitter
+from worker.processes.trainer_process import trainer_environment
 
 KEY = new_key()
 SECRETS = (

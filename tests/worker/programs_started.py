@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from tests.worker.scenes import spec, wait_until
 from tests.worker.workshop import Workshop
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status
 
 Process = subprocess.Popen[bytes]
 Start = Callable[..., Process]

@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.jobs.job import Job
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import Job, JobSpec
+from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim
 
 LEASE_SECONDS = 60.0
 

@@ -14,8 +14,8 @@ from worker import health
 from worker.daemon import KeeperPresence
 from worker.health import worker_trouble
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.keeper.health import keeper_trouble

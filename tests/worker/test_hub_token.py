@@ -15,8 +15,8 @@ from tests.hub.hub import READ_TOKEN, Hub
 from tests.hub.repository import Repository, SmallFile
 from tests.hub.server import hub_server
 from worker.jobs.storage.paths import RunDirectory
-from worker.processes.launch import trainer_environment
-from worker.serving.settings import ServeSettings
+from worker.processes.trainer_process import trainer_environment
+from worker.serving.process import ServeSettings
 from worker.settings import WorkerSettings
 
 NAME = "my-org/gated-t5"

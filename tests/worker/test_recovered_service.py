@@ -6,14 +6,13 @@ from tests.worker.programs_started import Start, submit, wait_for_status
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop
 from worker.execution.records import write_result
-from worker.jobs.job import model_id
-from worker.jobs.life import Status
+from worker.jobs.job import Status, model_id
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.store import keys
 from worker.jobs.store.recovery import Recovery, RecoveryDesk
-from worker.jobs.update import Succeeded
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Succeeded
 
 
 def recovered(desk: RecoveryDesk) -> Recovery:

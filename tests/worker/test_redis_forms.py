@@ -14,7 +14,7 @@ from redis import Redis
 from tests.redis_servers import certificates, server, tls
 from tests.worker.programs_started import submit, wait_for_status
 from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.store import keys
 
 

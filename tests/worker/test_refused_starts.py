@@ -10,8 +10,8 @@ from redis import Redis
 
 from tests.worker.scenes import environment
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 from worker.presence import refuse_twin
 

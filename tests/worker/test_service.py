@@ -10,10 +10,10 @@ from redis import Redis
 from tests.worker.programs_started import Process, Start, submit, wait_for_status
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store.notify import Doorbell
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry
 from worker.processes.process_tree import descendants
 

@@ -16,7 +16,7 @@ from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.store import JobStore
-from worker.processes.node import Node
+from worker.processes.trainer_process import Node
 from worker.settings import WorkerSettings
 
 PROGRAMS = Path(__file__).parent / "programs"

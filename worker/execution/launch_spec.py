@@ -1,4 +1,7 @@
-"""Builds the trainer's run configuration: resolves file and model names to local paths."""
+"""Builds the trainer's run configuration: resolves file and model names to local paths.
+
+Command and environment of the trainer on one node of an attempt.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,6 +11,18 @@ from flant5_train.protocol.failure import FailureCode
 from worker.context import WorkerContext
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import Job, JobError
+from worker.jobs.storage.paths import RunDirectory
+from worker.processes.environment_policy import named_environment
+from worker.processes.trainer_process import (
+    NODE_MARK,
+    ONE_NODE_ENVIRONMENT,
+    Node,
+    TrainerCommand,
+    node_mark,
+    trainer_environment,
+)
+from worker.settings import inherited_environment
+from worker.slots.slot import HeldSlots
 
 Found = TypeVar("Found")
 
@@ -51,3 +66,36 @@ def _resolved(param: str, resolve: Callable[[str], Found], name: str) -> Found:
         raise MissingInputError(
             JobError(code=code.value, message=str(error), param=param)
         ) from error
+
+
+SPARE_SECONDS = 2.0
+"""Seconds that the supervisor waits longer than torchrun. Without this, torchrun would be killed
+before it reports why it exits."""
+
+
+def trainer_command(
+    node: Node, slots: HeldSlots, context: WorkerContext, *, run_directory: RunDirectory
+) -> TrainerCommand:
+    """Returns the trainer command of this node. Its ranks share the locks of the run and slots."""
+    grace = context.settings.trainer_grace_seconds
+    inherited = inherited_environment()
+    environment = named_environment(inherited, context.settings.trainer_environment_names)
+    environment |= trainer_environment(
+        inherited,
+        num_processes=node.num_processes,
+        run_directory=run_directory,
+        held_locks=(run_directory.lock, *slots.paths),
+        visible_devices=slots.visible_devices,
+    )
+    environment |= context.settings.hub_environment
+    if node.rendezvous is None:
+        environment = ONE_NODE_ENVIRONMENT | environment
+    else:
+        environment[NODE_MARK] = node_mark(run_directory, context.settings.worker_name)
+    return TrainerCommand(
+        argv=context.trainer_argv(run_directory.run_config, node, grace),
+        environment=environment,
+        log=run_directory.log,
+        grace_seconds=grace + SPARE_SECONDS,
+        max_log_bytes=context.settings.train_log_bytes,
+    )

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from worker.execution.progress import LostError
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.store.serialization import Beat, Claim
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Beat, Claim
 from worker.settings import WorkerSettings
 
 Answer = TypeVar("Answer")

@@ -6,6 +6,16 @@ does not train again. If the whole store is lost, recovery restores the outcome 
 
     {"epoch": 3, "model": "ft:flant5-demo:flant5::7d6c5b4a", "error": null, "is_cancelled": false,
      "finished_at": 1764000000.0}
+
+`attempt.json`: the latest attempt of a job, written before its trainer starts.
+
+If the whole store is lost, recovery reads from it that the job has run, and under which epoch (see
+`worker.keeper.recovery`). Example:
+
+    {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0,
+     "run_seconds": 0.0}
+
+Repeats a cancel, pause or resume request that a rolled-back store lost.
 """
 
 import logging
@@ -13,16 +23,15 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.jobs.job import Job, JobError
-from worker.jobs.life import Status
-from worker.jobs.malformed import MalformedFileError
-from worker.jobs.storage.filesystem import write_whole
-from worker.jobs.storage.job_record import Epoch, Instant
+from worker.jobs.errors import InvalidRequestError
+from worker.jobs.job import Job, JobError, Status
+from worker.jobs.storage.filesystem import MalformedFileError, write_whole
+from worker.jobs.storage.job_record import Epoch, Instant, JobRecord, Wish
 from worker.jobs.storage.paths import Home, RunDirectory
+from worker.jobs.store.serialization import Cancelled, Failed, Outcome, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Failed, Outcome, Succeeded
 
 logger = logging.getLogger(__name__)
 
@@ -109,3 +118,51 @@ def valid_result(run_directory: RunDirectory, floor: int) -> Result | None:
     """
     result = read_result(run_directory.result)
     return None if result is None or result.epoch <= floor else result
+
+
+class AttemptRecord(BaseModel):
+    """The content of `attempt.json`; instants are Unix seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    epoch: Epoch
+    attempt: int = Field(ge=0, lt=2**53)
+    worker: str
+    host: str
+    started_at: Instant
+    """Start of the job's first attempt (`Job.started_at`), not of this one."""
+    run_seconds: float = Field(0.0, ge=0, lt=1e11)
+    """Seconds that earlier attempts held a worker (`Job.run_seconds`)."""
+
+
+def write_attempt(path: Path, record: AttemptRecord) -> None:
+    """Writes the record atomically and durably. Raises OSError."""
+    write_whole(path, record.model_dump_json(indent=2) + "\n")
+
+
+def read_attempt(path: Path) -> AttemptRecord | None:
+    """Returns None if no attempt has begun. Raises MalformedFileError for an invalid file."""
+    try:
+        return AttemptRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise MalformedFileError(path, error) from error
+
+
+def carry_out(record: JobRecord, store: JobStore) -> Status:
+    """Repeats the request and returns the new status of the job.
+
+    Raises NotFoundError and StoreUnavailableError.
+    """
+    try:
+        if record.wish is Wish.CANCEL:
+            store.cancel(record.id)
+        elif record.wish is Wish.PAUSE:
+            store.pause(record.id)
+        elif store.get(record.id).status is not Status.SUCCEEDED:
+            store.resume(record.id)
+    except InvalidRequestError:
+        # The job already is in the requested state, or has ended.
+        store.note_wish(record.id)
+    return store.get(record.id).status

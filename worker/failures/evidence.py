@@ -12,12 +12,23 @@
 When one process is lost, the others exit too: with 1 after an exception of their own, or by the
 SIGTERM and SIGKILL that stop the rest. The first observed failure is not always the cause: torchrun
 polls every 0.1 s, and two processes may exit in between.
+
+Evidence of a failed attempt: its files and the exit of its processes.
 """
 
+import json
 import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flant5_train.protocol.failure import Failure, FailureCode, read_failure
+from flant5_train.protocol.host import free_bytes
+from worker.jobs.storage.log_format import parse_line, whole_lines, whole_size
+from worker.jobs.storage.paths import RunDirectory
 
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 """Signals that a process raises by its own fault."""
@@ -105,3 +116,77 @@ def signal_name(number: int) -> str:
 
 def _has_a_cause_of_its_own(end: RankEnd) -> bool:
     return end.signal in CRASHES or end.exit_code > _EXCEPTION
+
+
+_TAIL_BYTES = 32_768
+_NUM_LAST_WORDS = 5
+_MAX_WORDS_CHARACTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Exit of an attempt's processes, as reported by the system."""
+
+    exit_code: int | None = None
+    """The supervisor's exit code: torchrun's, or 128 + n if signal n killed torchrun. Negative if a
+    signal killed the supervisor itself. None if unknown."""
+    oom_kills: int = 0
+    """Processes killed by the OOM killer during the attempt (`worker.failures.diagnosis`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Evidence of a failed attempt."""
+
+    failure: Failure | None
+    summary: Summary | None
+    torch_error: str | None
+    words: list[str]
+    """The last lines that the training processes wrote."""
+    num_free_bytes: int
+    end: End
+
+    @classmethod
+    def of(cls, run_directory: RunDirectory, *, log_start: int, end: End) -> "Traces":
+        tail = _log_tail(run_directory.log, log_start)
+        return cls(
+            failure=_read_failure(run_directory.failure),
+            summary=find_summary(tail),
+            torch_error=_torch_error(run_directory.torch_error),
+            words=words_before(tail),
+            num_free_bytes=free_bytes(run_directory.path),
+            end=end,
+        )
+
+    @property
+    def last_words(self) -> str:
+        """The last lines, joined with " | ". Usually the end of a traceback."""
+        return " | ".join(self.words[-_NUM_LAST_WORDS:])[-_MAX_WORDS_CHARACTERS:]
+
+
+def _read_failure(path: Path) -> Failure | None:
+    try:
+        return read_failure(path)
+    except ValidationError as error:
+        return Failure(code=FailureCode.INTERNAL, message=f"{path.name} is malformed: {error}")
+
+
+def _torch_error(path: Path) -> str | None:
+    """Returns the message in torchrun's error file.
+
+    Its format: {"message": {"message": "ValueError: ...", "extraInfo": {...}}}.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    message = content.get("message") if isinstance(content, dict) else None
+    if isinstance(message, dict):
+        message = message.get("message")
+    return str(message) if message else None
+
+
+def _log_tail(path: Path, start: int) -> list[str]:
+    size = whole_size(path)
+    lines, _ = whole_lines(path, max(start, size - _TAIL_BYTES))
+    return [text for _, _, text in map(parse_line, lines)]

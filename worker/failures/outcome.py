@@ -1,23 +1,67 @@
 """Classifies the outcome of an attempt from the files in its run directory.
 
 The final record of `progress.jsonl` shows success. Otherwise `worker.failures.diagnosis` finds the
-cause and `worker.causes.retry` decides whether to retry.
+cause and `worker.failures.outcome` decides whether to retry.
+
+Retry policy: maps failure codes to retries.
+
+Finds the root cause of a failed multi-node attempt: the node whose failure failed the others.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from flant5_train.protocol.failure import FailureCode
 from flant5_train.protocol.progress import ModelSaved, Record, Stopped, parse_record
-from worker.causes.retry import Retry, retry_after
-from worker.causes.traces import End, Traces
-from worker.failures.diagnosis import Cause, cause_of
+from worker.failures.diagnosis import VAGUE, Cause, cause_of
+from worker.failures.evidence import CRASHES, End, Traces
 from worker.jobs.job import Job, JobError, model_id
-from worker.jobs.lines import whole_lines, whole_size
+from worker.jobs.storage.log_format import whole_lines, whole_size
 from worker.jobs.storage.paths import RunDirectory
-from worker.jobs.update import Failed, Succeeded
+from worker.jobs.store.leases import MemberEnd, MemberNews
+from worker.jobs.store.serialization import Failed, Succeeded
+
+
+class Retry(Enum):
+    """Consequence of a failed attempt."""
+
+    LOSS = auto()
+    """Infrastructure failure: retry, up to the limit of losses without a new checkpoint."""
+    ONCE = auto()
+    """Unclear whether the machine or the job is at fault: retry once."""
+    NEVER = auto()
+    """A retry would fail in the same way."""
+
+
+_RETRIES: Mapping[FailureCode, Retry] = MappingProxyType(
+    {
+        FailureCode.WORKER_LOST: Retry.LOSS,
+        FailureCode.KILLED: Retry.LOSS,
+        FailureCode.HOST_OOM: Retry.ONCE,
+        FailureCode.CUDA_OOM: Retry.NEVER,
+        FailureCode.NAN_LOSS: Retry.NEVER,
+        FailureCode.LOSS_EXPLOSION: Retry.NEVER,
+        FailureCode.BAD_DATA: Retry.NEVER,
+        FailureCode.BAD_MODEL: Retry.NEVER,
+        FailureCode.BAD_CONFIG: Retry.NEVER,
+        FailureCode.DISK_FULL: Retry.NEVER,
+        FailureCode.TIMEOUT: Retry.NEVER,
+        FailureCode.INTERNAL: Retry.NEVER,
+    }
+)
+
+
+def retry_after(code: FailureCode, *, killed_by: int | None = None) -> Retry:
+    """Returns the retry for a failure. `killed_by` is the signal behind the code `killed`."""
+    if code is FailureCode.KILLED and killed_by in CRASHES:
+        return Retry.ONCE
+    return _RETRIES[code]
+
 
 _TAIL_BYTES = 32_768
 
@@ -82,3 +126,52 @@ def last_record(path: Path, offset: int) -> Record | None:
         except ValidationError:
             continue  # reported by the pump
     return None
+
+
+_LOST, _WEIGHTS = 1, {FailureCode.KILLED: 2, FailureCode.INTERNAL: 3, FailureCode.WORKER_LOST: 4}
+"""Precedence of causes; the lowest wins. A specific cause has 0. A lost node explains any broken
+connection elsewhere, whatever its message. A killed process explains exceptions elsewhere. An
+exception explains why other nodes lost a process."""
+
+
+def blame(
+    own: Failed | Interrupted, members: Iterable[MemberNews], *, silent_seconds: float
+) -> Failed | Interrupted:
+    """Returns the outcome of the attempt: the leader's `own`, or one caused by a member.
+
+    A member without a heartbeat for `silent_seconds` counts as lost.
+    """
+    candidates: list[tuple[int, Failed | Interrupted]] = []
+    for member in members:
+        if member.end is not None and member.end.kind == "failed":
+            # Nodes share error.json: an equal message is no evidence about this member.
+            if member.end.message != _message(own):
+                outcome = outcome_of(_cause(member.worker, member.end))
+                candidates.append((_weight(outcome), outcome))
+        elif is_lost(member, silent_seconds):
+            reason = f"no heartbeat from worker {member.worker}"
+            candidates.append((_LOST, Interrupted(reason)))
+    ours = _weight(own), own
+    # If all nodes only lost another one, members win: this worker may have killed its own trainer.
+    is_vaguest = ours[0] == max(_WEIGHTS.values())
+    candidates = [*candidates, ours] if is_vaguest else [ours, *candidates]
+    return min(candidates, key=lambda candidate: candidate[0])[1]
+
+
+def is_lost(member: MemberNews, silent_seconds: float) -> bool:
+    """Returns True if the last heartbeat of the member is older than `silent_seconds`."""
+    return member.silent_seconds is not None and member.silent_seconds > silent_seconds
+
+
+def _cause(worker: str, end: MemberEnd) -> Cause:
+    message = f"on worker {worker}: {end.message}"
+    return Cause(end.code, message, param=end.param, killed_by=end.killed_by)
+
+
+def _message(outcome: Failed | Interrupted) -> str:
+    return outcome.error.message if isinstance(outcome, Failed) else outcome.reason
+
+
+def _weight(outcome: Failed | Interrupted) -> int:
+    code = FailureCode(outcome.error.code) if isinstance(outcome, Failed) else outcome.code
+    return _WEIGHTS[code] if code in VAGUE else 0

@@ -7,19 +7,17 @@ import sys
 
 from pydantic import ValidationError
 
-from worker.daemon import KeeperPresence
+from worker.daemon import KeeperPresence, OperatorsFile
 from worker.integrations.accounts import Account, IntegrationsFileError, read_accounts
 from worker.integrations.settings import IntegrationSettings
 from worker.integrations.sync import Desk, Shipper
 from worker.jobs.errors import StartRefusedError
-from worker.jobs.offers import IntegrationOffers
 from worker.jobs.settings import settings_fault
-from worker.jobs.shipments import Shipments
 from worker.jobs.startup.start_check import wait_for_start
 from worker.jobs.store import keys
+from worker.jobs.store.outbox import IntegrationOffers, Shipments
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.store import JobStore
-from worker.operators_file import OperatorsFile
 
 
 def main() -> int:

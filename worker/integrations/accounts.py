@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from worker.jobs.offers import ALL_OWNERS
+from worker.jobs.store.outbox import ALL_OWNERS
 
 
 class IntegrationsFileError(Exception):

@@ -11,8 +11,8 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from worker.integrations.assignment import Assignment, JobEnded, Report
-from worker.jobs.life import Status
+from worker.integrations.export_task import Assignment, JobEnded, Report
+from worker.jobs.job import Status
 
 _STOP_SECONDS = 5.0
 _MAX_LINE_BYTES = 1 << 20

@@ -1,13 +1,172 @@
-"""Interface for integration modules: the growing run, and reports to the shipper."""
+"""Interface for integration modules: the growing run, and reports to the shipper.
+
+Reads the growing curves of a run from `progress.jsonl`, without repeated steps.
+
+A run that was paused or killed repeats the steps since its checkpoint, with the same losses.
+Trackers cannot retract points. So each step is returned as first recorded, in every reader and on
+every pass.
+
+Protocol between the shipper and its export processes, one JSON message per line.
+
+shipper -> process, standard input:   the Assignment, then {"status": "succeeded"} once the job is
+                                      no longer running; end of file: stop at once
+process -> shipper, standard output:  Reports, the last one with `is_done` or a `problem`
+
+Registry of integration types.
+
+The module of a type has `ship(assignment, *, run, say)` (see worker.integrations.export_task). It
+is imported in a separate process per job, which isolates the tracker's library. Each type also has
+an account class in `worker.integrations.accounts`.
+"""
 
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from worker.integrations.assignment import JobEnded, Report
-from worker.integrations.curve_reader import CurveReader, Step
-from worker.jobs.life import Status
+from pydantic import BaseModel, ConfigDict, Field
+
+from flant5_train.protocol.metrics import curves
+from flant5_train.protocol.progress import DataRead, Evaluated, Record, StepTrained, parse_record
+from worker.jobs.job import Job, JobSpec, Status, model_id
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """All points of one optimizer step."""
+
+    number: int
+    at: float
+    """Time of the first point, in Unix seconds."""
+    points: dict[str, float]
+
+
+class CurveReader:
+    """Incremental reader. Each read continues where the last one stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._open: Step | None = None
+        self.data: dict[str, object] = {}
+        """Data summaries read so far, by split."""
+
+    def read(self) -> Iterator[Step]:
+        """Yields new complete steps: all but the last one in the file.
+
+        Raises OSError, and ValueError for an invalid line.
+        """
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for record in self._records(file):
+                yield from self._take(record)
+
+    def rest(self) -> Iterator[Step]:
+        """Yields the last step. Call it once the file is complete."""
+        if self._open is not None:
+            yield self._open
+
+    def _records(self, file: BinaryIO) -> Iterator[Record]:
+        file.seek(self._offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return  # still being written
+            self._offset += len(line)
+            yield parse_record(line)
+
+    def _take(self, record: Record) -> Iterator[Step]:
+        if isinstance(record, DataRead):
+            self.data = self.data | {record.split: record.report}
+        if not isinstance(record, StepTrained | Evaluated):
+            return
+        last, points = self._open, dict(curves(record))
+        if last is None or record.step > last.number:
+            self._open = Step(record.step, record.at, points)
+            if last is not None:
+                yield last
+        elif record.step == last.number:
+            self._open = Step(last.number, last.at, points | last.points)
+
+
+def flat(report: object, *, prefix: str) -> dict[str, str]:
+    """Flattens nested numbers and texts to dotted names.
+
+    flat({"pairs": 3, "left_out": {"empty": 1}}, prefix="data.train")
+    -> {"data.train.pairs": "3", "data.train.left_out.empty": "1"}
+    """
+    if isinstance(report, dict):
+        return {
+            name: value
+            for key, part in report.items()
+            for name, value in flat(part, prefix=f"{prefix}.{key}").items()
+        }
+    if isinstance(report, list | tuple) or report is None:
+        return {}
+    return {prefix: str(report)}
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Assignment(_Message):
+    """One integration of one job."""
+
+    type: str
+    job_id: str
+    owner: str
+    spec: JobSpec
+    fine_tuned_model: str
+    """The current or future id of the model."""
+    error: str | None
+    """The error of a failed job."""
+    run_directory: Path
+    account: dict[str, Any] = Field(repr=False)
+    """A table of the integrations file, with secrets."""
+
+    @property
+    def settings(self) -> Any:
+        """The caller's settings of this integration, such as a WandbRun."""
+        (integration,) = (each for each in self.spec.integrations if each.type == self.type)
+        return getattr(integration, self.type)
+
+
+class JobEnded(_Message):
+    """The job is no longer running: it has ended, is paused, or is queued again."""
+
+    status: Status
+
+
+class Report(_Message):
+    """A heartbeat (all defaults), a URL, a problem, or completion."""
+
+    url: str | None = None
+    problem: str | None = None
+    is_final: bool = False
+    """True if a retry would hit the same problem."""
+    is_done: bool = False
+
+
+def assignment_for(
+    job: Job, *, kind: str, run_directory: Path, account: dict[str, Any]
+) -> Assignment:
+    return Assignment(
+        type=kind,
+        job_id=job.id,
+        owner=job.owner,
+        spec=job.spec.model_copy(update={"hyperparameters": job.hyperparameters}),
+        fine_tuned_model=job.fine_tuned_model or model_id(job.id, job.spec),
+        error=job.error.message if job.error else None,
+        run_directory=run_directory,
+        account=account,
+    )
+
 
 POLL_SECONDS = 1.0
 LEFT_ALONE = 3
@@ -84,3 +243,19 @@ class FollowedRun:
             self.status = JobEnded.model_validate_json(line).status
             self._has_ended.set()
         os._exit(LEFT_ALONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    title: str
+    """Display name."""
+    module: str
+    is_about_model: bool = False
+    """True if only succeeded jobs are exported."""
+
+
+KINDS = {
+    "wandb": Kind("Weights & Biases", "worker.integrations.wandb"),
+    "mlflow": Kind("MLflow", "worker.integrations.mlflow"),
+    "huggingface": Kind("Hugging Face Hub", "worker.integrations.huggingface", is_about_model=True),
+}

@@ -1,6 +1,6 @@
 """`python -m worker.integrations.exporter`: exports one job to one integration while the job runs.
 
-The shipper starts it. The protocol is in `worker.integrations.assignment`.
+The shipper starts it. The protocol is in `worker.integrations.export_task`.
 """
 
 import importlib
@@ -9,10 +9,14 @@ import sys
 import threading
 from io import FileIO
 
-from worker.integrations.assignment import Assignment
-from worker.integrations.curve_reader import CurveReader
-from worker.integrations.export_task import FollowedRun, Say, ShippingError
-from worker.integrations.kinds import KINDS
+from worker.integrations.export_task import (
+    KINDS,
+    Assignment,
+    CurveReader,
+    FollowedRun,
+    Say,
+    ShippingError,
+)
 from worker.jobs.storage.paths import RunDirectory
 
 

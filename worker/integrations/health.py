@@ -2,8 +2,7 @@
 
 import sys
 
-from worker.daemon import PRESENCE_SECONDS, KeeperPresence
-from worker.health_probe import exit_code
+from worker.daemon import PRESENCE_SECONDS, KeeperPresence, exit_code
 from worker.integrations.settings import IntegrationSettings
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.store import keys

@@ -1,18 +1,80 @@
 """Pushes the final model of a job to a model hub as one commit.
 
 Import it only in a separate process: `huggingface_hub` has process-wide settings.
+
+Integration module for a Hugging Face Hub: pushes a finished model.
+
+Converts errors of a push to a hub into messages for API callers, with a retry decision.
 """
 
 import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, set_client_factory
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from worker.integrations.hub_error import HubError, hub_error
+from worker.integrations.accounts import HubAccount
+from worker.integrations.export_task import Assignment, FollowedRun, Say, ShippingError
+from worker.integrations.settings import settle_hub_library
+from worker.jobs.integrations import HubRepository
+from worker.jobs.logging import redacted
+from worker.jobs.storage.paths import RunDirectory
+
+_AGAIN = frozenset({408, 409, 412, 425, 429})
+"""Retryable client error statuses. 409 and 412: another commit came first."""
+_MAX_WORDS = 300
+
+
+class HubError(Exception):
+    """A push failed. `is_final`: a retry would fail in the same way."""
+
+    def __init__(self, message: str, *, is_final: bool) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
+
+def hub_error(error: Exception) -> HubError:
+    """Converts an error of `huggingface_hub`.
+
+    The library wraps the hub's responses into other errors, so all causes are searched.
+    """
+    for each in _causes(error):
+        if isinstance(each, HfHubHTTPError):
+            return _refusal(each)
+        if isinstance(each, HFValidationError):
+            return HubError(_short(str(each)), is_final=True)
+    *_, first = _causes(error)
+    return HubError(_short(f"{type(first).__name__}: {first}"), is_final=False)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _refusal(error: HfHubHTTPError) -> HubError:
+    status = error.response.status_code
+    request = error.response.request
+    said = error.server_message or error.response.reason_phrase
+    where = f"{request.method} {urlsplit(str(request.url)).path}"
+    is_final = status < 500 and status not in _AGAIN
+    return HubError(f"the hub answered {status} to {where}: {_short(said)}", is_final=is_final)
+
+
+def _short(text: str) -> str:
+    line = redacted(" ".join(text.split()))
+    return line if len(line) <= _MAX_WORDS else f"{line[: _MAX_WORDS - 3]}..."
+
 
 CONNECT_SECONDS = 30.0
 ANSWER_SECONDS = 300.0
@@ -125,3 +187,56 @@ def _push(files: list[Path], *, place: Place, api: HfApi, message: str) -> Pushe
         parent_commit=head.sha,
     )
     return Pushed(commit.commit_url)
+
+
+_ALIVE_SECONDS = 10.0
+
+
+def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
+    """Pushes the final model of a job that has succeeded. Raises ShippingError."""
+    account = HubAccount.model_validate(assignment.account)
+    place: HubRepository = assignment.settings
+    if place.namespace not in account.namespaces:
+        raise ShippingError(
+            f"the namespace {place.namespace!r} is no longer allowed by [huggingface] in the "
+            "integrations file",
+            is_final=True,
+        )
+    with tempfile.TemporaryDirectory() as directory, _saying_that_it_lives(say):
+        settle_hub_library(Path(directory), has_xet=account.transfer == "xet")
+        # Imported only now, because it reads its environment on import.
+
+        try:
+            pushed = push(
+                RunDirectory(assignment.run_directory).output,
+                place=Place(
+                    account.endpoint, place.repository, place.private, revision=place.revision
+                ),
+                token=account.token.get_secret_value(),
+                message=f"Fine-tuned from {assignment.spec.model} by flant5, {assignment.job_id}",
+            )
+        except HubError as error:
+            raise ShippingError(str(error), is_final=error.is_final) from error
+    say.url(pushed.url)
+
+
+@contextmanager
+def _saying_that_it_lives(say: Say) -> Iterator[None]:
+    """Sends heartbeats during a push.
+
+    An upload of gigabytes takes longer than the shipper's timeout. The timeouts of each request
+    (`hub_push`) prevent a hang.
+    """
+    is_over = threading.Event()
+
+    def repeat() -> None:
+        while not is_over.wait(_ALIVE_SECONDS):
+            say.alive()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

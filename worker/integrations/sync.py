@@ -10,19 +10,15 @@ import random
 import time
 from dataclasses import dataclass
 
-from worker.daemon import KeeperPresence
+from worker.daemon import KeeperPresence, OperatorsFile
 from worker.integrations.accounts import Account, IntegrationsFileError
-from worker.integrations.assignment import assignment_for
 from worker.integrations.export_process import Child, Problem
-from worker.integrations.kinds import KINDS
+from worker.integrations.export_task import KINDS, assignment_for
 from worker.integrations.settings import IntegrationSettings
 from worker.jobs.errors import NotFoundError, StoreUnavailableError
-from worker.jobs.job import Job
-from worker.jobs.life import Status
-from worker.jobs.offers import IntegrationOffers
-from worker.jobs.shipments import Shipment, Shipments
+from worker.jobs.job import Job, Status
+from worker.jobs.store.outbox import IntegrationOffers, Shipment, Shipments
 from worker.jobs.store.store import JobStore
-from worker.operators_file import OperatorsFile
 
 POLL_SECONDS = 0.5
 OFFER_SECONDS = 10.0

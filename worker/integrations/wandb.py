@@ -14,11 +14,9 @@ from typing import Any
 import wandb
 
 from worker.integrations.accounts import WandbAccount
-from worker.integrations.assignment import Assignment
-from worker.integrations.curve_reader import flat
-from worker.integrations.export_task import FollowedRun, Say, ShippingError
+from worker.integrations.export_task import Assignment, FollowedRun, Say, ShippingError, flat
 from worker.jobs.integrations import WandbRun
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 
 OFFLINE_FOLDER = "wandb-offline"
 """Folder in the run directory."""

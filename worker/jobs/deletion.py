@@ -19,10 +19,8 @@ from contextlib import contextmanager
 
 from worker.jobs.errors import BusyError, NotEndedError, NotFoundError
 from worker.jobs.job import Job, model_id
-from worker.jobs.removal import num_bytes_of, remove
-from worker.jobs.room import is_full
-from worker.jobs.storage.filesystem import sync_directory
-from worker.jobs.storage.job_files import REMOVED, JobFiles
+from worker.jobs.storage.filesystem import is_full, sync_directory
+from worker.jobs.storage.job_files import REMOVED, JobFiles, num_bytes_of, remove
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.storage.lock import LockedError, take_lock
 from worker.jobs.storage.paths import Home

@@ -1,4 +1,10 @@
-"""Exceptions of `worker.jobs`."""
+"""Exceptions of `worker.jobs`.
+
+Suggestions for misspelt names.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class JobsError(Exception):
@@ -73,3 +79,13 @@ class LimitReachedError(JobsError):
 
 class ChatLimitError(JobsError):
     """The inference queue is full for the moment."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns a hint with the known name most similar to `name`, or ''.
+
+    >>> nearest("learning_rat", ["learning_rate", "seed"])
+    "; did you mean 'learning_rate'?"
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

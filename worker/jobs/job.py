@@ -1,14 +1,99 @@
-"""The job record: the fields that callers see, and those that its worker needs."""
+"""The job record: the fields that callers see, and those that its worker needs.
 
-from typing import Literal
+The job spec: a caller's request, validated as a whole before it is stored.
 
-from pydantic import BaseModel, ConfigDict, field_validator
+Job statuses and the transitions between them, in one table.
 
-from flant5_train.config import Hyperparameters
+validating_files -> queued -> running -> succeeded | failed | cancelled
+       ^   |         ^  |       | |                    |         |
+       |   v         |  v       | |                    v         v
+       +-- paused ---+ paused <-+ |               back by a caller's resume
+                     ^            |
+                     +------------+   the worker stopped or was lost: back into the queue
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from flant5_train.config import Hyperparameters, Seed
 from flant5_train.config import Phase as TrainerPhase
-from worker.jobs.life import Status
-from worker.jobs.redaction import redacted
-from worker.jobs.spec import JobSpec
+from worker.jobs.integrations import Integration, refuse_repeated
+from worker.jobs.logging import redacted
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+def _no_type_twice(integrations: tuple[Integration, ...]) -> tuple[Integration, ...]:
+    refuse_repeated(integrations)
+    return integrations
+
+
+class JobSpec(BaseModel):
+    """One fine-tuning job, as submitted; every default is filled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: str = Field(min_length=1, max_length=256)
+    """Base model: `flant5-demo`, a directory name under `HOME/models`, a hub name such as
+    `google/flan-t5-base`, or the id of a fine-tuned model or checkpoint of this service."""
+    training_file: str = Field(min_length=1, max_length=1024)
+    """A file id, or a path relative to `DATA_ROOT`."""
+    validation_file: str | None = Field(None, min_length=1, max_length=1024)
+    """Conversations to evaluate on: a file id, or a path relative to `DATA_ROOT`."""
+    suffix: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
+    """Part of the fine-tuned model's id."""
+    seed: Seed = 42
+    """Seed of the data order, the dropout and the validation split."""
+    priority: int = Field(0, ge=-100, le=100)
+    """Scheduling priority. Higher values run first; ties run in creation order."""
+    max_run_seconds: int | None = Field(None, ge=1, le=10**8)
+    """Maximum time on a worker over all attempts, in seconds. When it is exceeded, the job saves a
+    checkpoint and fails; resuming it grants the same time again. Null disables the limit."""
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+    """Up to 16 key-value pairs of the caller."""
+    integrations: Annotated[tuple[Integration, ...], AfterValidator(_no_type_twice)] = ()
+    """Trackers and hubs to which the run or its model is exported; at most one of each type."""
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Status(StrEnum):
+    """The status of a job. A pending request (cancel, pause) is a separate flag."""
+
+    VALIDATING_FILES = "validating_files"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """True if the job has ended; only a caller can resume it."""
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+_RESUMED = frozenset({Status.QUEUED, Status.VALIDATING_FILES})
+"""VALIDATING_FILES: the files never passed their check."""
+
+NEXT: dict[Status, frozenset[Status]] = {
+    Status.VALIDATING_FILES: frozenset(
+        {Status.QUEUED, Status.PAUSED, Status.FAILED, Status.CANCELLED}
+    ),
+    Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLED}),
+    Status.RUNNING: frozenset(
+        {Status.QUEUED, Status.PAUSED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}
+    ),
+    Status.PAUSED: _RESUMED | {Status.CANCELLED},
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: _RESUMED,
+    Status.CANCELLED: _RESUMED,
+}
+"""All allowed transitions; each Lua script of the store makes one of them."""
+
 
 Phase = TrainerPhase | None
 

@@ -8,8 +8,8 @@ from worker.jobs.errors import StartRefusedError
 from worker.jobs.logging import configure_logging
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup.start_check import wait_for_start
-from worker.keeper.file_check import CheckArgv, check_argv
 from worker.keeper.keeper import run_keeper
+from worker.keeper.validation import CheckArgv, check_argv
 from worker.settings import WorkerSettings
 
 

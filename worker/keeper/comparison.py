@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from worker.attempts.attempt_record import read_attempt
-from worker.execution.records import read_result
-from worker.jobs.life import Status
-from worker.jobs.standing import Standing
+from worker.execution.records import read_attempt, read_result
+from worker.jobs.job import Status
 from worker.jobs.storage.job_record import JobRecord, Ledger
 from worker.jobs.storage.lock import LockedError, take_lock
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.tombstones import Tombstones
+from worker.jobs.store.recovery import Standing
 from worker.jobs.store.store import JobStore
 
 

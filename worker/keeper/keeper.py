@@ -31,12 +31,11 @@ from worker.jobs.store.recovery import RecoveryDesk
 from worker.jobs.store.redis import open_redis, unavailable
 from worker.jobs.store.store import JobStore
 from worker.keeper.deletions import UnfinishedDeletions
-from worker.keeper.file_check import CheckArgv, check_argv
 from worker.keeper.recovery import Recoverer
 from worker.keeper.retention import Cleanup
 from worker.keeper.store_watch import StoreWatch
-from worker.keeper.validation import Validation
-from worker.processes.wakeup import readable_on
+from worker.keeper.validation import CheckArgv, Validation, check_argv
+from worker.processes.process_tree import readable_on
 from worker.settings import WorkerSettings
 
 MAX_JOBS = 100

@@ -6,34 +6,130 @@ age and removes the job, or the list of its checkpoints, in one atomic step. Onl
 removed, under the lock of the run directory, which every attempt holds. Jobs are deleted as by a
 caller's request (`worker.jobs.deletion`). Checkpoints are renamed first: if the keeper is killed,
 the next round continues.
+
+Removes unused cache entries: encoded conversations and file surveys.
+
+`flant5_train.data.cache` and `flant5_train.forecast.data` write them. The former guarantees: the
+age of `manifest.json` is the time since the last use, a writer holds the lock `<entry>.lock`, and a
+reader holds a shared lock on `tokens.bin`.
+
+Removes old files of the audit log (`api.http.audit`). Each file covers one day in UTC.
 """
 
+import fcntl
 import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from worker.jobs.deletion import Deletions
 from worker.jobs.errors import BusyError, InvalidRequestError
-from worker.jobs.job import Job, model_id
-from worker.jobs.life import Status
-from worker.jobs.old_uploads import remove_old_uploads
+from worker.jobs.job import Job, Status, model_id
 from worker.jobs.storage.files import FileStore
 from worker.jobs.storage.job_files import REMOVED
 from worker.jobs.storage.lock import LockedError, take_lock
+from worker.jobs.storage.uploads import remove_old_uploads
 from worker.jobs.store.store import JobStore
-from worker.keeper.audit_cleanup import remove_old_days
-from worker.keeper.cache_cleanup import remove_unused
 from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+def remove_unused(cache: Path, *, seconds: float) -> Iterator[None]:
+    """Checks one entry per iteration and removes it if it is unused for `seconds`."""
+    for entry in sorted(path for path in cache.glob("*") if path.is_dir()):
+        try:
+            if _is_unused(entry, seconds):
+                _remove(entry, seconds)
+        except FileNotFoundError:
+            continue  # another keeper removed it first
+        except OSError:
+            logger.exception("cache: cannot remove %s", entry)
+        yield
+
+
+def _remove(entry: Path, seconds: float) -> None:
+    try:
+        lock = take_lock(entry.with_name(f"{entry.name}.lock"), patience_seconds=0)
+    except LockedError:
+        return  # it is being written
+    try:
+        with _no_readers(entry) as is_free:
+            # Checked again: it may have been used before the lock was taken.
+            if is_free and _is_unused(entry, seconds):
+                # The manifest first: it marks the entry as complete.
+                (entry / "manifest.json").unlink(missing_ok=True)
+                shutil.rmtree(entry)
+                logger.info("cache: removed %s", entry)
+    finally:
+        os.close(lock)
+
+
+def _is_unused(entry: Path, seconds: float) -> bool:
+    try:
+        used_at = (entry / "manifest.json").stat().st_mtime
+    except FileNotFoundError:
+        used_at = entry.stat().st_mtime  # its writer was killed
+    return time.time() - used_at > seconds
+
+
+@contextmanager
+def _no_readers(entry: Path) -> Iterator[bool]:
+    """Yields True if nobody reads the entry. Blocks new readers until the context exits."""
+    try:
+        # Opened for writing: NFS grants exclusive locks on no other descriptor.
+        descriptor = os.open(entry / "tokens.bin", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def remove_old_days(audit: Path, *, days: float) -> Iterator[None]:
+    """Removes one file per iteration.
+
+    The age of a day is measured from its end and taken from the file name: the modification time
+    changes when a file is copied. Files with other names are left alone.
+    """
+    for file in sorted(audit.glob("*.jsonl")):
+        day = _day_of(file)
+        if day is None or not _has_expired(day, days):
+            continue
+        try:
+            file.unlink(missing_ok=True)  # another keeper may have been there first
+            logger.info("audit log: removed %s, older than %g days", file.name, days)
+        except OSError:
+            logger.exception("audit log: cannot remove %s", file)
+        yield
+
+
+def _day_of(file: Path) -> date | None:
+    try:
+        return date.fromisoformat(file.stem)
+    except ValueError:
+        return None
+
+
+def _has_expired(day: date, days: float) -> bool:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return datetime.now(UTC) - midnight > timedelta(days=days)
+
 
 PAUSE_SECONDS = 600.0
 """Seconds between two scans of all jobs."""
 DAY_SECONDS = 24 * 3600.0
 _PAGE = 100
-
-logger = logging.getLogger(__name__)
 
 
 class Cleanup:

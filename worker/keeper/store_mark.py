@@ -5,17 +5,19 @@ keeper copies the mark to `store.json`. A store with a lower number than the fil
 A store without the name was lost as a whole, or is a different one. Example of the file:
 
     {"store": "3f8a...", "number": 1234}
+
+Signs that a server's data may have changed: restart, failover, evictions, rollback.
 """
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis import Redis
 
-from worker.jobs.malformed import MalformedFileError
-from worker.jobs.storage.filesystem import write_whole
+from worker.jobs.storage.filesystem import MalformedFileError, write_whole
 from worker.jobs.store import keys
 from worker.jobs.store.redis import unavailable
 
@@ -73,3 +75,26 @@ class StoreMark:
         """Adds `by` to the number, to skip the changes that were counted before a loss."""
         with unavailable():
             self._redis.hincrby(keys.MARK, "number", by)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSigns:
+    """Signs read from the server at one time."""
+
+    identity: tuple[str, str]
+    """Ids of the process and of its data set. A restart, a failover or a resynchronization changes
+    one of them."""
+    num_evicted: int
+    """Keys evicted since the server started."""
+    mark: Mark
+
+
+def read_signs(redis: Redis) -> ServerSigns:
+    """Reads the signs. Raises StoreUnavailableError."""
+    with unavailable():
+        info: dict[str, Any] = redis.info("server", "replication", "stats")
+    return ServerSigns(
+        identity=(str(info.get("run_id", "")), str(info.get("master_replid", ""))),
+        num_evicted=int(info.get("evicted_keys", 0)),
+        mark=StoreMark(redis).read(),
+    )

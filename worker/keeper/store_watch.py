@@ -29,8 +29,7 @@ from worker.jobs.store.recovery import Recovery, RecoveryDesk
 from worker.jobs.store.store import JobStore
 from worker.keeper.comparison import Compared, Difference, Differences, Unreadable
 from worker.keeper.disk_jobs import DiskJobs, NewestFirst
-from worker.keeper.server_signs import ServerSigns, read_signs
-from worker.keeper.store_mark import Mark, MarkFile, StoreMark
+from worker.keeper.store_mark import Mark, MarkFile, ServerSigns, StoreMark, read_signs
 from worker.settings import WorkerSettings
 
 SLICE_SECONDS = 0.25

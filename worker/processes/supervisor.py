@@ -33,9 +33,8 @@ from typing import IO
 
 from flant5_train.protocol.host import adopt_orphans, end_with
 from worker.jobs.storage.log_format import Stream
-from worker.processes.process_tree import descendants, kill_descendants
+from worker.processes.process_tree import descendants, kill_descendants, readable_on
 from worker.processes.trainer_log import LineSplitter, TrainerLog
-from worker.processes.wakeup import readable_on
 
 LIFELINE_CUT = 70
 

@@ -1,19 +1,47 @@
 """Writes `train.log` (`worker.jobs.storage.log_format`).
 
 Imports only the standard library, because the supervisor depends on it.
+
+Buffer for the newest lines of a full log, to be written when the log is closed.
+
+Imports only the standard library, because the supervisor depends on it.
 """
 
 import codecs
 import math
 import os
 import re
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.jobs.redaction import redacted
+from worker.jobs.logging import redacted
 from worker.jobs.storage.log_format import Stream, format_line
-from worker.processes.log_end import LogEnd
+
+END_BYTES = 65_536
+"""More than failure diagnosis reads (`worker.failures.evidence`)."""
+
+
+class LogEnd:
+    """Holds at most END_BYTES of whole lines."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self._num_bytes = 0
+        self.num_left_out = 0
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        return tuple(self._lines)
+
+    def add(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._num_bytes += len(line)
+        while self._num_bytes > END_BYTES:
+            self._num_bytes -= len(self._lines.popleft())
+            self.num_left_out += 1
+
 
 MAX_CHARACTERS = 8192
 """Longer lines are split into lines of this length."""

@@ -8,9 +8,8 @@ from pydantic import ValidationError
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup.start_check import wait_for_start
-from worker.serving.process import ServeArgv, serve_argv
+from worker.serving.process import ServeArgv, ServeSettings, serve_argv
 from worker.serving.server import run_server
-from worker.serving.settings import ServeSettings
 
 
 def main(argv: ServeArgv = serve_argv) -> int:

@@ -2,11 +2,11 @@
 
 import sys
 
-from worker.health_probe import exit_code
-from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers
+from worker.daemon import exit_code
 from worker.jobs.errors import StoreUnavailableError
+from worker.jobs.store.inference import PRESENCE_SECONDS, ChatServers
 from worker.jobs.store.redis import open_redis
-from worker.serving.settings import ServeSettings
+from worker.serving.process import ServeSettings
 
 
 def serving_trouble(settings: ServeSettings) -> str | None:

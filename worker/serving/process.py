@@ -1,19 +1,43 @@
-"""Handle of the inference process, a child process: sends orders, receives pieces of answers."""
+"""Handle of the inference process, a child process: sends orders, receives pieces of answers.
+
+The environment variables of the serving process.
+"""
 
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from flant5_train.protocol.host import end_with
 from flant5_train.protocol.inference import Order, Piece, parse_piece
 from worker.processes.environment_policy import allowed_environment
-from worker.serving.settings import ServeSettings
+from worker.settings import HubTokenSettings
+
+
+class ServeSettings(HubTokenSettings):
+    """Built once in `python -m worker.serving`."""
+
+    serve_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")
+    """Name of this serving process. Default: the host name."""
+    serve_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    """Device for inference: `cpu`, `cuda` or `cuda:1`. A GPU is shared with the job that trains on
+    it."""
+    serve_model_bytes: int = Field(8 * 2**30, ge=2**20)
+    """Memory for loaded models, in bytes (4 bytes per weight). Beyond it, the least recently used
+    model is unloaded."""
+    serve_source_tokens: int = Field(4096, ge=32, le=65536)
+    """Maximum number of input tokens per conversation, independent of the limit in training."""
+    serve_answer_tokens: int = Field(2048, ge=1, le=65536)
+    """Maximum number of answer tokens that a caller may request."""
+    serve_rows: int = Field(8, ge=1, le=256)
+    """Maximum batch size: requests to one model that are answered at the same time."""
+
 
 _CHUNK_BYTES = 65536
 

@@ -2,6 +2,8 @@
 
 One inference process serves all requests of this host. The first request starts it. It stops after
 a period without requests, to free the memory of its models.
+
+Resolves a requested model to its files.
 """
 
 import logging
@@ -13,18 +15,42 @@ from collections.abc import Iterable
 
 from redis import Redis
 
+from flant5_train.config import DEMO_MODEL
 from flant5_train.protocol.inference import Ask, Cancel, Finished, Piece, Refused
-from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers, new_server
 from worker.jobs.errors import NotFoundError, StoreUnavailableError
-from worker.jobs.store.inference import Chat, ChatQueue
+from worker.jobs.storage.paths import Home
+from worker.jobs.store.inference import PRESENCE_SECONDS, Chat, ChatQueue, ChatServers, new_server
 from worker.jobs.store.models import ModelCatalog
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.store import JobStore
-from worker.processes.wakeup import readable_on
-from worker.serving.model_path import path_of
-from worker.serving.process import AnswerProgram, ServeArgv, serve_argv, serve_environment
-from worker.serving.settings import ServeSettings
+from worker.processes.process_tree import readable_on
+from worker.serving.process import (
+    AnswerProgram,
+    ServeArgv,
+    ServeSettings,
+    serve_argv,
+    serve_environment,
+)
 from worker.settings import inherited_environment
+
+
+def path_of(model: str, catalog: ModelCatalog, home: Home) -> str:
+    """Returns a directory or a hub name.
+
+    Each training file has its own demo model; for its name, the newest one is returned.
+
+    Raises NotFoundError.
+    """
+    path = catalog.resolve(model)
+    if path != DEMO_MODEL:
+        return path
+    built = [path for path in home.models.glob(f"{DEMO_MODEL}-*/config.json") if path.is_file()]
+    if not built:
+        raise NotFoundError(
+            f"the model {DEMO_MODEL!r} does not exist yet; the first job that trains it creates it"
+        )
+    return str(max(built, key=lambda path: path.stat().st_mtime).parent)
+
 
 IDLE_SECONDS = 600.0
 """Seconds without a request after which the inference process is stopped."""

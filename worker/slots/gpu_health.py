@@ -2,15 +2,18 @@
 
 Exit code 0: all slots work. Otherwise the last line of standard error names the slot and the
 failure. The worker's own process never uses CUDA: it would hold memory of each GPU from then on.
+
+GPU memory sizes as reported by nvidia-smi. Used only for plans.
 """
 
+import logging
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from flant5_train.protocol.host import end_with
@@ -100,3 +103,40 @@ def _last_line(output: bytes) -> str:
 def _ending(code: int) -> str:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"the probe {how} and wrote no output"
+
+
+_SMI_SECONDS = 60.0
+_QUERY = ("nvidia-smi", "--query-gpu=uuid,memory.total", "--format=csv,noheader,nounits")
+_MIB = 2**20
+
+logger = logging.getLogger(__name__)
+
+
+def smallest_gpu(slots: Sequence[Slot], *, command: Sequence[str] = _QUERY) -> int | None:
+    """Returns the memory of the smallest of these GPUs, in bytes.
+
+    None for CPU slots, for MIG partitions (nvidia-smi reports only whole GPUs), and if nvidia-smi
+    reports no size.
+    """
+    if not all(slot.is_gpu for slot in slots):
+        return None
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SMI_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("GPU memory is unknown; plans cannot use it: %s", error)
+        return None
+    sizes = dict(filter(None, map(_size, done.stdout.splitlines())))
+    found = [sizes.get(slot.name) for slot in slots]
+    known = [size for size in found if size is not None]
+    return min(known) if known and len(known) == len(found) else None
+
+
+def _size(line: str) -> tuple[str, int] | None:
+    """
+    >>> _size("GPU-5d5b, 81559"), _size("GPU-77aa, [N/A]")
+    (('GPU-5d5b', 85520809984), None)
+    """
+    uuid, _, mebibytes = line.partition(",")
+    return (uuid.strip(), int(mebibytes) * _MIB) if mebibytes.strip().isdigit() else None

@@ -7,19 +7,16 @@ import sys
 
 from pydantic import ValidationError
 
-from worker.daemon import KeeperPresence
+from worker.daemon import KeeperPresence, OperatorsFile
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.http_client import NetworkSettingsError
-from worker.jobs.scripts import Scripts
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup.start_check import wait_for_start
 from worker.jobs.store import keys
 from worker.jobs.store.outbox import Deliveries
-from worker.jobs.store.redis import open_redis
-from worker.operators_file import OperatorsFile
-from worker.webhooks.endpoints import Endpoint, WebhooksFileError, read_endpoints
+from worker.jobs.store.redis import Scripts, open_redis
+from worker.webhooks.endpoints import Endpoint, WebhookSettings, WebhooksFileError, read_endpoints
 from worker.webhooks.sender import Sender
-from worker.webhooks.settings import WebhookSettings
 
 
 def main() -> int:

@@ -2,12 +2,11 @@
 
 import sys
 
-from worker.daemon import PRESENCE_SECONDS, KeeperPresence
-from worker.health_probe import exit_code
+from worker.daemon import PRESENCE_SECONDS, KeeperPresence, exit_code
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.store import keys
 from worker.jobs.store.redis import open_redis
-from worker.webhooks.settings import WebhookSettings
+from worker.webhooks.endpoints import WebhookSettings
 
 
 def sender_trouble(settings: WebhookSettings) -> str | None:

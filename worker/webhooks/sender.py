@@ -1,24 +1,108 @@
 """Delivers due webhooks. Each endpoint has its own limit of concurrent requests, so a slow one
-does not delay others."""
+does not delay others.
+
+Webhook requests: the event in the SDK's format, signed according to Standard Webhooks.
+
+webhook-id: evt_...            the same on each try
+webhook-timestamp: 1767225600  when this try was made
+webhook-signature: v1,<base64 of HMAC-SHA256 of "id.timestamp.body">
+
+Sends one webhook request. Error messages never contain the endpoint's address.
+"""
 
 import asyncio
+import base64
+import hmac
+import json
 import logging
 import random
+import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import httpx
 
-from worker.daemon import KeeperPresence
+from worker.daemon import KeeperPresence, OperatorsFile
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.http_client import open_async_client
+from worker.jobs.http_client import REJECTED, open_async_client, through_proxy
 from worker.jobs.store.outbox import Deliveries, Delivery
-from worker.operators_file import OperatorsFile
-from worker.webhooks.endpoints import Endpoint, WebhooksFileError
-from worker.webhooks.message import write_message
-from worker.webhooks.post import post
-from worker.webhooks.settings import WebhookSettings
+from worker.webhooks.endpoints import Endpoint, WebhookSettings, WebhooksFileError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One request to an endpoint."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+def write_message(delivery: Delivery, *, key: bytes, at: float) -> Message:
+    """Returns the request, signed with `key`. `at` is the time of this try in Unix seconds."""
+    body = json.dumps(
+        {
+            "id": delivery.event_id,
+            "object": "event",
+            "created_at": delivery.end.created_at,
+            "type": f"fine_tuning.job.{delivery.end.status}",
+            "data": {"id": delivery.end.job_id},
+        }
+    ).encode()
+    timestamp = str(int(at))
+    signed = b".".join((delivery.event_id.encode(), timestamp.encode(), body))
+    signature = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    headers = {
+        "content-type": "application/json",
+        "user-agent": "flant5",
+        "webhook-id": delivery.event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
+    }
+    return Message(headers, body)
+
+
+GONE = 410
+"""Status with which an endpoint declines further tries of this event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Outcome of one request."""
+
+    problem: str | None
+    """The error, or None after a successful delivery."""
+    is_final: bool = False
+    """True if another try is pointless."""
+
+
+async def post(client: httpx.AsyncClient, endpoint: Endpoint, message: Message) -> Answer:
+    """Sends the message and returns the outcome. The body of the response is not read.
+
+    The client's timeouts limit each phase, and `timeout.read` also limits the whole request.
+    Without the latter, an endpoint that responds byte by byte would occupy a connection for long.
+    """
+    try:
+        async with (
+            asyncio.timeout(client.timeout.read),
+            client.stream(
+                "POST", endpoint.url, content=message.body, headers=message.headers
+            ) as response,
+        ):
+            status = response.status_code
+    except (TimeoutError, httpx.TimeoutException):
+        return Answer(f"no response within {client.timeout.read:g} s")
+    except (*REJECTED, ssl.SSLError) as error:
+        # Only the class name: some messages contain the URL.
+        proxy = through_proxy(endpoint.url)
+        return Answer(f"connection failed or not HTTP{proxy} ({type(error).__name__})")
+    if 200 <= status < 300:
+        return Answer(None)
+    if 300 <= status < 400:
+        return Answer(f"HTTP {status}: redirects are not followed")
+    return Answer(f"HTTP {status}", is_final=status == GONE)
+
 
 MAX_UNDER_WAY = 8
 """Maximum number of concurrent requests to one endpoint."""

@@ -11,9 +11,8 @@ from urllib.parse import quote
 import typer
 
 from api.cli import options
-from api.cli.client import Client, Json
+from api.cli.client import Client, CommandError, Json, reported
 from api.cli.commands.jobs import AsJson
-from api.cli.errors import CommandError, reported
 from api.cli.settings import ClientSettings
 from api.cli.views.format import print_json, size
 

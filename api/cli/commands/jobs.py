@@ -1,4 +1,7 @@
-"""`flant5 submit` and `flant5 job`: create and show a job."""
+"""`flant5 submit` and `flant5 job`: create and show a job.
+
+`flant5 cancel`, `pause` and `resume`: job actions, one request each.
+"""
 
 import json
 from typing import Annotated, Any
@@ -6,12 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import options
-from api.cli.client import Client, Json
+from api.cli.client import Client, CommandError, Json, reported
 from api.cli.commands.plan import dry_run, tell
 from api.cli.commands.watch import watch_job
-from api.cli.errors import CommandError, reported
-from api.cli.file_reference import file_id_of
-from api.cli.integration_option import integration
+from api.cli.options import file_id_of, integration
 from api.cli.settings import ClientSettings
 from api.cli.views.format import duration, moment, print_json, print_table, state_of
 from flant5_train.config import DEMO_MODEL
@@ -170,3 +171,42 @@ def _time_used(job: Json) -> str:
     limit = job["max_run_seconds"]
     of_limit = "" if limit is None else f" of {duration(limit)}"
     return f"{duration(job['run_seconds'])}{of_limit} (ended attempts)"
+
+
+def cancel(
+    job_id: JobId,
+    save: Annotated[
+        bool, typer.Option("--save", help="Save a checkpoint of a running job first.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job. Its checkpoints stay; `flant5 resume` continues from the newest."""
+    wish = "cancel?save_checkpoint=true" if save else "cancel"
+    asked = "is saving a checkpoint, then stopping" if save else "is stopping"
+    _send(job_id, wish, said={"cancelled": "is cancelled", "running": asked}, as_json=as_json)
+
+
+def pause(job_id: JobId, as_json: AsJson = False) -> None:
+    """Pause a job. A running job saves a checkpoint and releases its GPU."""
+    asked = "is pausing after the next checkpoint"
+    _send(job_id, "pause", said={"paused": "is paused", "running": asked}, as_json=as_json)
+
+
+def resume(job_id: JobId, as_json: AsJson = False) -> None:
+    """Resume a paused, failed or cancelled job from its newest checkpoint."""
+    said = {
+        "queued": "is queued again",
+        "validating_files": "is resumed; its files are being validated",
+        "running": "keeps running; the pending pause was withdrawn",
+    }
+    _send(job_id, "resume", said=said, as_json=as_json)
+
+
+def _send(job_id: str, wish: str, *, said: dict[str, str], as_json: bool) -> None:
+    with reported(as_json=as_json), Client(ClientSettings()) as client:
+        job = client.post(f"/fine_tuning/jobs/{job_id}/{wish}")
+        if as_json:
+            print_json(job)
+        else:
+            # The job may have reached any other status before the response.
+            typer.echo(f"{job_id} {said.get(job['status'], 'is ' + job['status'])}")

@@ -9,10 +9,19 @@ from typing import Annotated
 
 import typer
 
-from api.auth import KeyHash, KeysFileError, check_name, check_scopes, hash_of, new_key, read_keys
-from api.caller import DEFAULT_SCOPES, Scope
+from api.auth import (
+    DEFAULT_SCOPES,
+    KeyHash,
+    KeysFileError,
+    Scope,
+    check_name,
+    check_scopes,
+    hash_of,
+    new_key,
+    read_keys,
+)
+from api.cli.client import CommandError, reported
 from api.cli.commands.jobs import AsJson
-from api.cli.errors import CommandError, reported
 from api.cli.settings import KeysSettings
 from api.cli.views.format import print_json, print_table
 

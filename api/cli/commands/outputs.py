@@ -8,9 +8,8 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from api.cli.client import Client, Json
+from api.cli.client import Client, CommandError, Json, reported
 from api.cli.commands.jobs import AsJson, JobId
-from api.cli.errors import CommandError, reported
 from api.cli.settings import ClientSettings
 from api.cli.views.format import moment, print_json, print_table, size
 from api.cli.views.live import Away, Ended, Quiet, follow

@@ -1,5 +1,11 @@
-"""`flant5 watch`: follows a job until it ends."""
+"""`flant5 watch`: follows a job until it ends.
 
+Reports why a watched job makes no progress.
+
+Prints job events line by line, for pipes, log files and programs.
+"""
+
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Protocol
@@ -7,15 +13,81 @@ from typing import Annotated, Protocol
 import typer
 from rich.console import Console
 
-from api.cli.client import Client, Json
-from api.cli.errors import reported
-from api.cli.event_lines import EventDocuments, EventLines
-from api.cli.idleness import Idleness
+from api.cli.client import Client, CommandError, Json, reported
 from api.cli.options import job_ids
 from api.cli.settings import ClientSettings
 from api.cli.views.format import print_json
 from api.cli.views.live import Away, Ended, Quiet, follow
-from api.cli.views.watch import WatchView
+from api.cli.views.watch import WatchView, numbers_of
+
+
+class Idleness:
+    """Looks up the reason when a job becomes idle, and while its stream is quiet."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        self._client = client
+        self._path = path
+        self._status = ""
+        self._said = ""
+
+    def reason(self, item: Json | Quiet) -> str | None:
+        """Returns a line to show; None if the reason has not changed."""
+        if not isinstance(item, Quiet):
+            if "status" not in item["data"]:
+                return None
+            self._status, self._said = item["data"]["status"], ""
+        if self._status not in ("queued", "paused"):
+            return None
+        try:
+            job = self._client.get(self._path)
+        except CommandError:
+            return None  # the stream is still read and reports a lost server
+        said = self._sentence(job)
+        if said == self._said:
+            return None
+        self._said = said
+        return said or None
+
+    def _sentence(self, job: Json) -> str:
+        # Events may be old: only the current status counts.
+        if job["status"] == "paused":
+            return f"paused; continue it with `flant5 resume {job['id']}`"
+        return f"waiting for {job['waiting_for']}" if job["waiting_for"] else ""
+
+
+class EventLines:
+    """Prints one line per event."""
+
+    def event(self, event: Json) -> None:
+        numbers = numbers_of(event["data"]) if event["type"] == "metrics" else ""
+        self.note(f"{event['message']}{numbers and f' ({numbers})'}")
+
+    def note(self, text: str) -> None:
+        """Prints a message that is not an event."""
+        typer.echo(text)
+        sys.stdout.flush()
+
+    def away(self) -> None:
+        """Prints to standard error: standard output contains only events."""
+        typer.echo("server unreachable; retrying", err=True)
+
+    def back(self) -> None:
+        """Prints nothing: the next event shows it."""
+
+
+class EventDocuments(EventLines):
+    """Prints one line of JSON per event."""
+
+    def event(self, event: Json) -> None:
+        print_json(event)
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Prints nothing: notes are not events, and the final document contains the reason."""
+
+    def away(self) -> None:
+        """Prints nothing: the stream resumes without a gap."""
+
 
 INTERRUPTED = 130
 

@@ -6,17 +6,23 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api.cli.doctor.check import Check
-from api.cli.doctor.containers import check_containers
-from api.cli.doctor.docker import check_compose, check_data_root, check_engine
-from api.cli.doctor.finding import Finding, failed, fine
+from api.cli.doctor.check import Check, Finding, Host, failed, fine
+from api.cli.doctor.docker import (
+    check_compose,
+    check_containers,
+    check_data_root,
+    check_engine,
+    check_shared_memory,
+)
 from api.cli.doctor.gpu import check_driver, check_gpus, check_toolkit, installed_torch
-from api.cli.doctor.host_name import check_host_name
-from api.cli.doctor.installation import check_home, check_temporary_files
-from api.cli.doctor.keys_file import check_keys
-from api.cli.doctor.port import check_port
-from api.cli.doctor.redis import check_redis, check_service
-from api.cli.doctor.secret_files import check_secrets
+from api.cli.doctor.installation import (
+    check_home,
+    check_host_name,
+    check_keys,
+    check_secrets,
+    check_temporary_files,
+)
+from api.cli.doctor.redis import check_losses, check_port, check_redis, check_service
 from api.cli.doctor.services import (
     check_integrations,
     check_keeper,
@@ -24,9 +30,6 @@ from api.cli.doctor.services import (
     check_webhooks,
     check_workers,
 )
-from api.cli.doctor.shared_memory import check_shared_memory
-from api.cli.doctor.store_losses import check_losses
-from api.cli.doctor.surroundings import Host
 from api.cli.settings import UpSettings
 from api.settings import ApiSettings
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli.commands.jobs import AsJson
-from api.cli.doctor.check import Check, examine
-from api.cli.doctor.finding import Finding, State
+from api.cli.doctor.check import Check, Finding, State, examine
 from api.cli.views.format import print_json, print_table
 
 Seen = tuple[Check, Finding]

@@ -7,10 +7,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from api.cli.doctor.check import (
+    Finding,
+    Host,
+    ProgramError,
+    ProgramMissingError,
+    ask,
+    failed,
+    fine,
+    not_applicable,
+    version_in,
+    warning,
+)
 from api.cli.doctor.docker import EngineError, engine_info
-from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
-from api.cli.doctor.program import ProgramError, ProgramMissingError, ask, version_in
-from api.cli.doctor.surroundings import Host
 
 MIN_DRIVER = {12: 525, 13: 580}
 """Minimum driver by CUDA major version, for all of its minor versions

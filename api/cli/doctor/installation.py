@@ -1,10 +1,22 @@
-"""Checks that HOME and the temporary directory are writable, and the free disk space."""
+"""Checks that HOME and the temporary directory are writable, and the free disk space.
 
+Checks that the API keys file is readable, private and not empty.
+
+Checks the secrets of the deployment, in secrets/ beside docker-compose.yml.
+
+Checks the host name. Multi-host jobs use its address as rendezvous, and torch resolves it.
+"""
+
+import ipaddress
 import os
+import socket
+import stat
 import tempfile
 from pathlib import Path
 
-from api.cli.doctor.finding import Finding, failed, fine, warning
+from api.auth import KeysFileError, read_keys
+from api.cli.doctor.check import Finding, Host, failed, fine, not_applicable, warning
+from api.cli.doctor.docker import COMPOSE_FILE
 from api.cli.views.format import size
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.settings import temporary_directory
@@ -69,3 +81,150 @@ def _nearest(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def check_keys(path: Path | None, *, host: Host) -> Finding:
+    """Checks the keys file. In a container, its mode is not checked.
+
+    There, the directory on the host determines who can read the file.
+    """
+    if path is None:
+        return not_applicable("FLANT5_API_KEYS_FILE is not set: no keys required, on loopback only")
+    create = f"flant5 keys create NAME --file {path}"
+    try:
+        known = read_keys(path)
+        mode = path.stat().st_mode
+    except (KeysFileError, OSError) as error:
+        return failed(
+            str(error),
+            expected=f"lines of `name:sha256`, readable by user {os.geteuid()}",
+            remedy=f"{create}, or correct the file",
+        )
+    if not known:
+        expected = "at least one key; without it, every request is rejected"
+        return failed(f"{path} has no keys", expected=expected, remedy=create)
+    names = ", ".join(key.name for key in known)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not host.in_container:
+        return failed(
+            f"{path} is writable by others",
+            expected="a file that only its owner can write: each line grants access",
+            remedy=f"chmod 600 {path}",
+        )
+    if not host.in_container and is_open_to_all(path):
+        return warning(
+            f"all users of this machine can read {path}",
+            expected="a private file, although it holds only hashes",
+            remedy=f"chmod 600 {path}",
+        )
+    return fine(f"{path}: {names}")
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Returns True if the modes of the file and of all its parents let any user read it."""
+    path = path.absolute()
+    if not path.stat().st_mode & stat.S_IROTH:
+        return False
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents)
+
+
+REDIS_PASSWORD = Path("redis_password")
+API_KEYS = Path("api", "keys")
+CONTAINER_USER = 10001
+
+_MAKE = "make secrets"
+
+
+def check_secrets(directory: Path) -> Finding:
+    """Checks that the secrets exist and that only the containers and their owner can read them."""
+    try:
+        if not (directory / COMPOSE_FILE).is_file():
+            return not_applicable(f"no {COMPOSE_FILE} in {directory.absolute()}")
+        return _looked_at(directory / "secrets")
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename))
+        return failed(f"{missing} is missing", expected="secrets for containers", remedy=_MAKE)
+    except PermissionError as error:
+        return failed(
+            f"{error.filename} is not readable by this user",
+            expected="a user who can read it, such as the one who runs docker compose",
+            remedy="run `flant5 doctor` as the owner of that file, or with sudo",
+        )
+
+
+def _looked_at(secrets: Path) -> Finding:
+    if secrets.stat().st_mode & stat.S_IRWXO:
+        return failed(
+            f"all users of this machine can access {secrets}",
+            expected="a directory that only its owner can access",
+            remedy=f"chmod 700 {secrets}",
+        )
+    files = (secrets / REDIS_PASSWORD, secrets / API_KEYS)
+    for file in files:
+        if not file.read_text("utf-8", "replace").strip():
+            return failed(f"{file} is empty", expected="a secret", remedy=f"rm {file}; {_MAKE}")
+        if _is_closed(file):
+            return failed(
+                f"the user of the containers ({CONTAINER_USER}) can't read {file}",
+                expected="a file readable by all, in a directory that is private",
+                remedy=f"chmod 644 {file}",
+            )
+    try:
+        known = read_keys(secrets / API_KEYS)
+    except KeysFileError as error:
+        return failed(str(error), expected="lines of `name:sha256`", remedy="correct that line")
+    if not known:
+        return failed(
+            f"{secrets / API_KEYS} has no keys",
+            expected="at least one key; without it, every request is rejected",
+            remedy=f"flant5 keys create NAME --file {secrets / API_KEYS}",
+        )
+    return fine(f"Redis password; API keys of {', '.join(key.name for key in known)}")
+
+
+def _is_closed(file: Path) -> bool:
+    status = file.stat()
+    return status.st_uid != CONTAINER_USER and not status.st_mode & stat.S_IROTH
+
+
+_EXPECTED = "a name that resolves to an address of this host; only multi-host jobs need it"
+_REMEDY = (
+    "add the name with this host's address to /etc/hosts or DNS; for multi-host jobs, set "
+    "FLANT5_NODE_ADDRESS to an address that the other hosts can reach"
+)
+
+
+def check_host_name(name: str, *, node_address: str | None) -> Finding:
+    """Resolves the name and tries to bind its addresses."""
+    if node_address is not None:
+        return fine(f"FLANT5_NODE_ADDRESS is {node_address}")
+    try:
+        addresses = _addresses(name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        found = f"the host name {name} does not resolve ({reason})"
+        return warning(found, expected=_EXPECTED, remedy=_REMEDY)
+    if foreign := [address for address in addresses if not _is_ours(address)]:
+        found = f"the host name {name} resolves to {', '.join(foreign)}, not to this host"
+        return warning(found, expected=_EXPECTED, remedy=_REMEDY)
+    shown = f"{name} resolves to {', '.join(addresses)}"
+    if all(ipaddress.ip_address(address).is_loopback for address in addresses):
+        return fine(f"{shown} (loopback); multi-host jobs need FLANT5_NODE_ADDRESS")
+    return fine(shown)
+
+
+def _addresses(name: str) -> list[str]:
+    """Returns the addresses without zones of link-local addresses. Raises OSError."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+    return sorted({str(address[4][0]).partition("%")[0] for address in found})
+
+
+def _is_ours(address: str) -> bool:
+    if ipaddress.ip_address(address).is_link_local:
+        return True  # can't be bound without its zone
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True

@@ -1,16 +1,31 @@
-"""Checks that Redis or Valkey is reachable, writable and durable."""
+"""Checks that Redis or Valkey is reachable, writable and durable.
 
+Checks that the API's port is free or served by the API.
+
+Checks for recent losses of Redis data, as detected by a keeper.
+"""
+
+import socket
+import time
+from typing import Any
+
+import httpx
 from pydantic import SecretStr
 from redis import exceptions
 
-from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
+from api.cli.client import local_url
+from api.cli.doctor.check import Finding, failed, fine, not_applicable, warning
 from api.cli.views.format import size
+from api.services.store_loss import StoreLoss
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.redis_address import RedisAddress
+from worker.jobs.rules import Rules
 from worker.jobs.startup.server_check import ServerFacts, check_server, evicts_expiring, losses_of
 from worker.jobs.startup.service_identity import ServiceIdentity
 from worker.jobs.storage.paths import Home
-from worker.jobs.store.redis import open_redis, unavailable
+from worker.jobs.storage.store_losses import LossLog
+from worker.jobs.store.recovery import RecoveryDesk
+from worker.jobs.store.redis import Scripts, open_redis, unavailable
 
 NEARLY_FULL = 0.9
 
@@ -122,3 +137,99 @@ def _nobody(address: str) -> Finding:
         f"FLANT5_REDIS_URL is not set and no server responds at {address}; "
         "`docker compose exec api flant5 doctor` checks the server of compose"
     )
+
+
+_PATIENCE_SECONDS = 5.0
+
+
+def check_port(host: str, port: int) -> Finding:
+    """Queries the API on the port. If nothing listens, tries to bind the port."""
+    url = local_url(host, port)
+    try:
+        alive = _get(f"{url}/healthz")
+    except httpx.ConnectError:
+        return _bound(host, port)
+    except httpx.TransportError as error:
+        return _taken(port, f"does not use HTTP ({type(error).__name__})")
+    if _document(alive).get("status") != "ok":
+        return _taken(port, f"returns {alive.status_code} for /healthz")
+    try:
+        ready = _get(f"{url}/readyz")
+    except httpx.TransportError as error:
+        found = f"the API at {url} is alive, but /readyz does not respond: {error}"
+        return _not_ready(found)
+    if ready.is_success:
+        return fine(f"the API at {url} is ready")
+    message = (_document(ready).get("error") or {}).get("message", ready.reason_phrase)
+    return _not_ready(f"the API at {url} is not ready: {message}")
+
+
+def _bound(host: str, port: int) -> Finding:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        return failed(
+            f"can't listen on {host}, port {port}: {error.strerror}",
+            expected="an address of this machine and a free port above 1023",
+            remedy="set FLANT5_HOST and FLANT5_PORT",
+        )
+    return fine(f"port {port} of {host} is free")
+
+
+def _taken(port: int, how: str) -> Finding:
+    return failed(
+        f"port {port} is used by another program, which {how}",
+        expected="a free port, or the API of flant5",
+        remedy=f"find it with `sudo ss -ltnp 'sport = :{port}'`, or set FLANT5_PORT",
+    )
+
+
+def _not_ready(found: str) -> Finding:
+    return failed(
+        found,
+        expected="a Redis that the API can reach and write to",
+        remedy="docker compose logs redis api, or logs/ in HOME of `flant5 up`",
+    )
+
+
+def _get(url: str) -> httpx.Response:
+    return httpx.get(url, timeout=_PATIENCE_SECONDS, trust_env=False)
+
+
+def _document(response: httpx.Response) -> dict[str, Any]:
+    try:
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+RECENT_SECONDS = 7 * 24 * 3600.0
+
+_EXPECTED = "a server that keeps all acknowledged writes"
+_REMEDY = (
+    "check it for restarts, failovers and evictions (appendonly yes, maxmemory-policy noeviction)"
+)
+
+
+def check_losses(url: SecretStr, home: Home) -> Finding:
+    """Checks that no data was lost in the last week, and that all lost jobs are restored."""
+    log = LossLog(home.losses)
+    try:
+        losses = log.read()
+        with open_redis(url) as redis:
+            notice = StoreLoss(log, RecoveryDesk(Scripts(redis, Rules()))).notice()
+    except OSError as error:
+        return not_applicable(f"{home.losses} can't be read: {error.strerror}")
+    except (StoreUnavailableError, exceptions.ResponseError) as error:
+        return not_applicable(str(error))
+    last = losses.last
+    if last is None:
+        return fine("no data loss was detected")
+    if notice is not None and "all are back" not in notice and last.num_jobs:
+        remedy = "flant5 recover; GET /v1/recover shows the problems"
+        return failed(notice, expected=_EXPECTED, remedy=remedy)
+    if time.time() - last.noticed_at < RECENT_SECONDS:
+        return warning(last.account, expected=_EXPECTED, remedy=_REMEDY)
+    return fine(f"the last data loss was more than a week ago; {losses.num_losses} in total")

@@ -7,13 +7,11 @@ from pathlib import Path
 from pydantic import SecretStr
 from redis import Redis, exceptions
 
-from api.cli.doctor.finding import Finding, failed, fine, not_applicable, warning
-from worker.jobs.chat_servers import ChatServers
+from api.cli.doctor.check import Finding, failed, fine, not_applicable, warning
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.offers import offered_types
-from worker.jobs.shipments import count_shipments
 from worker.jobs.store import keys
-from worker.jobs.store.outbox import count_webhooks
+from worker.jobs.store.inference import ChatServers
+from worker.jobs.store.outbox import count_shipments, count_webhooks, offered_types
 from worker.jobs.store.redis import open_redis, unavailable
 from worker.jobs.store.workers import WorkerState, workers_here
 

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from api.cli.client import Client, Json
-from api.cli.errors import CommandError, reported
+from api.cli.client import Client, CommandError, Json, reported
 from api.cli.settings import ClientSettings
 from api.cli.views.format import duration, plain, print_json, print_table
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 
 _BAR_WIDTH = 10
 _PAGE = 1000

@@ -9,11 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from nicegui import context, ui
 from nicegui.events import GenericEventArguments
 
-from api.dashboard.asking import answer
-from api.dashboard.chat.answer import AnswerView
+from api.dashboard.chat.answer import AnswerView, answer
 from api.dashboard.chat.history import BASE, MODEL, Round, Talk, TalkShelf
+from api.dashboard.ui.auth import Visitor
 from api.dashboard.ui.layout import empty
-from api.dashboard.visitor import Visitor
 from worker.jobs.errors import StoreUnavailableError
 
 _ON_ENTER = """(event) => {

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from redis import Redis
 
-from worker.jobs.talks import TalkStore
+from worker.jobs.store.inference import TalkStore
 
 MODEL, BASE = "model", "base"
 """The two sides."""

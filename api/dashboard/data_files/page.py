@@ -3,14 +3,12 @@
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.data_files.widgets import recent_files
-from api.dashboard.live import Fresh
-from api.dashboard.report_card import ReportCard
+from api.dashboard.data_files.widgets import ReportCard, recent_files
+from api.dashboard.ui.auth import Visitor
 from api.dashboard.ui.deletion import delete_if_sure, file_deletion
 from api.dashboard.ui.format import instant, size
-from api.dashboard.ui.layout import empty, frame, heading
-from api.dashboard.visitor import Visitor
-from api.schemas.reports import ReportQuery
+from api.dashboard.ui.layout import Fresh, empty, frame, heading
+from api.schemas.plans import ReportQuery
 from worker.jobs.storage.files import StoredFile
 
 _SECONDS = 5.0

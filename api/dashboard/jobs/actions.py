@@ -6,14 +6,12 @@ from functools import partial
 
 from nicegui import ui
 
-from api import wishes
-from api.dashboard.job_row import JobRow
-from api.dashboard.live import tried
-from api.dashboard.notes import note
-from api.dashboard.question import is_sure
+from api.dashboard.jobs.rows import JobRow
+from api.dashboard.ui.auth import Visitor
 from api.dashboard.ui.deletion import delete_if_sure, job_deletion
-from api.dashboard.visitor import Visitor
-from api.wishes import Wish
+from api.dashboard.ui.layout import is_sure, note, tried
+from api.services import jobs
+from api.services.jobs import Wish
 from worker.jobs.job import Job
 
 Look = Callable[[], Awaitable[None]]
@@ -34,19 +32,19 @@ PAUSE = Action(
     "Pause",
     "pause",
     "The job saves a checkpoint, releases its GPU, and keeps its place in the queue.",
-    wishes.PAUSE,
+    jobs.PAUSE,
 )
 RESUME = Action(
     "Resume",
     "play_arrow",
     "The job continues from its newest checkpoint when it reaches the front of the queue.",
-    wishes.RESUME,
+    jobs.RESUME,
 )
 CANCEL = Action(
     "Cancel",
     "stop",
     "The job stops at once. Its checkpoints stay, and you can resume it later.",
-    wishes.CANCEL,
+    jobs.CANCEL,
 )
 
 
@@ -58,7 +56,7 @@ def fulfil(visitor: Visitor, job_id: str, action: Action) -> Job:
     """
     caller, services = visitor.changing(), visitor.services
     visitor.job(job_id)
-    job = wishes.fulfil(action.wish, job_id, is_retry=False, services=services)
+    job = jobs.fulfil(action.wish, job_id, is_retry=False, services=services)
     call = f"POST /v1/fine_tuning/jobs/{job_id}/{action.name.lower()}"
     note(call, job_id, caller=caller, services=services)
     return job

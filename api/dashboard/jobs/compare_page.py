@@ -8,14 +8,11 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.curve_chart import COLORS, Changes, CurveChart, Line
-from api.dashboard.desk import Desk
-from api.dashboard.job_row import name_of
+from api.dashboard.jobs.curves import COLORS, Changes, CurveChart, Line
 from api.dashboard.jobs.live_curve import SMOOTHED
-from api.dashboard.jobs.rows import recent_jobs
-from api.dashboard.live import Fresh, tried
-from api.dashboard.ui.layout import empty, frame, heading, replace_address
-from api.dashboard.visitor import Visitor
+from api.dashboard.jobs.rows import Desk, name_of, recent_jobs
+from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.layout import Fresh, empty, frame, heading, replace_address, tried
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Job
 

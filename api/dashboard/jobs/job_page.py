@@ -1,25 +1,59 @@
-"""Job page at `/jobs/{id}`: status, curves, log, events, checkpoints and configuration."""
+"""Job page at `/jobs/{id}`: status, curves, log, events, checkpoints and configuration.
 
+Configuration card of a job: submitted values, then the defaults in an expansion.
+"""
+
+import json
 import time
 from dataclasses import dataclass
 
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.configuration import configuration
-from api.dashboard.curve_chart import Changes
-from api.dashboard.desk import Desk
-from api.dashboard.job_row import JobRow, name_of
 from api.dashboard.jobs.actions import ActionButtons
-from api.dashboard.jobs.curves import JobCurves
+from api.dashboard.jobs.curves import Changes, JobCurves
 from api.dashboard.jobs.log import LogPanel
 from api.dashboard.jobs.outputs import CheckpointsPanel
+from api.dashboard.jobs.rows import Desk, JobRow, name_of
 from api.dashboard.jobs.timeline import StoryPanel
-from api.dashboard.live import Fresh
-from api.dashboard.ui.layout import frame
-from api.dashboard.visitor import Visitor
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from api.dashboard.new_job.integrations import described
+from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.layout import Fresh, frame, heading
+from flant5_train.config import Hyperparameters
+from worker.jobs.job import Job, Status
+
+_APART = {"hyperparameters", "metadata", "integrations"}
+
+
+def configuration(job: Job) -> None:
+    """Builds the card."""
+    spec = job.spec.model_dump(exclude=_APART, exclude_none=True)
+    chosen = {name: str(value) for name, value in spec.items()}
+    chosen |= {f"metadata · {key}": value for key, value in job.spec.metadata.items()}
+    for integration in job.spec.integrations:
+        chosen |= described(integration)
+    others: dict[str, str] = {}
+    defaults = Hyperparameters().model_dump(mode="json")
+    submitted = job.spec.hyperparameters.model_dump(mode="json")
+    for name, value in job.hyperparameters.model_dump(mode="json").items():
+        is_default = submitted[name] == defaults[name]
+        shown = value if isinstance(value, str) else json.dumps(value)
+        (others if is_default else chosen)[name] = shown
+    with ui.element("section").classes("card"):
+        heading("Configuration")
+        _table(chosen)
+        with ui.expansion("Defaults").props("dense"):
+            _table(others)
+
+
+def _table(values: dict[str, str]) -> None:
+    with ui.element("dl").classes("values"):
+        for name, value in values.items():
+            with ui.element("dt"):
+                ui.label(name).classes("quiet")
+            with ui.element("dd"):
+                ui.label(value).classes("mono wrap")
+
 
 _LAST_LINES = 12
 

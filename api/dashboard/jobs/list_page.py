@@ -3,15 +3,12 @@
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.desk import Desk
-from api.dashboard.job_row import JobRow
 from api.dashboard.jobs.actions import ActionButtons, Look
-from api.dashboard.jobs.rows import Found, Search, find_jobs
+from api.dashboard.jobs.rows import Desk, Found, JobRow, Search, find_jobs
 from api.dashboard.jobs.sparkline import HEIGHT, WIDTH
-from api.dashboard.live import Fresh
-from api.dashboard.ui.layout import frame, replace_address
-from api.dashboard.visitor import Visitor
-from worker.jobs.life import Status
+from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.layout import Fresh, frame, replace_address
+from worker.jobs.job import Status
 
 _STATUSES = {"": "All statuses"} | {status.value: status.replace("_", " ") for status in Status}
 

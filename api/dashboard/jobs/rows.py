@@ -1,18 +1,156 @@
-"""Paged and filtered search for the list of jobs."""
+"""Paged and filtered search for the list of jobs.
+
+Display data of one job: description, status, progress and possible actions.
+
+Cache shared by all pages of a process: read once, shown in every browser.
+"""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Self
 from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from api.dashboard.job_row import JobRow, RowBoard
-from api.dashboard.visitor import Visitor
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from api.dashboard.jobs.live_curve import CurveShelf
+from api.dashboard.jobs.sparkline import Sparklines
+from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.format import ago, duration, number
+from worker.jobs.job import Job, Status
+from worker.jobs.storage.files import FILE_IDS
+
+_PHASES = {
+    "preprocessing": "preparing data",
+    "loading_model": "loading model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Actions that a job allows now."""
+
+    pause: bool
+    resume: bool
+    cancel: bool
+    delete: bool
+
+    @classmethod
+    def of(cls, job: Job) -> "Choices":
+        is_over = job.status.is_final or job.is_cancelling
+        is_resting = job.status in (Status.PAUSED, Status.FAILED, Status.CANCELLED)
+        return cls(
+            pause=not is_over and not job.is_pausing and job.status is not Status.PAUSED,
+            resume=(is_resting or job.is_pausing) and not job.is_cancelling,
+            cancel=not is_over,
+            delete=job.status.is_final,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """Displayed fields of one job. Equal rows look the same."""
+
+    id: str
+    name: str
+    status: str
+    doing: str
+    """Phase, reason for waiting, or error."""
+    model: str
+    data: str
+    owner: str
+    share: float
+    """Completed fraction of the training, 0 to 1."""
+    progress: str
+    loss: str
+    curve: str
+    """Points of the sparkline."""
+    created: str
+    choices: Choices
+
+
+def name_of(job: Job) -> str:
+    """Returns the display name: the suffix, or the end of the id."""
+    return job.spec.suffix or job.id[-8:]
+
+
+def doing(job: Job, *, waits_for: str | None) -> str:
+    """Returns a short description of the current activity."""
+    if job.is_cancelling:
+        return "cancelling"
+    if job.is_pausing:
+        return "pausing after the next checkpoint"
+    if job.error is not None and job.status is Status.FAILED:
+        return job.error.message
+    if job.status is Status.VALIDATING_FILES:
+        return "validating files"
+    if waits_for:
+        return f"waiting for {waits_for}"
+    return _PHASES.get(job.phase or "", job.phase or "")
+
+
+def progress_text(job: Job) -> str:
+    """Returns the current step and the time left."""
+    if job.progress is None:
+        return ""
+    done = f"step {number(job.progress.step)} of {number(job.progress.max_steps)}"
+    if job.status is Status.RUNNING and job.progress.eta_seconds is not None:
+        return f"{done}, {duration(job.progress.eta_seconds)} left"
+    return done
+
+
+def share_of(job: Job) -> float:
+    """Returns the completed fraction of the training, 0 to 1."""
+    if job.status is Status.SUCCEEDED:
+        return 1.0
+    return 0.0 if job.progress is None else min(1.0, job.progress.percent / 100)
+
+
+class RowBoard:
+    """Builds job rows. Caches file names and sparklines, which rarely change."""
+
+    def __init__(self) -> None:
+        self._sparklines = Sparklines()
+        self._names: dict[str, str] = {}
+
+    def rows(self, visitor: Visitor, jobs: Sequence[Job], *, now: float) -> tuple[JobRow, ...]:
+        """Returns the rows of these jobs."""
+        reasons = visitor.services.waiting_room.explain(jobs)
+        return tuple(
+            JobRow(
+                id=job.id,
+                name=name_of(job),
+                status=job.status.value,
+                doing=doing(job, waits_for=reasons.get(job.id)),
+                model=job.spec.model,
+                data=self.data_name(visitor, job.spec.training_file),
+                owner=job.owner,
+                share=share_of(job),
+                progress=progress_text(job),
+                loss=""
+                if job.progress is None or job.progress.loss is None
+                else f"loss {number(round(job.progress.loss, 4))}",
+                curve=self._sparklines.of(visitor.services.home.run_directory(job.id).progress),
+                created=ago(job.created_at, now=now),
+                choices=Choices.of(job),
+            )
+            for job in jobs
+        )
+
+    def data_name(self, visitor: Visitor, reference: str) -> str:
+        """Returns the name of an uploaded file; the reference for a path or a deleted file."""
+        if not FILE_IDS.matches(reference):
+            return reference
+        if reference not in self._names:
+            stored = visitor.services.files.find(reference)
+            if stored is None:
+                return f"{reference} (deleted)"
+            if len(self._names) > 10_000:
+                self._names.clear()
+            self._names[reference] = stored.filename
+        return self._names[reference]
+
 
 PAGE = 25
 _BATCH = 100
@@ -99,3 +237,11 @@ def _matches(job: Job, search: Search, data: str) -> bool:
 def recent_jobs(visitor: Visitor, *, limit: int) -> tuple[Job, ...]:
     """Returns the newest jobs."""
     return tuple(islice(_newest_first(visitor, Search(status=None)), limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Cached job rows and curves; safe to lose."""
+
+    board: RowBoard = field(default_factory=RowBoard)
+    curves: CurveShelf = field(default_factory=CurveShelf)

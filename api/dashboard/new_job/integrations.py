@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from api.dashboard.new_job.fields import FormField, Value
-from api.dashboard.number_range import NumberRange
+from api.dashboard.new_job.fields import FormField, NumberRange, Value
 from worker.jobs.integrations import Integration, IntegrationType
 
 

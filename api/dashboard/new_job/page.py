@@ -12,24 +12,18 @@ from fastapi import Request
 from nicegui import ui
 from pydantic import ValidationError
 
-from api.dashboard.data_files.widgets import FileChoice
-from api.dashboard.form_view import field_view
-from api.dashboard.live import tried
-from api.dashboard.new_job.fields import FormField, Value, fields_of, request_of
+from api.dashboard.data_files.widgets import FileChoice, ReportCard
+from api.dashboard.new_job.fields import FormField, Value, field_view, fields_of, request_of
 from api.dashboard.new_job.integrations import ELSEWHERE, integrations_of
 from api.dashboard.new_job.plan import Answer, PlanPanel
-from api.dashboard.notes import note
-from api.dashboard.report_card import ReportCard
-from api.dashboard.ui.layout import frame, heading, replace_address
-from api.dashboard.visitor import Visitor
+from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.layout import frame, heading, note, replace_address, tried
 from api.http.validation import explain
-from api.schemas.create import CreateJob
-from api.schemas.plans import JobPlan
-from api.schemas.reports import ReportQuery
+from api.schemas.jobs import CreateJob
+from api.schemas.plans import JobPlan, ReportQuery
 from api.services.jobs import Origin, submit
 from flant5_train.config import DEMO_MODEL, Hyperparameters
-from worker.jobs.job import Job
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import Job, JobSpec
 from worker.jobs.storage.files import FILE_IDS
 
 HYPERPARAMETERS = {field.name: field for field in fields_of(Hyperparameters)}

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from api.dashboard.live import Fresh
-from api.dashboard.report_card import figure_row
+from api.dashboard.data_files.widgets import figure_row
+from api.dashboard.ui.auth import Visitor
 from api.dashboard.ui.format import duration, number, size
-from api.dashboard.visitor import Visitor
+from api.dashboard.ui.layout import Fresh
 from api.http.errors import TooManyReportsError
-from api.schemas.create import CreateJob
+from api.schemas.jobs import CreateJob
 from api.schemas.plans import JobPlan, PlanQuery
 from api.services.planning import plan_of
 from worker.jobs.errors import InvalidRequestError

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 
 from nicegui import ui
 
-from api.caller import Caller
-from api.dashboard.live import tried
-from api.dashboard.notes import note
-from api.dashboard.question import is_sure
+from api.auth import Caller
+from api.dashboard.ui.auth import Visitor
 from api.dashboard.ui.format import size
-from api.dashboard.visitor import Visitor
+from api.dashboard.ui.layout import is_sure, note, tried
 from api.services import deletion
-from worker.jobs.removal import num_bytes_of
 from worker.jobs.storage.files import StoredFile
-from worker.jobs.storage.job_files import JobFiles
+from worker.jobs.storage.job_files import JobFiles, num_bytes_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
 from transformers.training_args import OptimizerNames
 
-from flant5_train.estimates.checkpoint import optimizer_state_bytes
+from flant5_train.estimates.checkpoint import optimizer_state_bytes, small_files_bytes
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.host import free_bytes
-from flant5_train.small_files import small_files_bytes
 from flant5_train.training.checkpoints import complete_checkpoints
 
 

@@ -23,6 +23,14 @@ The second rule ignores history. It applies to the training and the evaluation l
   suffices alone.
 - In a run of fewer steps, the losses must cover all steps except the first, whose loss is the base
   model's, and at least two.
+
+Stops the run when the loss becomes NaN or infinite.
+
+Stops the run when the learning rate is 0 before the last step.
+
+Checks settings that have no effect without validation pairs, or that leave them unused.
+
+Checks for arguments that the library accepts and this trainer does not support.
 """
 
 import math
@@ -34,6 +42,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
 
+from flant5_train.arguments import TrainingArguments
+from flant5_train.config import idle_without_validation
 from flant5_train.protocol.failure import FailureCode, TrainingError
 
 WINDOW = 10
@@ -173,3 +183,118 @@ class RefuseExplodedLoss(TrainerCallback):
 def _explosion(found: str) -> TrainingError:
     message = f"{found}. {_CURES}"
     return TrainingError(FailureCode.LOSS_EXPLOSION, message, param="learning_rate")
+
+
+_WATCHED = ("loss", "grad_norm", "eval_loss")
+
+
+class RefuseBrokenLoss(TrainerCallback):
+    """Stops the run when the loss or the gradient norm is NaN or infinite, before the next save.
+    The weights are unusable by then, but the last checkpoint is not."""
+
+    def on_step_end(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        # The loss is checked when it is logged, which must happen before every save.
+        is_last = state.global_step >= state.max_steps
+        control.should_log = control.should_log or control.should_save or is_last
+
+    def on_log(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name in _WATCHED:
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise TrainingError(
+                    FailureCode.NAN_LOSS,
+                    f"{name} is {value} at step {state.global_step} of {state.max_steps}; expected"
+                    " a finite number. A lower learning_rate or a longer warm-up usually helps",
+                    param="learning_rate",
+                )
+
+
+class RefuseZeroLearningRate(TrainerCallback):
+    """Stops the run when the remaining steps can't change the weights.
+
+    A schedule is also 0 before the first step of a warm-up and after the last step. Neither case is
+    checked here: the check runs after a step, and only if steps are left.
+    """
+
+    def on_step_end(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        if state.global_step >= state.max_steps:
+            return
+        rates = [float(group["lr"]) for group in kwargs["optimizer"].param_groups]
+        if not any(rates):
+            raise TrainingError(
+                FailureCode.BAD_CONFIG,
+                f"the learning rate is 0 from step {state.global_step + 1} of {state.max_steps} on,"
+                f" so later steps would learn nothing (learning_rate {args.learning_rate:g},"
+                f" lr_scheduler_type {args.lr_scheduler_type}, warm-up of"
+                f" {args.get_warmup_steps(state.max_steps)} steps); expected a rate above 0 until"
+                " the last step",
+                param="learning_rate",
+            )
+
+
+_EXPECTED = "expected a validation_file or a validation_split above 0"
+
+
+def refuse_without_validation(training: TrainingArguments) -> None:
+    """Raises TrainingError for the first setting that would have no effect. Call it if there are no
+    validation pairs."""
+    if idle := idle_without_validation(training):
+        name, message = idle
+        raise _bad_config(name, message)
+    # The library sets do_eval with eval_strategy.
+    strategy = str(getattr(training.eval_strategy, "value", training.eval_strategy))
+    asks = {
+        "eval_strategy": strategy if strategy != "no" else None,
+        "do_eval": training.do_eval,
+        "eval_delay": training.eval_delay,
+    }
+    for name, value in asks.items():
+        if value:
+            raise _bad_config(
+                name, f"{name} is {value}, but there is nothing to evaluate on; {_EXPECTED}"
+            )
+
+
+def refuse_unused_validation(training: TrainingArguments) -> None:
+    """Raises TrainingError if evaluations are disabled. Call it if there are validation pairs."""
+    if training.forbids_evaluations:
+        raise _bad_config(
+            "eval_strategy",
+            "eval_strategy is no, but there are validation pairs; expected eval_strategy steps or"
+            " epoch, or neither validation_file nor validation_split",
+        )
+
+
+def _bad_config(name: str, message: str) -> TrainingError:
+    return TrainingError(FailureCode.BAD_CONFIG, message, param=name)
+
+
+def refuse_unusable(training: TrainingArguments) -> None:
+    """Raises TrainingError for `torch_compile` without packed batches on a GPU."""
+    if training.compiles_blocks and (training.batching != "packed" or training.use_cpu):
+        raise TrainingError(
+            FailureCode.BAD_CONFIG,
+            f"torch_compile is on with batching={training.batching} on a"
+            f" {training.device.type.upper()}, where each batch has a different shape to compile;"
+            " expected batching=packed on a GPU",
+            param="torch_compile",
+        )

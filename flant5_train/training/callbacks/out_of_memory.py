@@ -8,8 +8,7 @@ import torch
 from transformers import TrainingArguments as HfTrainingArguments
 from transformers.training_args import OptimizerNames
 
-from flant5_train.diagnosis import failure_code
-from flant5_train.protocol.failure import FailureCode, TrainingError
+from flant5_train.protocol.failure import FailureCode, TrainingError, failure_code
 
 _MAX_SAID_CHARACTERS = 300
 

@@ -1,12 +1,42 @@
-"""Trainer callbacks: progress reports and graceful stop."""
+"""Trainer callbacks: progress reports and graceful stop.
 
+TensorBoard event files, written from the records of `flant5_train.protocol.progress`.
+
+    <run directory>/tensorboard/events.out.tfevents.0000000002     written by the second start
+
+torch's SummaryWriter writes in its own thread. A killed process loses the buffered events, which
+leaves a gap in a resumed curve, and a full disk is reported late or never. Here `append` returns
+after the event is in the file. Each start has its own file, which marks later steps of earlier
+files as void. TensorBoard reads files in name order. The names contain numbers instead of times,
+because the clocks of two hosts may differ.
+
+Writer of `progress.jsonl`; `flant5_train.protocol.progress` defines the format.
+
+Trainer heartbeat: updates the time of `progress.jsonl` between records.
+
+Without it, the worker would treat long steps as a stalled run (`worker.execution.monitor`).
+"""
+
+import os
 import time
-from typing import Any, Protocol
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
 
-from flant5_train.protocol.progress import PhaseChange, Record, StepTrained, TrainingStarted
+from flant5_train.protocol.metrics import curves
+from flant5_train.protocol.progress import (
+    Evaluated,
+    PhaseChange,
+    Record,
+    StepTrained,
+    TrainingStarted,
+)
 from flant5_train.training.stopping import StopSignal
 from flant5_train.training.telemetry import device_peak_flops, take_peak_memory
 
@@ -118,3 +148,122 @@ class StopWhenTold(TrainerCallback):
             control.should_save = True
             control.should_log = True
             control.should_training_stop = True
+
+
+_PREFIX = "events.out.tfevents."
+_VERSION = "brain.Event:2"
+
+
+class EventFiles:
+    """Appends the points of curves. Each start of a run begins a new file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file: BinaryIO | None = None
+
+    def append(self, record: Record) -> None:
+        """Raises OSError when the disk is full."""
+        if isinstance(record, TrainingStarted):
+            self._begin(record)
+        elif isinstance(record, StepTrained | Evaluated):
+            values = [Summary.Value(tag=tag, simple_value=v) for tag, v in curves(record).items()]
+            self._write(Event(wall_time=record.at, step=record.step, summary=Summary(value=values)))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _begin(self, start: TrainingStarted) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        earlier = [int(path.name.removeprefix(_PREFIX)) for path in event_files(self._directory)]
+        self._file = (self._directory / f"{_PREFIX}{max(earlier, default=0) + 1:010}").open("xb")
+        self._write(Event(wall_time=start.at, file_version=_VERSION))
+        # Later steps are trained again: their earlier points are void.
+        void = SessionLog(status=SessionLog.START)
+        self._write(Event(wall_time=start.at, step=start.step + 1, session_log=void))
+
+    def _write(self, event: Event) -> None:
+        assert self._file is not None, "training has started before it has results"
+        RecordWriter(self._file).write(event.SerializeToString())
+        self._file.flush()
+
+
+def event_files(directory: Path) -> list[Path]:
+    """Returns the event files of a directory, oldest first."""
+    return sorted(directory.glob(f"{_PREFIX}*"))
+
+
+class ProgressLog:
+    """Appends records to `progress.jsonl`.
+
+    Each record is one `write`: readers see whole lines, and a kill truncates only the last line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._end_cut_line()
+
+    def append(self, record: Record) -> None:
+        """Appends a record, or nothing. Raises OSError if the disk is full."""
+        line = record.model_dump_json().encode() + b"\n"
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        written = 0
+        try:
+            while written < len(line):  # a nearly full disk accepts a part
+                written += os.write(self._descriptor, line[written:])
+        except OSError:
+            os.ftruncate(self._descriptor, size)
+            raise
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _end_cut_line(self) -> None:
+        """Removes a truncated last line, left by a process that was killed while writing.
+
+        Without this, the next record would be appended to that line.
+        """
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if size == 0:
+            return
+        tail = os.pread(self._descriptor, min(size, 1 << 20), max(0, size - (1 << 20)))
+        os.ftruncate(self._descriptor, size - (len(tail) - tail.rfind(b"\n") - 1))
+
+
+PAUSE_SECONDS = 1.0
+"""Minimum time between heartbeats; small models run many steps per second."""
+
+
+class SignOfLife(TrainerCallback):
+    """Touches the progress file on rank 0 after each step and each micro-step."""
+
+    def __init__(self, progress: Path) -> None:
+        self._progress = progress
+        self._due_at = 0.0
+
+    def on_step_end(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self._give(state)
+
+    def on_substep_end(
+        self,
+        args: HfTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self._give(state)
+
+    def _give(self, state: TrainerState) -> None:
+        now = time.monotonic()
+        if state.is_world_process_zero and now >= self._due_at:
+            # A file server may be briefly unavailable, which must not end a run.
+            with suppress(OSError):
+                os.utime(self._progress)
+            self._due_at = now + PAUSE_SECONDS

@@ -2,12 +2,13 @@
 
 from transformers import TrainerCallback
 
-from flant5_train.guards.broken_loss import RefuseBrokenLoss
-from flant5_train.guards.learning_rate import RefuseZeroLearningRate
-from flant5_train.selection.choice import Selection
 from flant5_train.training.callbacks.disk_space import RequireRoom
-from flant5_train.training.callbacks.early_stopping import SaveBest, StopEarly
-from flant5_train.training.callbacks.guards import RefuseExplodedLoss
+from flant5_train.training.callbacks.early_stopping import SaveBest, Selection, StopEarly
+from flant5_train.training.callbacks.guards import (
+    RefuseBrokenLoss,
+    RefuseExplodedLoss,
+    RefuseZeroLearningRate,
+)
 from flant5_train.training.callbacks.reporting import Report, ReportSteps, StopWhenTold
 from flant5_train.training.stopping import StopSignal
 

@@ -8,10 +8,18 @@ from statistics import fmean
 
 import pytest
 
-from api.curve import read_curve
-from api.dashboard.buckets import Delta, PointSender
-from api.dashboard.jobs.live_curve import EVALUATION, SMOOTH, SMOOTHED, TRAIN, Column, LiveCurve
+from api.dashboard.jobs.live_curve import (
+    EVALUATION,
+    SMOOTH,
+    SMOOTHED,
+    TRAIN,
+    Column,
+    Delta,
+    LiveCurve,
+    PointSender,
+)
 from api.dashboard.jobs.sparkline import Sparklines
+from api.services.outputs import read_curve
 from flant5_train.protocol.progress import Evaluated, Record, StepTrained, TrainingStarted
 
 

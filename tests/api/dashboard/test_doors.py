@@ -15,8 +15,8 @@ from api.app import create_app
 from api.auth import KeyRing, hash_of
 from api.dashboard.new_job.fields import Value
 from api.dashboard.new_job.page import FIELDS, filled_in
-from api.dashboard.sessions import SESSION_SECONDS, Sessions
-from api.schemas.create import CreateJob
+from api.dashboard.ui.auth import SESSION_SECONDS, Sessions
+from api.schemas.jobs import CreateJob
 from api.settings import ApiSettings
 from flant5_train.config import Hyperparameters
 

@@ -1,7 +1,7 @@
 """What a form becomes when it is sent."""
 
 from api.dashboard.new_job.page import FIELDS, filled_in
-from api.schemas.create import CreateJob
+from api.schemas.jobs import CreateJob
 
 FILE = {"model": "flant5-demo", "training_file": "file-1"}
 

@@ -8,20 +8,18 @@ import pytest
 from redis import Redis
 
 from api.auth import KeyRing, hash_of
-from api.chat.errors import NoServerError
-from api.dashboard.asking import answer
+from api.dashboard.chat.answer import answer
 from api.dashboard.chat.history import BASE, LEFT, MODEL, Said, Talk, TalkShelf, new_talk_id
-from api.dashboard.chat_models import base_of, models_to_ask
-from api.dashboard.sessions import Sessions
-from api.dashboard.visitor import Visitor
+from api.dashboard.chat.page import base_of, models_to_ask
+from api.dashboard.ui.auth import Sessions, Visitor
 from api.dependencies import Services
+from api.http.errors import NoServerError
 from api.settings import ApiSettings
 from worker.jobs.errors import InvalidRequestError, NotFoundError
-from worker.jobs.job import model_id
-from worker.jobs.spec import JobSpec
+from worker.jobs.job import JobSpec, model_id
 from worker.jobs.store import keys
-from worker.jobs.talks import KEEP_SECONDS, MAX_TALKS
-from worker.jobs.update import NewCheckpoint, Succeeded, Update
+from worker.jobs.store.inference import KEEP_SECONDS, MAX_TALKS
+from worker.jobs.store.serialization import NewCheckpoint, Succeeded, Update
 
 
 def test_each_side_is_told_what_was_said_to_it_and_no_more() -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from api.cli.doctor.surroundings import Host
+from api.cli.doctor.check import Host
 
 PLAIN = Host(in_container=False, has_card=False)
 WITH_GPU = Host(in_container=False, has_card=True)

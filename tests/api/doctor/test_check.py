@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.doctor.check import Check, examine
-from api.cli.doctor.finding import Finding, State, fine
-from api.cli.doctor.program import ProgramError, ProgramMissingError, ask
+from api.cli.doctor.check import (
+    Check,
+    Finding,
+    ProgramError,
+    ProgramMissingError,
+    State,
+    ask,
+    examine,
+    fine,
+)
 from tests.api.doctor.programs import put
 from tests.api.scenes import wait_until
 from tests.worker.scenes import is_alive

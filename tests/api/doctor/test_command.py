@@ -13,7 +13,7 @@ from tests.api.doctor.programs import SMI, container, put, put_docker
 from tests.ports import free_port
 from worker.daemon import KeeperPresence
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 NAMES = [

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.doctor.containers import check_containers
-from api.cli.doctor.finding import Finding, State
+from api.cli.doctor.check import Finding, State
+from api.cli.doctor.docker import check_containers
 from tests.api.doctor.programs import container, put, put_docker
 
 ALL = [container(name) for name in ("redis", "api", "keeper", "worker-cpu")]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.doctor.finding import State
+from api.cli.doctor.check import State
+from api.cli.doctor.docker import MIN_BYTES, check_shared_memory
 from api.cli.doctor.installation import LOW_BYTES, check_home
-from api.cli.doctor.shared_memory import MIN_BYTES, check_shared_memory
 from tests.api.doctor.programs import CONTAINER, PLAIN
 from tests.small_disk import small_disk
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from api.cli.doctor.check import State
 from api.cli.doctor.docker import check_compose, check_data_root, check_engine
-from api.cli.doctor.finding import State
 from tests.api.doctor.programs import (
     CONTAINER,
     FINDS_NO_ENGINE,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.doctor.finding import State
+from api.cli.doctor.check import State
 from api.cli.doctor.gpu import (
     Torch,
     check_driver,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.doctor.finding import State
-from api.cli.doctor.host_name import check_host_name
+from api.cli.doctor.check import State
+from api.cli.doctor.installation import check_host_name
 from tests.host_names import UNRESOLVABLE, on_host_called
 
 LOOK = """
 import json, socket
-from api.cli.doctor.host_name import check_host_name
+from api.cli.doctor.installation import check_host_name
 print(json.dumps(check_host_name(socket.gethostname(), node_address=None).as_document()))
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from redis import Redis
 
-from api.cli.doctor.finding import State
+from api.cli.doctor.check import State
 from api.cli.doctor.services import (
     check_integrations,
     check_keeper,
@@ -17,13 +17,12 @@ from api.cli.doctor.services import (
 from tests.ports import free_port
 from tests.worker.scenes import claimed_job, queued_job
 from worker.daemon import KeeperPresence
-from worker.jobs.chat_servers import ChatServers, new_server
-from worker.jobs.life import Status
-from worker.jobs.offers import IntegrationOffers
+from worker.jobs.job import Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
-from worker.jobs.store.outbox import ALL_OWNERS, Deliveries, Subscription
+from worker.jobs.store.inference import ChatServers, new_server
+from worker.jobs.store.outbox import ALL_OWNERS, Deliveries, IntegrationOffers, Subscription
+from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.cli.doctor.finding import State
-from api.cli.doctor.port import check_port
+from api.cli.doctor.check import State
+from api.cli.doctor.redis import check_port
 from api.settings import ApiSettings
 from tests.ports import free_port
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from api.cli.doctor.finding import Finding, State
+from api.cli.doctor.check import Finding, State
 from api.cli.doctor.redis import check_redis
 from api.cli.stack.redis import EmbeddedRedis
 from tests.ports import free_port

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from api.auth import hash_of
-from api.cli.doctor.finding import State
-from api.cli.doctor.keys_file import check_keys, is_open_to_all
-from api.cli.doctor.secret_files import check_secrets
+from api.cli.doctor.check import State
+from api.cli.doctor.installation import check_keys, check_secrets, is_open_to_all
 from tests.api.doctor.programs import CONTAINER, PLAIN
 
 LINE = f"alice:{hash_of('f5-key')}\n"

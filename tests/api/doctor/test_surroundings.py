@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from api.cli.doctor.surroundings import Host
+from api.cli.doctor.check import Host
 
 
 def put_device(root: Path, name: str, *, vendor: str, kind: str) -> None:

@@ -6,12 +6,10 @@ from typing import Any
 import torch
 from transformers import T5ForConditionalGeneration
 
-from flant5_train.adapters.record import AdapterRecord
-from flant5_train.data.collator import DataCollatorForSupervisedDataset
+from flant5_train.data.collator import DataCollatorForSupervisedDataset, PackedCollator
 from flant5_train.models.loading import load_model
-from flant5_train.models.lora import adapter_tensors, attach, merge
+from flant5_train.models.lora import AdapterRecord, adapter_tensors, attach, merge
 from flant5_train.models.tokenizer import load_tokenizer
-from flant5_train.packed.collator import PackedCollator
 from tests.flant5_train.adapter_runs import logits
 
 NUM_NEW_TOKENS = 269

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from flant5_train.adapters.quantization import refuse_machine_without_qlora
 from flant5_train.models.loading import load_model
+from flant5_train.models.lora import refuse_machine_without_qlora
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.model_files import ADAPTER_RECORD, ADAPTER_WEIGHTS
@@ -41,7 +41,7 @@ def test_what_can_not_be_trained_is_refused_by_name(
 
 def test_qlora_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("flant5_train.adapters.quantization.find_spec", lambda name: None)
+    monkeypatch.setattr("flant5_train.models.lora.find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"pip install 'flant5\[qlora\]'"):
         refuse_machine_without_qlora()
 

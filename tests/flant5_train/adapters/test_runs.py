@@ -11,8 +11,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from flant5_train.adapters.record import read_record
 from flant5_train.models.loading import load_model
+from flant5_train.models.lora import read_record
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.model_files import ADAPTER_WEIGHTS
 from flant5_train.protocol.progress import CheckpointSaved, Evaluated

@@ -6,7 +6,7 @@ import torch
 
 from flant5_train.models.loading import load_model
 from flant5_train.models.tokenizer import LosslessTokenizer, load_tokenizer
-from flant5_train.serving.loaded import LoadedModel, expected_bytes, load
+from flant5_train.serving.model_cache import LoadedModel, expected_bytes, load
 from tests.flant5_train.adapter_runs import logits
 from tests.flant5_train.runs import Run
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from flant5_train.answers.evaluation import MAX_SHOWN_CHARACTERS, NUM_SHOWN
 from flant5_train.protocol.progress import Evaluated, SampleAnswers
+from flant5_train.training.evaluation import MAX_SHOWN_CHARACTERS, NUM_SHOWN
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import Run, some_examples
 

@@ -1,4 +1,4 @@
-from flant5_train.answers.sample import Share, sample_rows, share_of
+from flant5_train.training.evaluation import Share, sample_rows, share_of
 
 
 def test_the_sample_is_the_same_every_time_and_of_distinct_rows() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from flant5_train.answers.scores import exact_match, rouge_l
+from flant5_train.training.evaluation import exact_match, rouge_l
 
 
 @pytest.mark.parametrize(

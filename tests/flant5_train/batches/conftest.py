@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from benchmarks.pair_lengths import LENGTHS_FILE, pair_lengths
-from flant5_train.batches.dealing import StepShape
 from flant5_train.batching.plan import PlanSettings
+from flant5_train.batching.schedule import StepShape
 from flant5_train.data.pairs import PairLengths
 
 

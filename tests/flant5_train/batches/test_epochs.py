@@ -2,10 +2,15 @@ import numpy as np
 import pytest
 
 from benchmarks.pair_lengths import drawn_lengths
-from flant5_train.batches.cost import estimated_cost
-from flant5_train.batches.dealing import StepShape, dealt, split_up, straggler
-from flant5_train.batches.work import PaddedWork
-from flant5_train.batching.schedule import GroupedEpochs, Order
+from flant5_train.batching.cost import PaddedWork, estimated_cost
+from flant5_train.batching.schedule import (
+    GroupedEpochs,
+    Order,
+    StepShape,
+    dealt,
+    split_up,
+    straggler,
+)
 from flant5_train.batching.types import MicroBatches, Pairs
 
 LENGTHS = drawn_lengths(60)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.pair_lengths import drawn_lengths
-from flant5_train.batches.bucketed import capacity_for
-from flant5_train.batches.dealing import StepShape
 from flant5_train.batching.cost import mean_capacity
 from flant5_train.batching.plan import RunPlan
+from flant5_train.batching.schedule import StepShape
+from flant5_train.batching.strategies import capacity_for
 from flant5_train.config import Batching
 from flant5_train.data.pairs import PairLengths
 from tests.flant5_train.batches.conftest import settings

@@ -8,14 +8,12 @@ import pytest
 import torch
 from accelerate import skip_first_batches
 
-from flant5_train.arguments import TrainingArguments
-from flant5_train.batches.dealing import StepShape
-from flant5_train.batches.planning import collator_of, planned_batches
-from flant5_train.batching.loader import Example, TrainingBatches
+from flant5_train.arguments import DataArguments, TrainingArguments
+from flant5_train.batching.loader import Example, TrainingBatches, collator_of, planned_batches
 from flant5_train.batching.plan import RunPlan
+from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching
 from flant5_train.data.dataset import DataModule, make_supervised_data_module
-from flant5_train.data_arguments import DataArguments
 from flant5_train.models.flan_t5 import FlanT5
 from flant5_train.models.loading import load_model
 from flant5_train.models.loss import IGNORED

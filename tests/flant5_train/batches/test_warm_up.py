@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from flant5_train.batches.warm_up import run_and_forget
+from flant5_train.batching.loader import run_and_forget
 from flant5_train.config import Batching
-from flant5_train.model_card.told import Told
+from flant5_train.model_card.card import Told
 from flant5_train.protocol.failure import TrainingError
 from flant5_train.training.callbacks.reporting import discard
 from flant5_train.training.run import _build_trainer, parse_run

@@ -10,8 +10,7 @@ import transformers
 
 from flant5_train.arguments import TrainingArguments, parse_arguments
 from flant5_train.command_line.document import GROUPS, tables
-from flant5_train.command_line.hugging_face_rules import HUGGING_FACE
-from flant5_train.command_line.own_rules import OWN_TRAINING
+from flant5_train.command_line.rules import HUGGING_FACE, OWN_TRAINING
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.training.run import parse_run
 from tests.flant5_train.conftest import REPOSITORY

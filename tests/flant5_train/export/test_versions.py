@@ -16,8 +16,8 @@ from flant5_train.data.prompt import write_script
 from flant5_train.models.tokenizer import Tokenization, load_tokenizer
 from flant5_train.protocol.inference import AskedTurn
 from flant5_train.protocol.turns import Role
-from flant5_train.serving.loaded import _tokenizer_of
-from flant5_train.serving.question import conversation_of, source_of
+from flant5_train.serving.model_cache import _tokenizer_of
+from flant5_train.serving.server import conversation_of, source_of
 from tests.environments import interpreter_with
 from tests.flant5_train.export.conftest import PAIRS, Exports
 from tests.flant5_train.export.texts import TEXTS

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flant5_train.batches.dealing import StepShape
 from flant5_train.batching.plan import PlanSettings, RunPlan
+from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching, Hyperparameters
 from flant5_train.data.pairs import PairLengths
 from flant5_train.forecast import data as survey
@@ -24,7 +24,7 @@ from flant5_train.protocol.forecast import Forecast
 from tests.flant5_train.conftest import EXAMPLES
 from tests.flant5_train.forecast.scenes import question
 from tests.flant5_train.runs import some_examples
-from worker.keeper.cache_cleanup import remove_unused
+from worker.keeper.retention import remove_unused
 
 XL = "google/flan-t5-xl"
 GIB = 2**30

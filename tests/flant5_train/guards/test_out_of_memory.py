@@ -96,7 +96,7 @@ def test_an_evaluation_that_does_not_fit_names_its_own_batch_size(
     def full(*args: object, **kwargs: object) -> None:
         raise torch.OutOfMemoryError(SAID)
 
-    monkeypatch.setattr("flant5_train.validation.evaluate_pairs", full)
+    monkeypatch.setattr("flant5_train.training.evaluation.evaluate_pairs", full)
     finished = run_here(
         monkeypatch,
         tmp_path / "out",

@@ -10,11 +10,8 @@ from PIL import Image
 
 from flant5_train.arguments import parse_arguments
 from flant5_train.config import OF_LORA, Hyperparameters
-from flant5_train.model_card.card import card_text, write_card
-from flant5_train.model_card.history import History
-from flant5_train.model_card.markdown import escaped
-from flant5_train.model_card.told import Told
-from flant5_train.progress_log import ProgressLog
+from flant5_train.model_card.card import Told, card_text, escaped, write_card
+from flant5_train.model_card.plot import History
 from flant5_train.protocol.progress import (
     PROGRESS_FILE,
     BestChosen,
@@ -25,6 +22,7 @@ from flant5_train.protocol.progress import (
     StepTrained,
     TrainingStarted,
 )
+from flant5_train.training.callbacks.reporting import ProgressLog
 
 SAVED = ModelSaved(path="out", step=4, train_loss=1.5, tokens_seen=12345)
 HOSTILE = "<img src=x onerror=alert(1)>|**[a](http://b.example)** `c` ![d](e)\n# f --- $g$ \\"

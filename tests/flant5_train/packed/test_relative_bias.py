@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from flant5_train.packed.relative_bias import relative_bias
+from flant5_train.models.attention.segments import relative_bias
 from tests.flant5_train.packed.models import model
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flant5_train.packed.collator import PackedCollator
+from flant5_train.data.collator import PackedCollator
 from tests.flant5_train.packed.models import (
     gradients,
     largest_difference,

@@ -8,7 +8,7 @@ import pytest
 
 from flant5_train.arguments import parse_arguments
 from flant5_train.command_line.document import GROUPS
-from flant5_train.model_card.told import Told
+from flant5_train.model_card.card import Told
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.resume.identity import default_values, model_digest, record_of_run
 from flant5_train.resume.record import Difference, RunRecord, read_record

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.selection.early_stopping import EarlyStopping
-from flant5_train.selection.evaluations import (
+from flant5_train.training.callbacks.early_stopping import (
+    EarlyStopping,
     best_checkpoint,
     best_step,
     eval_losses,

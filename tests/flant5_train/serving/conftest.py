@@ -7,7 +7,7 @@ import torch
 
 from flant5_train.demo_model import save_random_model, train_vocabulary
 from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
-from flant5_train.serving.loaded import LoadedModel, load
+from flant5_train.serving.model_cache import LoadedModel, load
 from tests.flant5_train.conftest import EXAMPLES, TINY
 
 

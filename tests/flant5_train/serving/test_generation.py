@@ -5,13 +5,10 @@ from typing import Any
 import torch
 
 from flant5_train.protocol.inference import AskedTurn, Delta, Finished, Piece
-from flant5_train.serving.answer import AnswerText
-from flant5_train.serving.decoding import Decoding
-from flant5_train.serving.detokenizer import text_stream
-from flant5_train.serving.generation import Row, answer
-from flant5_train.serving.loaded import LoadedModel
-from flant5_train.serving.question import conversation_of, source_of
-from flant5_train.serving.sampling import Chooser
+from flant5_train.serving.detokenizer import AnswerText, text_stream
+from flant5_train.serving.generation import Chooser, Decoding, Row, answer
+from flant5_train.serving.model_cache import LoadedModel
+from flant5_train.serving.server import conversation_of, source_of
 
 QUESTIONS = ("Hi", "What is the weather like in a town by the sea?" * 5, "Bye!", "Why? " * 40)
 LENGTH = 24

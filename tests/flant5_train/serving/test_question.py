@@ -4,13 +4,12 @@ from typing import Literal
 
 import pytest
 
-from flant5_train.data.encoding import Lengths, encoder_for
+from flant5_train.data.encoding import Lengths, encode_batch, encoder_for
 from flant5_train.data.errors import DataError
 from flant5_train.data.prompt import _form_qa, conversations_of
-from flant5_train.encoding import encode_batch
 from flant5_train.models.tokenizer import LosslessTokenizer, load_tokenizer
 from flant5_train.protocol.inference import AskedTurn
-from flant5_train.serving.question import QuestionTooLongError, conversation_of, source_of
+from flant5_train.serving.server import QuestionTooLongError, conversation_of, source_of
 
 TALK = [
     {"from": "system", "value": "Be brief."},

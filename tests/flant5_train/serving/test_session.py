@@ -26,9 +26,8 @@ from flant5_train.protocol.inference import (
 )
 from flant5_train.serving import request_queue as inbox_module
 from flant5_train.serving import server
-from flant5_train.serving.decoding import Decoding
-from flant5_train.serving.loaded import LoadedModel
-from flant5_train.serving.model_cache import Shelf, shelf_on
+from flant5_train.serving.generation import Decoding
+from flant5_train.serving.model_cache import LoadedModel, Shelf, shelf_on
 from flant5_train.serving.request_queue import Inbox
 from flant5_train.serving.server import Limits, Session
 

@@ -7,8 +7,13 @@ import pytest
 import torch
 
 from flant5_train.protocol.failure import TrainingError
-from flant5_train.serving.loaded import LoadedModel, expected_bytes
-from flant5_train.serving.model_cache import ModelTooLargeError, Shelf, shelf_on
+from flant5_train.serving.model_cache import (
+    LoadedModel,
+    ModelTooLargeError,
+    Shelf,
+    expected_bytes,
+    shelf_on,
+)
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from flant5_train.data.encoding import encoder_for
 from flant5_train.models.tokenizer import AnyTokenizer, LosslessTokenizer, load_tokenizer
-from flant5_train.serving.answer import AnswerText
-from flant5_train.serving.detokenizer import text_stream
+from flant5_train.serving.detokenizer import AnswerText, text_stream
 
 TEXTS = (
     "Hello!\n",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from api.schemas.create import CreateJob, RequestedHyperparameters
-from api.schemas.uploads import CompleteUpload, CreateUpload
+from api.schemas.files import CompleteUpload, CreateUpload
+from api.schemas.jobs import CreateJob, RequestedHyperparameters
 from tests.security.corpus.values import ANY
 from tests.security.malformed import Malformed, post_json, with_value
 from tests.security.victim import Victim

@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 
 from worker.__main__ import main
-from worker.processes.launch import torchrun_argv
-from worker.processes.node import Node
+from worker.processes.trainer_process import Node, torchrun_argv
 
 USUAL, OURS = "flant5_train.train", "tests.stack.programs.trainer_with_faults"
 

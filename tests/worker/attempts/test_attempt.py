@@ -10,12 +10,11 @@ from pydantic import SecretStr
 from tests.worker.scenes import is_alive, queued_job, wait_until
 from tests.worker.workshop import Workshop, open_workshop
 from worker.execution.records import read_result, write_result
-from worker.jobs.job import JobError, model_id
-from worker.jobs.life import Status
+from worker.jobs.job import JobError, Status, model_id
 from worker.jobs.storage.files import FileStore
 from worker.jobs.storage.run_files import result_file_id
-from worker.jobs.update import Succeeded
-from worker.processes.launch import HELD_LOCKS, TRAINER_MARK, WORKER_PROCESS
+from worker.jobs.store.serialization import Succeeded
+from worker.processes.trainer_process import HELD_LOCKS, TRAINER_MARK, WORKER_PROCESS
 
 
 def test_a_job_is_trained_to_its_model(workshop: Workshop) -> None:

@@ -13,10 +13,10 @@ import pytest
 from api.cli.stack.redis import EmbeddedRedis
 from tests.worker.scenes import environment, is_alive, wait_until
 from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.store import keys
 from worker.jobs.store.redis import open_redis
-from worker.processes.launch import TRAINER_MARK
+from worker.processes.trainer_process import TRAINER_MARK
 
 
 @pytest.fixture

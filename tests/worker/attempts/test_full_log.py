@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from tests.worker.workshop import open_workshop
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 
 
 def test_why_a_run_failed_is_told_although_its_log_was_full(

@@ -10,7 +10,7 @@ from flant5_train.protocol.progress import (
     StoppedEarly,
     WarningIssued,
 )
-from worker.attempts.news import chosen_of, event_of
+from worker.execution.progress import chosen_of, event_of
 from worker.jobs.job import Chosen
 
 ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)

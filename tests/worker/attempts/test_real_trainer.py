@@ -9,7 +9,7 @@ from tests.flant5_train.runs import some_examples
 from tests.small_disk import small_disk
 from tests.worker.scenes import queued_job
 from tests.worker.workshop import Workshop, open_workshop
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 
 PROGRAM = "trains_for_real.py"
 

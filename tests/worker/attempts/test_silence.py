@@ -8,9 +8,8 @@ from pydantic import SecretStr
 
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import open_workshop
-from worker.attempts.silence import WATCHED, Silence
-from worker.jobs.job import Phase
-from worker.jobs.life import Status
+from worker.execution.monitor import WATCHED, Silence
+from worker.jobs.job import Phase, Status
 
 SAID = (
     "training stalled: no progress for 3 s after step 3 (FLANT5_STALL_SECONDS). "

@@ -8,7 +8,7 @@ from redis import Redis
 
 from tests.worker.scenes import is_alive, queued_job, wait_until
 from tests.worker.workshop import Workshop, open_workshop
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.storage.lock import take_lock
 from worker.jobs.store import keys
 

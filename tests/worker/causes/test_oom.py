@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.memory_group import small_memory_group
-from worker.causes.oom import OomCounter
+from worker.failures.diagnosis import OomCounter
 
 LIMIT_BYTES = 64 * 2**20
 MOVES_IN_AND_EATS = """

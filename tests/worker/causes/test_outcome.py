@@ -4,18 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.progress_log import ProgressLog
 from flant5_train.protocol.failure import Failure, FailureCode
 from flant5_train.protocol.progress import ModelSaved, PhaseChange, Record, Stopped
+from flant5_train.training.callbacks.reporting import ProgressLog
 from tests.small_disk import fill, small_disk
 from tests.worker.scenes import spec
-from worker.causes.retry import Retry
-from worker.causes.traces import End
-from worker.failures.outcome import Interrupted, Start, judge, last_record
-from worker.jobs.job import Job, JobError, model_id
-from worker.jobs.life import Status
+from worker.failures.evidence import End
+from worker.failures.outcome import Interrupted, Retry, Start, judge, last_record
+from worker.jobs.job import Job, JobError, Status, model_id
 from worker.jobs.storage.paths import RunDirectory
-from worker.jobs.update import Failed, Succeeded
+from worker.jobs.store.serialization import Failed, Succeeded
 
 BEGIN = Start(progress=0, log=0)
 JOB = Job(id="ftjob-abcdefgh", spec=spec(), status=Status.RUNNING, created_at=0)

@@ -3,7 +3,7 @@ import signal
 import pytest
 
 from flant5_train.protocol.failure import FailureCode
-from worker.causes.retry import Retry, retry_after
+from worker.failures.outcome import Retry, retry_after
 
 LOSSES = {FailureCode.WORKER_LOST, FailureCode.KILLED}
 

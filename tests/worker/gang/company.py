@@ -7,12 +7,12 @@ from redis import Redis
 
 from tests.worker.scenes import LEASE_SECONDS, queued_job, wait_until
 from tests.worker.workshop import Workshop
-from worker.jobs.gang import Membership, Rendezvous, Seat
 from worker.jobs.job import Job
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.leases import Membership, Rendezvous, Seat
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Claim
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.jobs.update import Claim
 
 HERE = Rendezvous("127.0.0.1", 29_500)
 

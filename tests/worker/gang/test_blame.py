@@ -3,12 +3,10 @@
 import pytest
 
 from flant5_train.protocol.failure import FailureCode
-from worker.causes.retry import Retry
-from worker.failures.outcome import Interrupted
-from worker.gang.blame import blame
-from worker.jobs.gang import MemberEnd, MemberNews
+from worker.failures.outcome import Interrupted, Retry, blame
 from worker.jobs.job import JobError
-from worker.jobs.update import Failed
+from worker.jobs.store.leases import MemberEnd, MemberNews
+from worker.jobs.store.serialization import Failed
 
 CLOSED = "connection closed by peer"
 LOST_OTHER = Interrupted(CLOSED)

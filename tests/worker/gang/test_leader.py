@@ -7,9 +7,8 @@ import pytest
 from flant5_train.protocol.failure import FailureCode
 from tests.worker.gang.company import Company
 from tests.worker.scenes import is_alive
-from worker.jobs.gang import MemberEnd, Membership, Seat
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status
+from worker.jobs.store.leases import MemberEnd, Membership, Seat
 
 KILLED = MemberEnd(
     kind="failed",

@@ -13,16 +13,15 @@ from tests.worker.gang.company import Company
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop, open_workshop
 from worker.context import open_context
-from worker.gang.member import Member
-from worker.gang.seat import find_work
-from worker.jobs.gang import MemberNews, Membership, Seat
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.execution.gang import Member
+from worker.execution.runner import find_work
+from worker.jobs.job import Job, Status
 from worker.jobs.storage.lock import take_lock
 from worker.jobs.store import keys
+from worker.jobs.store.leases import MemberNews, Membership, Seat
 from worker.jobs.store.redis import open_redis
-from worker.jobs.update import Beat, Cancelled, Claim, Loss
-from worker.processes.launch import torchrun_argv
+from worker.jobs.store.serialization import Beat, Cancelled, Claim, Loss
+from worker.processes.trainer_process import torchrun_argv
 
 PROGRAM = "ends_when_told.py"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.attempts.attempt_record import AttemptRecord, write_attempt
-from worker.gang.obstacle import obstacle_to
-from worker.jobs.gang import Rendezvous
+from worker.execution.gang import obstacle_to
+from worker.execution.records import AttemptRecord, write_attempt
 from worker.jobs.storage.paths import RunDirectory
+from worker.jobs.store.leases import Rendezvous
 
 
 def run_of(path: Path, *, host: str) -> RunDirectory:

@@ -13,10 +13,8 @@ from typing import Any
 from flant5_train.protocol.metrics import curves
 from flant5_train.protocol.progress import DataRead, Evaluated, Record, StepTrained, TrainingStarted
 from tests.worker.scenes import wait_until
-from worker.integrations.assignment import Assignment, JobEnded, Report
-from worker.integrations.curve_reader import CurveReader, Step
-from worker.jobs.life import Status
-from worker.jobs.spec import JobSpec
+from worker.integrations.export_task import Assignment, CurveReader, JobEnded, Report, Step
+from worker.jobs.job import JobSpec, Status
 
 JOB_ID = "ftjob-abcdefghijklmnopqrstuvwx"
 DATA = DataRead(at=1.0, split="train", report={"pairs": 3, "left_out": {"empty": 1}})

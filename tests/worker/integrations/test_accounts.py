@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from worker.daemon import OperatorsFile
 from worker.integrations.accounts import (
     IntegrationsFileError,
     MlflowAccount,
     WandbAccount,
     read_accounts,
 )
-from worker.operators_file import OperatorsFile
 
 GOOD = """# accounts
 [wandb]

@@ -16,7 +16,7 @@ from tests.worker.integrations.runs import (
     step,
     write,
 )
-from worker.integrations.curve_reader import CurveReader, Step, flat
+from worker.integrations.export_task import CurveReader, Step, flat
 
 
 def test_a_run_that_was_killed_is_one_clean_run(tmp_path: Path) -> None:

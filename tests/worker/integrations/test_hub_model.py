@@ -18,12 +18,12 @@ from tests.hub.xet import XetStore
 from tests.worker.integrations.test_hub_push import MODEL, NAME, content, model_in
 from tests.worker.scenes import claimed_job, queued_job, wait_until
 from worker.jobs.job import JobError, model_id
-from worker.jobs.shipments import count_shipments
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.outbox import count_shipments
+from worker.jobs.store.serialization import Failed, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Failed, Succeeded
 
 PATIENCE_SECONDS = 60.0
 FAILED = Failed(JobError(code="bad_data", message="no"))

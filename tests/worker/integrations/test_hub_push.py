@@ -14,8 +14,7 @@ from tests.hub.hub import READ_TOKEN, WRITE_TOKEN, Fault, Hub
 from tests.hub.repository import Repository, SmallFile
 from tests.hub.server import hub_server
 from tests.hub.xet import XetStore
-from worker.integrations.hub_error import HubError
-from worker.integrations.huggingface import Place, push
+from worker.integrations.huggingface import HubError, Place, push
 
 # The library's own: it has yet to follow the client that it moved to.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

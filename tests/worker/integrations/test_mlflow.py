@@ -19,7 +19,7 @@ from tests.worker.integrations.runs import (
     write,
 )
 from tests.worker.scenes import wait_until
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 
 pytestmark = pytest.mark.stack
 

@@ -6,12 +6,12 @@ from redis import Redis
 from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.scenes import claim_again, claimed_job, queued_job
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
-from worker.jobs.shipments import Shipment, Shipments, count_shipments
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.outbox import Shipment, Shipments, count_shipments
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Cancelled
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled
 
 TYPES = ("mlflow", "wandb")
 INTEGRATIONS = [

@@ -16,15 +16,14 @@ from redis import Redis
 from tests.worker.integrations.fake_mlflow import FakeMlflow, playing_mlflow
 from tests.worker.integrations.runs import INTERRUPTED, step, write
 from tests.worker.scenes import claimed_job, environment, wait_until
-from worker.jobs.offers import IntegrationOffers
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
-from worker.jobs.shipments import Shipments, count_shipments
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.outbox import IntegrationOffers, Shipments, count_shipments
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Cancelled, Claim
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Claim
 
 INTEGRATIONS = [{"type": "mlflow", "mlflow": {"experiment": "chats"}}]
 PASSWORD = "sesame-open"

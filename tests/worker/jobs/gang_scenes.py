@@ -4,12 +4,12 @@ from redis import Redis
 
 from flant5_train.protocol.failure import FailureCode
 from tests.worker.scenes import LEASE_SECONDS, spec
-from worker.jobs.gang import MemberEnd, Membership, Seat
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
+from worker.jobs.store.leases import MemberEnd, Membership, Seat
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.jobs.update import Claim
 
 FAILED = MemberEnd(kind="failed", code=FailureCode.KILLED, message="m", words=("a", "b"))
 

@@ -3,17 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.jobs.job import JobError
-from worker.jobs.life import Status
+from worker.jobs.job import JobError, Status
 from worker.jobs.rules import Rules
-from worker.jobs.update import (
-    Beat,
-    Cancelled,
-    Failed,
-    Loss,
-    Outcome,
-    Succeeded,
-)
+from worker.jobs.store.serialization import Beat, Cancelled, Failed, Loss, Outcome, Succeeded
 
 RULES = Rules(max_losses=2, retry_seconds=0, max_waiting=4, max_running=2, left_seconds=0)
 

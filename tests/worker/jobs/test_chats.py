@@ -5,14 +5,16 @@ from redis import Redis
 
 from flant5_train.protocol.inference import Delta, Finished, Started
 from tests.worker.serving.scenes import Client, question
-from worker.jobs.chat_servers import PRESENCE_SECONDS, ChatServers, new_server
 from worker.jobs.errors import ChatLimitError
 from worker.jobs.store import keys
 from worker.jobs.store.inference import (
     ANSWER_SECONDS,
+    PRESENCE_SECONDS,
     WANTED_SECONDS,
     ChatQueue,
+    ChatServers,
     Taken,
+    new_server,
     read_answer_entry,
 )
 

@@ -7,11 +7,11 @@ from redis import Redis
 
 from tests.worker.scenes import LEASE_SECONDS, claimed_job, queued_job
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Claim, Loss
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.jobs.update import Claim, Loss
 
 
 def job_on(store: JobStore, *, num_gpus: int = 1, priority: int = 0) -> str:

@@ -19,14 +19,14 @@ from redis import Redis
 
 from tests.worker.jobs.test_state_machine import MAX_ROUNDS, NUM_EXAMPLES
 from tests.worker.scenes import spec
-from worker.jobs.gang import MemberEnd, Membership, Seat
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
+from worker.jobs.store.leases import MemberEnd, Membership, Seat
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Beat, Claim, Loss, Succeeded
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.jobs.update import Beat, Claim, Loss, Succeeded
 
 WORKERS = ("a", "b", "c", "d")
 RULES = Rules(max_losses=10**6, retry_seconds=0, left_seconds=0, seat_seconds=600)

@@ -7,11 +7,11 @@ from redis import Redis
 
 from tests.worker.jobs.gang_scenes import FAILED, appear, formed, gang_job, look
 from tests.worker.scenes import LEASE_SECONDS, queued_job
-from worker.jobs.gang import MemberEnd, Rendezvous
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.store import keys
+from worker.jobs.store.leases import MemberEnd, Rendezvous
+from worker.jobs.store.serialization import Beat, Claim, Loss
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Beat, Claim, Loss
 
 
 def test_members_are_told_where_to_meet_and_when_it_is_over(redis: Redis, store: JobStore) -> None:

@@ -8,16 +8,16 @@ from redis import Redis
 
 from tests.worker.jobs.gang_scenes import appear, formed, gang_job, look
 from tests.worker.scenes import queued_job
-from worker.jobs.gang import Membership, Seat
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.leases import Membership, Seat
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Claim, Succeeded
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry
-from worker.jobs.update import Claim, Succeeded
 
 
 def test_the_last_worker_to_come_leads_and_the_seated_ones_are_members(

@@ -11,8 +11,8 @@ from worker.jobs.storage.log_format import format_line
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.serialization import NewCheckpoint, NewEvent, NewLogLine, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import NewCheckpoint, NewEvent, NewLogLine, Update
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.rules import Rules
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.store import JobStore
-from worker.jobs.update import (
+from worker.jobs.store.serialization import (
     Beat,
     Cancelled,
     Claim,
@@ -19,6 +18,7 @@ from worker.jobs.update import (
     Succeeded,
     Update,
 )
+from worker.jobs.store.store import JobStore
 
 LOST = Loss("worker_lost")
 

@@ -9,12 +9,19 @@ from redis import Redis
 
 from tests.worker.scenes import claimed_job, queued_job, spec
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.job import JobError
-from worker.jobs.life import NEXT, Status
+from worker.jobs.job import NEXT, JobError, Status
 from worker.jobs.rules import Rules
 from worker.jobs.store import keys
+from worker.jobs.store.serialization import (
+    Cancelled,
+    Claim,
+    Failed,
+    Loss,
+    Offsets,
+    Outcome,
+    Succeeded,
+)
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Claim, Failed, Loss, Offsets, Outcome, Succeeded
 
 VALIDATING, QUEUED, RUNNING = Status.VALIDATING_FILES, Status.QUEUED, Status.RUNNING
 LOST = Loss("worker_lost")

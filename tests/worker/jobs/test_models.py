@@ -8,8 +8,8 @@ from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import model_id
 from worker.jobs.settings import SharedSettings
 from worker.jobs.store.models import ModelCatalog
+from worker.jobs.store.serialization import Claim, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Claim, Succeeded
 
 
 @pytest.fixture

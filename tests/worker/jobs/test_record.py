@@ -3,8 +3,7 @@ import pytest
 from tests.worker.scenes import claim_again, claimed_job
 from worker.jobs.job import Chosen, Progress
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.store import JobStore
-from worker.jobs.update import (
+from worker.jobs.store.serialization import (
     Loss,
     Move,
     NewCheckpoint,
@@ -14,6 +13,7 @@ from worker.jobs.update import (
     OffsetsMovedError,
     Update,
 )
+from worker.jobs.store.store import JobStore
 
 
 def test_an_update_is_stored_with_all_its_parts(store: JobStore, history: JobHistory) -> None:

@@ -7,8 +7,8 @@ import pytest
 from redis import Redis
 
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store.recovery import Recovery, RecoveryDesk
+from worker.jobs.store.redis import Scripts
 
 
 @pytest.fixture

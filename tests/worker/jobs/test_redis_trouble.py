@@ -13,14 +13,14 @@ from redis import Redis, exceptions
 from api.cli.stack.redis import EmbeddedRedis
 from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job, spec, wait_until
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.startup.server_check import check_server
 from worker.jobs.storage.paths import Home
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.notify import Doorbell, num_doorbells
 from worker.jobs.store.redis import is_transient, open_redis
+from worker.jobs.store.serialization import Beat, NewLogLine, Succeeded, Update
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Beat, NewLogLine, Succeeded, Update
 
 
 @pytest.fixture

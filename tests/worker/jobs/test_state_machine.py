@@ -33,13 +33,11 @@ from tests.worker.jobs.store_model import (
 )
 from tests.worker.scenes import spec
 from worker.jobs.errors import InvalidRequestError, LimitReachedError
-from worker.jobs.job import JobError
-from worker.jobs.life import NEXT, Status
+from worker.jobs.job import NEXT, JobError, Status
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.store import JobStore
-from worker.jobs.update import (
+from worker.jobs.store.serialization import (
     Beat,
     Claim,
     Loss,
@@ -50,6 +48,7 @@ from worker.jobs.update import (
     OffsetsMovedError,
     Update,
 )
+from worker.jobs.store.store import JobStore
 
 Item = TypeVar("Item")
 

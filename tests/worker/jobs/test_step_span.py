@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flant5_train.protocol.progress import FileEncoding, Record, StepTrained
-from worker.jobs import curve
-from worker.jobs.curve import read_step_span
+from worker.jobs.storage import run_files
+from worker.jobs.storage.run_files import read_step_span
 
 
 def step(number: int, *, at: float, tokens: int, tflops: float | None = 2.0) -> StepTrained:
@@ -61,19 +61,19 @@ def test_a_run_that_wrote_nothing_has_no_span(tmp_path: Path) -> None:
 def test_only_the_ends_of_a_long_file_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(curve, "_END_BYTES", 1000)
+    monkeypatch.setattr(run_files, "_END_BYTES", 1000)
     between = FileEncoding(at=1, file="a", conversations=1, bytes_done=1, bytes_total=1)
     last = [step(4, at=3, tokens=30), step(5, at=5, tokens=90)]
     records: list[Record] = [step(1, at=1, tokens=10), *[between] * 500, *last]
     path = write(tmp_path / "progress.jsonl", *records)
     seen: list[bytes] = []
-    parsed = curve._parsed
+    parsed = run_files._parsed
 
     def counting(line: bytes) -> Record | None:
         seen.append(line)
         return parsed(line)
 
-    monkeypatch.setattr(curve, "_parsed", counting)
+    monkeypatch.setattr(run_files, "_parsed", counting)
     span = read_step_span(path)
     assert span is not None
     assert (span.seconds, span.tokens_per_second) == (4, 20)

@@ -8,12 +8,11 @@ from redis import Redis
 
 from tests.worker.scenes import claim_again, claimed_job, queued_job, spec
 from worker.jobs.errors import InvalidRequestError, NotFoundError
-from worker.jobs.job import JobError
-from worker.jobs.life import Status
+from worker.jobs.job import JobError, Status
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
+from worker.jobs.store.serialization import Cancelled, Failed, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Failed, Succeeded
 
 HASH_READS = ("cmdstat_hget", "cmdstat_hmget", "cmdstat_hgetall")
 

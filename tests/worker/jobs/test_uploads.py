@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from worker.jobs.errors import InvalidRequestError, NotFoundError, StorageFullError
-from worker.jobs.old_uploads import remove_old_uploads
 from worker.jobs.storage.files import FILE_IDS, FileStore
 from worker.jobs.storage.paths import Home
-from worker.jobs.storage.upload import AnnouncedFile, Upload, UploadStatus
-from worker.jobs.storage.uploads import UploadLimits, UploadStore
-from worker.jobs.upload_directory import UploadDirectory
+from worker.jobs.storage.upload import AnnouncedFile, Upload, UploadDirectory, UploadStatus
+from worker.jobs.storage.uploads import UploadLimits, UploadStore, remove_old_uploads
 
 DAY_SECONDS = 24 * 3600.0
 TALKS = AnnouncedFile(filename="a", purpose="fine-tune", mime_type="text/plain", num_bytes=6)

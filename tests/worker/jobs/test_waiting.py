@@ -4,14 +4,13 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import spec
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store.queue_status import WaitingRoom, waiting_for
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Loss
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.jobs.update import Loss
 
 NOW = 1_000_000.0
 AT_MOST_TWO = Rules(max_running=2)

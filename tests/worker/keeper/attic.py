@@ -8,13 +8,19 @@ from redis import Redis
 
 from tests.worker.scenes import claimed_job
 from worker.jobs.errors import NotFoundError
-from worker.jobs.job import Job, JobError, model_id
-from worker.jobs.life import Status
+from worker.jobs.job import Job, JobError, Status, model_id
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store import keys
+from worker.jobs.store.serialization import (
+    Cancelled,
+    Failed,
+    NewCheckpoint,
+    Outcome,
+    Succeeded,
+    Update,
+)
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Failed, NewCheckpoint, Outcome, Succeeded, Update
 from worker.keeper.deletions import UnfinishedDeletions
 from worker.keeper.retention import DAY_SECONDS, Cleanup
 from worker.settings import WorkerSettings

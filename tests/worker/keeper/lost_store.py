@@ -5,13 +5,12 @@ from redis import Redis
 
 from tests.worker.scenes import spec, wait_until
 from tests.worker.workshop import Workshop
-from worker.attempts.attempt_record import AttemptRecord, write_attempt
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.execution.records import AttemptRecord, write_attempt
+from worker.jobs.job import Job, Status
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.storage.job_record import Ledger
 from worker.jobs.store.recovery import Recovery, RecoveryDesk
+from worker.jobs.store.redis import Scripts
 from worker.keeper.recovery import Recoverer
 
 

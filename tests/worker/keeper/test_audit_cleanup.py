@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.keeper.attic import Attic
-from worker.keeper.audit_cleanup import remove_old_days
+from worker.keeper.retention import remove_old_days
 
 
 def day(audit: Path, *, days_ago: int) -> Path:

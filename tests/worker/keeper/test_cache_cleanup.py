@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.worker.keeper.attic import Attic, cache_entry
 from worker.jobs.storage.lock import take_lock
-from worker.keeper.cache_cleanup import remove_unused
+from worker.keeper.retention import remove_unused
 
 
 def test_encoded_conversations_that_nobody_used_go(attic: Attic) -> None:

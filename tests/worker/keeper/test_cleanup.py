@@ -9,16 +9,14 @@ from redis import Redis
 
 from tests.worker.keeper.attic import AGE_DAYS, ALL_FILES, OUTCOMES, Attic, cache_entry
 from tests.worker.scenes import claimed_job, queued_job, spec
-from worker.jobs.job import model_id
-from worker.jobs.life import Status
+from worker.jobs.job import Status, model_id
 from worker.jobs.storage.files import FileStore
 from worker.jobs.storage.lock import take_lock
-from worker.jobs.storage.upload import AnnouncedFile
+from worker.jobs.storage.upload import AnnouncedFile, UploadDirectory
 from worker.jobs.storage.uploads import UploadLimits, UploadStore
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.models import ModelCatalog
-from worker.jobs.upload_directory import UploadDirectory
 from worker.keeper.retention import DAY_SECONDS
 
 
@@ -171,7 +169,7 @@ def test_files_that_cant_be_removed_are_tried_again(
             raise PermissionError(13, "Permission denied", str(path))
         remove(path)
 
-    monkeypatch.setattr("worker.jobs.removal.shutil.rmtree", fails_for_one)
+    monkeypatch.setattr("worker.jobs.storage.job_files.shutil.rmtree", fails_for_one)
     attic.clean(keep_jobs_days=1)
     assert not attic.files(other).path.exists()
     assert attic.files(stuck).path.exists()

@@ -14,8 +14,7 @@ from tests.worker.keeper.attic import ALL_FILES, OUTCOMES, Attic
 from tests.worker.scenes import claim_again, queued_job
 from worker.jobs.deletion import Deletions
 from worker.jobs.errors import NotFoundError
-from worker.jobs.job import Job, model_id
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status, model_id
 from worker.jobs.storage.lock import take_lock
 from worker.jobs.storage.tombstones import KEEP_DAYS, Tombstones
 from worker.jobs.store import keys
@@ -35,7 +34,7 @@ def tombstones(attic: Attic) -> Tombstones:
     return Tombstones(attic.settings().home_directories)
 
 
-_ENDED, _DELETION = "worker.jobs.ended:EndedJobs", "worker.jobs.deletion:"
+_ENDED, _DELETION = "worker.jobs.store.listing:EndedJobs", "worker.jobs.deletion:"
 _LEDGER, _WRITE = (
     "worker.jobs.storage.job_record:Ledger",
     "worker.jobs.storage.tombstones:Tombstones.write",
@@ -59,7 +58,7 @@ STEPS = {
         f"{_ENDED}.claim_checkpoint",
         f"{_DELETION}sync_directory",
         f"{_ENDED}.forget_checkpoint",
-        "worker.jobs.removal:shutil.rmtree",
+        "worker.jobs.storage.job_files:shutil.rmtree",
         f"{_ENDED}.files_are_gone",
     ),
 }
@@ -272,14 +271,14 @@ def test_a_deletion_that_can_not_be_finished_is_reported_once_and_tried_again(
     def refuses(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("worker.jobs.removal.shutil.rmtree", refuses)
+    monkeypatch.setattr("worker.jobs.storage.job_files.shutil.rmtree", refuses)
     with pytest.raises(PermissionError):
         deletions.delete_job(job.id)
     keeper = attic.unfinished_deletions()
     for _ in range(3):
         keeper.step()
     assert caplog.text.count("not finished: [Errno 13] Permission denied") == 1
-    monkeypatch.setattr("worker.jobs.removal.shutil.rmtree", remove_tree)
+    monkeypatch.setattr("worker.jobs.storage.job_files.shutil.rmtree", remove_tree)
     keeper.step()
     assert not attic.files(job).path.exists()
     assert model_id(job.id, job.spec) not in attic.redis.hgetall(keys.NAMES)

@@ -14,8 +14,7 @@ from flant5_train.protocol.failure import Failure, FailureCode
 from tests.worker.programs.keeper_with_checks import argv
 from tests.worker.scenes import claimed_job, is_alive, queued_job, spec, wait_until
 from tests.worker.workshop import Workshop, open_workshop
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status
 from worker.jobs.storage.files import FileStore, NewFile
 from worker.jobs.store import keys
 from worker.jobs.store.notify import num_doorbells

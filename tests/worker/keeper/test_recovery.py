@@ -11,8 +11,7 @@ from tests.worker.programs.keeper_with_checks import argv
 from tests.worker.scenes import wait_until
 from tests.worker.workshop import open_workshop
 from worker.jobs.deletion import Deletions
-from worker.jobs.job import model_id
-from worker.jobs.life import Status
+from worker.jobs.job import Status, model_id
 from worker.jobs.store import keys
 from worker.jobs.store.models import ModelCatalog
 from worker.keeper.keeper import Keeper

@@ -9,11 +9,10 @@ from redis import Redis
 from flant5_train.protocol.failure import FailureCode
 from tests.worker.keeper.lost_store import LosableStore, write_begun
 from worker.execution.records import write_result
-from worker.jobs.job import JobError
-from worker.jobs.life import Status
+from worker.jobs.job import JobError, Status
 from worker.jobs.storage.job_record import JobRecord
 from worker.jobs.store import keys
-from worker.jobs.update import Failed
+from worker.jobs.store.serialization import Failed
 
 GOOD_RESULT = {"epoch": 1, "is_cancelled": True}
 

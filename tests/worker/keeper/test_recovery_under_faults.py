@@ -11,11 +11,10 @@ from redis import Redis
 from tests.worker.keeper.lost_store import LosableStore, assert_same, write_begun
 from tests.worker.programs.keeper_with_checks import argv
 from tests.worker.scenes import wait_until
-from worker.jobs.job import JobError
-from worker.jobs.life import Status
+from worker.jobs.job import JobError, Status
 from worker.jobs.storage.lock import take_lock
 from worker.jobs.store import keys
-from worker.jobs.update import Failed
+from worker.jobs.store.serialization import Failed
 from worker.keeper import recovery as recovery_module
 from worker.keeper.keeper import Keeper
 

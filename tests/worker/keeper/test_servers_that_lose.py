@@ -14,7 +14,7 @@ from tests.worker.keeper.rolled_back import WatchedStore
 from tests.worker.scenes import wait_until
 from tests.worker.workshop import open_workshop
 from worker.jobs.errors import StartRefusedError
-from worker.jobs.life import Status
+from worker.jobs.job import Status
 from worker.jobs.startup.start_check import check_start
 from worker.jobs.store.redis import open_redis
 

@@ -10,13 +10,12 @@ from redis import Redis
 from tests.worker.keeper.lost_store import LosableStore, run_to_the_middle
 from tests.worker.keeper.rolled_back import Snapshot, WatchedStore
 from tests.worker.scenes import claim_again, is_alive
-from worker.attempts.attempt_record import AttemptRecord, write_attempt
+from worker.execution.records import AttemptRecord, write_attempt
 from worker.jobs.deletion import Deletions
-from worker.jobs.job import Job, model_id
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status, model_id
 from worker.jobs.store import keys
 from worker.jobs.store.models import ModelCatalog
-from worker.jobs.update import Beat
+from worker.jobs.store.serialization import Beat
 
 
 @pytest.fixture

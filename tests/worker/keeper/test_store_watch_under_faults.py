@@ -9,11 +9,10 @@ import pytest
 from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.keeper.rolled_back import Snapshot, WatchedStore
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.job import Job
-from worker.jobs.life import Status
-from worker.jobs.model_index import ModelIndex
+from worker.jobs.job import Job, Status
 from worker.jobs.storage.store_losses import Loss
 from worker.jobs.store import keys
+from worker.jobs.store.listing import ModelIndex
 from worker.jobs.store.recovery import RecoveryDesk
 from worker.jobs.store.store import JobStore
 from worker.keeper import store_watch

@@ -8,8 +8,12 @@ import pytest
 from tests.host_names import UNRESOLVABLE, on_host_called
 from tests.worker.workshop import PROGRAMS
 from worker.jobs.storage.paths import RunDirectory
-from worker.processes.launch import ONE_NODE_ENVIRONMENT, torchrun_argv, trainer_environment
-from worker.processes.node import Node
+from worker.processes.trainer_process import (
+    ONE_NODE_ENVIRONMENT,
+    Node,
+    torchrun_argv,
+    trainer_environment,
+)
 from worker.settings import inherited_environment
 
 NO_ADDRESS_OF_OURS = "192.0.2.1"  # RFC 5737: of documents, never of a host

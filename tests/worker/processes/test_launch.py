@@ -6,7 +6,7 @@ import pytest
 
 from flant5_train import process
 from worker.jobs.storage.paths import RunDirectory
-from worker.processes.launch import HELD_LOCKS, WORKER_PROCESS, trainer_environment
+from worker.processes.trainer_process import HELD_LOCKS, WORKER_PROCESS, trainer_environment
 
 RUN = RunDirectory(Path("/home/jobs/ftjob-1"))
 LOCKS = (RUN.lock, Path("/run 10:30/a,b\n[\"'{}%ü/slots/GPU-1.lock"))

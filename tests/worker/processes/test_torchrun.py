@@ -8,20 +8,22 @@ import pytest
 from flant5_train.protocol.failure import FailureCode
 from tests.worker.scenes import is_alive, read_pids, spec, wait_until
 from tests.worker.workshop import PROGRAMS
-from worker.causes.retry import Retry
-from worker.causes.traces import End
-from worker.failures.outcome import Interrupted, Start, judge
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.failures.evidence import End
+from worker.failures.outcome import Interrupted, Retry, Start, judge
+from worker.jobs.job import Job, Status
 from worker.jobs.storage.lock import take_lock, take_lock_to_share
 from worker.jobs.storage.paths import RunDirectory
-from worker.jobs.update import Failed, Succeeded
-from worker.processes.launch import TRAINER_MARK, torchrun_argv, trainer_environment
-from worker.processes.node import Node
-from worker.processes.trainer_process import TrainerCommand, TrainerProcess
+from worker.jobs.store.serialization import Failed, Succeeded
+from worker.processes.trainer_process import (
+    TRAINER_MARK,
+    Node,
+    TrainerCommand,
+    TrainerProcess,
+    torchrun_argv,
+    trainer_environment,
+)
 from worker.settings import inherited_environment
-from worker.slots.slot import Slot
-from worker.slots.slot_locks import SlotLocks
+from worker.slots.slot import Slot, SlotLocks
 
 KILLED = "a training process was killed by signal"
 ONE_RANK_ENDS = str(PROGRAMS / "one_rank_ends.py")

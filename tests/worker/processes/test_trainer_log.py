@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.jobs.storage.log_format import format_line, parse_line
-from worker.processes.log_end import END_BYTES
-from worker.processes.trainer_log import MAX_CHARACTERS, LineSplitter, TrainerLog
+from worker.processes.trainer_log import END_BYTES, MAX_CHARACTERS, LineSplitter, TrainerLog
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"])))

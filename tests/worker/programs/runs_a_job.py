@@ -5,7 +5,7 @@ from pathlib import Path
 
 from worker.context import open_context
 from worker.execution.runner import run_job
-from worker.processes.node import Node
+from worker.processes.trainer_process import Node
 from worker.settings import WorkerSettings
 
 

@@ -10,8 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from worker.slots.slot import Slot
-from worker.slots.slot_locks import SlotLocks
+from worker.slots.slot import Slot, SlotLocks
 
 here = Path(__file__).parent
 locks, pids, program, *names = sys.argv[1:]

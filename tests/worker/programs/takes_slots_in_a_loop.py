@@ -8,8 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from worker.slots.slot import Slot
-from worker.slots.slot_locks import SlotLocks
+from worker.slots.slot import Slot, SlotLocks
 
 locks = SlotLocks(Path(sys.argv[1]), worker_name=f"w{os.getpid()}")
 signs = Path(sys.argv[2])

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from flant5_train.progress_log import ProgressLog
 from flant5_train.protocol.host import end_with
 from flant5_train.protocol.progress import (
     CheckpointSaved,
@@ -21,6 +20,7 @@ from flant5_train.protocol.progress import (
     Stopped,
     TrainingStarted,
 )
+from flant5_train.training.callbacks.reporting import ProgressLog
 
 
 class Trainer:

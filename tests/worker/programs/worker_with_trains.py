@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from worker.__main__ import main
-from worker.processes.node import Node
+from worker.processes.trainer_process import Node
 
 
 def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:

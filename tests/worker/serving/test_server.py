@@ -13,11 +13,10 @@ from redis import Redis
 from flant5_train.protocol.inference import Finished, Refused
 from tests.worker.scenes import environment, is_alive, wait_until
 from tests.worker.serving.scenes import Client
-from worker.jobs.chat_servers import ChatServers
+from worker.jobs.store.inference import ChatServers
 from worker.serving.health import serving_trouble
-from worker.serving.process import serve_environment
+from worker.serving.process import ServeSettings, serve_environment
 from worker.serving.server import ChatServer
-from worker.serving.settings import ServeSettings
 
 PROGRAM = Path(__file__).parents[1] / "programs" / "answers_by_echo.py"
 

@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from worker.slots.cuda_driver import CudaError, exercise_device, start_driver
-from worker.slots.gpu_selftest import SickSlotError, check_gpus
+from worker.slots.gpu_selftest import (
+    CudaError,
+    SickSlotError,
+    check_gpus,
+    exercise_device,
+    start_driver,
+)
 from worker.slots.slot import Slot
 
 GPUS = (Slot("GPU-a"), Slot("GPU-b"))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from worker.slots.gpu_memory import smallest_gpu
+from worker.slots.gpu_health import smallest_gpu
 from worker.slots.slot import Slot
 
 ONE, OTHER = Slot("GPU-5d5b"), Slot("GPU-77aa")

@@ -15,8 +15,7 @@ from tests.worker.scenes import is_alive, read_pids, wait_until
 from tests.worker.workshop import PROGRAMS
 from worker.jobs.storage.lock import LockedError, holder_text, take_lock, take_lock_to_share
 from worker.jobs.storage.paths import Home
-from worker.slots.slot import Slot
-from worker.slots.slot_locks import SlotLocks
+from worker.slots.slot import Slot, SlotLocks
 
 SLOTS = (Slot("cpu-0"), Slot("cpu-1"), Slot("cpu-2"))
 

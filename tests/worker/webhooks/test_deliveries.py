@@ -8,15 +8,14 @@ from redis import Redis
 
 from tests.worker.keeper.lost_store import LosableStore
 from tests.worker.scenes import claimed_job, queued_job, spec, wait_until
-from worker.jobs.job import JobError, model_id
-from worker.jobs.life import Status
+from worker.jobs.job import JobError, Status, model_id
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.outbox import ALL_OWNERS, Deliveries, Delivery, Subscription, count_webhooks
+from worker.jobs.store.redis import Scripts
+from worker.jobs.store.serialization import Cancelled, Failed, Loss, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.jobs.update import Cancelled, Failed, Loss, Succeeded
 
 ENDS = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 ERROR = JobError(code="bad_data", message="no")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.worker.webhooks.receiver import SECRET
-from worker.jobs.life import Status
-from worker.operators_file import OperatorsFile
+from worker.daemon import OperatorsFile
+from worker.jobs.job import Status
 from worker.webhooks.endpoints import WebhooksFileError, read_endpoints
 
 GOOD = f"""# who is told

@@ -1,4 +1,4 @@
--- Shared by all scripts. PREFIX, MAX_ENTRIES, MAX_LOSSES, RETRY_MS and NEXT (worker.jobs.life) are
+-- Shared by all scripts. PREFIX, MAX_ENTRIES, MAX_LOSSES, RETRY_MS and NEXT (worker.jobs.job) are
 -- defined before it. Times are whole milliseconds of the server's clock. JSON written by callers is
 -- passed through.
 
@@ -113,7 +113,7 @@ local function announce(id, to, ended_at)
   end
 end
 
--- Queues an export for each integration of the job (worker.jobs.shipments). A pending export keeps
+-- Queues an export for each integration of the job (worker.jobs.store.outbox). A pending export keeps
 -- its due time: a shipper may be working on it, or it waits after a failure. The number of changes
 -- shows that shipper that there is more to export.
 local function ship(id)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from worker.jobs.errors import StartRefusedError
-from worker.jobs.room import is_full
+from worker.jobs.storage.filesystem import is_full
 from worker.jobs.storage.paths import Home
 
 MAX_HOME_BYTES = 3500

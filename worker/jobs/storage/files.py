@@ -18,19 +18,18 @@ from typing import BinaryIO, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.jobs.aged_id import AgedId
-from worker.jobs.data_root import path_under
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.events import Page
-from worker.jobs.removal import num_bytes_of, remove
-from worker.jobs.room import room_for
 from worker.jobs.storage.filesystem import (
+    AgedId,
     TooManyBytesError,
+    room_for,
     sync_directory,
     write_chunks,
     write_whole,
 )
-from worker.jobs.storage.paths import Home
+from worker.jobs.storage.job_files import num_bytes_of, remove
+from worker.jobs.storage.paths import Home, path_under
 
 MAX_FILENAME_LENGTH = 255
 

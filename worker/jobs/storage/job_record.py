@@ -16,11 +16,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.jobs.job import Job
-from worker.jobs.life import Status
-from worker.jobs.malformed import MalformedFileError
-from worker.jobs.spec import JobSpec
-from worker.jobs.storage.filesystem import write_whole
+from worker.jobs.job import Job, JobSpec, Status
+from worker.jobs.storage.filesystem import MalformedFileError, write_whole
 from worker.jobs.storage.paths import Home
 
 Epoch = Annotated[int, Field(ge=-1, lt=2**53)]

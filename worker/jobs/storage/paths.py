@@ -15,10 +15,14 @@ redis/                 data of the embedded server (`flant5 up`)
 store.json             the store's change count at a keeper's last look (`worker.keeper.store_mark`)
 losses.jsonl           data losses of the store that a keeper noticed
 (`worker.jobs.storage.store_losses`)
+
+Resolution of callers' paths, which must stay inside the data root.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from worker.jobs.errors import InvalidRequestError, NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class RunDirectory:
 
     @property
     def attempt(self) -> Path:
-        """Record of the last attempt (`worker.attempts.attempt_record`)."""
+        """Record of the last attempt (`worker.execution.records`)."""
         return self.path / "attempt.json"
 
     @property
@@ -55,7 +59,7 @@ class RunDirectory:
 
     @property
     def tensorboard(self) -> Path:
-        """The progress as TensorBoard curves (`flant5_train.event_files`)."""
+        """The progress as TensorBoard curves (`flant5_train.training.callbacks.reporting`)."""
         return self.path / "tensorboard"
 
     @property
@@ -158,3 +162,27 @@ class Home:
 
     def run_directory(self, job_id: str) -> RunDirectory:
         return RunDirectory(self.jobs / job_id)
+
+
+def path_under(root: Path, reference: str) -> Path:
+    """Returns the real path of the regular file `reference` under `root`.
+
+    Raises NotFoundError for a missing file. Raises InvalidRequestError for an absolute path, a
+    path with `..`, a link that leads out, or a directory.
+    """
+    expected = "expected a file id, or a path relative to the data root that stays inside it"
+    parts = Path(reference).parts
+    if "\0" in reference or Path(reference).is_absolute() or ".." in parts or not parts:
+        raise InvalidRequestError(f"{reference!r} is not allowed; {expected}")
+    try:
+        real_root = root.resolve(strict=True)
+        path = (real_root / reference).resolve(strict=True)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file {reference!r} under the data root; {expected}") from error
+    except (OSError, RuntimeError) as error:
+        raise InvalidRequestError(f"{reference!r} can't be opened ({error}); {expected}") from error
+    if not path.is_relative_to(real_root):
+        raise InvalidRequestError(f"{reference!r} is outside the data root; {expected}")
+    if not path.is_file():
+        raise InvalidRequestError(f"{reference!r} is not a regular file; {expected}")
+    return path

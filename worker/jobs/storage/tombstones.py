@@ -16,8 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.jobs.malformed import MalformedFileError
-from worker.jobs.storage.filesystem import write_whole
+from worker.jobs.storage.filesystem import MalformedFileError, write_whole
 from worker.jobs.storage.paths import Home
 
 KEEP_DAYS = 30

@@ -3,21 +3,31 @@
 Acknowledged parts are on disk, and a file appears only when it is complete. If a process is killed
 at any moment, the upload continues with the next request. Changes of one upload are serialized;
 parts may be sent in parallel.
+
+Removal of ended and expired uploads.
+
+Storage quota of each owner's uploads on the disk of HOME.
 """
 
 import os
+import shutil
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from flant5_train.protocol.host import free_bytes
-from worker.jobs.errors import InvalidRequestError, NotFoundError, StorageFullError
-from worker.jobs.part_checks import check_parts, check_room
-from worker.jobs.room import room_for
+from worker.jobs.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    StorageFullError,
+    StorageQuotaError,
+)
 from worker.jobs.storage.files import FILE_IDS, FileStore, NewFile, check_filename
-from worker.jobs.storage.filesystem import TooManyBytesError
+from worker.jobs.storage.filesystem import TooManyBytesError, room_for
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.upload import (
     MAX_PART_BYTES,
@@ -25,9 +35,11 @@ from worker.jobs.storage.upload import (
     AnnouncedFile,
     Part,
     Upload,
+    UploadDirectory,
     UploadStatus,
+    check_parts,
+    check_room,
 )
-from worker.jobs.upload_directory import UploadDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +249,84 @@ def _ended(directory: UploadDirectory, upload: Upload) -> Upload:
     directory.write(upload)
     directory.remove_parts()
     return upload
+
+
+_REMEMBERED_SECONDS = 24 * 3600.0
+"""Time after its expiry for which the status of an upload is kept."""
+
+
+def remove_old_uploads(uploads: Path) -> Iterator[str]:
+    """Removes the parts of ended and expired uploads, and all their files a day after expiry.
+    Yields the id of each upload of which it removed anything, and "" for each other one."""
+    names = sorted(os.listdir(uploads)) if uploads.is_dir() else []
+    for name in filter(UPLOAD_IDS.matches, names):
+        directory = UploadDirectory(uploads / name)
+        try:
+            lock = directory.lock(waits=False)
+        except (BlockingIOError, FileNotFoundError):
+            yield ""  # in use by another process, or already removed
+            continue
+        try:
+            yield name if _remove_old(directory) else ""
+        finally:
+            os.close(lock)
+
+
+def _remove_old(directory: UploadDirectory) -> bool:
+    try:
+        upload = directory.read()
+    except FileNotFoundError:
+        # The process that created it was killed midway.
+        return _remove_whole(directory, expired_at=directory.path.stat().st_mtime)
+    if _remove_whole(directory, expired_at=upload.expires_at):
+        return True
+    seen = upload.seen(now=time.time(), has_file=False)
+    if seen.status is UploadStatus.PENDING or not directory.parts():
+        return False
+    directory.remove_parts()
+    return True
+
+
+def _remove_whole(directory: UploadDirectory, *, expired_at: float) -> bool:
+    if time.time() - expired_at < _REMEMBERED_SECONDS:
+        return False
+    shutil.rmtree(directory.path)
+    return True
+
+
+class StorageQuota:
+    """Counts an owner's files and the announced sizes of its pending uploads. The files of jobs are
+    not counted: the retention of checkpoints limits them."""
+
+    def __init__(self, files: FileStore, uploads: UploadStore, *, max_bytes: int) -> None:
+        """`max_bytes` limits the stored bytes of one owner; 0 disables the limit."""
+        self._files = files
+        self._uploads = uploads
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._reserved: Counter[str] = Counter()
+
+    @contextmanager
+    def reserved(self, num_bytes: int, *, owner: str) -> Iterator[None]:
+        """Reserves `num_bytes` while the block stores them. Raises StorageQuotaError if they exceed
+        the quota, together with the stored bytes and other reservations."""
+        if not self._max_bytes:
+            yield
+            return
+        with self._lock:
+            stored = self._stored_bytes(owner) + self._reserved[owner]
+            if stored + num_bytes > self._max_bytes:
+                raise StorageQuotaError(
+                    f"{num_bytes} bytes exceed the storage quota of this API key: {stored} of "
+                    f"{self._max_bytes} bytes are used. Delete files that are no longer needed"
+                )
+            self._reserved[owner] += num_bytes
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved[owner] -= num_bytes
+
+    def _stored_bytes(self, owner: str) -> int:
+        files = sum(file.num_bytes for file in self._files.all() if file.owner == owner)
+        return files + self._uploads.pending_bytes(owner)

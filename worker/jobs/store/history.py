@@ -11,8 +11,8 @@ from redis import Redis
 
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.events import Checkpoint, Event, LogLine, Page
-from worker.jobs.log_file import lines_after, position_of
 from worker.jobs.storage.paths import Home
+from worker.jobs.storage.run_files import lines_after, position_of
 from worker.jobs.store import keys
 from worker.jobs.store.redis import unavailable
 from worker.jobs.store.serialization import read_checkpoint, read_event, read_log_line

@@ -13,8 +13,19 @@
 
 `flant5_train.protocol.inference` defines questions, pieces and their order. A question is taken
 once. If its serving process dies, the answer is lost and the client has to ask again.
+
+Registry of the live serving processes. `worker.jobs.store.inference` lists its keys.
+
+Conversations of the dashboard's chat page, which survive reloads and restarts of the API.
+
+| key (prefix `flant5:`)    | type   | content                                                    |
+|---------------------------|--------|------------------------------------------------------------|
+| talk:{owner}:{id}         | string | a conversation as JSON; expires 7 days after its last      |
+|                           |        | message                                                    |
+| talks                     | zset   | their keys by the time of the last message, in ms          |
 """
 
+import re
 import secrets
 import string
 from collections.abc import Collection, Iterable, Mapping
@@ -143,3 +154,97 @@ def read_answer_entry(fields: Mapping[str, str]) -> Taken | Piece:
 def _new_chat_id() -> str:
     alphabet = string.ascii_letters + string.digits
     return "chatcmpl-" + "".join(secrets.choice(alphabet) for _ in range(24))
+
+
+PRESENCE_SECONDS = 10.0
+"""Time without a heartbeat after which a serving process counts as gone."""
+
+
+class ChatServers:
+    """The registry. Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def appear(self, server: str, *, device: str = "") -> None:
+        """Registers a serving process, or renews it: it expires after PRESENCE_SECONDS. `device`
+        holds its models."""
+        with unavailable():
+            now = self._now()
+            with self._redis.pipeline() as pipeline:
+                pipeline.zadd(keys.CHAT_SERVERS, {server: now + PRESENCE_SECONDS * 1000})
+                pipeline.set(keys.chat_device(server), device, px=int(PRESENCE_SECONDS * 1000))
+                pipeline.zremrangebyscore(keys.CHAT_SERVERS, 0, now - 1)
+                pipeline.execute()
+
+    def leave(self, server: str) -> None:
+        with unavailable():
+            self._redis.zrem(keys.CHAT_SERVERS, server)
+            self._redis.delete(keys.chat_device(server))
+
+    def all(self) -> frozenset[str]:
+        """Returns the names of the live serving processes."""
+        with unavailable():
+            found = self._redis.zrangebyscore(keys.CHAT_SERVERS, self._now(), "+inf")
+        return frozenset(cast(list[str], found))
+
+    def devices(self) -> dict[str, str]:
+        """Returns the device of each live serving process by name; "" if it reports none."""
+        servers = sorted(self.all())
+        if not servers:
+            return {}
+        with unavailable():
+            found = self._redis.mget([keys.chat_device(server) for server in servers])
+        devices = (device or "" for device in cast(list[str | None], found))
+        return dict(zip(servers, devices, strict=True))
+
+    def _now(self) -> int:
+        """Returns the Redis server's clock, in ms: the clocks of hosts differ."""
+        seconds, microseconds = self._redis.time()
+        return seconds * 1000 + microseconds // 1000
+
+
+def new_server(name: str) -> str:
+    """Returns a name for this run of a serving process. After a restart it has another name, and
+    its unfinished answers are lost."""
+    return f"{name}:{secrets.token_hex(4)}"
+
+
+KEEP_SECONDS = 7 * 24 * 3600
+MAX_TALKS = 200
+"""Maximum number of conversations of all owners; the least recently used are removed first."""
+
+_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+
+
+class TalkStore:
+    """The conversations. Every method raises StoreUnavailableError when Redis fails or is full."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def get(self, owner: str, talk_id: str) -> str | None:
+        """Returns a conversation; None for a missing one and for another owner's."""
+        if not _ID.fullmatch(talk_id):
+            return None
+        with unavailable():
+            return cast(str | None, self._redis.get(keys.talk(owner, talk_id)))
+
+    def keep(self, owner: str, talk_id: str, content: str) -> None:
+        """Saves a conversation in place of its previous content."""
+        assert _ID.fullmatch(talk_id), talk_id
+        key = keys.talk(owner, talk_id)
+        with unavailable():
+            seconds, microseconds = self._redis.time()
+            now = seconds * 1000 + microseconds // 1000
+            with self._redis.pipeline() as pipeline:
+                pipeline.set(key, content, ex=KEEP_SECONDS)
+                pipeline.zadd(keys.TALKS, {key: now})
+                pipeline.zremrangebyscore(keys.TALKS, 0, now - KEEP_SECONDS * 1000)
+                pipeline.zrange(keys.TALKS, 0, -MAX_TALKS - 1)
+                *_, oldest = pipeline.execute()
+            if oldest:
+                with self._redis.pipeline() as pipeline:
+                    pipeline.delete(*oldest)
+                    pipeline.zrem(keys.TALKS, *oldest)
+                    pipeline.execute()

@@ -1,21 +1,30 @@
-"""The workers' side of the store: claims, heartbeats, updates and outcomes, fenced by the epoch."""
+"""The workers' side of the store: claims, heartbeats, updates and outcomes, fenced by the epoch.
+
+Coordination of attempts on several nodes: messages between leader and members in the store.
+
+All of them are fenced by the epoch, and removed when the attempt ends.
+
+Messages between the workers of a job on several nodes.
+
+A **gang** is the workers of one attempt. Its **leader** holds the lease and reports for the job.
+Each other worker is a **member** and runs one node. A worker that waits for a gang has a **seat**.
+"""
 
 import secrets
-from typing import cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
+from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
+from flant5_train.protocol.failure import FailureCode
 from worker.jobs.errors import NotFoundError
-from worker.jobs.gang import Membership, Seat
-from worker.jobs.gangs import Gangs
-from worker.jobs.life import Status
-from worker.jobs.redaction import redacted
+from worker.jobs.job import Job, Status
+from worker.jobs.logging import redacted
 from worker.jobs.rules import Rules
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
-from worker.jobs.store.serialization import encode_update, read_job
-from worker.jobs.update import (
+from worker.jobs.store.redis import Scripts, unavailable
+from worker.jobs.store.serialization import (
     Beat,
     Claim,
     Failed,
@@ -25,7 +34,128 @@ from worker.jobs.update import (
     Outcome,
     Succeeded,
     Update,
+    encode_update,
+    read_job,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker's place in the gang that a job waits for."""
+
+    job_id: str
+    is_new: bool
+    """False if the worker had this seat at its previous request too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A worker's assignment to one node of an attempt that another worker leads."""
+
+    job: Job
+    epoch: int
+    worker: str
+    node: int
+    """Rank of the node, from 1: the leader runs node 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """The leader's address, to which the ranks of all nodes connect."""
+
+    address: str
+    port: int
+
+
+class MemberEnd(BaseModel):
+    """A member's report on the end of its node."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["done", "failed", "stops", "left"]
+    """`stops`: its worker is shutting down while the ranks still run. `left`: it shut down before
+    they could save. After `failed` and `left` the other nodes can't continue."""
+    code: FailureCode = FailureCode.WORKER_LOST
+    """The cause of the failure."""
+    message: str = ""
+    param: str | None = None
+    killed_by: int | None = None
+    """The signal that killed a process."""
+    words: tuple[str, ...] = ()
+    """The last lines of the node's log."""
+
+    @property
+    def is_last(self) -> bool:
+        """True if the worker has left the gang."""
+        return self.kind != "stops"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberNews:
+    """The status of a member, for its leader."""
+
+    worker: str
+    node: int
+    silent_seconds: float | None
+    """Seconds since its last heartbeat; None once it has left the gang."""
+    end: MemberEnd | None
+
+
+class Gangs:
+    """Gang state. Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
+        self._scripts = scripts
+
+    def stand_up(self, worker: str) -> Membership | None:
+        """Gives up the worker's seat. Returns its membership if the gang was completed just
+        before."""
+        answer = self._scripts.run("stand_up", worker)
+        return None if answer is None else self.membership(worker, answer)
+
+    def membership(self, worker: str, answer: list[str]) -> Membership:
+        """Returns the membership in a script's answer {'member', id, epoch, node}."""
+        _, job_id, epoch, node = answer
+        with unavailable():
+            fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
+        return Membership(
+            job=read_job(job_id, fields), epoch=int(epoch), worker=worker, node=int(node)
+        )
+
+    def meet(self, claim: Claim, at: Rendezvous) -> bool:
+        """Publishes the rendezvous to the members; False if the claim no longer holds the job."""
+        return bool(self._scripts.run("meet", claim.job.id, claim.epoch, f"{at.address} {at.port}"))
+
+    def beat(self, membership: Membership) -> tuple[Beat, Rendezvous | None]:
+        """Records a heartbeat of a member. Returns LOST if the attempt is over, and the rendezvous
+        once it is known."""
+        args = (membership.job.id, membership.epoch, membership.worker)
+        answer = self._scripts.run("member_beat", *args)
+        if answer == "over":
+            return Beat.LOST, None
+        if not answer:
+            return Beat.GO_ON, None
+        address, port = answer.split(" ")
+        return Beat.GO_ON, Rendezvous(address, int(port))
+
+    def end(self, membership: Membership, end: MemberEnd) -> bool:
+        """Reports the end of a node to the leader; False if the attempt is already over."""
+        args = (membership.job.id, membership.epoch, membership.worker)
+        return bool(self._scripts.run("member_end", *args, end.model_dump_json(), int(end.is_last)))
+
+    def members(self, claim: Claim) -> tuple[MemberNews, ...]:
+        """Returns the members by node; empty if the claim no longer holds the job."""
+        found = self._scripts.run("members", claim.job.id, claim.epoch)
+        return tuple(
+            MemberNews(
+                worker=name,
+                node=number,
+                silent_seconds=None if silent_ms < 0 else silent_ms / 1000,
+                end=MemberEnd.model_validate_json(end) if end else None,
+            )
+            for number, (name, silent_ms, end) in enumerate(found, start=1)
+        )
 
 
 class Leases:

@@ -1,6 +1,10 @@
 """Paginated lists of jobs: of all jobs, of one owner, or with a metadata pair.
 
 Each list is a sorted set of ids by job number. The cost of a page does not depend on its length.
+
+Deletion of ended jobs, their models and their checkpoints in the store.
+
+Index of the fine-tuned models and the jobs that made them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,10 +12,11 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs.errors import InvalidRequestError
+from worker.jobs.errors import InUseError, InvalidRequestError, NotEndedError, NotFoundError
 from worker.jobs.events import Page
-from worker.jobs.job import Job
+from worker.jobs.job import Job, model_id
 from worker.jobs.store import keys
+from worker.jobs.store.redis import Scripts, unavailable
 from worker.jobs.store.serialization import read_job
 
 _BATCH = 1000
@@ -90,3 +95,137 @@ def _read(redis: Redis, job_ids: Sequence[str]) -> list[Job]:
     return [
         read_job(job_id, fields) for job_id, fields in zip(job_ids, hashes, strict=True) if fields
     ]
+
+
+class EndedJobs:
+    """The deletions. Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
+        self._scripts = scripts
+
+    def delete(self, job: Job) -> None:
+        """Removes everything the store has of a job, and lists its id in `forgotten`.
+
+        Raises NotFoundError, NotEndedError, and InUseError if a job that has not ended starts
+        from its model or from one of its checkpoints.
+        """
+        args = (job.id, model_id(job.id, job.spec), 0, 0)
+        _check(self._scripts.run_durably("forget", *args), job.id, "job")
+
+    def forget(self, job: Job, *, min_age_seconds: float) -> bool:
+        """As `delete`, for a job that failed or was cancelled at least `min_age_seconds` ago and
+        that no other job needs. Otherwise changes nothing and returns False."""
+        args = (job.id, model_id(job.id, job.spec), int(min_age_seconds * 1000), 0)
+        return bool(self._scripts.run_durably("forget", *args)[0] == "deleted")
+
+    def forget_by_force(self, job_id: str, *, model: str) -> bool:
+        """As `delete`, for a deleted job, in any state, that a rolled-back store has again. Returns
+        True if it was there."""
+        return bool(self._scripts.run("forget", job_id, model, 0, 1)[0] == "deleted")
+
+    def delete_model(self, job: Job, *, message: str) -> None:
+        """Removes the final model of a job from the store, and records an event.
+
+        Raises NotFoundError, and InUseError if a job that has not ended starts from it.
+        """
+        model = model_id(job.id, job.spec)
+        _check(self._scripts.run_durably("forget_model", job.id, model, message, 0), job.id, model)
+
+    def forget_model_by_force(self, job_id: str, *, model: str) -> bool:
+        """As `delete_model`, for a deleted model that a rolled-back store has again."""
+        message = f"Model {model} was deleted before"
+        return bool(self._scripts.run("forget_model", job_id, model, message, 1)[0] == "deleted")
+
+    def claim_checkpoint(self, job: Job, step: int) -> None:
+        """Lists the checkpoint in `forgotten`; its files may then be removed.
+
+        Raises NotFoundError, NotEndedError, and InUseError if a job that has not ended starts
+        from it.
+        """
+        args = (job.id, model_id(job.id, job.spec), step)
+        answer = self._scripts.run_durably("claim_checkpoint", *args)
+        _check(answer, job.id, model_id(job.id, job.spec, step=step))
+
+    def forget_checkpoint(self, job_id: str, step: int, *, message: str) -> bool:
+        """Removes a checkpoint from the job's list, and records `message` as an event. Returns True
+        if it was listed."""
+        return bool(self._scripts.run("forget_checkpoint", job_id, step, message))
+
+    def forgotten(self) -> tuple[str, ...]:
+        """Returns the deletions whose files may still exist, as `<job id>`, `<job id>/model` or
+        `<job id>/checkpoint-<step>`."""
+        with unavailable():
+            ids = cast(set[str], self._redis.smembers(keys.FORGOTTEN))
+        return tuple(sorted(ids))
+
+    def is_forgotten(self, deletion: str) -> bool:
+        with unavailable():
+            return bool(self._redis.sismember(keys.FORGOTTEN, deletion))
+
+    def files_are_gone(self, deletion: str) -> None:
+        with unavailable():
+            self._redis.srem(keys.FORGOTTEN, deletion)
+
+    def users_of_file(self, file_id: str) -> tuple[str, ...]:
+        """Returns the ids of the jobs that have not ended and use the file."""
+        return tuple(self._scripts.run("file_users", file_id))
+
+    def forget_checkpoints(self, job_id: str, *, min_age_seconds: float, reason: str) -> bool:
+        """Empties the job's list of checkpoints, and records `reason` in an event. Changes nothing
+        and returns False unless the job ended at least `min_age_seconds` ago."""
+        args = (job_id, int(min_age_seconds * 1000), f"Checkpoints removed: {reason}")
+        return bool(self._scripts.run("forget_checkpoints", *args))
+
+
+def _check(answer: Sequence[str], job_id: str, what: str) -> None:
+    """Raises the error for any answer except `deleted`."""
+    verdict, *rest = answer
+    if verdict == "missing":
+        raise NotFoundError(
+            f"no job {job_id!r}" if what == "job" else f"no fine-tuned model {what!r}"
+        )
+    if verdict == "not_ended":
+        raise NotEndedError(job_id, rest[0])
+    if verdict == "in_use":
+        raise InUseError(f"job {job_id}" if what == "job" else f"model {what}", tuple(rest))
+    assert verdict == "deleted", f"found {verdict!r}"
+
+
+class ModelIndex:
+    """The index, written by the steps of jobs. Every method raises StoreUnavailableError when Redis
+    does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def all(self) -> dict[str, str]:
+        """Returns all entries: fine-tuned model id -> job id."""
+        with unavailable():
+            return cast(dict[str, str], self._redis.hgetall(keys.MODELS))
+
+    def job_of(self, model: str) -> str:
+        """Returns the id of the job that made a fine-tuned model. Raises NotFoundError."""
+        return self._job_in(keys.MODELS, model)
+
+    def job_of_name(self, model: str) -> str:
+        """As `job_of`, also for a job that has not ended or did not succeed, because it may have
+        checkpoints."""
+        return self._job_in(keys.NAMES, model)
+
+    def add(self, model: str, job_id: str) -> None:
+        """Restores an entry that the store has lost."""
+        with unavailable():
+            self._redis.hset(keys.MODELS, model, job_id)
+
+    def _job_in(self, key: str, model: str) -> str:
+        with unavailable():
+            job_id = cast(str | None, self._redis.hget(key, model))
+        if job_id is None:
+            raise no_fine_tuned(model)
+        return job_id
+
+
+def no_fine_tuned(model: str) -> NotFoundError:
+    """Returns the error for a model that is missing, or hidden from the caller."""
+    return NotFoundError(f"no fine-tuned model {model!r}")

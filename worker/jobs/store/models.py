@@ -15,11 +15,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flant5_train.config import DEMO_MODEL
-from worker.jobs.errors import InvalidRequestError, NotFoundError
+from worker.jobs.errors import InvalidRequestError, NotFoundError, nearest
 from worker.jobs.job import Job
-from worker.jobs.model_index import no_fine_tuned
-from worker.jobs.nearest import nearest
 from worker.jobs.settings import SharedSettings
+from worker.jobs.store.listing import no_fine_tuned
 from worker.jobs.store.store import JobStore
 
 OWNER = "flant5"

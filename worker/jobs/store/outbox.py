@@ -3,20 +3,29 @@
 The script that ends a job queues the end for each subscribed endpoint in the same step (`announce`
 in lua/prelude.lua). So each recorded end is also delivered, whichever process is killed. A delivery
 is due again when its lease expires, in case its sender died.
+
+The outbox of the integrations: pending exports of jobs. The store's table lists its keys.
+
+The script that starts or ends a job queues its integrations here in the same step (`ship` in
+lua/prelude.lua). An export is due again when its lease expires, in case its shipper died.
+
+Registry of the configured integrations and the owners who may use them. The process that holds
+the accounts publishes it to the API, without any secret.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
-from worker.jobs.life import Status
-from worker.jobs.scripts import Argument, Scripts
+from worker.jobs.errors import InvalidRequestError
+from worker.jobs.integrations import HubIntegration, HubRepository, Integration
+from worker.jobs.job import Status
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import Argument, Scripts, unavailable
 
 ALL_OWNERS = "*"
 OUTCOMES = ("delivered", "failed", "given_up")
@@ -126,3 +135,169 @@ def count_webhooks(redis: Redis) -> WebhookCounts:
         num_tries={name: int(count or 0) for name, count in zip(OUTCOMES, counts, strict=True)},
         num_waiting=dict(zip(names, sizes, strict=True)),
     )
+
+
+EXPORT_OUTCOMES = ("done", "failed", "given_up")
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """One integration of one job, leased by one shipper."""
+
+    job_id: str
+    type: str
+    num_news: int
+    """Number of changes to export when this was taken."""
+    num_failed: int
+    """Number of failed tries in a row before this one."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.job_id}/{self.type}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentCounts:
+    num_tries: dict[str, int]
+    """Tries by outcome, since the store was created; `failed` tries are retried."""
+    num_waiting: int
+    """Integrations with pending or running exports."""
+
+
+class Shipments:
+    """The outbox. Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def take(self, *, limit: int, lease_seconds: float) -> tuple[Shipment, ...]:
+        """Takes due exports, the longest overdue first. No other shipper gets them before the lease
+        expires."""
+        taken = self._scripts.run("shipment_take", limit, int(lease_seconds * 1000))
+        return tuple(Shipment(*name.split("/"), *numbers) for name, *numbers in taken)
+
+    def keep(self, shipment: Shipment, *, lease_seconds: float) -> bool:
+        """Renews the lease; False if there is nothing left to export."""
+        return bool(self._scripts.run("shipment_keep", shipment.name, int(lease_seconds * 1000)))
+
+    def shown(self, shipment: Shipment, *, url: str, message: str) -> bool:
+        """Records the address of the run or model in an event of the job, once."""
+        args = (shipment.job_id, shipment.type, url, message)
+        return bool(self._scripts.run("shipment_shown", *args))
+
+    def done(self, shipment: Shipment) -> bool:
+        """Marks an export as done. Changes since it was taken are due at once."""
+        return self._settle(shipment, "done", said="")
+
+    def retry(self, shipment: Shipment, *, pause_seconds: float) -> float | None:
+        """Reschedules a failed export after the pause. Returns the seconds since the first failure
+        in a row; None if it is no longer pending."""
+        since = self._scripts.run("shipment_retry", shipment.name, int(pause_seconds * 1000))
+        return None if since is None else int(since) / 1000
+
+    def give_up(self, shipment: Shipment, *, reason: str) -> bool:
+        """Stops retrying until the job starts or ends again, and records that in an event."""
+        return self._settle(shipment, "given_up", said=f'Integration "{shipment.type}": {reason}')
+
+    def _settle(self, shipment: Shipment, outcome: str, *, said: str) -> bool:
+        args = (shipment.name, shipment.num_news, outcome, shipment.job_id, said)
+        return bool(self._scripts.run("shipment_settle", *args))
+
+
+def count_shipments(redis: Redis) -> ShipmentCounts:
+    """Returns the counters. Raises StoreUnavailableError."""
+    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+        pipeline.hmget(keys.COUNTS, [f"shipments_{outcome}" for outcome in EXPORT_OUTCOMES])
+        pipeline.zcard(keys.SHIPMENTS)
+        counts, num_waiting = pipeline.execute()
+    tries = {name: int(count or 0) for name, count in zip(EXPORT_OUTCOMES, counts, strict=True)}
+    return ShipmentCounts(tries, num_waiting=cast(int, num_waiting))
+
+
+_NAMESPACES = ":namespaces"
+"""Suffix of the field that lists the namespaces to which jobs may write."""
+
+
+class IntegrationOffers:
+    """The registry. Every method raises StoreUnavailableError when Redis does not answer."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._redis = scripts.redis
+        self._scripts = scripts
+
+    def offer(
+        self,
+        owners: Mapping[str, Sequence[str]],
+        *,
+        namespaces: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Replaces the allowed types, each with its owners (or ALL_OWNERS). A type in `namespaces`
+        is limited to them. Returns once this is on the server's disk."""
+        arguments: list[Argument] = []
+        for kind, names in owners.items():
+            arguments += [kind, json.dumps(list(names))]
+        for kind, names in (namespaces or {}).items():
+            arguments += [f"{kind}{_NAMESPACES}", json.dumps(list(names))]
+        self._scripts.run_durably("integrations_offer", *arguments)
+
+    def types(self) -> tuple[str, ...]:
+        """Returns the types that any owner may use."""
+        return offered_types(self._redis)
+
+    def types_for(self, owner: str) -> tuple[str, ...]:
+        """Returns the types that this owner may use."""
+        return _types_for(owner, self._offered())
+
+    def check(self, integrations: Sequence[Integration], *, owner: str) -> None:
+        """Raises InvalidRequestError for an integration that is not configured for this owner."""
+        if not integrations:
+            return
+        offered = self._offered()
+        here = _types_for(owner, offered)
+        for number, each in enumerate(integrations):
+            if each.type not in here:
+                raise InvalidRequestError(
+                    f"integrations.{number}: {each.type!r} is not configured for your API key. "
+                    f"Available: {', '.join(here) or 'none'}. The operator can add [{each.type}] "
+                    "to the file in FLANT5_INTEGRATIONS_FILE and run `python -m "
+                    "worker.integrations` (docs/integrations.md)",
+                    param=f"integrations.{number}.type",
+                )
+            if isinstance(each, HubIntegration):
+                allowed = offered.get(f"{each.type}{_NAMESPACES}")
+                _refuse_namespace(each.huggingface, allowed, number=number)
+
+    def _offered(self) -> dict[str, list[str]]:
+        return _offered_in(self._redis)
+
+
+def offered_types(redis: Redis) -> tuple[str, ...]:
+    """Returns the types that any owner may use. Raises StoreUnavailableError."""
+    return tuple(sorted(name for name in _offered_in(redis) if not name.endswith(_NAMESPACES)))
+
+
+def _offered_in(redis: Redis) -> dict[str, list[str]]:
+    with unavailable():
+        offered = cast(dict[str, str], redis.hgetall(keys.INTEGRATIONS))
+    return {name: json.loads(names) for name, names in offered.items()}
+
+
+def _types_for(owner: str, offered: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            kind
+            for kind, owners in offered.items()
+            if not kind.endswith(_NAMESPACES) and {ALL_OWNERS, owner} & set(owners)
+        )
+    )
+
+
+def _refuse_namespace(place: HubRepository, allowed: Sequence[str] | None, *, number: int) -> None:
+    if allowed is not None and place.namespace not in allowed:
+        raise InvalidRequestError(
+            f"integrations.{number}.huggingface.repository: found the namespace "
+            f"{place.namespace!r}; expected one that the operator allows: "
+            f"{', '.join(allowed) or 'none'} (namespaces of [huggingface] in the file in "
+            "FLANT5_INTEGRATIONS_FILE)",
+            param=f"integrations.{number}.huggingface.repository",
+        )

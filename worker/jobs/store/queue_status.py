@@ -1,16 +1,34 @@
-"""The reason why a queued job waits, in one sentence."""
+"""The reason why a queued job waits, in one sentence.
 
-from collections.abc import Iterable, Sequence
+Snapshot of the whole service's statistics. Its cost does not grow with ended jobs.
+
+Recognizes retries of one submission that have no idempotency key.
+
+| key (prefix `flant5:`)    | type | content                                                      |
+|---------------------------|------|--------------------------------------------------------------|
+| try:{fingerprint}         | hash | token, arrived_at (ms), by_retry of the last submission with  |
+|                           |      | this fingerprint; half an hour                                |
+
+The `openai` SDK retries a create request when the response is late, with a retry count but no
+idempotency key. A first try gets a new token, so two deliberate submissions stay two jobs. A retry
+gets the token of the last first try with the same fingerprint (caller and content). The token is
+the submission key of `JobStore.create`, which is atomic. So the first try may be complete, in
+progress, or lost.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import cast
 
 from redis import Redis
 
-from worker.jobs.job import Job
-from worker.jobs.life import Status
+from worker.jobs.job import Job, Status
 from worker.jobs.rules import Rules
 from worker.jobs.store import keys
 from worker.jobs.store.redis import unavailable
+from worker.jobs.store.serialization import read_job
 from worker.jobs.store.workers import WorkerState, workers_here
 
 _MAX_NAMED = 3
@@ -163,3 +181,82 @@ class WaitingRoom:
             if reason is not None:
                 reasons[job.id] = reason
         return reasons
+
+
+_INDEXES = {
+    Status.VALIDATING_FILES: keys.VALIDATING,
+    Status.QUEUED: keys.QUEUED,
+    Status.RUNNING: keys.RUNNING,
+}
+_VERDICTS = ("accepted", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Job counts, running jobs and workers at one moment."""
+
+    num_jobs: Mapping[Status, int]
+    longest_wait_seconds: float
+    """Time in the queue of the job that has waited longest; 0 if no job is queued."""
+    num_checks: Mapping[str, int]
+    """Finished file checks by verdict, since the store was created."""
+    running: tuple[Job, ...]
+    workers: tuple[WorkerState, ...]
+
+
+def look(redis: Redis) -> Overview:
+    """Takes a snapshot. Raises StoreUnavailableError."""
+    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+        pipeline.time()
+        pipeline.hgetall(keys.COUNTS)
+        for index in _INDEXES.values():
+            pipeline.zcard(index)
+        pipeline.zrange(keys.WAITING_SINCE, 0, 0, withscores=True)
+        pipeline.zrange(keys.RUNNING, 0, -1)
+        (seconds, microseconds), counts, *sizes, oldest, running_ids = pipeline.execute()
+    now = seconds + microseconds / 1e6
+    # The size of an index is exact, even in a store that began counting late.
+    indexed = dict(zip(_INDEXES, sizes, strict=True))
+    counted = {status: max(0, int(counts.get(status, 0))) for status in Status}
+    return Overview(
+        num_jobs=counted | indexed,
+        longest_wait_seconds=max((now - since / 1000 for _, since in oldest), default=0.0),
+        num_checks={verdict: int(counts.get(verdict, 0)) for verdict in _VERDICTS},
+        running=_running(redis, running_ids),
+        workers=workers_here(redis),
+    )
+
+
+def _running(redis: Redis, job_ids: list[str]) -> tuple[Job, ...]:
+    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+        for job_id in job_ids:
+            pipeline.hgetall(keys.job(job_id))
+        hashes = cast(list[dict[str, str]], pipeline.execute())
+    jobs = (read_job(*each) for each in zip(job_ids, hashes, strict=True) if each[1])
+    # A job may have ended meanwhile.
+    return tuple(job for job in jobs if job.status is Status.RUNNING)
+
+
+REMEMBERED_SECONDS = 1800
+"""The SDK waits ten minutes for a response and tries three times in all."""
+
+
+class Submissions:
+    """Issues the tokens of submissions."""
+
+    def __init__(self, redis: Redis) -> None:
+        source = resources.files("worker.jobs") / "lua" / "submission_token.lua"
+        self._script = redis.register_script(source.read_text("utf-8"))
+
+    def token(self, fingerprint: str, *, arrived_at: float, is_retry: bool) -> str:
+        """Returns the token of the submission that a request belongs to. `arrived_at` is the Unix
+        time at which the server began to receive it. Raises StoreUnavailableError."""
+        args = (
+            keys.first_try(fingerprint),
+            secrets.token_hex(16),
+            int(arrived_at * 1000),
+            int(is_retry),
+            REMEMBERED_SECONDS,
+        )
+        with unavailable():
+            return cast(str, self._script(args=args))

@@ -3,17 +3,27 @@
 A caller requests it, or the keeper that noticed a loss. The keeper rebuilds the records of the jobs
 from their run directories (`worker.keeper.recovery`). Its status and findings are JSON in one key
 of the store, `flant5:recovery`.
+
+The state of a job as restored from its run directory, for a store that has lost it or has an
+older state.
+
+The fields of a job by which the store's state is compared with the job's run directory.
 """
 
+import json
 import time
-from typing import Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
+from redis import Redis
 
-from worker.jobs.life import Status
-from worker.jobs.scripts import Scripts
+from worker.jobs.job import Status, model_id
+from worker.jobs.rules import SUBMISSION_SECONDS
+from worker.jobs.storage.job_record import JobRecord, Wish
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import Scripts, unavailable
 
 
 class RestoredJob(BaseModel):
@@ -92,3 +102,114 @@ def _text(recovery: Recovery) -> str:
     """Encodes a recovery. A missing cause is left out as in older texts, because texts are
     compared."""
     return recovery.model_dump_json(exclude={"cause"} if recovery.cause is None else None)
+
+
+_FIELDS = ("status", "epoch", "wished_at", "result_floor")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state of a job in the store."""
+
+    status: Status
+    epoch: int
+    wished_at: int
+    """0 for an older job without this field."""
+    result_floor: int
+    has_history: bool
+    """False if events or log lines were recorded but their stream is gone."""
+
+
+def read_standings(redis: Redis, job_ids: Sequence[str]) -> tuple[Standing | None, ...]:
+    """Returns the states in the order of the ids; None for an unknown job. Raises
+    StoreUnavailableError."""
+    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+        for job_id in job_ids:
+            pipeline.hmget(keys.job(job_id), *_FIELDS, "events", "log_lines")
+            pipeline.exists(keys.events(job_id))
+            pipeline.exists(keys.logs(job_id))
+        answers: list[Any] = pipeline.execute()
+    return tuple(_standing(*answers[start : start + 3]) for start in range(0, len(answers), 3))
+
+
+def _standing(fields: list[str | None], num_events: int, num_logs: int) -> Standing | None:
+    status, epoch, wished_at, floor, events, lines = fields
+    if status is None:
+        return None
+    return Standing(
+        status=Status(status),
+        epoch=int(epoch or 0),
+        wished_at=int(wished_at or 0),
+        result_floor=-1 if floor is None else int(floor),
+        has_history=not (events and not num_events) and not (int(lines or 0) and not num_logs),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The data from which a job's record in the store is rebuilt."""
+
+    record: JobRecord
+    epoch: int
+    """Higher than any epoch that a worker may hold, see `next_epoch`."""
+    has_begun: bool
+    attempt: int = 0
+    started_at: float | None = None
+    run_seconds: float = 0.0
+    highest_number: int = 0
+    """The highest number of all jobs on disk."""
+    seen: Standing | None = None
+    """The state in the store that this replaces; None for a job missing in the store."""
+
+
+def next_epoch(*epochs: int) -> int:
+    """Returns an epoch above all of `epochs` and all epochs ever given out.
+
+    The highest epoch on disk is not enough: a worker may hold a claim of the lost store that left
+    no trace there. Claims raise an epoch by one and take longer than a millisecond. Milliseconds
+    since 1970 are therefore ahead of them, also after an earlier recovery.
+    """
+    return max(time.time_ns() // 1_000_000, *(epoch + 1 for epoch in epochs))
+
+
+def encode_known(known: Known) -> str:
+    """Encodes a job for `restore.lua`; nested documents stay text."""
+    record = known.record
+    fields: dict[str, str | int | None] = {
+        "spec": record.spec.model_dump_json(),
+        "metadata": json.dumps(record.spec.metadata),
+        "owner": record.owner,
+        "num_slots": record.spec.hyperparameters.num_gpus,
+        "num_nodes": record.spec.hyperparameters.num_nodes,
+        "priority": record.spec.priority,
+        "created_at": round(record.created_at * 1000),
+        "epoch": str(known.epoch),
+        "attempt": known.attempt,
+        "result_floor": str(record.result_floor),
+        "started_at": None if known.started_at is None else round(known.started_at * 1000),
+        "run_ms": round(known.run_seconds * 1000),
+        "is_accepted": 1 if known.has_begun else None,
+        "cancel_requested": "force" if record.wish is Wish.CANCEL else None,
+        "pause_requested": 1 if record.wish is Wish.PAUSE else None,
+        "is_model_deleted": 1 if record.is_model_deleted else None,
+        "wished_at": str(record.wished_at),
+        "submission_key": record.submission_key or None,
+    }
+    return json.dumps(
+        {
+            "number": record.number,
+            "highest_number": known.highest_number,
+            "epoch": str(known.epoch),
+            "model": model_id(record.id, record.spec),
+            "submission_seconds": round(SUBMISSION_SECONDS - (time.time() - record.created_at)),
+            **_encode_seen(known.seen),
+            "fields": {name: value for name, value in fields.items() if value is not None},
+        }
+    )
+
+
+def _encode_seen(seen: Standing | None) -> dict[str, object]:
+    if seen is None:
+        return {}
+    state = {"status": seen.status, "epoch": str(seen.epoch), "wished_at": str(seen.wished_at)}
+    return {"seen": state, "is_replayed": not seen.has_history}

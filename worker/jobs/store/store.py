@@ -74,23 +74,16 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs.ended import EndedJobs
 from worker.jobs.errors import InvalidRequestError, LimitReachedError, NotFoundError
 from worker.jobs.events import Page
-from worker.jobs.gangs import Gangs
-from worker.jobs.job import Job, JobError, model_id
-from worker.jobs.life import Status
-from worker.jobs.model_index import ModelIndex, no_fine_tuned
+from worker.jobs.job import Job, JobError, JobSpec, Status, model_id
 from worker.jobs.rules import SUBMISSION_SECONDS, Rules
-from worker.jobs.scripts import Scripts
-from worker.jobs.spec import JobSpec
-from worker.jobs.standing import Standing, read_standings
 from worker.jobs.store import keys
-from worker.jobs.store.leases import Leases
-from worker.jobs.store.listing import list_jobs
-from worker.jobs.store.redis import unavailable
-from worker.jobs.store.serialization import encode_events, read_job
-from worker.jobs.update import NewEvent
+from worker.jobs.store.leases import Gangs, Leases
+from worker.jobs.store.listing import EndedJobs, ModelIndex, list_jobs, no_fine_tuned
+from worker.jobs.store.recovery import Standing, read_standings
+from worker.jobs.store.redis import Scripts, unavailable
+from worker.jobs.store.serialization import NewEvent, encode_events, read_job
 
 
 class JobStore:

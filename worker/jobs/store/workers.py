@@ -5,9 +5,8 @@ from typing import cast
 
 from redis import Redis
 
-from worker.jobs.scripts import Scripts
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import Scripts, unavailable
 
 CPU_SLOT = "cpu-"
 """Name prefix of CPU slots."""
