@@ -1,9 +1,8 @@
 """`python -m api`: starts the API server.
 
-Limit of open file descriptors. Each live stream uses one.
-
-Store check at the start of the API. While Redis is unavailable, the API already serves
-/healthz.
+It raises its limit of open file descriptors first, because each live stream uses one. It also
+checks the store at the start. While Redis is unavailable, the API already serves /healthz, and the
+check follows as soon as Redis responds.
 """
 
 import logging

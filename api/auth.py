@@ -1,13 +1,13 @@
-"""API keys file: one key per line, with its owner and scopes.
+"""API keys: the file that lists them, and the caller of a request with its permissions.
+
+The file has one key per line, with its owner, and optionally with scopes and an expiry time:
 
     alice:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8:read,submit
     alice:ef797c8118f02dfb649607dd5d3f8c7623048c9c063d532cc95c5ed7a898a64f::20270101T000000Z
 
-The name is that of the key's owner. The hexadecimal digits are the SHA-256 of the key. Scopes and
-an expiry time may follow. Without scopes, a key has `read,submit`. The keys themselves are never
-stored. Empty lines and lines that begin with `#` are allowed.
-
-Caller of a request, and its permissions.
+The name is that of the key's owner. The hexadecimal digits are the SHA-256 of the key: the keys
+themselves are never stored. Without scopes, a key has `read,submit`. Empty lines and lines that
+begin with `#` are allowed.
 """
 
 import hashlib

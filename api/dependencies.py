@@ -1,9 +1,7 @@
-"""Service container: everything that routes use, built once.
+"""Dependencies of the routes: services, caller, and ownership of the requested object.
 
-Dependency that provides the caller of a request.
-
-Dependencies that check ownership before a route runs. Objects of other owners return the same
-404 as missing ones.
+`Services` holds everything that routes use, built once. `own_job` and `own_file` check ownership
+before a route runs. Objects of other owners return the same 404 as missing ones.
 """
 
 import re

@@ -1,14 +1,8 @@
-"""Prometheus metrics at `/metrics`: counters of this process, and the service state read from the
-store at each scrape.
+"""Prometheus metrics at `/metrics`: counters of this process, and the state of the service.
 
-Every label has few values: route templates, job statuses, registered workers and running jobs.
-Names and units: docs/monitoring.md.
-
-Metrics of jobs and workers.
-
-Webhook metrics.
-
-Integration metrics.
+The state is read from the store at each scrape: jobs, workers, webhooks and integrations. Every
+label has few values: route templates, job statuses, registered workers and running jobs. Names and
+units: docs/monitoring.md.
 """
 
 import logging

@@ -1,7 +1,4 @@
-"""Environment variables of the API process.
-
-Rate limits per caller.
-"""
+"""Environment variables of the API process, and the rate limits per caller in them."""
 
 import ipaddress
 import os

@@ -1,8 +1,7 @@
 """Command line of the trainer: three argument groups, as in FastChat's train_flant5.
 
-Data arguments of the trainer.
-
-Separate from the other arguments, whose library imports take one second and 70 MB.
+They are the arguments of the model, the data and the training. The libraries of this module take
+one second and 70 MB to import.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""Heartbeat of a keeper, or of a similar process, sent after finished rounds.
+"""Parts shared by the keeper and similar processes: heartbeat, configuration file, health check.
 
-Operator-managed configuration file, reloaded when it changes: accounts, addresses, keys.
-
-Exit code and output of a container health check: 0 and no output, or 1 and one line.
+- The heartbeat is sent after finished rounds.
+- The operator manages the file with accounts, addresses and keys. It is reloaded when it changes.
+- A container health check prints nothing and exits with 0, or prints one line and exits with 1.
 """
 
 import socket

@@ -1,8 +1,7 @@
-"""Heartbeat of a worker, busy or idle, with its devices.
+"""Heartbeat of a worker, busy or idle, with its devices; and its shutdown flag.
 
-The loop that consumes wake-ups sends it: a worker that consumes none counts as gone.
-
-Shutdown flag, set by the worker's main process and read by its pool processes.
+The loop that consumes wake-ups sends the heartbeat: a worker that consumes none counts as gone. The
+worker's main process sets the flag, and its pool processes read it.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """The environment variables of the worker and of the keeper.
 
-The access token for private and gated base models on a model hub.
+One of them is the access token for private and gated base models on a model hub.
 """
 
 import os

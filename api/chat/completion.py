@@ -1,10 +1,10 @@
-"""Chat completions in the SDK's form: one object, or a stream of chunks.
+"""Chat completions in the SDK's form: one object, or a stream of server-sent events.
 
-Streamed chat completions: server-sent events, one for each piece of text.
+A stream has an event for each piece of text, and ends with `[DONE]`:
 
-data: {"id":"chatcmpl-...","object":"chat.completion.chunk", ... "delta":{"content":"Hello"} ...}
+    data: {"id":"chatcmpl-...","object":"chat.completion.chunk", ... "delta":{"content":"Hi"} ...}
 
-data: [DONE]
+    data: [DONE]
 """
 
 import asyncio

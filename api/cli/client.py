@@ -1,8 +1,7 @@
-"""REST API client of the commands. Every failure becomes a CommandError.
+"""REST API client of the commands, and their error reports.
 
-Address of the API for clients on the same machine.
-
-Error reporting of commands: one readable line, exit code 1.
+Every failure becomes a CommandError: one readable line, and exit code 1. `local_url` returns the
+address of the API for clients on the same machine.
 """
 
 import hashlib

@@ -1,11 +1,10 @@
-"""Shell completion of ids on the server and of hyperparameter names.
+"""Options and arguments shared by commands: shell completion, file references, integrations.
 
-A shell must not hang or print errors while a line is edited. The server has one second; if it does
-not respond, nothing is completed.
+Completion covers ids on the server and hyperparameter names. A shell must not hang or print errors
+while a line is edited. The server has one second; if it does not respond, nothing is completed.
 
-Resolves a file argument: a local path, or the id of a file on the server.
-
-Parser for the option `--integration` of `flant5 submit`.
+A file argument is a local path, or the id of a file on the server. `integration` parses the option
+`--integration` of `flant5 submit`.
 """
 
 import re

@@ -1,4 +1,9 @@
-"""The dashboard at `/`: web pages on the same services as the routes under `/v1`.
+"""Dashboard at `/`: web pages on the same services as the routes under `/v1`.
 
-`door` authenticates browsers and loads the pages on first use. `site` assembles the pages.
+`mount.DashboardRoute` authenticates browsers and imports the pages on first use. `app.site`
+assembles the pages, and each page has its own package.
+
+May import `api.services`, `api.schemas`, `api.http`, `api.auth` and `api.dependencies`, the
+contract in `worker.jobs`, and `flant5_train.protocol` or `flant5_train.config`. Only `api.app`
+imports it.
 """

@@ -1,10 +1,9 @@
 """Error responses: one table of HTTP codes and one shape.
 
-{"error": {"message": "...", "type": "invalid_request_error", "param": "seed", "code": "..."}}
+    {"error": {"message": "...", "type": "invalid_request_error", "param": "seed", "code": "..."}}
 
-Allowed methods of a path, for 405 responses.
-
-Errors of chat requests.
+The errors of chat requests are defined here too. Responses with 405 list the allowed methods of the
+path.
 """
 
 import logging

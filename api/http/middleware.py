@@ -1,8 +1,7 @@
-"""Middleware: request ids, API key authentication and body size limits.
+"""Middleware of all requests: ids, authentication, body limits, metrics and security headers.
 
-Middleware that counts and times every request, including rejected ones.
-
-Response headers that restrict what browsers do with a response.
+`RequestMeter` counts and times every request, including rejected ones. `SecurityHeaders` restricts
+the use that browsers make of a response.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""Protection against requests that another site's page makes a browser send.
+"""Rejects cross-site requests and slow request bodies.
 
-Minimum transfer rate of request bodies.
+A page of another site can make a browser send requests to this server. A body that arrives below
+the minimum transfer rate would hold its connection and its partial file forever.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
-"""Examples for the OpenAPI document. Each is an instance of its response model, so it is always
-valid.
+"""Examples for the OpenAPI document, including a plan.
 
-Example plan for the OpenAPI document.
+Each example is an instance of its response model, so it is always valid.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
-"""Liveness and readiness probes.
+"""Routes for operators: liveness and readiness probes, Prometheus metrics, and recovery.
 
-Prometheus endpoint.
-
-Recovery of job records from the run directories after the store lost them.
+A recovery restores job records from the run directories after the store lost them.
 """
 
 import logging

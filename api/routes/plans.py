@@ -1,6 +1,6 @@
-"""Job plans, made before submission.
+"""Plans of jobs and reports on files, both made before a job uses them.
 
-File reports: content and problems of a file, before a job uses it.
+A report gives the content and the problems of a file.
 """
 
 from typing import Annotated

@@ -1,12 +1,6 @@
-"""Schema of errors.
+"""Schemas shared by several routes: errors, lists, deletions and request parameters.
 
-Validation of JSON numbers.
-
-Schema of lists. The next page starts after the id of the last item.
-
-Request parameters shared by several routes.
-
-Schemas of deletions.
+The next page of a list starts after the id of the last item. JSON booleans are rejected as numbers.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,4 @@
-"""Schema of files.
-
-Schemas of uploads in parts.
-
-Schema of a file in a job's output.
-"""
+"""Schemas of files, of uploads in parts, and of files in a job's output."""
 
 from typing import Literal, Self
 

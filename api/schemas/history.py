@@ -1,7 +1,4 @@
-"""Schemas of a job's history: events, checkpoints and log lines.
-
-Schema of the loss curve.
-"""
+"""Schemas of a job's history: events, checkpoints, log lines and the loss curve."""
 
 from typing import Literal, Self
 

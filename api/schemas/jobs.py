@@ -1,7 +1,4 @@
-"""Schemas of jobs.
-
-Schema of a job submission.
-"""
+"""Schemas of jobs and of job submissions."""
 
 from pathlib import Path
 from typing import Any, Literal, Self

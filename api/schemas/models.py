@@ -1,7 +1,4 @@
-"""Schema of models.
-
-Schema of a recovery.
-"""
+"""Schemas of models and of recoveries."""
 
 from typing import Literal, Self
 

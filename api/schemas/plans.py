@@ -1,7 +1,4 @@
-"""Schemas of job plans.
-
-Schemas of file reports.
-"""
+"""Schemas of job plans and of file reports."""
 
 from typing import Annotated, Literal
 

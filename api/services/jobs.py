@@ -1,8 +1,8 @@
-"""Job submission: converts a create request, checks it, and creates the job exactly once.
+"""Changes of jobs: submission, cancel, pause and resume.
 
-Conversion between the SDK's hyperparameters and flant5's.
-
-Cancel, pause and resume: applied in the store and written to disk before acknowledgement.
+A submission converts a create request, checks it, and creates the job exactly once. Requests use
+the SDK's hyperparameters, jobs use flant5's. Cancel, pause and resume are applied in the store and
+written to disk before acknowledgement.
 """
 
 import hashlib

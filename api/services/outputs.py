@@ -1,10 +1,7 @@
-"""Files in a job's output directory, for download. Nothing else is reachable.
+"""Files that callers download or upload, and the loss curve of a job.
 
-File downloads. Browsers save every file and never display it, whatever its content.
-
-Storage of uploaded files.
-
-Loss curve of a job as columns, read from `progress.jsonl`.
+Of a job, only files in its output directory can be downloaded. Browsers save every file and never
+display it, whatever its content. The loss curve has columns, read from `progress.jsonl`.
 """
 
 import math

@@ -1,8 +1,7 @@
 """Job plans: checks a create request as a create does, but creates nothing.
 
-Selection of the GPU that a plan assumes.
-
-Training speed of past jobs of this service, measured from their step records.
+`gpu_for` selects the GPU that a plan assumes. `measured` returns the training speed of past jobs of
+this service, from their step records.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,14 +1,14 @@
-"""File reports: each is made once, a few at a time, and stored with its file.
-
-HOME/files/<file-id>/report-<key>.json    deleted with the file; the key hashes all query parameters
-
-Child processes that make reports and plans. A malformed file can't harm the server, and the
-server neither loads a tokenizer nor blocks.
+"""File reports and plans, made by child processes, a few at a time.
 
     python -m flant5_train.file_report FILE --model=DIRECTORY ...
     python -m flant5_train.forecast QUESTION
 
-Runs report and plan programs, a few at a time. Equal requests share one run.
+A malformed file can't harm the server, and the server neither loads a tokenizer nor blocks. Equal
+requests share one run. Each file report is made once and stored with its file:
+
+    HOME/files/<file-id>/report-<key>.json    deleted with the file
+
+The key hashes all query parameters.
 """
 
 import hashlib

@@ -1,11 +1,10 @@
 """Broadcaster of live streams: one task per process reads Redis and feeds all clients.
 
 A subscription starts at the current end of the stream. The client reads everything before it from
-the history. Nothing is lost between the two, and a slow client returns to the history.
+the history. Nothing is lost between the two. Each client has a bounded queue of frames, and a slow
+client returns to the history.
 
-Bounded queue of frames for one client of a live stream.
-
-Wire format of live streams: server-sent events, encoded once for all clients.
+A frame is a server-sent event, encoded once for all clients:
 
     id: ft-event-1764000000000-0
     data: {"id":"ft-event-1764000000000-0","object":"fine_tuning.job.event","seq":7, ...}

@@ -1,8 +1,7 @@
-"""Token capacity of a micro-batch.
+"""Token capacity of micro-batches, and their training cost.
 
-Estimated training cost of a pair, for load balancing between processes.
-
-Cost of micro-batches: their work, and the tokens the model processes, including padding.
+The estimated cost of a pair balances the load between processes. A `Work` maps micro-batches to
+their work and to the tokens that the model processes, including padding.
 """
 
 from collections.abc import Callable

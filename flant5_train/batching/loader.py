@@ -1,8 +1,7 @@
-"""Data loader for a batch plan: each process loads only its own micro-batches.
+"""Batch plan and data loader of a run. Each process loads only its own micro-batches.
 
-Batch plan of a run, from its arguments and data.
-
-Memory dry run: the largest batch runs first, so an out-of-memory error comes within a minute.
+`planned_batches` makes the plan from the run's arguments and data. `run_and_forget` is a memory dry
+run: the largest batch runs first, so an out-of-memory error comes within a minute.
 """
 
 from collections.abc import Callable, Iterator, Sequence

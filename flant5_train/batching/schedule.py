@@ -1,9 +1,7 @@
 """Micro-batches of each epoch, in the order in which they run; equally many in every epoch.
 
-Distribution of micro-batches over processes: equal numbers, and equal work at the same time.
-
-An epoch's micro-batches are stored in the order in which they run: rounds of `num_processes`, one
-for each process. `num_passes` rounds make an optimizer step.
+They form rounds of `num_processes`, one micro-batch for each process, and `num_passes` rounds make
+an optimizer step. All processes get equal numbers, and equal work at the same time.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,9 +1,8 @@
-"""Padded micro-batches in random order: the usual way, and the baseline for the others.
+"""Batching strategies: padded, bucketed and packed micro-batches.
 
-Bucketed micro-batches: pairs of similar source and target length, under a token budget.
-
-Packed micro-batches: a packer that fills a source row and a target row of fixed length at the
-same time.
+- Padded: pairs in random order. This is the usual way, and the baseline for the others.
+- Bucketed: pairs of similar source and target length, under a token budget.
+- Packed: the packer fills a source row and a target row of fixed length at the same time.
 """
 
 import numpy as np

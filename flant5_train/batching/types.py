@@ -1,6 +1,6 @@
-"""Micro-batches: the pairs of one forward pass. Shapes: K micro-batches.
+"""Micro-batches, the pairs of one forward pass, and the summary of a batch plan.
 
-Summary of a batch plan.
+Shapes: K micro-batches.
 """
 
 from collections.abc import Iterable, Sequence

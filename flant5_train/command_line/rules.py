@@ -1,11 +1,9 @@
-"""Rule for one argument of the trainer: its effect, or its refusal.
+"""Rules of all arguments of the trainer: the effect of each, or its refusal.
 
-`docs/trainer-arguments.md` lists all rules. A test compares them with the fields of the argument
-classes. Without it, a new version of transformers could add one unnoticed.
-
-Rules for the trainer's own arguments, including those of FastChat's train_flant5.
-
-Rules for the fields of `transformers.TrainingArguments` (5.23).
+They cover the trainer's own arguments, including those of FastChat's train_flant5, and the fields
+of `transformers.TrainingArguments` (5.23). `docs/trainer-arguments.md` lists all rules. A test
+compares them with the fields of the argument classes. Without it, a new version of transformers
+could add one unnoticed.
 """
 
 from collections.abc import Mapping

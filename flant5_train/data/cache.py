@@ -1,25 +1,19 @@
 """Encoded conversations on disk, kept between runs and shared by all processes of a run.
 
-    <cache>/<key>/       an encoded file (`flant5_train.data.cache`); the age of its
-                         manifest.json is the time since the last use
-    <cache>/<key>.lock   held by the process that writes the file
+    <cache>/<key>/              an encoded file; flat arrays that any number of processes map
+        tokens.bin              every id, uint16 (uint32 for big vocabularies) [num_tokens]
+        spans.bin               int64 [num_pairs, 5]: PairSpan and the number of its conversation
+        manifest.json           counts; written last: its existence means complete, and its age is
+                                the time since the last use
+    <cache>/<key>.lock          held by the process that writes the file
 
 The key is a hash of the file's content, the tokenizer and the settings that change ids. It does not
 include length limits: pairs are cut when they are read. A process that maps a file holds a shared
 lock on its `tokens.bin`, which protects it from `worker.keeper.retention`.
 
-Encoded conversation file: flat arrays on disk that any number of processes map.
-
-    tokens.bin       every id of the file, uint16 (uint32 for big vocabularies) [num_tokens]
-    spans.bin        int64 [num_pairs, 5]: PairSpan and the number of its conversation
-    manifest.json    counts; written last: its existence means complete
-
 All processes of a machine share one copy of the mapped pages. The kernel reclaims them when memory
-is short.
-
-Parallel encoding of a conversation file.
-
-The result does not depend on the number of processes.
+is short. Several processes encode a large file in parallel, and the result does not depend on their
+number.
 """
 
 import fcntl

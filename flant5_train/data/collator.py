@@ -1,7 +1,7 @@
-"""Collates examples into batches. Shapes: B batch, S longest source, T longest target.
+"""Collators: pad examples to a batch, or pack them into one row.
 
-Collator that packs examples into one row. Shapes: S source tokens of all examples, T target
-tokens.
+Padded shapes: B batch, S longest source, T longest target. Packed shapes: S source tokens of all
+examples, T target tokens.
 """
 
 from collections.abc import Sequence

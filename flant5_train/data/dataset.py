@@ -1,6 +1,6 @@
-"""Torch data set of training and validation pairs over memory-mapped ids.
+"""Torch data set of training and validation pairs over memory-mapped ids, and its report.
 
-Data report: counts of a data set, of cut pairs and of left-out turns.
+The report counts the pairs, the cut pairs and the left-out turns.
 """
 
 from collections.abc import Callable, Mapping

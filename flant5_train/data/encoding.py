@@ -1,10 +1,10 @@
-"""Encoders of the two tokenizations: text segments to ids, and spans of ids to examples.
+"""Encoding of conversations: text segments to ids, spans of ids to examples.
 
-Neither torch nor transformers is imported here: encoding processes must start fast and stay small.
+There is an encoder for each of the two tokenizations. `encode_batch` encodes conversations as flat
+ids and spans of pairs. `preprocess` does it in memory as pairs of id lists, like FastChat's.
 
-Encodes conversations as flat ids and spans of pairs.
-
-Encodes conversations in memory as pairs of id lists, like FastChat's `preprocess`.
+Neither torch nor transformers is imported at the top of this module: encoding processes must start
+fast and stay small.
 """
 
 from collections import Counter

@@ -1,6 +1,7 @@
-"""Lengths of pairs in tokens, after truncation. Shapes: N pairs.
+"""Lengths of pairs in tokens, and the split into training and validation pairs.
 
-Split into training and validation pairs. No torch here: plans of runs use it too.
+The lengths are those after truncation. No torch here: plans of runs use this module too. Shapes: N
+pairs.
 """
 
 from dataclasses import dataclass

@@ -4,10 +4,8 @@ The pools of `multiprocessing` and `concurrent.futures` import the caller's main
 torch with it. `multiprocessing.Pool` waits forever for a killed process. `concurrent.futures` does
 not report its exit code, and finishes running items on shutdown.
 
-Child process of a `ProcessPool`: receives a function, then items, and sends results.
-
-Started by `flant5_train.data.process_pool` with the descriptor of its connection as the only
-argument.
+A child process runs `main` with the descriptor of its connection as the only argument. It receives
+a function, then items, and sends results.
 """
 
 import signal

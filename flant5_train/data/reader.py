@@ -1,10 +1,7 @@
 """Streaming reader of conversation files: records of a JSON array or JSON lines, with places.
 
-The longest record bounds memory, and `MAX_RECORD_BYTES` bounds the record.
-
-Incremental reader of JSON arrays.
-
-Recognises files other than JSON by their first bytes, and suggests how to convert them.
+The longest record bounds memory, and `MAX_RECORD_BYTES` bounds the record. Files other than JSON
+are recognised by their first bytes, and the error suggests a conversion.
 """
 
 import codecs

@@ -2,7 +2,7 @@
 
 One table for both forms, `conversations` and `messages`. A field is honoured, refused with a hint,
 reported with its count, or silent because it only annotates. Unknown fields are reported.
-`docs/data.md` shows the table; `tests/flant5_train/test_record_fields.py` compares the two.
+`docs/data.md` shows the table; `tests/flant5_train/data/test_record_fields.py` compares the two.
 
 The names come from the documentation of LLaMA-Factory (data/README.md), axolotl
 (docs/dataset-formats), ms-swift (Custom-dataset.md), TRL (dataset_formats.md), OpenAI (fine-tuning

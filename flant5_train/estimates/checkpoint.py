@@ -1,8 +1,6 @@
-"""Shapes of a Flan-T5's weights, and the size of their optimizer state.
+"""Sizes of checkpoints: shapes of a Flan-T5's weights, optimizer state, and other files.
 
 Neither torch nor numpy is imported here: planning a run must not need them.
-
-Size of a checkpoint's files other than the weights. No torch here.
 """
 
 from collections.abc import Iterable, Sequence

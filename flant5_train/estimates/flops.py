@@ -1,8 +1,7 @@
-"""Floating-point operations of a training step, computed from lengths.
+"""Floating-point operations of a training step, computed from lengths, and peak FLOPS of GPUs.
 
-Neither torch nor numpy is imported here: planning a run must not need them.
-
-Peak FLOPS of GPUs, the base of model FLOPs utilization (MFU).
+The peaks are the base of model FLOPs utilization (MFU). Neither torch nor numpy is imported here:
+planning a run must not need them.
 """
 
 from collections.abc import Iterable

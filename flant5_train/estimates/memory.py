@@ -1,11 +1,8 @@
 """Estimate of the GPU memory of a training run, before it starts.
 
-Weights, gradients and optimizer state are exact; activations follow measured rates. Neither torch
-nor numpy is imported here.
-
-Constants of the memory estimate, in one place for calibration.
-
-Measured constants are marked as such; the others are derived.
+Weights, gradients and optimizer state are exact. Activations follow constants, which are in one
+place for calibration. Measured constants are marked as such; the others are derived. Torch is not
+imported here.
 """
 
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
 """Makes the report on a file in one pass, record by record.
 
-Collects the problems of a file: counts all, and keeps the first distinct ones.
+It counts all problems of the file, and keeps the first distinct ones.
 """
 
 import re

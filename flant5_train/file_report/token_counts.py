@@ -1,8 +1,7 @@
-"""Token counters: exact with a model's local vocabulary, otherwise estimated from characters.
+"""Token counts: exact with a model's local vocabulary, otherwise estimated from characters.
 
-Counts of lengths, for exact percentiles, truncation and histograms of any number of pairs.
-
-Memory grows only with the number of distinct lengths: a file of 600 MB has about ten thousand.
+Counts of lengths give exact percentiles, truncation and histograms of any number of pairs. Their
+memory grows only with the number of distinct lengths: a file of 600 MB has about ten thousand.
 """
 
 import string

@@ -1,6 +1,6 @@
-"""Forecast of a run's batches, from the same plan that the run will make, and of their work.
+"""Forecast of a run's batches, of their work, and of the GPU memory.
 
-Forecast of a run's GPU memory.
+It uses the same plan that the run will make.
 """
 
 from dataclasses import dataclass, replace

@@ -1,12 +1,12 @@
-"""Scan of a data file, cached for later forecasts: its report and the lengths of its pairs.
-`worker.keeper.retention` removes unused cache entries.
+"""Scan of data files for a forecast, and the pairs of a run from the scans.
+
+A scan has the report on a file and the lengths of its pairs. Pairs are split and truncated as in
+the run. Scans are cached for later forecasts, and `worker.keeper.retention` removes unused ones:
 
     <cache>/survey-<key>/report.json      flant5_train.protocol.file_report.FileReport
     <cache>/survey-<key>/pairs.bin        int32 [num_pairs, 3]: conversation, tokens of its source
                                           and of its target, before truncation
     <cache>/survey-<key>/manifest.json    its age is the time since the last use
-
-Pairs of a run from the scans of its files: split and truncated as in the run.
 """
 
 import hashlib

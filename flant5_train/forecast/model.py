@@ -1,6 +1,7 @@
-"""Sizes of a base model, from its local configuration or from a table of published models.
+"""Sizes of a base model, and the forecast of a run's disk usage.
 
-Forecast of a run's disk usage: checkpoints and the final model.
+The sizes come from the model's local configuration, or from a table of published models. The disk
+usage is that of the checkpoints and the final model.
 """
 
 from dataclasses import dataclass, replace

@@ -1,10 +1,7 @@
 """Writes the model card of a finished model: `README.md` and `loss.png`.
 
-Usage section of the model card: how to load and prompt the model.
-
-Escaping and tables for Markdown with untrusted parts.
-
-Run metadata shown in the model card.
+The card shows metadata of the run, and the code to load and prompt the model. Untrusted parts are
+escaped for Markdown.
 """
 
 import html

@@ -1,6 +1,6 @@
 """Loss curves of a run as a PNG, drawn with Pillow (a dependency of TensorBoard).
 
-History of a run, read from its `progress.jsonl` for the model card.
+`History` reads the curves from the run's `progress.jsonl`.
 """
 
 import math

@@ -1,28 +1,22 @@
-"""LoRA in a T5: adds trainable layers and rows, and merges them back into a plain T5.
+"""LoRA in a T5: adds trainable layers and rows, saves them, and merges them into a plain T5.
 
 peft's layers replace modules inside the model; there is no wrapper around it. The model keeps its
-class, so the trainer, the loss and the evaluation need no special case.
+class, so the trainer, the loss and the evaluation need no special case. QLoRA quantizes the frozen
+base model to 4 bits (NVIDIA GPUs only).
 
-Saves and loads an adapter directory: trained tensors in peft's format, and their configuration.
+An adapter directory holds the trained tensors in peft's format, and their configuration:
 
-adapter_model.safetensors   LoRA weights and new rows, by the names of a plain T5's modules
-adapter_config.json         for users of peft
-flant5_adapter.json         for flant5; written last
-config.json, generation_config.json    of the merged model
+    adapter_model.safetensors   LoRA weights and new rows, by the names of a plain T5's modules
+    adapter_config.json         for users of peft
+    flant5_adapter.json         for flant5; written last
+    config.json, generation_config.json    of the merged model
 
-Adapter record `flant5_adapter.json`: the base model of a saved adapter, and its settings.
-
-The files of `peft` (`adapter_config.json`, `adapter_model.safetensors`) are in the same directory.
 flant5 writes peft's configuration for its users and never reads it: it may name modules to import,
-or any model on a hub. Only a directory with this record, written by flant5, is accepted as a model.
-Example:
+or any model on a hub. Only a directory with flant5's record is accepted as a model. Example of the
+record, with the base model of the adapter and its settings:
 
     {"base": "/models/flan-t5-xl", "num_base_tokens": 32100, "num_tokens": 32383, "rank": 16,
      "alpha": 32, "dropout": 0.05, "target_modules": ["q", "v"]}
-
-Loads an adapter directory as a merged model.
-
-4-bit quantization of QLoRA's frozen base model (NVIDIA GPUs only).
 """
 
 import copy

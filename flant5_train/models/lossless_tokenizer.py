@@ -1,21 +1,20 @@
-"""Lossless tokenization: T5's word pieces plus pieces for missing characters.
+r"""Lossless tokenization: T5's word pieces plus pieces for missing characters.
 
-T5's vocabulary has no newline, tab, backtick or `< { } \\ ^ ~`, squeezes white space and covers
+T5's vocabulary has no newline, tab, backtick or `< { } \ ^ ~`, squeezes white space and covers
 few scripts. Here each of those characters is one piece. Runs of 2, 4 and 8 spaces are one piece
 each. Any other character falls back to its UTF-8 bytes. The ids of T5's pieces stay.
 
 `to_written` first converts text to a form in which each character stands for itself. Sentencepiece
 and the exported Rust tokenizer then need no rules of their own:
 
-    "\\nIf x:\\n    y"  ->  " \\n If x:\\n４ y"
+    "\nIf x:\n    y"  ->  " \n If x:\n４ y"
 
-A line start keeps its space: "\\nSure" still matches the pretrained piece "▁Sure". Full-width
+A line start keeps its space: "\nSure" still matches the pretrained piece "▁Sure". Full-width
 characters can represent runs, because NFKC, applied first, removes them from any text.
 
-Lossless tokenization as a `tokenizer.json` for plain `AutoTokenizer`.
-
-Its ids equal sentencepiece's, except for segmentations with the same unigram score. The two engines
-add scores in different precision, and may choose different pieces there.
+`build_rust_tokenizer` makes a `tokenizer.json` for plain `AutoTokenizer`. Its ids equal
+sentencepiece's, except for segmentations with the same unigram score. The two engines add scores in
+different precision, and may choose different pieces there.
 """
 
 import re

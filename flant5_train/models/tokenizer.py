@@ -1,8 +1,7 @@
-"""Loading of tokenizers: `lossless` (the default) and `fastchat`.
+"""Tokenizers of models: `lossless` (the default) and `fastchat`.
 
-Tokenizer files: location, and compatibility with transformers 4 and 5.
-
-Hint for a download that a model hub refuses.
+This module finds and loads the files of a tokenizer, and completes saved ones for transformers 4
+and 5. If a model hub refuses a download, the error has a hint about the access token.
 """
 
 import hashlib

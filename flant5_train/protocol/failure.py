@@ -1,12 +1,11 @@
 """`error.json`: the cause of a failed run, for users and for the service's retry policy.
 
 The process that fails first writes it; the others keep that file. Disk space is reserved for it
-from the start, because the failure may be a full disk. No torch here: the worker reads this format
-too.
+from the start, because the failure may be a full disk. Exceptions and error texts are classified by
+failure class.
 
-Classifies exceptions and error text by failure class.
-
-No torch here: the worker classifies the output of processes that could not write `error.json`.
+No torch here: the worker reads this format, and classifies the output of processes that could not
+write the file.
 """
 
 import errno

@@ -1,6 +1,7 @@
-"""Names of a run's curves, and the points that a record adds to them.
+"""Curves of a run, from the records of its `progress.jsonl`.
 
-Effective steps of a run, from the records of its `progress.jsonl`.
+`curves` returns the points that a record adds, by curve name. `KeptSteps` collects the effective
+steps: those that survive resumes.
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,8 @@
 The identity holds all values that change the resulting model. Files and models are identified by a
 digest of their content, so they can be moved. Their names are labels for people.
 
-Learning rate and other optimizer settings when a checkpoint is resumed with new values.
+`settings_of_this_run` keeps a new learning rate and other new optimizer settings when a checkpoint
+is resumed with them.
 """
 
 import os

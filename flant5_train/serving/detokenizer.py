@@ -4,7 +4,7 @@ The concatenated pieces equal `tokenizer.decode(ids, skip_special_tokens=True)`,
 UTF-8. That decoder drops the whole run of bytes around an invalid one. This one keeps the valid
 characters of the run, as sentencepiece does.
 
-Streamed text of one answer: ends at a stop sequence, and omits the end-of-turn newline.
+The text of one answer ends at a stop sequence, and omits the end-of-turn newline.
 """
 
 import codecs

@@ -1,17 +1,14 @@
 """Batched generation, token by token, with continuous batching.
 
 Each answer is the same as if generated alone: padding is masked, and each row has its own sampler.
-A finished row leaves the batch. A new row joins with its second token. Shapes: B rows,
+A finished row leaves the batch. A new row joins with its second token.
+
+The last tokens of all answers are aligned in one column: a row that joined later is padded at the
+front. T5's position bias depends only on the distance of two tokens, so all rows share it. A mask
+excludes the padding.
+
+Shapes: B rows, S source tokens, T tokens of answers, H heads, C channels of a head, D model width,
 V vocabulary.
-
-Decoder state of a batch of answers of different lengths.
-
-Their last tokens are aligned in one column: a row that joined later is padded at the front. T5's
-position bias depends only on the distance of two tokens, so all rows share it. A mask excludes the
-padding. Shapes: B rows, S source tokens, T tokens of answers, H heads, C channels of a head,
-D model width, V vocabulary.
-
-Sampler of the next token. Shapes: V vocabulary.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """LRU cache of loaded models, limited by their memory.
 
-Loads a model with its tokenizer for inference, and estimates its memory.
+`load` loads a model with its tokenizer for inference, and `expected_bytes` estimates its memory.
 """
 
 import gc

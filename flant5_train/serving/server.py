@@ -1,7 +1,7 @@
-"""Inference engine: answers pending requests, one model at a time. New requests for the same model
-join the running batch.
+"""Inference engine: answers pending requests, one model at a time.
 
-Encoder input of a conversation to answer, made by the functions that make training pairs.
+New requests for the same model join the running batch. The encoder input of a conversation is made
+by the functions that make training pairs.
 """
 
 import logging

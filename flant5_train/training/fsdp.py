@@ -1,10 +1,10 @@
-"""Fully sharded data parallelism (FSDP2) of a T5.
+"""Fully sharded data parallelism (FSDP2) of a T5, and its trainer.
 
 Each block is a group: its weights are gathered for its forward and backward pass only. All other
 weights (embeddings, output layer, final norms) form the model's group. It stays gathered from the
 start of the forward pass to the end of the backward pass.
 
-Hugging Face Trainer with fully sharded training and plain models as checkpoints.
+`ShardingTrainer` saves plain models as checkpoints.
 """
 
 import warnings

@@ -1,8 +1,7 @@
-"""Loads the model and selects the trainer for full fine-tuning, LoRA or QLoRA.
+"""Full fine-tuning, LoRA or QLoRA: loads the model and selects the trainer.
 
-Trainer of adapters: checkpoints hold only the trained weights, the result is a merged model.
-
-Writes `adapter/README.md`, which shows how to load the adapter with peft.
+With adapters, checkpoints hold only the trained weights, and the result is a merged model. Beside
+it, `adapter/README.md` shows the code that loads the adapter with peft.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
-"""Counts of logged steps: tokens, padding and work, without waiting for a device.
+"""Measurements of a run for the progress log: counts of logged steps, and memory.
+
+The counts are tokens, padding and work. Counting does not wait for a device. The memory estimate
+comes from the run's arguments.
 
 Shapes: B rows, L positions of a row, N pairs.
-
-Memory estimate of a run from its arguments, for the progress log.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """Hugging Face Trainer on planned batches, with an exact loss and step reports.
 
-Hugging Face Trainer that keeps the newest complete checkpoints and the best one.
+Its base, `SavingTrainer`, keeps the newest complete checkpoints and the best one.
 """
 
 import itertools

@@ -24,7 +24,7 @@ from flant5_train.file_report.token_counts import LengthCounts, Tokenization
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.file_report import FileReport, ReportedProblem
 from tests.flant5_train.conftest import EXAMPLES, REPOSITORY, T5_VOCABULARY
-from tests.flant5_train.test_conversations import MALFORMED, TALK, UNUSABLE, changed, written
+from tests.flant5_train.data.test_conversations import MALFORMED, TALK, UNUSABLE, changed, written
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]}
 MEGABYTE = 1 << 20

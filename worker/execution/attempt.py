@@ -3,9 +3,8 @@
     claim -> run.json -> supervisor -> watch (pump, beat) -> result.json -> pump the rest -> finish
 
 An attempt that loses its lease, or Redis for too long, kills its trainer and writes nothing more:
-by then another worker may hold the job.
-
-Finalizes an attempt: writes `result.json`, flushes progress, records the outcome in Redis.
+by then another worker may hold the job. `Closing` finalizes an attempt: it writes `result.json`,
+flushes the remaining progress, and records the outcome in Redis.
 """
 
 import logging

@@ -1,13 +1,14 @@
-"""The leader's side of a multi-node attempt: rendezvous, and outcomes of the members.
+"""Multi-node attempts: the leader's side, the member's side, and a preflight check.
 
-The member's side of a multi-node attempt: runs its node's trainer and reports to the leader.
+The leader announces the rendezvous, and collects the outcomes of the members. A member runs its
+node's trainer and reports to the leader:
 
     seat -> (the leader claims) -> wait for the rendezvous -> supervisor -> beat -> report the end
 
 Only the leader holds the lease and updates the job. A member kills its trainer if the attempt is
 over (outcome, cancellation, lost leader) or Redis does not reply for too long.
 
-Preflight check of a node: finds misconfigured hosts before they wait for each other.
+The preflight check of a node finds misconfigured hosts before they wait for each other.
 """
 
 import ipaddress

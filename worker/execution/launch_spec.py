@@ -1,6 +1,6 @@
-"""Builds the trainer's run configuration: resolves file and model names to local paths.
+"""Launch of a trainer on one node: run configuration, command and environment.
 
-Command and environment of the trainer on one node of an attempt.
+The run configuration holds local paths, to which file and model names of the job are resolved.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,9 @@
-"""Monitors a running trainer: ingests progress, renews the lease, applies requests.
+"""Monitors a running trainer: ingests progress, renews the lease, applies requests, detects stalls.
 
-Detects stalled trainers.
-
-Without this, a deadlocked NCCL call or a vanished file server would hold the GPUs forever.
-
-The trainer writes or touches `progress.jsonl` at every step
+Without stall detection, a deadlocked NCCL call or a vanished file server would hold the GPUs
+forever. The trainer writes or touches `progress.jsonl` at every step
 (`flant5_train.training.callbacks.reporting`). Only the `training` and `saving` phases are
-monitored: reading data, loading a model and evaluation may be
-silent for long.
+monitored: reading data, loading a model and evaluation may be silent for long.
 """
 
 import logging

@@ -1,9 +1,8 @@
 """Ingests the trainer's progress and log into the store, each line exactly once.
 
 The store keeps the offsets of both files together with the ingested data. After a crash, the next
-pump continues exactly there.
-
-Maps records of `progress.jsonl` to job events and progress fields.
+pump continues exactly there. Records of `progress.jsonl` are mapped to job events and progress
+fields.
 """
 
 from collections.abc import Sequence

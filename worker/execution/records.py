@@ -1,21 +1,19 @@
-"""`result.json`: the outcome of a job, written to disk before it is recorded in Redis.
+"""Records of attempts on disk, from which a job is recovered if the store loses it.
 
-If a worker is lost between the two, the next worker that claims the job finds the result here and
-does not train again. If the whole store is lost, recovery restores the outcome from this file
-(`worker.keeper.recovery`). Example:
+`result.json` is the outcome of a job, written before it is recorded in Redis. If a worker is lost
+between the two, the next worker that claims the job finds the result here and does not train again.
+If the whole store is lost, recovery restores the outcome from it (`worker.keeper.recovery`):
 
     {"epoch": 3, "model": "ft:flant5-demo:flant5::7d6c5b4a", "error": null, "is_cancelled": false,
      "finished_at": 1764000000.0}
 
-`attempt.json`: the latest attempt of a job, written before its trainer starts.
-
-If the whole store is lost, recovery reads from it that the job has run, and under which epoch (see
-`worker.keeper.recovery`). Example:
+`attempt.json` is the latest attempt of a job, written before its trainer starts. If the whole store
+is lost, recovery reads from it that the job has run, and under which epoch:
 
     {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0,
      "run_seconds": 0.0}
 
-Repeats a cancel, pause or resume request that a rolled-back store lost.
+`carry_out` repeats a cancel, pause or resume request that a rolled-back store lost.
 """
 
 import logging

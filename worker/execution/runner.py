@@ -1,6 +1,6 @@
 """Handles a wake-up: probes the slots, claims a job, and runs it.
 
-Waits for other workers of a multi-node job.
+For a multi-node job, it waits for the other workers.
 """
 
 import logging

@@ -4,12 +4,10 @@ torchrun's exit code is of little use: it is 1 whatever the ranks exited with. E
 this order: our own `error.json` if it names a cause, torchrun's summary of its processes,
 torchrun's own failure, the exit code, the end of the log.
 
-Counts processes that the kernel's OOM killer has killed.
-
-A process killed by signal 9 does not report the sender. An increase of this counter shows that it
-was the kernel. There are two sources, which only grow: the whole machine (/proc/vmstat), and this
-process's memory cgroup, which may be the only one in a container. A kill in this cgroup counts in
-both. Only a change of the sum is relevant.
+A process killed by signal 9 does not report the sender. An increase of `OomCounter` shows that it
+was the kernel's OOM killer. There are two sources, which only grow: the whole machine
+(/proc/vmstat), and this process's memory cgroup, which may be the only one in a container. A kill
+in this cgroup counts in both. Only a change of the sum is relevant.
 """
 
 import re

@@ -1,4 +1,6 @@
-"""Parses torchrun's failure summary: the first failed process, and the exit of each process.
+"""Evidence of a failed attempt: its files, the exits of its processes, and torchrun's summary.
+
+The summary gives the first failed process, and the exit of each process:
 
     Failures:
     [1]:
@@ -12,8 +14,6 @@
 When one process is lost, the others exit too: with 1 after an exception of their own, or by the
 SIGTERM and SIGKILL that stop the rest. The first observed failure is not always the cause: torchrun
 polls every 0.1 s, and two processes may exit in between.
-
-Evidence of a failed attempt: its files and the exit of its processes.
 """
 
 import json

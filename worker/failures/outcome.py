@@ -1,11 +1,8 @@
-"""Classifies the outcome of an attempt from the files in its run directory.
+"""Classifies the outcome of an attempt, and decides whether to retry.
 
 The final record of `progress.jsonl` shows success. Otherwise `worker.failures.diagnosis` finds the
-cause and `worker.failures.outcome` decides whether to retry.
-
-Retry policy: maps failure codes to retries.
-
-Finds the root cause of a failed multi-node attempt: the node whose failure failed the others.
+cause, and the retry policy maps its failure code to a retry. For a multi-node attempt, `blame`
+finds the root cause: the node whose failure failed the others.
 """
 
 from collections.abc import Iterable, Mapping

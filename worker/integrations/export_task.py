@@ -1,22 +1,19 @@
-"""Interface for integration modules: the growing run, and reports to the shipper.
+"""The export of one job to one integration: protocol, growing run, curves and integration types.
 
-Reads the growing curves of a run from `progress.jsonl`, without repeated steps.
+The shipper and the export process exchange one JSON message per line:
 
-A run that was paused or killed repeats the steps since its checkpoint, with the same losses.
-Trackers cannot retract points. So each step is returned as first recorded, in every reader and on
-every pass.
+    shipper -> process, standard input:   the Assignment, then {"status": "succeeded"} once the job
+                                          is no longer running; end of file: stop at once
+    process -> shipper, standard output:  Reports, the last one with `is_done` or a `problem`
 
-Protocol between the shipper and its export processes, one JSON message per line.
+Each integration type has a module with the function `ship`. Its arguments are the assignment, the
+growing run, and a sender of reports. The module is imported in a separate process per job, which
+isolates the tracker's library. Each type also has an account class in
+`worker.integrations.accounts`.
 
-shipper -> process, standard input:   the Assignment, then {"status": "succeeded"} once the job is
-                                      no longer running; end of file: stop at once
-process -> shipper, standard output:  Reports, the last one with `is_done` or a `problem`
-
-Registry of integration types.
-
-The module of a type has `ship(assignment, *, run, say)` (see worker.integrations.export_task). It
-is imported in a separate process per job, which isolates the tracker's library. Each type also has
-an account class in `worker.integrations.accounts`.
+The curves of a run grow in `progress.jsonl`. A run that was paused or killed repeats the steps
+since its checkpoint, with the same losses. Trackers cannot retract points. So `CurveReader` returns
+each step as first recorded, in every reader and on every pass.
 """
 
 import os

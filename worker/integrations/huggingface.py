@@ -1,10 +1,7 @@
-"""Pushes the final model of a job to a model hub as one commit.
+"""Integration module for a Hugging Face Hub: pushes the final model of a job as one commit.
 
-Import it only in a separate process: `huggingface_hub` has process-wide settings.
-
-Integration module for a Hugging Face Hub: pushes a finished model.
-
-Converts errors of a push to a hub into messages for API callers, with a retry decision.
+Errors of a push become messages for API callers, with a retry decision. Import this module only in
+a separate process: `huggingface_hub` has process-wide settings.
 """
 
 import re

@@ -1,8 +1,7 @@
 """Integration module for MLflow: exports a job to a run.
 
 The run is found by its tag `flant5.job_id`. Each curve continues after its last step on the server.
-
-Minimal client for MLflow's REST API (docs: mlflow.org, "REST API").
+`MlflowClient` is a minimal client for MLflow's REST API (docs: mlflow.org, "REST API").
 """
 
 import time

@@ -1,7 +1,4 @@
-"""Exceptions of `worker.jobs`.
-
-Suggestions for misspelt names.
-"""
+"""Exceptions of `worker.jobs`, and suggestions for misspelt names in their messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

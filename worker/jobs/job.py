@@ -1,15 +1,14 @@
-"""The job record: the fields that callers see, and those that its worker needs.
+"""The job: its record, its spec, and its statuses with their transitions.
 
-The job spec: a caller's request, validated as a whole before it is stored.
+The record has the fields that callers see, and those that its worker needs. The spec is a caller's
+request, validated as a whole before it is stored. One table holds all transitions:
 
-Job statuses and the transitions between them, in one table.
-
-validating_files -> queued -> running -> succeeded | failed | cancelled
-       ^   |         ^  |       | |                    |         |
-       |   v         |  v       | |                    v         v
-       +-- paused ---+ paused <-+ |               back by a caller's resume
-                     ^            |
-                     +------------+   the worker stopped or was lost: back into the queue
+    validating_files -> queued -> running -> succeeded | failed | cancelled
+           ^   |         ^  |       | |                    |         |
+           |   v         |  v       | |                    v         v
+           +-- paused ---+ paused <-+ |               back by a caller's resume
+                         ^            |
+                         +------------+   the worker stopped or was lost: back into the queue
 """
 
 from enum import StrEnum

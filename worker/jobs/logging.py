@@ -1,12 +1,12 @@
-"""Logging of the service's processes: a line of text or JSON for each message, with the ids of the
-request and the job, and without secrets.
+"""Logging of the service's processes, without secrets.
+
+Each message is a line of text or JSON, with the ids of the request and the job:
 
     {"at": "2026-11-24T03:52:10.317Z", "level": "INFO", "logger": "api.http.middleware",
      "message": "GET /v1/files 200 (req_5f...)", "process": "api", "request_id": "req_5f..."}
 
-Redaction of secrets in texts for logs, events and callers.
-
-No imports beyond the standard library, because the supervisor needs this module.
+`redacted` also removes secrets from texts for events and callers. No imports beyond the standard
+library, because the supervisor needs this module.
 """
 
 import json

@@ -1,10 +1,9 @@
-"""Recovery on request: restores jobs that exist only on disk, and updates jobs that are older in
-the store than on disk.
+"""Recovery on request: restores lost jobs from disk, and updates jobs that are older in the store.
 
 Works in portions to let the keeper's other steps run. A file lock allows one keeper at a time. If
 that keeper is killed, another one continues and skips the jobs restored so far.
 
-Restores one job from its run directory into a store that lost it or was rolled back.
+A job that the store lost or rolled back is restored from its run directory:
 
     read the files -> restore the record -> replay progress.jsonl and train.log -> outcome
 

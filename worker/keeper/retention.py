@@ -1,5 +1,7 @@
-"""Retention: removes parts of ended uploads and leftovers of deleted files. If the settings say so,
-also old checkpoints, failed and cancelled jobs, cache entries and audit log days.
+"""Retention: removes leftovers, and old data if the settings limit their age.
+
+Leftovers are parts of ended uploads, and remains of deleted files. Old data are checkpoints, failed
+and cancelled jobs, cache entries, and days of the audit log.
 
 The keeper does this every few minutes, a small portion per round. For jobs, the store checks the
 age and removes the job, or the list of its checkpoints, in one atomic step. Only then are files
@@ -7,13 +9,10 @@ removed, under the lock of the run directory, which every attempt holds. Jobs ar
 caller's request (`worker.jobs.deletion`). Checkpoints are renamed first: if the keeper is killed,
 the next round continues.
 
-Removes unused cache entries: encoded conversations and file surveys.
-
-`flant5_train.data.cache` and `flant5_train.forecast.data` write them. The former guarantees: the
-age of `manifest.json` is the time since the last use, a writer holds the lock `<entry>.lock`, and a
-reader holds a shared lock on `tokens.bin`.
-
-Removes old files of the audit log (`api.http.audit`). Each file covers one day in UTC.
+Cache entries are encoded conversations and file surveys, written by `flant5_train.data.cache` and
+`flant5_train.forecast.data`. The former guarantees: the age of `manifest.json` is the time since
+the last use, a writer holds the lock `<entry>.lock`, and a reader holds a shared lock on
+`tokens.bin`. Each file of the audit log (`api.http.audit`) covers one day in UTC.
 """
 
 import fcntl

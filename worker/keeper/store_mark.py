@@ -1,12 +1,13 @@
-"""The mark of the store: its name and its number of changes, which are also on disk.
+"""Signs of data loss in the store: its mark, and changes of its server.
 
-The scripts of the store count each step of a job and each request of a caller in `flant5:mark`. The
-keeper copies the mark to `store.json`. A store with a lower number than the file went back in time.
-A store without the name was lost as a whole, or is a different one. Example of the file:
+The mark is the name of the store and its number of changes, which are also on disk. The scripts of
+the store count each step of a job and each request of a caller in `flant5:mark`. The keeper copies
+the mark to `store.json`. A store with a lower number than the file went back in time. A store
+without the name was lost as a whole, or is a different one. Example of the file:
 
     {"store": "3f8a...", "number": 1234}
 
-Signs that a server's data may have changed: restart, failover, evictions, rollback.
+A restart, a failover, evictions or a rollback of the server may also have changed its data.
 """
 
 import secrets

@@ -1,11 +1,12 @@
 """Validates the files of new jobs, a few at a time, oldest job first.
 
-Validates one file in a separate process, to protect the keeper from bad files.
+Each file is validated in a separate process, to protect the keeper from bad files:
 
     python -m flant5_train.check FILE --on-bad-record fail|skip --on-missing-question train|skip
 
-exit code 0: the file is valid, and standard output is CheckedFiles as JSON
-(`flant5_train.protocol.file_report`); 2: it is invalid, and standard output is the Failure as JSON.
+    exit code 0   the file is valid; standard output is CheckedFiles as JSON
+                  (`flant5_train.protocol.file_report`)
+    exit code 2   it is invalid; standard output is the Failure as JSON
 """
 
 import logging

@@ -1,8 +1,7 @@
 """Finds and kills process trees without leaving a process behind.
 
-Linux only. Imports only the standard library, because the supervisor depends on it.
-
-A file descriptor for signals, for use with `select`.
+`readable_on` is a file descriptor for signals, for use with `select`. Linux only. Imports only the
+standard library, because the supervisor depends on it.
 """
 
 import os

@@ -1,9 +1,6 @@
 """Writes `train.log` (`worker.jobs.storage.log_format`).
 
-Imports only the standard library, because the supervisor depends on it.
-
-Buffer for the newest lines of a full log, to be written when the log is closed.
-
+If the log is full, `LogEnd` holds the newest lines, which are written when the log is closed.
 Imports only the standard library, because the supervisor depends on it.
 """
 

@@ -1,10 +1,8 @@
-"""The handle of a running trainer: its supervisor process and the lifeline to it.
+"""A running trainer: its command line, its environment, and the handle of its process.
 
-Command line and environment of a trainer.
-
-The environment is built from an allowlist, `environment_policy.PASSED`.
-
-torchrun's parameters for one node of a run.
+`TrainerProcess` is the handle: the supervisor process and the lifeline to it. `torchrun_argv` has
+torchrun's parameters for one node of a run. The environment is built from an allowlist,
+`environment_policy.PASSED`.
 """
 
 import json

@@ -1,6 +1,7 @@
-"""Handle of the inference process, a child process: sends orders, receives pieces of answers.
+"""The inference process, a child process: its handle and its settings.
 
-The environment variables of the serving process.
+The handle sends orders, and receives pieces of answers. The settings are the environment variables
+of the serving process.
 """
 
 import logging

@@ -1,9 +1,8 @@
 """Moves chat requests and replies between Redis and the inference process.
 
 One inference process serves all requests of this host. The first request starts it. It stops after
-a period without requests, to free the memory of its models.
-
-Resolves a requested model to its files.
+a period without requests, to free the memory of its models. `path_of` resolves a requested model to
+its files.
 """
 
 import logging

@@ -3,7 +3,7 @@
 Exit code 0: all slots work. Otherwise the last line of standard error names the slot and the
 failure. The worker's own process never uses CUDA: it would hold memory of each GPU from then on.
 
-GPU memory sizes as reported by nvidia-smi. Used only for plans.
+`smallest_gpu` returns memory sizes as reported by nvidia-smi, which only plans use.
 """
 
 import logging

@@ -5,11 +5,10 @@
 exit code 0: all slots work. Otherwise standard error names the slot and the failed check. Every job
 waits for it, so it imports only the standard library (importing pydantic takes 0.2 s).
 
-Tests a GPU with a short memory copy through the CUDA driver, without torch.
-
-The driver is `libcuda.so.1`, or in tests an object with functions of the same names and ctypes
-arguments. A process that has used the driver cannot fork children that use it. Use this module only
-in the probe's own process (`worker.slots.gpu_selftest`).
+A GPU is tested with a short memory copy through the CUDA driver, without torch. The driver is
+`libcuda.so.1`, or in tests an object with functions of the same names and ctypes arguments. A
+process that has used the driver cannot fork children that use it. So use this module only in the
+probe's own process.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The slots of a worker: the GPUs it trains on, or CPU cores on a machine without GPUs.
+"""The slots of a worker: its GPUs, or CPU cores on a machine without GPUs; and their locks.
 
     "auto"                    the GPUs in CUDA_VISIBLE_DEVICES, else all GPUs, else the cores
     "0,1"  "GPU-5d5b,MIG-1"   these GPUs: nvidia-smi's numbers, UUIDs or UUID prefixes
@@ -7,11 +7,10 @@
 GPUs are named by their UUIDs where nvidia-smi reports them. Two workers must not know one GPU by
 two names, and CUDA numbers GPUs in a different order than nvidia-smi.
 
-Exclusive locks on slots, held by the worker and by each of its ranks.
+The worker and each of its ranks hold an exclusive lock per slot. While a rank outlives its worker,
+its GPU is not assigned to another job.
 
     HOME/slots/<boot id>/<slot>.lock
-
-While a rank outlives its worker, its GPU is not assigned to another job.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""The webhooks file: endpoints to call when a job ends. TOML, with one table per endpoint.
+"""The webhooks file, and the settings of the process that sends webhooks.
+
+The file lists endpoints to call when a job ends. It is TOML, with one table per endpoint:
 
     [ci]
     url = "https://ci.example.org/hooks/flant5"
@@ -7,9 +9,7 @@
     events = ["fine_tuning.job.succeeded", "fine_tuning.job.failed"]
 
 `owner` is the owner of the jobs; "*", the default, means all owners. Without `events`, all three
-kinds of outcomes are sent. Messages never contain secrets or URLs, which may contain secrets.
-
-The environment variables of the process that sends webhooks.
+kinds of outcomes are sent. Error messages never contain secrets or URLs, which may contain secrets.
 """
 
 import base64

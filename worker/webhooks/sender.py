@@ -1,13 +1,11 @@
-"""Delivers due webhooks. Each endpoint has its own limit of concurrent requests, so a slow one
-does not delay others.
+"""Delivers due webhooks: events in the SDK's format, signed according to Standard Webhooks.
 
-Webhook requests: the event in the SDK's format, signed according to Standard Webhooks.
+Each endpoint has its own limit of concurrent requests, so a slow one does not delay others. Error
+messages never contain the endpoint's address. Headers of a request:
 
-webhook-id: evt_...            the same on each try
-webhook-timestamp: 1767225600  when this try was made
-webhook-signature: v1,<base64 of HMAC-SHA256 of "id.timestamp.body">
-
-Sends one webhook request. Error messages never contain the endpoint's address.
+    webhook-id: evt_...            the same on each try
+    webhook-timestamp: 1767225600  when this try was made
+    webhook-signature: v1,<base64 of HMAC-SHA256 of "id.timestamp.body">
 """
 
 import asyncio

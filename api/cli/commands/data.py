@@ -1,6 +1,6 @@
 """`flant5 data check`: reports the contents and problems of a conversation file.
 
-Human-readable view of a file report.
+It prints the report as JSON or as a text for people.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""`flant5 submit` and `flant5 job`: create and show a job.
+"""`flant5 submit`, `job`, `cancel`, `pause` and `resume`: create, show and change a job.
 
-`flant5 cancel`, `pause` and `resume`: job actions, one request each.
+Cancel, pause and resume are one request each.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""`flant5 submit --dry-run`: estimates a job without starting it; leaves no files behind.
+"""`flant5 submit --dry-run`: estimates a job without starting it.
 
-Human-readable view of a job plan.
+It leaves no files behind on the server, and prints the plan as JSON or as a text for people.
 """
 
 import time

@@ -1,6 +1,6 @@
-"""`flant5 recover`: restores job records from the run directories after a loss of Redis data.
+"""`flant5 recover` and `flant5 adopt`: repair a service whose Redis data were lost or moved.
 
-`flant5 adopt`: assigns a Redis database to a HOME.
+`recover` restores job records from the run directories. `adopt` assigns a Redis database to a HOME.
 """
 
 import time

@@ -1,8 +1,7 @@
 """`flant5 watch`: follows a job until it ends.
 
-Reports why a watched job makes no progress.
-
-Prints job events line by line, for pipes, log files and programs.
+A terminal gets a live screen. Pipes and log files get a line per event, and programs a line of JSON
+per event. While the job makes no progress, the output gives the reason.
 """
 
 import sys

@@ -1,10 +1,8 @@
-"""Runs checks in parallel with a timeout. A check that hangs or raises can't stop the doctor.
+"""Checks and their results, and access to this host for them.
 
-Results of checks.
-
-Properties of the host on which the doctor runs.
-
-Runs programs of this host, such as `docker` and `nvidia-smi`, with a timeout.
+All checks run in parallel, each with a timeout. A check that hangs or raises can't stop the doctor.
+`Host` holds the properties of the host. `ask` runs programs such as `docker` and `nvidia-smi`, also
+with a timeout.
 """
 
 import os

@@ -1,8 +1,7 @@
-"""Checks the Docker engine, the version of Docker Compose, and the free disk space.
+"""Checks of Docker: engine, Compose version, free disk space, containers, and shared memory.
 
-Checks the containers of the deployment with Docker Compose.
-
-Checks the size of the shared memory for the ranks of a trainer.
+The containers of the deployment are checked with Docker Compose. The ranks of a trainer need the
+shared memory.
 """
 
 import json

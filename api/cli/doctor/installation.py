@@ -1,10 +1,9 @@
-"""Checks that HOME and the temporary directory are writable, and the free disk space.
+"""Checks of the installation on this host: directories, API keys file, secrets and host name.
 
-Checks that the API keys file is readable, private and not empty.
-
-Checks the secrets of the deployment, in secrets/ beside docker-compose.yml.
-
-Checks the host name. Multi-host jobs use its address as rendezvous, and torch resolves it.
+- HOME and the temporary directory must be writable and have free space.
+- The API keys file must be readable, private and not empty.
+- The secrets of the deployment are in secrets/ beside docker-compose.yml.
+- Multi-host jobs use the address of the host name as rendezvous, and torch resolves it.
 """
 
 import ipaddress

@@ -1,8 +1,8 @@
-"""Checks that Redis or Valkey is reachable, writable and durable.
+"""Checks of the store and of the API's port.
 
-Checks that the API's port is free or served by the API.
-
-Checks for recent losses of Redis data, as detected by a keeper.
+Redis or Valkey must be reachable, writable and durable, and belong to the same service as HOME. The
+port must be free or served by the API. The checks also report recent losses of Redis data, as
+detected by a keeper.
 """
 
 import socket

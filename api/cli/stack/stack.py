@@ -1,9 +1,7 @@
-"""Runs the whole service as child processes.
+"""Child processes of `flant5 up`: start, restart on failure, stop.
 
-These are Valkey, the API, the worker, the keeper and the serving process, plus the webhook and
+They are Valkey, the API, the worker, the keeper and the serving process, plus the webhook and
 integration senders if they are configured.
-
-Child process of `flant5 up`: start, restart on failure, stop.
 """
 
 import os

@@ -1,6 +1,6 @@
 """`flant5 up`: runs the whole service in the foreground.
 
-Lock that allows one `flant5 up` per HOME, including leftover processes of a killed one.
+A lock allows one `flant5 up` per HOME. Leftover processes of a killed one hold the lock too.
 """
 
 import fcntl

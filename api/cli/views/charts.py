@@ -1,8 +1,6 @@
-"""Losses by step, at the resolution of a terminal.
+"""Loss charts in the terminal: curves with axes, drawn with braille characters.
 
-Plots the loss of a job in the terminal, with axes.
-
-Draws curves in a terminal with braille characters: 2 x 4 dots per cell.
+A cell has 2 x 4 dots. `LossCurve` keeps the losses by step at the resolution of a terminal.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""Shows new lines of log files, prefixed with the process name.
+"""Log views: `LogView` shows new lines of log files, `LogTail` the last lines of a job's log.
 
-The last lines of a job's log, updated by a background thread.
+`LogView` prefixes lines with the process name. `LogTail` is updated by a background thread.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """Full-screen terminal view of a running job, refreshed live.
 
-State of a watched job, accumulated from its events.
+`WatchedJob` accumulates the job's state from its events, and `WatchView` draws it.
 """
 
 import time

@@ -1,6 +1,7 @@
-"""Shows one model answer on the chat page: streamed text, status note and error.
+"""One model answer on the chat page: its request, and the view of its text.
 
-Sends chat requests from pages, by the same functions as `POST /v1/chat/completions`.
+Requests use the same functions as `POST /v1/chat/completions`. The view shows the streamed text, a
+status note and the error.
 """
 
 from collections.abc import AsyncGenerator, Mapping

@@ -1,6 +1,6 @@
 """Chat page at `/chat?model=...`, with an optional side-by-side base model.
 
-Models available for chat, and their base models.
+It also lists the models available for chat, and finds their base models.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
-"""Selects the training file of a job: an existing file or a new upload.
+"""Widgets for training files: selection, and the card with the report on a file.
 
-Card with the report on a file: verdict, counts, problems and warnings.
+A selection is an existing file or a new upload. The card shows the verdict, counts, problems and
+warnings.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Charts of one job.
+"""Charts of one job, updated incrementally.
 
-Incrementally updated chart. The browser keeps the points and receives only new ones.
+The browser keeps the points and receives only new ones.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Job page at `/jobs/{id}`: status, curves, log, events, checkpoints and configuration.
 
-Configuration card of a job: submitted values, then the defaults in an expansion.
+The configuration card shows the submitted values, then the defaults in an expansion.
 """
 
 import json

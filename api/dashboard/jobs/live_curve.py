@@ -1,13 +1,12 @@
-"""Incremental reader of a job's curve: each refresh reads only new lines of `progress.jsonl`.
+"""Incremental curve of a job: reads new steps, and computes updates for browsers.
 
-`api.services.outputs` reads the whole file for each request, but an open page polls continually.
-The rules are the same: a resume drops the steps after its checkpoint until they are trained again.
+Each refresh reads only the new lines of `progress.jsonl`. `api.services.outputs` reads the whole
+file for each request, but an open page polls continually. The rules are the same: a resume drops
+the steps after its checkpoint until they are trained again.
 
-Downsamples long curves to about 1,000 points and computes updates for the browser.
-
-Rows are grouped into buckets of equal width, a power of two. Each bucket keeps its minimum and
-maximum, which preserves spikes. While a curve grows, only its last bucket changes. When the width
-doubles, all points are sent again.
+Long curves are downsampled to about 1,000 points. Rows are grouped into buckets of equal width, a
+power of two. Each bucket keeps its minimum and maximum, which preserves spikes. While a curve
+grows, only its last bucket changes. When the width doubles, all points are sent again.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""Log panel of one job: last lines, new lines, and a search of the whole log.
-
-Text search in a whole `train.log`.
-"""
+"""Log panel of one job: last lines, new lines, and a text search of the whole `train.log`."""
 
 from collections import deque
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Panel with the checkpoints and the final model of one job.
+"""Outputs of one job: the panel with its checkpoints and final model, and downloads.
 
-Downloads of models, checkpoints and files for browsers, authenticated by session.
+Browsers download models, checkpoints and files. Their session authenticates them.
 """
 
 import os

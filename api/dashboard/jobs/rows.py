@@ -1,8 +1,7 @@
-"""Paged and filtered search for the list of jobs.
+"""Rows of the list of jobs: display data, paged and filtered search, and a shared cache.
 
-Display data of one job: description, status, progress and possible actions.
-
-Cache shared by all pages of a process: read once, shown in every browser.
+A row has a job's description, status, progress and possible actions. All pages of a process share
+the cache: data are read once and shown in every browser.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Event timeline of a job, and the sample answers of its model.
 
-Timeline of a job: its message events, without per-step metrics.
+The timeline shows the message events, without per-step metrics.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,7 @@
-"""Form fields derived from a pydantic model: names, ranges, choices, help.
+"""Form fields derived from a pydantic model, and their widgets.
 
-Number ranges of form fields, read from pydantic metadata.
-
-Widgets for form fields.
+Names, choices, help and number ranges come from the model. The ranges are read from pydantic's
+metadata.
 """
 
 import json

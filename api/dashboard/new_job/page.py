@@ -1,6 +1,6 @@
 """New job page at `/new`: data and its report, settings, plan, start button.
 
-Converts a filled-in form into a create request and submits it.
+`filled_in` converts the form into a create request, and `start` submits it.
 """
 
 import secrets

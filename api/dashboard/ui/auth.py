@@ -1,11 +1,8 @@
-"""Login and logout, with a form that needs no scripts.
+"""Login, logout and sessions of the dashboard, and the access of a page's user.
 
-Login sessions: a random token in the browser's cookie maps to a key held in memory.
-
-A server restart ends all sessions. Every request looks the key up again, so revoking a key ends its
-sessions.
-
-The user of a page: access to the services, limited by the session's key.
+The login form needs no scripts. A random token in the browser's cookie maps to a key held in
+memory, so a server restart ends all sessions. Every request looks the key up again, so revoking a
+key ends its sessions. A `Visitor` accesses the services, limited by the key of its session.
 """
 
 import html

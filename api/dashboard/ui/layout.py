@@ -1,12 +1,10 @@
-"""Page layout: navigation bar, theme button, logout and banners.
+"""Page layout, and functions that all pages share.
 
-Confirmation dialog for actions that delete something or change a job.
-
-Loads the object of a page, or renders an error page.
-
-Records dashboard actions in the audit log.
-
-Polling for live pages, error banners and error notifications.
+- `frame` draws the navigation bar with the theme button, the logout and the banners.
+- `is_sure` is the confirmation dialog for actions that delete something or change a job.
+- `sought` loads the object of a page, or renders an error page.
+- `note` records dashboard actions in the audit log.
+- `Fresh` polls for live pages. `Banner` and `tried` show errors.
 """
 
 import json

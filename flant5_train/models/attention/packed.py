@@ -1,13 +1,12 @@
-"""T5's encoder and decoder over a packed row.
+"""T5's encoder and decoder over a packed row, and the attention function of their layers.
 
 They compute the same as the library's `T5Stack.forward`, without masks and without materialized
-position biases. Shapes: S source tokens, T target tokens, D model width.
+position biases. T5's layers call the function, which is registered as `flant5`. In a packed forward
+pass each layer receives a `kernel`, which keeps the pairs apart. All others (evaluation,
+generation, padded batches) use the library's scaled dot-product attention.
 
-Attention function called by T5's layers, registered as `flant5`.
-
-In a packed forward pass each layer receives a `kernel`, which keeps the pairs apart. All others
-(evaluation, generation, padded batches) use the library's scaled dot-product attention.
-Shapes: B batch, H heads, Q queries, K keys, C channels of a head.
+Shapes: B batch, H heads, Q queries, K keys, C channels of a head, S source tokens, T target tokens,
+D model width.
 """
 
 from typing import Any, Protocol

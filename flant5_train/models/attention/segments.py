@@ -1,17 +1,14 @@
-"""Packed attention pair by pair, for CPUs. A mask over the whole row would also compute the scores
-between pairs, and discard most of the work.
+"""Packed attention pair by pair, for CPUs.
 
-Shapes: H heads, Q queries, K keys, C channels of a head, L tokens of one side of a pair.
+A mask over the whole row would also compute the scores between pairs, and discard most of the work.
+Spans give the keys seen by each query, and the queries that see each key.
 
-Attention spans of a packed row: the keys seen by each query, and the queries that see each key.
+T5's relative position bias is one number per head and distance. Stock T5 materializes it for every
+query and key, [1, H, L, L], although it depends only on their distance and is constant beyond about
+100 tokens.
 
-Shapes: Q queries, K keys.
-
-T5's relative position bias as one number per head and distance.
-
-Stock T5 materializes it for every query and key, [1, H, L, L], although it depends only on their
-distance and is constant beyond about 100 tokens. Shapes: H heads, B buckets, R = 2 * reach + 1
-distances.
+Shapes: H heads, Q queries, K keys, C channels of a head, L tokens of one side of a pair, B buckets,
+R = 2 * reach + 1 distances.
 """
 
 from collections.abc import Sequence

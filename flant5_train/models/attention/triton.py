@@ -1,9 +1,7 @@
-"""Attention over a packed row in Triton: the kernels as differentiable custom operators, which
-`torch.compile` does not trace into. Imported on machines with a GPU only.
+"""Packed attention for GPUs, in one Triton kernel launch over the whole row.
 
-Shapes: H heads, Q queries, K keys, C channels of a head, B buckets, R distances.
-
-Packed attention for GPUs, in one kernel launch over the whole row.
+The kernels are differentiable custom operators, which `torch.compile` does not trace into. Imported
+on machines with a GPU only.
 
 Shapes: H heads, Q queries, K keys, C channels of a head, B buckets, R distances.
 """

@@ -1,15 +1,9 @@
-"""Attention over a packed row in Triton: the forward pass (see `triton_tiles`).
-
-Attention over a packed row in Triton: the backward pass (see `triton_tiles`).
-
-The gradient of the bias is summed by bucket and block in a fixed order. flex attention would add
-the share of every score atomically.
-
-Attention over a packed row in Triton: functions shared by the forward and backward kernels.
+"""Triton kernels of attention over a packed row: forward and backward pass.
 
 Flash attention with T5's unscaled scores and position bias. If a block of keys is farther from a
 block of queries than the bias's reach, the bias is a single number. Only blocks near the diagonal
-look it up.
+look it up. The gradient of the bias is summed by bucket and block in a fixed order. Flex attention
+would add the share of every score atomically.
 
 Each query sees one run of keys, `key_start` to `key_end` (its own pair); if causal, none after
 itself. Rows are multiples of 128. Matrices are laid out as [rows, heads, channels]. A float32

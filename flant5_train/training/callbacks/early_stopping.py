@@ -1,13 +1,11 @@
-"""Callbacks that save the best checkpoint and stop training early.
+"""Selection of the best checkpoint, and early stopping.
 
-Selection settings of a run, and the checkpoint they select.
+`SaveBest` saves the best checkpoint. `StopEarly` ends a run whose validation loss no longer
+improves. `Selection` holds the settings of a run and finds the selected checkpoint.
 
-Early stopping rule: ends a run whose validation loss no longer improves.
-
-Evaluations of a run so far, from the log history in the trainer's state.
-
-All decisions use this history alone. It is saved with each checkpoint and equal in all processes:
-a resumed run decides like an uninterrupted one, and all processes decide alike.
+All decisions use the history of evaluations alone, from the logs in the trainer's state. It is
+saved with each checkpoint and equal in all processes: a resumed run decides like an uninterrupted
+one, and all processes decide alike.
 """
 
 import math

@@ -1,6 +1,16 @@
-"""Stops the run when the loss has diverged: far above its best, or above uniform guessing.
+"""Guards: refuse unusable settings, and stop runs that can't succeed.
 
-The first rule compares the training loss with its own history:
+Reasons to stop a run:
+
+- The loss or the gradient norm is NaN or infinite.
+- The learning rate is 0 before the last step.
+- The loss has diverged: it is far above its best, or above uniform guessing.
+
+Refused before a run are settings that have no effect without validation pairs, and settings that
+leave validation pairs unused. So are arguments that the library accepts and this trainer does not
+support.
+
+Two rules detect a diverged loss. The first rule compares the training loss with its own history:
 
 - It uses the median of the last 10 logs, which a few bad batches do not move, and the lowest such
   median so far. At the start, the lowest median counts from the third log on.
@@ -23,14 +33,6 @@ The second rule ignores history. It applies to the training and the evaluation l
   suffices alone.
 - In a run of fewer steps, the losses must cover all steps except the first, whose loss is the base
   model's, and at least two.
-
-Stops the run when the loss becomes NaN or infinite.
-
-Stops the run when the learning rate is 0 before the last step.
-
-Checks settings that have no effect without validation pairs, or that leave them unused.
-
-Checks for arguments that the library accepts and this trainer does not support.
 """
 
 import math

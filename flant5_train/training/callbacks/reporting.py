@@ -1,6 +1,11 @@
-"""Trainer callbacks: progress reports and graceful stop.
+"""Progress reports of a run, heartbeat, and graceful stop.
 
-TensorBoard event files, written from the records of `flant5_train.protocol.progress`.
+The trainer's callbacks report the start and each logged step. `ProgressLog` writes the records to
+`progress.jsonl`; `flant5_train.protocol.progress` defines the format. A heartbeat updates the time
+of that file between records. Without it, the worker would treat long steps as a stalled run
+(`worker.execution.monitor`).
+
+`EventFiles` writes the same records for TensorBoard:
 
     <run directory>/tensorboard/events.out.tfevents.0000000002     written by the second start
 
@@ -9,12 +14,6 @@ leaves a gap in a resumed curve, and a full disk is reported late or never. Here
 after the event is in the file. Each start has its own file, which marks later steps of earlier
 files as void. TensorBoard reads files in name order. The names contain numbers instead of times,
 because the clocks of two hosts may differ.
-
-Writer of `progress.jsonl`; `flant5_train.protocol.progress` defines the format.
-
-Trainer heartbeat: updates the time of `progress.jsonl` between records.
-
-Without it, the worker would treat long steps as a stalled run (`worker.execution.monitor`).
 """
 
 import os

@@ -11,9 +11,9 @@ from flant5_train.forecast.forecast import forecast
 from flant5_train.protocol.forecast import BatchesForecast, Forecast
 from flant5_train.protocol.progress import BatchesPlanned, DataRead, ModelSaved
 from tests.flant5_train.forecast.scenes import question
-from tests.flant5_train.guards.test_disk_space import bytes_of
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import Run, some_examples
+from tests.flant5_train.training.callbacks.test_disk_space import bytes_of
 
 SHAPES: list[dict[str, Any]] = [
     {"batching": "packed", "max_steps": 7, "validation_split": 0.2},

@@ -1,12 +1,9 @@
-"""Durable file writes, which survive a power cut once they return.
+"""File system access: durable writes, free disk space, damaged files, and sortable ids.
 
-Free disk space, and translation of a full disk to StorageFullError.
+Written files survive a power cut once a write returns. `room_for` translates a full disk to
+StorageFullError. An id has a prefix, 13 digits that grow with time, and 13 random ones:
 
-Error for damaged files of the service.
-
-Sortable ids: a prefix, 13 digits that grow with time, 13 random ones.
-
-file-1htq6tsrx746sdqtzynznj5vsg
+    file-1htq6tsrx746sdqtzynznj5vsg
 """
 
 import errno

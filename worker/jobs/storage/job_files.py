@@ -1,7 +1,6 @@
-"""The files that belong to one job only. Shared files, such as the cache and base models, are not
-included.
+"""The files that belong to one job only: their size and removal.
 
-Removal of files and directories, and their size.
+Shared files, such as the cache and base models, are not included.
 """
 
 import re

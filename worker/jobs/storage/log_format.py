@@ -2,9 +2,8 @@
 
     2026-11-24T03:52:10.317Z stderr   3%|▎         | 2/75 [00:01<00:40,  1.81it/s]
 
-No imports beyond the standard library, because the supervisor needs this module.
-
-Reading of complete lines from a file that another process appends to.
+`whole_lines` reads the complete lines of a file that another process appends to. No imports beyond
+the standard library, because the supervisor needs this module.
 """
 
 import re

@@ -1,22 +1,23 @@
-"""Directory layout of `FLANT5_HOME`.
+"""Directory layout of `FLANT5_HOME`, and resolution of callers' paths.
 
-files/<file-id>/       an uploaded file and its metadata
-uploads/<upload-id>/   the parts of an incomplete upload
-incoming/              request bodies of uploads in progress, in files without a name
-jobs/<job-id>/         one run directory per job
-deleted/<job-id>.json  the tombstone of a deleted job (`worker.jobs.storage.tombstones`)
-models/<name>/         base models by name; the demo model is built here
-cache/                 encoded conversations, shared by all jobs
-workers/<name>.lock    held by the worker of that name
-slots/<boot id>/<slot>.lock   held by the attempt that trains on that GPU or CPU slot
-audit/<day>.jsonl      audit events of the API
-service/               the id of this service (`worker.jobs.startup.service_identity`)
-redis/                 data of the embedded server (`flant5 up`)
-store.json             the store's change count at a keeper's last look (`worker.keeper.store_mark`)
-losses.jsonl           data losses of the store that a keeper noticed
-(`worker.jobs.storage.store_losses`)
+    files/<file-id>/       an uploaded file and its metadata
+    uploads/<upload-id>/   the parts of an incomplete upload
+    incoming/              request bodies of uploads in progress, in files without a name
+    jobs/<job-id>/         one run directory per job
+    deleted/<job-id>.json  the tombstone of a deleted job (`worker.jobs.storage.tombstones`)
+    models/<name>/         base models by name; the demo model is built here
+    cache/                 encoded conversations, shared by all jobs
+    workers/<name>.lock    held by the worker of that name
+    slots/<boot id>/<slot>.lock   held by the attempt that trains on that GPU or CPU slot
+    audit/<day>.jsonl      audit events of the API
+    service/               the id of this service (`worker.jobs.startup.service_identity`)
+    redis/                 data of the embedded server (`flant5 up`)
+    store.json             the store's change count at a keeper's last look
+                           (`worker.keeper.store_mark`)
+    losses.jsonl           data losses of the store that a keeper noticed
+                           (`worker.jobs.storage.store_losses`)
 
-Resolution of callers' paths, which must stay inside the data root.
+A path from a caller must stay inside the data root.
 """
 
 from dataclasses import dataclass, replace

@@ -1,17 +1,16 @@
-"""The result file of a successful job: its step metrics as CSV, a row per step.
+"""Reads a run's `progress.jsonl` and `train.log`, and writes the result file of its job.
+
+The curve and the speed come from `progress.jsonl`. Lines of `train.log` that the store has dropped
+are read by the store's cursors. A line's id is `<byte offset of its end in the file>-<its number>`,
+such as 73129-812. The next line is found without reading the lines before it.
+
+The result file has the step metrics of a successful job as CSV, a row per step:
 
     step,epoch,train_loss,learning_rate,grad_norm,tokens_seen,tokens_per_second,valid_loss,...
     1,0.1,2.5,0.0001,1.25,640,5120.0,,
 
 It is an ordinary file with the purpose `fine-tune-results`. Its id is derived from the job, so it
 need not be stored.
-
-Reads lines of `train.log` that the store has dropped, by the store's cursors.
-
-A line's id is `<byte offset of its end in the file>-<its number>`, such as 73129-812. The next line
-is found without reading the lines before it.
-
-Loss curve and speed of a job, read from its `progress.jsonl`.
 """
 
 import csv

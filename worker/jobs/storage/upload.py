@@ -1,12 +1,10 @@
-"""Models of an upload in parts, and its limits.
+"""One upload in parts: its models, limits, validation and directory.
 
-The directory of one upload.
+The upload, each of its parts, and a lock are separate files:
 
-HOME/uploads/<upload-id>/upload.json       the announced file, and the upload's status
-HOME/uploads/<upload-id>/parts/<part-id>   a part; it gets this name once it is complete
-HOME/uploads/<upload-id>/lock              held while a process changes one of these
-
-Validation of the parts of an upload.
+    HOME/uploads/<upload-id>/upload.json       the announced file, and the upload's status
+    HOME/uploads/<upload-id>/parts/<part-id>   a part; it gets this name once it is complete
+    HOME/uploads/<upload-id>/lock              held while a process changes one of these
 """
 
 import fcntl

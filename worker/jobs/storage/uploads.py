@@ -4,9 +4,8 @@ Acknowledged parts are on disk, and a file appears only when it is complete. If 
 at any moment, the upload continues with the next request. Changes of one upload are serialized;
 parts may be sent in parallel.
 
-Removal of ended and expired uploads.
-
-Storage quota of each owner's uploads on the disk of HOME.
+This module also removes ended and expired uploads, and limits the disk space of HOME that each
+owner's uploads use.
 """
 
 import os

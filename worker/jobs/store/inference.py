@@ -1,4 +1,6 @@
-"""The inference queue: questions from the API to a serving process, and the answers back.
+"""The inference queue and its servers, and the conversations of the dashboard's chat page.
+
+Questions go from the API to a serving process, and the answers back:
 
 | key (prefix `flant5:`)    | type   | content                                                    |
 |---------------------------|--------|------------------------------------------------------------|
@@ -10,19 +12,13 @@
 | chat_servers              | zset   | serving processes by the time they count as gone, in ms    |
 | chat_server:{name}:device | string | device of its models: `cpu`, `cuda:1`; expires with the    |
 |                           |        | entry of the process                                       |
-
-`flant5_train.protocol.inference` defines questions, pieces and their order. A question is taken
-once. If its serving process dies, the answer is lost and the client has to ask again.
-
-Registry of the live serving processes. `worker.jobs.store.inference` lists its keys.
-
-Conversations of the dashboard's chat page, which survive reloads and restarts of the API.
-
-| key (prefix `flant5:`)    | type   | content                                                    |
-|---------------------------|--------|------------------------------------------------------------|
 | talk:{owner}:{id}         | string | a conversation as JSON; expires 7 days after its last      |
 |                           |        | message                                                    |
 | talks                     | zset   | their keys by the time of the last message, in ms          |
+
+`flant5_train.protocol.inference` defines questions, pieces and their order. A question is taken
+once. If its serving process dies, the answer is lost and the client has to ask again. Conversations
+of the chat page survive reloads and restarts of the API.
 """
 
 import re

@@ -1,13 +1,9 @@
 """The workers' side of the store: claims, heartbeats, updates and outcomes, fenced by the epoch.
 
-Coordination of attempts on several nodes: messages between leader and members in the store.
-
-All of them are fenced by the epoch, and removed when the attempt ends.
-
-Messages between the workers of a job on several nodes.
-
-A **gang** is the workers of one attempt. Its **leader** holds the lease and reports for the job.
-Each other worker is a **member** and runs one node. A worker that waits for a gang has a **seat**.
+Jobs on several nodes also need messages between their workers. A **gang** is the workers of one
+attempt. Its **leader** holds the lease and reports for the job. Each other worker is a **member**
+and runs one node. A worker that waits for a gang has a **seat**. The messages between leader and
+members are fenced by the epoch too, and removed when the attempt ends.
 """
 
 import secrets

@@ -1,10 +1,10 @@
-"""Paginated lists of jobs: of all jobs, of one owner, or with a metadata pair.
+"""Paginated lists of jobs, the index of fine-tuned models, and deletion of both in the store.
 
-Each list is a sorted set of ids by job number. The cost of a page does not depend on its length.
+A list has all jobs, the jobs of one owner, or those with a metadata pair. Each list is a sorted set
+of ids by job number. The cost of a page does not depend on its length.
 
-Deletion of ended jobs, their models and their checkpoints in the store.
-
-Index of the fine-tuned models and the jobs that made them.
+`EndedJobs` deletes ended jobs, their models and their checkpoints. `ModelIndex` maps models to the
+jobs that made them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,16 +1,12 @@
-"""The webhook outbox: ends of jobs pending for each endpoint. The store's table lists its keys.
+"""Outboxes: pending webhooks, pending exports to integrations, and the configured integrations.
 
-The script that ends a job queues the end for each subscribed endpoint in the same step (`announce`
-in lua/prelude.lua). So each recorded end is also delivered, whichever process is killed. A delivery
-is due again when its lease expires, in case its sender died.
+The store's table lists their keys. The script that starts or ends a job adds to the outboxes in the
+same step (`announce` and `ship` in lua/prelude.lua). It queues the end for each subscribed webhook
+endpoint, and the job for its integrations. So each recorded end is also delivered, whichever
+process is killed. An entry is due again when its lease expires, in case its sender died.
 
-The outbox of the integrations: pending exports of jobs. The store's table lists its keys.
-
-The script that starts or ends a job queues its integrations here in the same step (`ship` in
-lua/prelude.lua). An export is due again when its lease expires, in case its shipper died.
-
-Registry of the configured integrations and the owners who may use them. The process that holds
-the accounts publishes it to the API, without any secret.
+`IntegrationOffers` lists the configured integrations and the owners who may use them. The process
+that holds the accounts publishes it to the API, without any secret.
 """
 
 import json

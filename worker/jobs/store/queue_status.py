@@ -1,13 +1,14 @@
-"""The reason why a queued job waits, in one sentence.
+"""State of the queue: reasons for waiting, statistics of the service, and repeated submissions.
 
-Snapshot of the whole service's statistics. Its cost does not grow with ended jobs.
+`waiting_for` gives the reason why a queued job waits, in one sentence. `look` takes a snapshot of
+the whole service's statistics. Its cost does not grow with ended jobs.
 
-Recognizes retries of one submission that have no idempotency key.
+`Submissions` recognizes retries of one submission that have no idempotency key:
 
 | key (prefix `flant5:`)    | type | content                                                      |
 |---------------------------|------|--------------------------------------------------------------|
-| try:{fingerprint}         | hash | token, arrived_at (ms), by_retry of the last submission with  |
-|                           |      | this fingerprint; half an hour                                |
+| try:{fingerprint}         | hash | token, arrived_at (ms), by_retry of the last submission with |
+|                           |      | this fingerprint; half an hour                               |
 
 The `openai` SDK retries a create request when the response is late, with a retry count but no
 idempotency key. A first try gets a new token, so two deliberate submissions stay two jobs. A retry

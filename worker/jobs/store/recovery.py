@@ -1,13 +1,11 @@
-"""Requests and status of the recovery of jobs after the store lost data.
+"""Recovery of jobs after the store lost data: requests, status, and the state to restore.
 
 A caller requests it, or the keeper that noticed a loss. The keeper rebuilds the records of the jobs
 from their run directories (`worker.keeper.recovery`). Its status and findings are JSON in one key
 of the store, `flant5:recovery`.
 
-The state of a job as restored from its run directory, for a store that has lost it or has an
-older state.
-
-The fields of a job by which the store's state is compared with the job's run directory.
+`Standing` has the fields by which the store's state of a job is compared with its run directory.
+`Known` is the state as restored from there, for a store that lost the job or has an older state.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Redis clients, and the one place that translates their errors to StoreUnavailableError.
+"""Redis clients, Lua scripts, and the one place that translates errors to StoreUnavailableError.
 
-Runs the Lua scripts of the store, which are loaded from `lua/` with the table of job
+`Scripts` runs the scripts of the store, which are loaded from `lua/` with the table of job
 transitions.
 """
 

@@ -1,6 +1,6 @@
-"""Serialization of job hashes, stream entries and updates in Redis.
+"""Serialization in Redis: job hashes, stream entries, and the protocol between worker and store.
 
-The protocol of an attempt between worker and store: claims, updates and outcomes.
+The protocol of an attempt consists of claims, updates and outcomes.
 """
 
 import json

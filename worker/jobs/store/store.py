@@ -4,7 +4,7 @@
 |---------------------------|--------|------------------------------------------------------------|
 | counter                   | string | number of jobs ever created                                |
 | mark                      | hash   | store: its name, as on disk; number: changes so far        |
-|                           |        | (`worker.keeper.store_mark`)|
+|                           |        | (`worker.keeper.store_mark`)                               |
 | jobs                      | zset   | ids of all jobs, by number                                 |
 | validating                | zset   | ids of jobs whose files need a check, by number            |
 | queued                    | zset   | ids of queued jobs, by priority, then by number            |

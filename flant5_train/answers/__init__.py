@@ -1,1 +1,0 @@
-"""Sample answers generated during an evaluation, and their scores."""

@@ -1,1 +1,0 @@
-"""Guards that stop hopeless runs, with a reason for the user who submitted them."""

@@ -1,1 +1,0 @@
-"""Checkpoint selection and early stopping, based on evaluations."""

@@ -1,1 +1,0 @@
-"""Runs attempts of jobs: claim, monitor, report, finalize."""

@@ -1,1 +1,0 @@
-"""Failure diagnosis of attempts, and the retry policy."""

@@ -1,1 +1,0 @@
-"""Multi-node attempts: waiting for other workers, leader and members."""
