@@ -33,7 +33,7 @@ _OTHERS = 512
 _log = logging.getLogger(__name__)
 
 
-def allow_connections(num_streams: int) -> None:
+def raise_fd_limit(num_streams: int) -> None:
     """Raises this process's limit of open files, up to the hard limit. Many systems default to
     1,024, too few for 1,000 streams and everything else."""
     wanted = num_streams + _OTHERS
@@ -107,7 +107,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        self._services.tail.close()
+        self._services.broadcaster.close()
         await super().shutdown(sockets)
 
 
@@ -121,12 +121,12 @@ def main() -> int:
     except (ValidationError, KeysFileError, StartRefusedError) as error:
         sys.stderr.write(f"flant5 api: {_reason(error)}\n")
         return 2
-    allow_connections(settings.max_stream_clients)
+    raise_fd_limit(settings.max_stream_clients)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=http_protocol(slow_client_seconds=settings.slow_client_seconds),
+        http=http_protocol(slow_client_seconds=settings.client_timeout_seconds),
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=settings.stop_grace_seconds,

@@ -8,16 +8,22 @@ from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from api.auth import KeyRing, read_keys
-from api.dashboard.mount import DashboardRoute
+from api.dashboard.mount import LazyDashboard
 from api.dashboard.ui.auth import Sessions
 from api.dependencies import Services
 from api.http import errors
 from api.http.audit import Audit, AuditLog
-from api.http.middleware import BodyLimit, Gate, RequestFrame, RequestMeter, SecurityHeaders
+from api.http.middleware import (
+    AuthMiddleware,
+    BodyLimit,
+    MetricsMiddleware,
+    RequestContextMiddleware,
+    SecurityHeaders,
+)
 from api.http.path_prefix import DocsPrefix
 from api.http.query_checks import refuse_unknown_query
 from api.http.rate_limit import RateLimit
-from api.http.request_limits import BodyPace, RequestChecks
+from api.http.request_limits import RequestChecks, SlowBodyTimeout
 from api.openapi import document
 from api.routes import chat, files, history, jobs, models, operations, outputs, plans, uploads
 from api.schemas.common import ErrorResponse
@@ -73,16 +79,16 @@ def create_app(settings: ApiSettings) -> FastAPI:
     if settings.api_keys_file is not None:
         read_keys(settings.api_keys_file)
         keys = KeyRing(settings.api_keys_file)
-        app.add_middleware(Gate, keys=keys)
+        app.add_middleware(AuthMiddleware, keys=keys)
     # Added after the gate, so they wrap it: rejected requests also get a request id, and are
     # audited and counted. The frame's responses to internal errors are counted too.
     app.add_middleware(RequestChecks, has_keys=settings.api_keys_file is not None)
-    app.add_middleware(BodyPace, patience_seconds=settings.slow_client_seconds)
+    app.add_middleware(SlowBodyTimeout, patience_seconds=settings.client_timeout_seconds)
     app.add_middleware(Audit, log=AuditLog(services.home.audit))
-    app.add_middleware(RequestFrame)
+    app.add_middleware(RequestContextMiddleware)
     app.add_middleware(DocsPrefix)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestMeter, metrics=services.metrics)
+    app.add_middleware(MetricsMiddleware, metrics=services.metrics)
     for router in (operations.router, operations.metrics_router):
         app.include_router(router)
     for router in (
@@ -98,7 +104,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         operations.recovery_router,
     ):
         app.include_router(router, prefix="/v1", dependencies=[Depends(refuse_unknown_query)])
-    dashboard = DashboardRoute(services, Sessions(keys))
+    dashboard = LazyDashboard(services, Sessions(keys))
     app.router.routes.append(dashboard)
     app.state.dashboard = dashboard
     return app
@@ -110,7 +116,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = _MAX_THREADS
     await run_in_threadpool(services.files.remove_abandoned)
     try:
-        async with services.tail.running(), app.state.dashboard.door.running():
+        async with services.broadcaster.running(), app.state.dashboard.door.running():
             yield
     finally:
         await run_in_threadpool(services.programs.close)

@@ -53,7 +53,7 @@ class Caller:
         return Scope.ADMIN in self.scopes
 
     @property
-    def limited_to(self) -> str | None:
+    def owner_filter(self) -> str | None:
         """The only owner whose objects the caller may see. None means all owners."""
         return None if self.sees_all else self.owner
 

@@ -29,9 +29,9 @@ from redis import Redis
 
 from api.services.store_loss import StoreLoss
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.job import Job, Progress
-from worker.jobs.store.outbox import ShipmentCounts, WebhookCounts, count_shipments, count_webhooks
-from worker.jobs.store.queue_status import Overview, look
+from worker.jobs.job import Job, JobProgressState
+from worker.jobs.store.outbox import ExportCounts, WebhookCounts, count_exports, count_webhooks
+from worker.jobs.store.queue_status import QueueStats, collect_queue_stats
 from worker.jobs.store.workers import WorkerState
 
 _OF_PROGRESS = {
@@ -43,20 +43,20 @@ _OF_PROGRESS = {
 }
 
 
-def overview_families(overview: Overview) -> Iterator[Metric]:
+def queue_families(stats: QueueStats) -> Iterator[Metric]:
     """Yields the metrics of jobs and workers. Only running jobs and registered workers have series,
     so their number stays bounded."""
     jobs = GaugeMetricFamily("flant5_jobs", "Jobs by status.", labels=["status"])
-    for status, number in overview.num_jobs.items():
+    for status, number in stats.num_jobs.items():
         jobs.add_metric([status.value], number)
     yield jobs
     yield GaugeMetricFamily(
         "flant5_queue_longest_wait_seconds",
         "Waiting time of the longest-waiting queued job; 0 if the queue is empty.",
-        value=overview.longest_wait_seconds,
+        value=stats.longest_wait_seconds,
     )
-    yield from _running(overview.running)
-    yield from _workers(overview.workers)
+    yield from _running(stats.running)
+    yield from _workers(stats.workers)
 
 
 def _running(jobs: Sequence[Job]) -> Iterator[Metric]:
@@ -84,13 +84,13 @@ def _running(jobs: Sequence[Job]) -> Iterator[Metric]:
         yield family
 
 
-def _value(progress: Progress, name: str) -> float | None:
+def _value(progress: JobProgressState, name: str) -> float | None:
     value: float | None = getattr(progress, name)
     return value
 
 
 def _workers(workers: Sequence[WorkerState]) -> Iterator[Metric]:
-    states = {"idle": 0, "busy": 0, "sick": 0}
+    states = {"idle": 0, "busy": 0, "unhealthy": 0}
     slots = dict.fromkeys(states, 0)
     for worker in workers:
         state = _state_of(worker)
@@ -109,8 +109,8 @@ def _workers(workers: Sequence[WorkerState]) -> Iterator[Metric]:
 def _state_of(worker: WorkerState) -> str:
     """Returns the worker's state. A sick worker counts as sick even while it runs a job: the
     operator must act."""
-    if worker.sick is not None:
-        return "sick"
+    if worker.unhealthy_reason is not None:
+        return "unhealthy"
     return "idle" if worker.job_id is None else "busy"
 
 
@@ -133,9 +133,9 @@ def webhook_families(counts: WebhookCounts) -> Iterator[Metric]:
     yield from (deliveries, waiting)
 
 
-def integration_families(counts: ShipmentCounts) -> Iterator[Metric]:
+def integration_families(counts: ExportCounts) -> Iterator[Metric]:
     shipments = CounterMetricFamily(
-        "flant5_integration_shipments",
+        "flant5_integration_exports",
         "Attempts to send a job to a tracker or hub: done, failed (retried later), given_up.",
         labels=["outcome"],
     )
@@ -156,7 +156,7 @@ _LABELS = ("method", "route", "status")
 _log = logging.getLogger(__name__)
 
 
-class Metrics:
+class ApiMetrics:
     """Metrics of one application, in a separate registry."""
 
     def __init__(
@@ -178,8 +178,8 @@ class Metrics:
         self._uploaded = Counter(
             "flant5_upload_bytes", "Bytes of uploaded files stored.", registry=self._registry
         )
-        self._registry.register(_Process(num_stream_clients))
-        self._registry.register(_Service(redis, store_loss))
+        self._registry.register(_ProcessCollector(num_stream_clients))
+        self._registry.register(_ServiceCollector(redis, store_loss))
 
     def count_request(self, method: str, *, route: str, status: int, seconds: float) -> None:
         """Counts a request. `route` is a template (`/v1/files/{file_id}`), never a path. Any client
@@ -197,7 +197,7 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _Process(Collector):
+class _ProcessCollector(Collector):
     def __init__(self, num_stream_clients: Callable[[], int]) -> None:
         self._num_stream_clients = num_stream_clients
 
@@ -209,7 +209,7 @@ class _Process(Collector):
         yield InfoMetricFamily("flant5_build", "Version of the running service.", value=build)
 
 
-class _Service(Collector):
+class _ServiceCollector(Collector):
     def __init__(self, redis: Redis, store_loss: StoreLoss) -> None:
         self._redis = redis
         self._store_loss = store_loss
@@ -221,24 +221,24 @@ class _Service(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            overview = look(self._redis)
+            stats = collect_queue_stats(self._redis)
             webhooks = count_webhooks(self._redis)
-            shipments = count_shipments(self._redis)
+            exports = count_exports(self._redis)
             losses = self._store_loss.families()
         except StoreUnavailableError as error:
             _log.warning("metrics: store is unavailable, omitting its metrics: %s", error)
             yield _up(0)
             return
         yield _up(1)
-        yield from overview_families(overview)
+        yield from queue_families(stats)
         checks = CounterMetricFamily(
             "flant5_file_checks", "Finished checks of jobs' files.", labels=["verdict"]
         )
-        for verdict, number in overview.num_checks.items():
+        for verdict, number in stats.num_checks.items():
             checks.add_metric([verdict], number)
         yield checks
         yield from webhook_families(webhooks)
-        yield from integration_families(shipments)
+        yield from integration_families(exports)
         yield from losses
 
 

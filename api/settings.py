@@ -59,12 +59,12 @@ class ApiSettings(SharedSettings):
     max_waiting_chats: int = Field(32, ge=1)
     """Maximum number of chat requests that wait for a serving process. Further requests get a
     429."""
-    chat_seconds: float = Field(600.0, gt=0)
+    chat_timeout_seconds: float = Field(600.0, gt=0)
     """Timeout of a chat request in seconds, including the time in the queue."""
-    heartbeat_seconds: float = Field(15.0, gt=0)
+    sse_keepalive_seconds: float = Field(15.0, gt=0)
     """Idle time of a live stream, in seconds, after which a comment is sent. Without it, proxies
     close the connection."""
-    slow_client_seconds: float = Field(30.0, gt=0)
+    client_timeout_seconds: float = Field(30.0, gt=0)
     """Client timeout in seconds. Applies to receiving headers, to receiving the body (plus 1 s per
     4 KiB), and to sending the response. The connection is closed when it expires."""
     stop_grace_seconds: int = Field(5, ge=0)

@@ -14,9 +14,9 @@ from benchmarks.vocabulary import vocabulary
 from flant5_train.data.encoding import Ids
 from flant5_train.demo_model import save_random_model
 from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
-from flant5_train.protocol.inference import Piece
-from flant5_train.serving.detokenizer import AnswerText, TextStream, text_stream
-from flant5_train.serving.generation import Arrivals, Chooser, Row, answer
+from flant5_train.protocol.inference import StreamEvent
+from flant5_train.serving.detokenizer import AnswerDetokenizer, Detokenizer, detokenizer_for
+from flant5_train.serving.generation import Arrivals, GeneratedSequence, Sampler, answer
 from flant5_train.serving.model_cache import LoadedModel, load
 
 NUM_TOKENS = 64
@@ -45,10 +45,10 @@ def build_model(directory: Path, size: str) -> LoadedModel:
     return loaded
 
 
-class _Heard(TextStream):
+class _Heard(Detokenizer):
     """Records the tokens of an answer and the time of its first one."""
 
-    def __init__(self, text: TextStream) -> None:
+    def __init__(self, text: Detokenizer) -> None:
         self._text = text
         self.tokens: list[int] = []
         self.began_at = 0.0
@@ -70,19 +70,19 @@ class OurAnswers:
 
     def give(self, sources: Sequence[Ids]) -> list[list[int]]:
         """Returns the answers of one batch, as tokens."""
-        heard = [_Heard(text_stream(self._loaded.tokenizer)) for _ in sources]
+        heard = [_Heard(detokenizer_for(self._loaded.tokenizer)) for _ in sources]
         groups = iter([[self._row(*each) for each in zip(sources, heard, strict=True)]])
         self._answer(lambda _: next(groups, []))
         return [each.tokens for each in heard]
 
     def waits(self, sources: Sequence[Ids], *, every_seconds: float, joins: bool) -> list[float]:
         """Returns the seconds to the first token for requests that arrive at intervals."""
-        heard = [_Heard(text_stream(self._loaded.tokenizer)) for _ in sources]
+        heard = [_Heard(detokenizer_for(self._loaded.tokenizer)) for _ in sources]
         rows = [self._row(*each) for each in zip(sources, heard, strict=True)]
         began_at = time.perf_counter()
         due = [began_at + number * every_seconds for number in range(len(rows))]
 
-        def arrivals(going: Sequence[Row]) -> Sequence[Row]:
+        def arrivals(going: Sequence[GeneratedSequence]) -> Sequence[GeneratedSequence]:
             if not rows or (going and not joins):
                 return []
             if not going:
@@ -94,20 +94,20 @@ class OurAnswers:
         self._answer(arrivals)
         return [each.began_at - at for each, at in zip(heard, due, strict=True)]
 
-    def _row(self, source: Ids, heard: _Heard) -> Row:
-        return Row(
+    def _row(self, source: Ids, heard: _Heard) -> GeneratedSequence:
+        return GeneratedSequence(
             id="",
             source=source,
-            chooser=Chooser(temperature=0, top_p=1, seed=None),
-            text=AnswerText(heard, stop=()),
+            sampler=Sampler(temperature=0, top_p=1, seed=None),
+            text=AnswerDetokenizer(heard, stop=()),
             max_new_tokens=NUM_TOKENS,
         )
 
     def _answer(self, arrivals: Arrivals) -> None:
-        answer(self._loaded.model, arrivals, is_wanted=lambda _: True, say=_ignore)
+        answer(self._loaded.model, arrivals, is_active=lambda _: True, say=_ignore)
 
 
-def _ignore(piece: Piece) -> None:
+def _ignore(piece: StreamEvent) -> None:
     """Discards the piece."""
 
 

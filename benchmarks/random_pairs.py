@@ -13,7 +13,7 @@ from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching
 from flant5_train.data.collator import DataCollatorForSupervisedDataset
 from flant5_train.data.pairs import PairLengths
-from flant5_train.estimates.flops import Work
+from flant5_train.estimates.flops import FlopCounts
 
 _FIRST_TOKEN, _LAST_TOKEN = 2, 32_000
 
@@ -23,7 +23,7 @@ class Batch:
     """One micro-batch and its contents."""
 
     tensors: dict[str, torch.Tensor]
-    work: Work
+    work: FlopCounts
     num_pairs: int
 
     @property
@@ -60,7 +60,7 @@ class RandomPairs:
                 tensors = collate([self.pair(index) for index in pairs.tolist()])
                 yield Batch(
                     {name: tensor.to(device) for name, tensor in tensors.items()},
-                    Work.of(self.lengths.source[pairs], self.lengths.target[pairs]),
+                    FlopCounts.of(self.lengths.source[pairs], self.lengths.target[pairs]),
                     len(pairs),
                 )
 

@@ -18,7 +18,7 @@ from benchmarks.row import Row
 from benchmarks.table import table
 from benchmarks.training_run import TrainingRun, speed_ratio, steps_per_second
 from worker.jobs.storage.paths import RunDirectory
-from worker.processes.trainer_process import Node, torchrun_argv, trainer_environment
+from worker.processes.trainer_process import NodeSpec, torchrun_argv, trainer_environment
 from worker.settings import inherited_environment
 
 TITLE = "The service"
@@ -104,7 +104,7 @@ def _alone(model: Path, directory: Path) -> TrainingRun:
     environment = trainer_environment(
         inherited_environment(), num_processes=1, run_directory=run, visible_devices=()
     )
-    argv = torchrun_argv(run.run_config, Node(num_processes=1), _GRACE_SECONDS)
+    argv = torchrun_argv(run.run_config, NodeSpec(num_processes=1), _GRACE_SECONDS)
     began_at = time.time()
     with run.log.open("wb") as log:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-# The API, the keeper, the webhook sender and the command line, without torch.
+# The API, the controller, the webhook sender and the command line, without torch.
 #
 #     docker build -f docker/api.Dockerfile -t flant5-api .
 #
@@ -50,7 +50,7 @@ FROM base AS run
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="flant5 API" \
-      org.opencontainers.image.description="REST API and keeper of flant5, a fine-tuning service for Flan-T5" \
+      org.opencontainers.image.description="REST API and controller of flant5, a fine-tuning service for Flan-T5" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.data.conversations import ConversationFile
 from flant5_train.data.errors import DataError, nothing_to_train_on
-from flant5_train.data.prompt import write_script
+from flant5_train.data.prompt import render_prompt
 from flant5_train.file_report.checks import warnings_under
 from flant5_train.protocol.failure import Failure, encodable
 from flant5_train.protocol.file_report import CheckedFile, CheckedFiles
@@ -29,10 +29,10 @@ def check_file(
     conversations = pairs = 0
     left_out: Counter[str] = Counter()
     for conversation in file:
-        script = write_script(conversation, on_missing_question)
+        rendered = render_prompt(conversation, on_missing_question)
         conversations += 1
-        pairs += sum(segment.is_answer for segment in script.segments)
-        left_out += script.left_out
+        pairs += sum(segment.is_answer for segment in rendered.segments)
+        left_out += rendered.left_out
     left_out += file.left_out()
     if not pairs:
         raise nothing_to_train_on(path.name, conversations, left_out)

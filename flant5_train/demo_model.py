@@ -21,8 +21,8 @@ from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from flant5_train.config import OnBadRecord
 from flant5_train.data.conversations import ConversationFile
-from flant5_train.data.prompt import write_script
-from flant5_train.disk import writing
+from flant5_train.data.prompt import render_prompt
+from flant5_train.disk import disk_full_context
 from flant5_train.models.exported_model import give_weights_the_umask
 from flant5_train.models.lossless_tokenizer import SYMBOLS
 from flant5_train.models.tokenizer import SENTENCEPIECE_FILE, load_tokenizer
@@ -54,7 +54,7 @@ def _build_once(data_path: Path, target: Path) -> None:
             draft = target.with_suffix(".draft")
             clear = partial(shutil.rmtree, draft, ignore_errors=True)
             clear()
-            with writing("the demo model", target.parent, undo=clear):
+            with disk_full_context("the demo model", target.parent, undo=clear):
                 build_model(draft, texts=_texts(data_path), sizes=DEMO_SIZES)
                 os.replace(draft, target)
 
@@ -112,7 +112,7 @@ def _texts(data_path: Path) -> Iterator[str]:
     """Yields the lines of text of a file that was checked before."""
     conversations = ConversationFile(data_path, OnBadRecord.SKIP)
     for conversation in islice(conversations, _MAX_CONVERSATIONS):
-        for segment in write_script(conversation).segments:
+        for segment in render_prompt(conversation).segments:
             yield from segment.text.splitlines()
 
 

@@ -14,7 +14,9 @@ def _nothing() -> None:
 
 
 @contextmanager
-def writing(what: str, directory: Path, *, undo: Callable[[], object] = _nothing) -> Iterator[None]:
+def disk_full_context(
+    what: str, directory: Path, *, undo: Callable[[], object] = _nothing
+) -> Iterator[None]:
     """Guards code that writes `what` into `directory`.
 
     If the disk is full, calls `undo` to remove partial output and raises TrainingError. Any other

@@ -13,7 +13,7 @@ from api.settings import ApiSettings
 from examples.api_calls.call import Answer, Call
 from examples.api_calls.fields import differences, operations
 from examples.api_calls.page import Page
-from worker.jobs.storage.filesystem import AgedId
+from worker.jobs.storage.filesystem import SortableId
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
 
@@ -41,7 +41,7 @@ def test_a_host_name_that_occurs_in_an_id_leaves_the_id_whole() -> None:
 
 def test_each_id_in_the_document_has_the_form_of_its_kind() -> None:
     ids = re.findall(r"\b(?:file-|upload_|part_)\d[\w-]*", DOCUMENT.read_text(encoding="utf-8"))
-    kinds = [AgedId(prefix) for prefix in ("file-", "upload_", "part_")]
+    kinds = [SortableId(prefix) for prefix in ("file-", "upload_", "part_")]
     assert {each for each in ids if not any(kind.matches(each) for kind in kinds)} == set()
     assert len(ids) > 10
 

@@ -13,7 +13,7 @@ from api.cli.settings import ClientSettings, KeysSettings, UpSettings
 from api.settings import ApiSettings
 from flant5_train.protocol.progress import parse_record
 from worker.integrations.settings import IntegrationSettings
-from worker.serving.process import ServeSettings
+from worker.serving.process import InferenceSettings
 from worker.settings import WorkerSettings
 from worker.webhooks.endpoints import WebhookSettings
 
@@ -31,7 +31,7 @@ def test_each_record_in_the_progress_format_is_one() -> None:
 
 def test_each_setting_is_in_the_example_environment() -> None:
     listed = set(example_environment())
-    service = (ApiSettings, WorkerSettings, ServeSettings, WebhookSettings, IntegrationSettings)
+    service = (ApiSettings, WorkerSettings, InferenceSettings, WebhookSettings, IntegrationSettings)
     groups = (*service, ClientSettings, UpSettings, KeysSettings)
     known = {f"FLANT5_{name.upper()}" for group in groups for name in group.model_fields}
     assert {name for name in listed if name not in compose_variables()} == known
@@ -47,9 +47,9 @@ def test_what_the_compose_file_takes_is_in_the_example_environment_with_its_defa
 def test_each_setting_of_a_process_reaches_its_container() -> None:
     services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text("utf-8"))["services"]
     # Its own among all: the host name of a container is.
-    assert missing(WorkerSettings, services["worker"], services["keeper"]) == {"WORKER_NAME"}
+    assert missing(WorkerSettings, services["worker"], services["controller"]) == {"WORKER_NAME"}
     assert missing(ApiSettings, services["api"]) == set()
-    assert missing(ServeSettings, services["serve"]) == {"SERVE_NAME"}
+    assert missing(InferenceSettings, services["serve"]) == {"INFERENCE_NAME"}
     assert missing(WebhookSettings, services["webhooks"]) == set()
     assert missing(IntegrationSettings, services["integrations"]) == set()
 

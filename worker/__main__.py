@@ -17,7 +17,7 @@ from worker.jobs.startup.home_check import prepare_home
 from worker.jobs.startup.start_check import wait_for_start
 from worker.jobs.storage.lock import LockedError, take_lock
 from worker.jobs.store.workers import WorkerState
-from worker.presence import StopFlag, refuse_twin
+from worker.presence import ShutdownFlag, check_worker_name_is_free
 from worker.processes.trainer_process import TrainerArgv, torchrun_argv
 from worker.settings import WorkerSettings, inherited_environment
 
@@ -30,11 +30,13 @@ LOCK_SECONDS = 5.0
 def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
     # Celery warns about running as root because of pickle. This app accepts JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    stop_flag = StopFlag()
+    shutdown_flag = ShutdownFlag()
     try:
         settings = WorkerSettings()
         configure_logging(settings.log_format, process="worker")
-        context = open_context(settings, trainer_argv=trainer_argv, is_stopping=stop_flag.is_set)
+        context = open_context(
+            settings, trainer_argv=trainer_argv, is_stopping=shutdown_flag.is_set
+        )
     except ValidationError as error:
         print(f"the worker's settings are wrong: {settings_fault(error)}", file=sys.stderr)  # noqa: T201
         return 2
@@ -54,10 +56,10 @@ def main(trainer_argv: TrainerArgv = torchrun_argv) -> int:
     except StartRefusedError as error:
         print(f"the worker can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    return _run(context, stop_flag)
+    return _run(context, shutdown_flag)
 
 
-def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
+def _run(context: WorkerContext, shutdown_flag: ShutdownFlag) -> int:
     """Runs as the only worker of its name."""
     settings = context.settings
     name = settings.worker_name
@@ -73,8 +75,8 @@ def _run(context: WorkerContext, stop_flag: StopFlag) -> int:
         return 1
     try:
         state = WorkerState(name=name, devices=(), machine=context.machine)
-        refuse_twin(context.registry, state, seconds=settings.presence_seconds)
-        run_worker(context, stop_flag)
+        check_worker_name_is_free(context.registry, state, seconds=settings.worker_ttl_seconds)
+        run_worker(context, shutdown_flag)
     except StartRefusedError as error:
         print(f"the worker can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2

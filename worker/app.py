@@ -15,13 +15,13 @@ from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.store.notify import TASK, celery_app
 from worker.jobs.store.redis import Scripts, open_redis
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.presence import Presence, StopFlag, presence_step
+from worker.presence import Presence, ShutdownFlag, presence_step
 from worker.slots.gpu_health import smallest_gpu
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(context: WorkerContext, stop_flag: StopFlag) -> Celery:
+def create_app(context: WorkerContext, shutdown_flag: ShutdownFlag) -> Celery:
     """Returns the app with its task registered and its signals connected.
 
     Call it in the main process: pool processes inherit the stop flag.
@@ -51,7 +51,7 @@ def create_app(context: WorkerContext, stop_flag: StopFlag) -> Celery:
         run_job(job_id, context)
 
     def stop(**_: object) -> None:
-        stop_flag.set()
+        shutdown_flag.set()
 
     def give_back(exception: object, args: list[str], **_: object) -> None:
         _give_back(context, args[0], exception)
@@ -61,10 +61,10 @@ def create_app(context: WorkerContext, stop_flag: StopFlag) -> Celery:
     return app
 
 
-def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
+def run_worker(context: WorkerContext, shutdown_flag: ShutdownFlag) -> None:
     """Runs until a stop is requested and the current job is saved and released."""
     _release_own_jobs(context)
-    app = create_app(context, stop_flag)
+    app = create_app(context, shutdown_flag)
     settings = context.settings
     with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
         devices = tuple(slot.name for slot in context.slots)
@@ -75,9 +75,13 @@ def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
             gpu_bytes=smallest_gpu(context.slots),
         )
         presence = Presence(
-            WorkerRegistry(Scripts(redis, settings.rules)), state, seconds=settings.presence_seconds
+            WorkerRegistry(Scripts(redis, settings.queue_policy)),
+            state,
+            seconds=settings.worker_ttl_seconds,
         )
-        app.steps["consumer"].add(presence_step(presence.beat, seconds=presence.beat_seconds))
+        app.steps["consumer"].add(
+            presence_step(presence.heartbeat, seconds=presence.interval_seconds)
+        )
         try:
             app.worker_main(
                 [
@@ -89,7 +93,7 @@ def run_worker(context: WorkerContext, stop_flag: StopFlag) -> None:
                 ]
             )
         finally:
-            presence.leave()
+            presence.deregister()
 
 
 def _release_own_jobs(context: WorkerContext) -> None:

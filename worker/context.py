@@ -7,7 +7,7 @@ from pathlib import Path
 from worker.failures.diagnosis import OomCounter
 from worker.jobs.storage.files import FileStore
 from worker.jobs.store.models import ModelCatalog
-from worker.jobs.store.notify import Doorbell
+from worker.jobs.store.notify import JobNotifier
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry
@@ -31,7 +31,7 @@ class WorkerContext:
     probe_argv: ProbeArgv
     oom_counter: OomCounter
     trainer_argv: TrainerArgv
-    doorbell: Doorbell
+    notifier: JobNotifier
     is_stopping: Callable[[], bool]
     """Returns True once a shutdown was requested."""
     machine: str
@@ -48,7 +48,7 @@ def open_context(
     home = settings.home_directories
     machine = _machine()
     redis = open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
-    store = JobStore(redis, settings.rules)
+    store = JobStore(redis, settings.queue_policy)
     return WorkerContext(
         settings=settings,
         store=store,
@@ -62,7 +62,7 @@ def open_context(
         probe_argv=probe_argv_of(settings.probe_command),
         oom_counter=OomCounter(),
         trainer_argv=trainer_argv,
-        doorbell=Doorbell(settings.redis_url),
+        notifier=JobNotifier(settings.redis_url),
         is_stopping=is_stopping,
         machine=machine,
     )

@@ -1,4 +1,5 @@
-"""Parts shared by the keeper and similar processes: heartbeat, configuration file, health check.
+"""Parts shared by the controller and similar processes: heartbeat, configuration file, health
+check.
 
 - The heartbeat is sent after finished rounds.
 - The operator manages the file with accounts, addresses and keys. It is reloaded when it changes.
@@ -18,44 +19,48 @@ from redis import Redis
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.settings import settings_fault
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import translate_redis_errors
 
 PRESENCE_SECONDS = 30.0
-"""Seconds without a finished round after which a keeper counts as gone."""
+"""Seconds without a finished round after which a controller counts as gone."""
 BEAT_SECONDS = 5.0
 
 
-class KeeperPresence:
-    """Heartbeat of this host's keeper, or of another process type through `key_of`.
+class DaemonPresence:
+    """Heartbeat of this host's controller, or of another process type through `key_of`.
 
     Both methods raise StoreUnavailableError.
     """
 
     def __init__(
-        self, redis: Redis, *, name: str | None = None, key_of: Callable[[str], str] = keys.keeper
+        self,
+        redis: Redis,
+        *,
+        name: str | None = None,
+        key_of: Callable[[str], str] = keys.controller,
     ) -> None:
         self._redis = redis
         self._key = key_of(name or socket.gethostname())
         self._beats_at = 0.0
 
-    def appear(self) -> None:
+    def register(self) -> None:
         """Sends a heartbeat if one is due. Rounds are shorter than the interval."""
         now = time.monotonic()
         if now < self._beats_at:
             return
-        with unavailable():
+        with translate_redis_errors():
             self._redis.set(self._key, 1, px=int(PRESENCE_SECONDS * 1000))
         self._beats_at = now + BEAT_SECONDS
 
-    def is_here(self) -> bool:
-        with unavailable():
+    def is_alive(self) -> bool:
+        with translate_redis_errors():
             return bool(self._redis.exists(self._key))
 
 
 Content = TypeVar("Content")
 
 
-class OperatorsFile(Generic[Content]):
+class ReloadingConfigFile(Generic[Content]):
     """Reloads the file when it changes. An invalid file leaves the last valid content in place."""
 
     def __init__(self, path: Path, read: Callable[[Path], Content]) -> None:

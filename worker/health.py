@@ -12,8 +12,8 @@ from redis import Redis
 
 from worker.daemon import exit_code
 from worker.jobs.store import keys
-from worker.jobs.store.redis import open_redis, unavailable
-from worker.jobs.store.workers import WorkerState, workers_here
+from worker.jobs.store.redis import open_redis, translate_redis_errors
+from worker.jobs.store.workers import WorkerState, live_workers
 from worker.settings import WorkerSettings, inherited_environment
 from worker.slots.gpu_health import probe, probe_argv_of
 from worker.slots.slot import slots_of
@@ -34,14 +34,14 @@ def worker_trouble(settings: WorkerSettings) -> str | None:
     with open_redis(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
         state = _state(redis, name)
         if state is None:
-            return f"worker {name!r} has sent no heartbeat for {settings.presence_seconds:g} s"
+            return f"worker {name!r} has sent no heartbeat for {settings.worker_ttl_seconds:g} s"
         if state.job_id is not None:
             return None
         deadline = time.monotonic() + PATIENCE_SECONDS
-        with unavailable():
-            waiting = redis.lindex(keys.DOORBELLS, -1)
+        with translate_redis_errors():
+            waiting = redis.lindex(keys.NOTIFICATIONS, -1)
             # An idle worker consumes a wake-up at once. The last in the list is the next.
-            while waiting is not None and redis.lindex(keys.DOORBELLS, -1) == waiting:
+            while waiting is not None and redis.lindex(keys.NOTIFICATIONS, -1) == waiting:
                 if time.monotonic() > deadline:
                     return (
                         f"worker {name!r} is idle, but has consumed no wake-up for "
@@ -52,11 +52,11 @@ def worker_trouble(settings: WorkerSettings) -> str | None:
                 if state is None or state.job_id is not None:
                     return None
     argv = probe_argv_of(settings.probe_command)
-    return probe(slots, argv=argv, timeout_seconds=settings.probe_seconds)
+    return probe(slots, argv=argv, timeout_seconds=settings.gpu_probe_timeout_seconds)
 
 
 def _state(redis: Redis, name: str) -> WorkerState | None:
-    return next((worker for worker in workers_here(redis) if worker.name == name), None)
+    return next((worker for worker in live_workers(redis) if worker.name == name), None)
 
 
 def main() -> int:

@@ -32,27 +32,29 @@ class Presence:
         self._is_told = True
 
     @property
-    def beat_seconds(self) -> float:
+    def interval_seconds(self) -> float:
         return self._seconds / BEATS_PER_PRESENCE
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Sends a heartbeat. A failure is only logged: nothing else depends on it."""
         try:
-            self._registry.appear(self._state, seconds=self._seconds)
+            self._registry.register(self._state, seconds=self._seconds)
             self._is_told = True
         except StoreUnavailableError as error:
             if self._is_told:
                 logger.warning("heartbeat failed: %s", error)
             self._is_told = False
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         try:
-            self._registry.leave(self._state.name)
+            self._registry.deregister(self._state.name)
         except StoreUnavailableError as error:
             logger.warning("deregistration failed: %s", error)
 
 
-def refuse_twin(registry: WorkerRegistry, state: WorkerState, *, seconds: float) -> None:
+def check_worker_name_is_free(
+    registry: WorkerRegistry, state: WorkerState, *, seconds: float
+) -> None:
     """Returns once no worker of this name is alive on another host.
 
     The entry of a killed worker disappears after `seconds`. A lock in HOME covers the same host,
@@ -81,7 +83,9 @@ def _twin(registry: WorkerRegistry, state: WorkerState) -> WorkerState | None:
     return next((each for each in same_name if each.machine not in ("", state.machine)), None)
 
 
-def presence_step(beat: Callable[[], None], *, seconds: float) -> type[bootsteps.StartStopStep]:
+def presence_step(
+    heartbeat: Callable[[], None], *, seconds: float
+) -> type[bootsteps.StartStopStep]:
     """Returns a step of Celery's consumer that calls `beat` periodically in the consumer's loop.
 
     The step restarts with the consumer, because its timer is cleared when the connection is lost.
@@ -91,13 +95,13 @@ def presence_step(beat: Callable[[], None], *, seconds: float) -> type[bootsteps
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:
-            beat()
-            consumer.timer.call_repeatedly(seconds, beat)
+            heartbeat()
+            consumer.timer.call_repeatedly(seconds, heartbeat)
 
     return PresenceStep
 
 
-class StopFlag:
+class ShutdownFlag:
     """One byte of memory, shared with all processes forked later.
 
     Unlike a file, it cannot be left over from an earlier run.

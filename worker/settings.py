@@ -1,4 +1,4 @@
-"""The environment variables of the worker and of the keeper.
+"""The environment variables of the worker and of the controller.
 
 One of them is the access token for private and gated base models on a model hub.
 """
@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.settings import SharedSettings
 from worker.processes.environment_policy import variable_names
 
@@ -53,13 +53,13 @@ KILL_SECONDS = 1.0
 
 
 class WorkerSettings(HubTokenSettings):
-    """Built once in `python -m worker` and `python -m worker.keeper`."""
+    """Built once in `python -m worker` and `python -m worker.controller`."""
 
     worker_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")
     """Unique name of this worker. A restarted worker finds its jobs by it."""
     lease_seconds: float = Field(120.0, gt=0)
     """Seconds without a heartbeat after which a worker's job is queued again."""
-    beat_seconds: float = Field(1.0, gt=0)
+    heartbeat_interval_seconds: float = Field(1.0, gt=0)
     """Seconds between two heartbeats. Also the delay until a worker sees a cancellation."""
     self_fence_seconds: float = Field(80.0, gt=0)
     """Seconds without a reply from Redis after which a worker kills its own trainer."""
@@ -73,9 +73,9 @@ class WorkerSettings(HubTokenSettings):
     stall_seconds: float = Field(3600.0, ge=0)
     """Seconds without progress, while training or saving, after which a trainer counts as hung and
     is killed. The attempt counts as lost. 0 disables the check."""
-    poll_seconds: float = Field(0.25, gt=0)
+    progress_poll_seconds: float = Field(0.25, gt=0)
     """Seconds between two reads of the trainer's output."""
-    max_losses: int = Field(5, ge=1)
+    max_infra_retries: int = Field(5, ge=1)
     """Lost attempts in a row, without a new checkpoint, after which the job fails."""
     retry_seconds: float = Field(2.0, ge=0)
     """Seconds of delay after the second lost attempt in a row. Doubles with each further one, up to
@@ -89,9 +89,9 @@ class WorkerSettings(HubTokenSettings):
     probe_command: str | None = None
     """Custom command that tests the GPUs before each job. It receives their names as arguments and
     exits with 0 if all are healthy. Unset: a short CUDA test."""
-    probe_seconds: float = Field(30.0, gt=0)
+    gpu_probe_timeout_seconds: float = Field(30.0, gt=0)
     """Timeout of the GPU test, in seconds."""
-    gang_seconds: float = Field(5.0, ge=0)
+    gang_wait_seconds: float = Field(5.0, ge=0)
     """Seconds a worker waits for other workers of a multi-node job. After that it tries another
     job."""
     node_address: str | None = Field(None, pattern=r"^\S*$")
@@ -99,13 +99,13 @@ class WorkerSettings(HubTokenSettings):
     address of the host name."""
     node_port: int = Field(0, ge=0, le=65535)
     """Port of `node_address`. 0 means any free port."""
-    presence_seconds: float = Field(20.0, gt=0)
+    worker_ttl_seconds: float = Field(20.0, gt=0)
     """Seconds without a heartbeat after which a worker counts as gone."""
-    keeper_seconds: float = Field(0.5, gt=0)
-    """Seconds between two passes of the keeper."""
-    doorbell_seconds: float = Field(30.0, gt=0)
+    controller_interval_seconds: float = Field(0.5, gt=0)
+    """Seconds between two passes of the controller."""
+    requeue_notify_seconds: float = Field(30.0, gt=0)
     """Seconds after which the wake-up of a queued job is sent again if no wake-ups are pending."""
-    check_seconds: float = Field(1800.0, gt=0)
+    file_check_timeout_seconds: float = Field(1800.0, gt=0)
     """Timeout for validating one data file, in seconds."""
     max_checks: int = Field(2, ge=1)
     """Maximum number of files validated at the same time."""
@@ -126,8 +126,12 @@ class WorkerSettings(HubTokenSettings):
         return variable_names(self.trainer_environment)
 
     @property
-    def rules(self) -> Rules:
-        return replace(super().rules, max_losses=self.max_losses, retry_seconds=self.retry_seconds)
+    def queue_policy(self) -> QueuePolicy:
+        return replace(
+            super().queue_policy,
+            max_infra_retries=self.max_infra_retries,
+            retry_seconds=self.retry_seconds,
+        )
 
     @field_validator("trainer_environment")
     @classmethod
@@ -139,12 +143,13 @@ class WorkerSettings(HubTokenSettings):
     def _fences_before_the_lease_ends(self) -> Self:
         # Worst case: a pump and a beat that each reconnect and then wait for a reply.
         calls = 4 * self.redis_timeout_seconds
-        latest = self.self_fence_seconds + self.beat_seconds + calls + KILL_SECONDS
+        latest = self.self_fence_seconds + self.heartbeat_interval_seconds + calls + KILL_SECONDS
         if latest >= self.lease_seconds:
             raise ValueError(
                 f"lease_seconds is {self.lease_seconds:g}, but a worker that loses Redis may take "
                 f"up to {latest:g} s to kill its trainer (self_fence_seconds "
-                f"+ beat_seconds + 4 redis_timeout_seconds + {KILL_SECONDS:g}), while another "
+                f"+ heartbeat_interval_seconds + 4 redis_timeout_seconds + {KILL_SECONDS:g}), "
+                "while another "
                 "worker may already run the job; expected a longer lease_seconds"
             )
         return self

@@ -17,14 +17,14 @@ from typing import TypeVar
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from api.chat.client import Pieces
+from api.chat.client import StreamEvents
 from api.dependencies import Services
 from api.http.errors import ClientGoneError, answer, error_of
 from api.schemas.chat import CreateChatCompletion
 from api.schemas.chat_completion import ChatChunk, ChatCompletion, Usage
 from api.streaming.broadcast import HEARTBEAT
 from api.streaming.sse import HEADERS, MEDIA_TYPE
-from flant5_train.protocol.inference import Delta, Finished, Refused, Started
+from flant5_train.protocol.inference import AnswerFinished, AnswerStarted, Refused, TextDelta
 
 DONE = b"data: [DONE]\n\n"
 
@@ -35,14 +35,14 @@ class ChunkWriter:
     """Writes the chunks of one answer that has `started`."""
 
     def __init__(
-        self, body: CreateChatCompletion, started: Started, *, heartbeat_seconds: float
+        self, body: CreateChatCompletion, started: AnswerStarted, *, keepalive_seconds: float
     ) -> None:
         self._body = body
         self._started = started
         self._created = int(time.time())
-        self._heartbeat_seconds = heartbeat_seconds
+        self._keepalive_seconds = keepalive_seconds
 
-    async def frames(self, pieces: Pieces) -> AsyncIterator[bytes]:
+    async def frames(self, pieces: StreamEvents) -> AsyncIterator[bytes]:
         """Yields all events. An interrupted answer ends with its error, because the HTTP status was
         already sent."""
         try:
@@ -53,7 +53,7 @@ class ChunkWriter:
             _log.warning("chat %s: stream ended early: %r", self._started.id, error)
             yield b"data: " + bytes(answer(error).body) + b"\n\n"
 
-    async def _frames(self, pieces: Pieces) -> AsyncIterator[bytes]:
+    async def _frames(self, pieces: StreamEvents) -> AsyncIterator[bytes]:
         """Yields the role, the text piece by piece, the finish reason, the usage if requested, and
         [DONE]. After a long silence, yields a comment."""
         yield self._event(role="assistant", content="")
@@ -61,17 +61,17 @@ class ChunkWriter:
         async for piece in pieces:
             if isinstance(piece, Refused):
                 raise error_of(piece)
-            if isinstance(piece, Delta):
+            if isinstance(piece, TextDelta):
                 yield self._event(content=piece.text)
-            elif isinstance(piece, Finished):
+            elif isinstance(piece, AnswerFinished):
                 yield self._end(piece)
-            elif time.monotonic() - sent_at > self._heartbeat_seconds:
+            elif time.monotonic() - sent_at > self._keepalive_seconds:
                 yield HEARTBEAT
             else:
                 continue
             sent_at = time.monotonic()
 
-    def _end(self, finished: Finished) -> bytes:
+    def _end(self, finished: AnswerFinished) -> bytes:
         end = self._event(finish_reason=finished.reason)
         if self._body.shows_usage:
             end += self._event(usage=Usage.of(self._started, finished))
@@ -111,27 +111,27 @@ async def stream(
     except BaseException:
         await pieces.aclose()
         raise
-    writer = ChunkWriter(body, started, heartbeat_seconds=services.settings.heartbeat_seconds)
+    writer = ChunkWriter(body, started, keepalive_seconds=services.settings.sse_keepalive_seconds)
     return StreamingResponse(writer.frames(pieces), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
-async def _started(pieces: Pieces) -> Started:
+async def _started(pieces: StreamEvents) -> AnswerStarted:
     async for piece in pieces:
         if isinstance(piece, Refused):
             raise error_of(piece)
-        if isinstance(piece, Started):
+        if isinstance(piece, AnswerStarted):
             return piece
     raise AssertionError("an answer has a beginning")
 
 
-async def _gathered(pieces: Pieces, model: str) -> ChatCompletion:
+async def _gathered(pieces: StreamEvents, model: str) -> ChatCompletion:
     started, texts = await _started(pieces), []
     async for piece in pieces:
         if isinstance(piece, Refused):
             raise error_of(piece)
-        if isinstance(piece, Delta):
+        if isinstance(piece, TextDelta):
             texts.append(piece.text)
-        elif isinstance(piece, Finished):
+        elif isinstance(piece, AnswerFinished):
             usage = Usage.of(started, piece)
             return ChatCompletion.of("".join(texts), model=model, usage=usage, end=piece)
     raise AssertionError("an answer has an end")

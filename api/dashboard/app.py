@@ -8,30 +8,30 @@ from nicegui import app as pages
 from nicegui import ui
 from starlette.staticfiles import StaticFiles
 
-from api.dashboard.chat.page import chat_page, opened_talk
+from api.dashboard.chat.page import chat_page, opened_conversation
 from api.dashboard.data_files.page import files_page
 from api.dashboard.jobs import outputs
 from api.dashboard.jobs.compare_page import compare_page
 from api.dashboard.jobs.job_page import job_page
 from api.dashboard.jobs.list_page import jobs_page
-from api.dashboard.jobs.rows import Desk
+from api.dashboard.jobs.rows import SharedPageCache
 from api.dashboard.models_page import models_page
 from api.dashboard.new_job.page import new_job_page
 from api.dashboard.ui import auth
-from api.dashboard.ui.auth import Visitor
-from api.dashboard.ui.layout import note, sought
+from api.dashboard.ui.auth import SessionUser
+from api.dashboard.ui.layout import load_or_404, record_audit_event
 from api.dependencies import Services
 from api.http import errors
 from api.http.upload_route import UploadRoute
 from api.schemas.files import FileObject
-from api.services.outputs import receive
+from api.services.outputs import store_upload
 
 _PAGE_SECONDS = 30.0
 """Timeout for building a page; Redis may be slow."""
 
 
 @cache
-def site() -> FastAPI:
+def dashboard_app() -> FastAPI:
     """Returns the dashboard application. NiceGUI has one set of pages per process."""
     shell = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     errors.install(shell)
@@ -42,7 +42,7 @@ def site() -> FastAPI:
     )
     static = StaticFiles(directory=str(files("api.dashboard").joinpath("static")))
     shell.mount("/dashboard/static", static)
-    _add_pages(Desk())
+    _add_pages(SharedPageCache())
     ui.run_with(
         shell,
         title="flant5",
@@ -59,29 +59,29 @@ def site() -> FastAPI:
 class _DroppedFileRoute(UploadRoute):
     @staticmethod
     def services_of(request: Request) -> Services:
-        return Visitor.of(request).services
+        return SessionUser.of(request).services
 
 
 def _upload(request: Request, file: UploadFile) -> FileObject:
     """Stores a file that was dropped on a page."""
-    visitor = Visitor.of(request)
-    caller, services = visitor.changing(), visitor.services
-    stored = receive(file, purpose="fine-tune", owner=caller.owner, services=services)
-    note("POST /v1/files", stored.id, caller=caller, services=services)
+    user = SessionUser.of(request)
+    caller, services = user.changing(), user.services
+    stored = store_upload(file, purpose="fine-tune", owner=caller.owner, services=services)
+    record_audit_event("POST /v1/files", stored.id, caller=caller, services=services)
     return FileObject.of(stored)
 
 
-def _add_pages(desk: Desk) -> None:
+def _add_pages(page_cache: SharedPageCache) -> None:
     page = partial(ui.page, response_timeout=_PAGE_SECONDS)
 
     @page("/")
     def jobs(request: Request) -> None:
-        jobs_page(request, desk)
+        jobs_page(request, page_cache)
 
     @page("/jobs/{job_id}")
     async def job(request: Request, job_id: str) -> None:
-        if found := await sought(request, partial(Visitor.of(request).job, job_id)):
-            job_page(request, found, desk)
+        if found := await load_or_404(request, partial(SessionUser.of(request).job, job_id)):
+            job_page(request, found, page_cache)
 
     @page("/new")
     def new(request: Request) -> None:
@@ -89,7 +89,7 @@ def _add_pages(desk: Desk) -> None:
 
     @page("/compare")
     def compare(request: Request) -> None:
-        compare_page(request, desk)
+        compare_page(request, page_cache)
 
     @page("/files")
     def uploaded(request: Request) -> None:
@@ -101,5 +101,5 @@ def _add_pages(desk: Desk) -> None:
 
     @page("/chat")
     async def chat(request: Request) -> None:
-        if opened := await sought(request, partial(opened_talk, request)):
+        if opened := await load_or_404(request, partial(opened_conversation, request)):
             chat_page(request, opened)

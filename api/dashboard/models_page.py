@@ -5,10 +5,10 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.deletion import delete_if_sure, model_deletion
 from api.dashboard.ui.format import instant
-from api.dashboard.ui.layout import Fresh, chat_address, frame, heading
+from api.dashboard.ui.layout import Poller, chat_address, heading, page_layout
 from worker.jobs.store.models import Model
 
 _SECONDS = 5.0
@@ -16,23 +16,23 @@ _SECONDS = 5.0
 
 def models_page(request: Request) -> None:
     """Builds the page."""
-    with frame(request, "Models", here="/models"):
-        _ModelsPage(Visitor.of(request))
+    with page_layout(request, "Models", here="/models"):
+        _ModelsPage(SessionUser.of(request))
 
 
 class _ModelsPage:
-    def __init__(self, visitor: Visitor) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser) -> None:
+        self._user = user
         self._shown: tuple[tuple[Model, str], ...] | None = None
         heading("Models")
         self._list = ui.element("div").classes("list")
-        self._fresh = Fresh(self._read, self._show, seconds=_SECONDS)
+        self._poller = Poller(self._read, self._show, seconds=_SECONDS)
 
     def _read(self) -> tuple[tuple[Model, str], ...]:
         """Returns models with the ids of the jobs that trained them."""
-        services = self._visitor.services
+        services = self._user.services
         jobs = services.store.models.all()
-        models = services.models.list(owner=self._visitor.caller.limited_to)
+        models = services.models.list(owner=self._user.caller.owner_filter)
         return tuple((model, jobs.get(model.id, "")) for model in models)
 
     def _show(self, models: tuple[tuple[Model, str], ...]) -> None:
@@ -56,12 +56,12 @@ class _ModelsPage:
                 if job_id:
                     ui.link("Job", f"/jobs/{job_id}")
                     ui.link("Download", f"/download/jobs/{job_id}/model.tar").props("download")
-                    if self._visitor.may_change:
+                    if self._user.may_change:
                         button = ui.button(
                             icon="delete", on_click=lambda: self._delete(model, job_id)
                         )
                         button.props('flat round dense aria-label="Delete"').tooltip("Delete")
 
     async def _delete(self, model: Model, job_id: str) -> None:
-        if await delete_if_sure(model_deletion(self._visitor, model.id, job_id=job_id)):
-            await self._fresh.look()
+        if await delete_if_sure(model_deletion(self._user, model.id, job_id=job_id)):
+            await self._poller.refresh()

@@ -18,11 +18,11 @@ from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from api.dashboard.ui.auth import COOKIE, Sessions, Visitor
+from api.dashboard.ui.auth import COOKIE, Sessions, SessionUser
 from api.dependencies import Services
 from api.http.errors import ForbiddenError, UnauthorizedError, answer
 from api.http.path_prefix import HEADER, path_prefix
-from api.http.request_limits import lured
+from api.http.request_limits import is_cross_site
 from worker.jobs.errors import InvalidRequestError
 
 UPLOAD_PATH = "/upload"
@@ -38,11 +38,11 @@ _OPEN_PATHS = re.compile(
 )
 
 
-class DashboardRoute(Mount):
+class LazyDashboard(Mount):
     """Matches the dashboard's paths. All others, unknown API paths included, go to the API."""
 
     def __init__(self, services: Services, sessions: Sessions) -> None:
-        self.door = _Door(services, sessions)
+        self.door = _AuthGate(services, sessions)
         super().__init__("", app=self.door, name="dashboard")
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -69,7 +69,7 @@ class _Label:
     path = "/"
 
 
-class _Door:
+class _AuthGate:
     def __init__(self, services: Services, sessions: Sessions) -> None:
         self._services = services
         self._sessions = sessions
@@ -98,7 +98,7 @@ class _Door:
             await refusal(scope, receive, send)
             return
         site = await self._loaded()
-        visitor = Visitor(self._services, self._sessions, token, prefix)
+        user = SessionUser(self._services, self._sessions, token, prefix)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -107,7 +107,7 @@ class _Door:
                 MutableHeaders(scope=message)["referrer-policy"] = "same-origin"
             await send(message)
 
-        state: dict[str, Any] = scope.get("state", {}) | {"visitor": visitor}
+        state: dict[str, Any] = scope.get("state", {}) | {"visitor": user}
         # Copied because the pages' router writes into it and the request meter reads the original.
         # The header gets the validated prefix, because NiceGUI uses the header as is.
         inner = dict(scope) | {"state": state, "headers": list(scope["headers"])}
@@ -120,7 +120,7 @@ class _Door:
     ) -> ASGIApp | None:
         """Returns the response that rejects the request, or None if it may pass."""
         is_socket = scope["type"] == "websocket"
-        if message := lured(headers, has_keys=self._sessions.are_needed):
+        if message := is_cross_site(headers, has_keys=self._sessions.are_needed):
             return WebSocketClose(1008) if is_socket else answer(ForbiddenError(message))
         path = scope["path"]
         if _OPEN_PATHS.fullmatch(path) or self._sessions.caller_of(token) is not None:
@@ -141,9 +141,9 @@ class _Door:
 
 
 def _load() -> Any:
-    from api.dashboard.app import site
+    from api.dashboard.app import dashboard_app
 
-    return site()
+    return dashboard_app()
 
 
 def _to_login(prefix: str, path: str, query: str) -> Response:

@@ -1,7 +1,7 @@
 """Audit log: a line of JSON for each request that may change something, and for each rejected
 request.
 
-HOME/audit/2026-11-24.jsonl    one file per day, in UTC; flant5 never reads it, and the keeper
+HOME/audit/2026-11-24.jsonl    one file per day, in UTC; flant5 never reads it, and the controller
                                removes it only by FLANT5_KEEP_AUDIT_DAYS
 
     {"at": "2026-11-24T03:52:10.317Z", "request_id": "req_5f...", "owner": "alice",

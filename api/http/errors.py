@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from api.http.unserved_paths import advice
-from api.http.validation import explain
+from api.http.validation import format_validation_error
 from api.schemas.common import Error, ErrorResponse
 from flant5_train.protocol.inference import RefusalKind, Refused
 from worker.jobs.errors import (
@@ -161,7 +161,7 @@ class JobNotRestoredError(JobsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ErrorKind:
     """HTTP response of one class of errors."""
 
     status: int
@@ -178,40 +178,40 @@ _MAX_PARAM = 200
 _REQUEST = "invalid_request_error"
 _SERVER = "server_error"
 
-INTERNAL = Kind(500, _SERVER, "internal_error")
+INTERNAL = ErrorKind(500, _SERVER, "internal_error")
 
 _NO_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 """Raised by the framework. Objects that a route does not find raise NotFoundError."""
 
-KINDS: dict[type[Exception], Kind] = {
-    InvalidRequestError: Kind(400, _REQUEST, "invalid_value"),
-    RequestValidationError: Kind(400, _REQUEST, "invalid_value"),
-    TooLongError: Kind(400, _REQUEST, "context_length_exceeded"),
-    UnauthorizedError: Kind(401, "authentication_error", "invalid_api_key"),
-    ForbiddenError: Kind(403, "permission_error", "insufficient_scope"),
-    NotFoundError: Kind(404, _REQUEST, "not_found"),
-    NotEndedError: Kind(409, _REQUEST, "job_not_ended"),
-    InUseError: Kind(409, _REQUEST, "in_use"),
-    BusyError: Kind(409, _REQUEST, "job_busy", retry_after_seconds=1),
-    BodyTooLargeError: Kind(413, _REQUEST, "too_large"),
-    RateLimitedError: Kind(429, "rate_limit_error", "rate_limit"),
-    LimitReachedError: Kind(429, "rate_limit_error", "queue_limit"),
-    StorageQuotaError: Kind(429, "insufficient_quota", "storage_quota"),
-    ChatLimitError: Kind(429, "rate_limit_error", "chat_limit", retry_after_seconds=5),
-    ClientGoneError: Kind(499, _REQUEST, "client_gone"),
-    ChatFailedError: Kind(500, _SERVER, "chat_failed"),
-    StoreUnavailableError: Kind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
-    TooManyStreamsError: Kind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
-    TooManyReportsError: Kind(503, _SERVER, "too_many_reports", retry_after_seconds=5),
-    StorageFailedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
-    JobNotRestoredError: Kind(503, _SERVER, "job_not_restored", retry_after_seconds=5),
-    StartRefusedError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
-    UploadNotStoredError: Kind(503, _SERVER, "storage_failed", retry_after_seconds=5),
-    NoServerError: Kind(503, _SERVER, "no_serving_process", retry_after_seconds=5),
-    ServerLostError: Kind(503, _SERVER, "serving_process_lost", retry_after_seconds=1),
-    ChatTimeoutError: Kind(504, _SERVER, "chat_timeout"),
-    StorageFullError: Kind(507, _SERVER, "storage_full"),
-    StorageFullInBodyError: Kind(507, _SERVER, "storage_full"),
+KINDS: dict[type[Exception], ErrorKind] = {
+    InvalidRequestError: ErrorKind(400, _REQUEST, "invalid_value"),
+    RequestValidationError: ErrorKind(400, _REQUEST, "invalid_value"),
+    TooLongError: ErrorKind(400, _REQUEST, "context_length_exceeded"),
+    UnauthorizedError: ErrorKind(401, "authentication_error", "invalid_api_key"),
+    ForbiddenError: ErrorKind(403, "permission_error", "insufficient_scope"),
+    NotFoundError: ErrorKind(404, _REQUEST, "not_found"),
+    NotEndedError: ErrorKind(409, _REQUEST, "job_not_ended"),
+    InUseError: ErrorKind(409, _REQUEST, "in_use"),
+    BusyError: ErrorKind(409, _REQUEST, "job_busy", retry_after_seconds=1),
+    BodyTooLargeError: ErrorKind(413, _REQUEST, "too_large"),
+    RateLimitedError: ErrorKind(429, "rate_limit_error", "rate_limit"),
+    LimitReachedError: ErrorKind(429, "rate_limit_error", "queue_limit"),
+    StorageQuotaError: ErrorKind(429, "insufficient_quota", "storage_quota"),
+    ChatLimitError: ErrorKind(429, "rate_limit_error", "chat_limit", retry_after_seconds=5),
+    ClientGoneError: ErrorKind(499, _REQUEST, "client_gone"),
+    ChatFailedError: ErrorKind(500, _SERVER, "chat_failed"),
+    StoreUnavailableError: ErrorKind(503, _SERVER, "store_unavailable", retry_after_seconds=2),
+    TooManyStreamsError: ErrorKind(503, _SERVER, "too_many_streams", retry_after_seconds=5),
+    TooManyReportsError: ErrorKind(503, _SERVER, "too_many_reports", retry_after_seconds=5),
+    StorageFailedError: ErrorKind(503, _SERVER, "storage_failed", retry_after_seconds=5),
+    JobNotRestoredError: ErrorKind(503, _SERVER, "job_not_restored", retry_after_seconds=5),
+    StartRefusedError: ErrorKind(503, _SERVER, "storage_failed", retry_after_seconds=5),
+    UploadNotStoredError: ErrorKind(503, _SERVER, "storage_failed", retry_after_seconds=5),
+    NoServerError: ErrorKind(503, _SERVER, "no_serving_process", retry_after_seconds=5),
+    ServerLostError: ErrorKind(503, _SERVER, "serving_process_lost", retry_after_seconds=1),
+    ChatTimeoutError: ErrorKind(504, _SERVER, "chat_timeout"),
+    StorageFullError: ErrorKind(507, _SERVER, "storage_full"),
+    StorageFullInBodyError: ErrorKind(507, _SERVER, "storage_full"),
 }
 """The only table of HTTP codes. All other errors are HTTPExceptions or internal errors."""
 
@@ -294,13 +294,13 @@ def _cut(text: str, max_characters: int) -> str:
     return f"{text[:max_characters]}... ({len(text)} characters)"
 
 
-def _kind_of(error: Exception) -> Kind:
+def _kind_of(error: Exception) -> ErrorKind:
     for error_class in type(error).__mro__:
         if error_class in KINDS:
             return KINDS[error_class]
     if isinstance(error, HTTPException):
         name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        return Kind(error.status_code, _REQUEST if error.status_code < 500 else _SERVER, name)
+        return ErrorKind(error.status_code, _REQUEST if error.status_code < 500 else _SERVER, name)
     return INTERNAL
 
 
@@ -308,7 +308,7 @@ def _message_of(error: Exception, body_model: type[BaseModel] | None) -> tuple[s
     if isinstance(error, InvalidRequestError):
         return str(error), error.param
     if isinstance(error, RequestValidationError):
-        return explain(error, model=body_model)
+        return format_validation_error(error, model=body_model)
     if isinstance(error, HTTPException):
         return _unreadable(error.__cause__) or str(error.detail), None
     if _kind_of(error) is INTERNAL:

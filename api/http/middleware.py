@@ -1,7 +1,7 @@
 """Middleware of all requests: ids, authentication, body limits, metrics and security headers.
 
-`RequestMeter` counts and times every request, including rejected ones. `SecurityHeaders` restricts
-the use that browsers make of a response.
+`MetricsMiddleware` counts and times every request, including rejected ones. `SecurityHeaders`
+restricts the use that browsers make of a response.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.auth import ANYONE, KeyRing, refusal
 from api.http.errors import BodyTooLargeError, ForbiddenError, UnauthorizedError, answer
 from api.http.request_limits import SlowBodyError
-from api.metrics import Metrics
+from api.metrics import ApiMetrics
 from worker.jobs.logging import about
 from worker.jobs.storage.upload import MAX_PART_BYTES
 
@@ -34,7 +34,7 @@ _MAX_SHOWN = 1000
 _log = logging.getLogger(__name__)
 
 
-class RequestFrame:
+class RequestContextMiddleware:
     """Outer frame of every request. It sets the request id, the arrival time, and an anonymous
     caller until a key identifies one. It adds the id to the response, turns internal errors into
     responses, and logs a line."""
@@ -76,7 +76,7 @@ class RequestFrame:
         _log.log(level, "%s %s %d (%s)", scope["method"], _shown(scope), status, request_id)
 
 
-class Gate:
+class AuthMiddleware:
     """API key authentication: rejects requests to /v1 and /metrics without a suitable key, and sets
     the caller."""
 
@@ -170,10 +170,10 @@ _NO_ROUTE = "none"
 """Route label for requests that reached no route: unknown paths, and callers without a key."""
 
 
-class RequestMeter:
+class MetricsMiddleware:
     """Outermost middleware, so it also sees the responses to internal errors."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: ApiMetrics) -> None:
         self._app = app
         self._metrics = metrics
 

@@ -22,18 +22,18 @@ _log = logging.getLogger(__name__)
 def http_protocol(*, slow_client_seconds: float) -> type[HttpToolsProtocol]:
     """Returns a protocol class with this client timeout."""
 
-    class Patient(_ImpatientProtocol):
-        patience_seconds = slow_client_seconds
+    class Patient(_TimeoutHttpProtocol):
+        timeout_seconds = slow_client_seconds
 
     return Patient
 
 
-class _ImpatientProtocol(HttpToolsProtocol):
+class _TimeoutHttpProtocol(HttpToolsProtocol):
     """One connection. A timer runs while the server waits for request headers, for the unread rest
     of a body, or to send data. uvicorn only times connections between two requests, and any byte
     stops that timer."""
 
-    patience_seconds = 30.0
+    timeout_seconds = 30.0
 
     _timer: TimerHandle | None = None
     _stalled: TimerHandle | None = None
@@ -78,7 +78,7 @@ class _ImpatientProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self.loop.call_later(self.patience_seconds, self.transport.abort)
+        self._stalled = self.loop.call_later(self.timeout_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -93,7 +93,7 @@ class _ImpatientProtocol(HttpToolsProtocol):
 
     def _start_timer(self) -> None:
         if self._timer is None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self.patience_seconds, self._give_up)
+            self._timer = self.loop.call_later(self.timeout_seconds, self._give_up)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -107,7 +107,7 @@ class _ImpatientProtocol(HttpToolsProtocol):
             return
         self._refuse(
             HTTPStatus.REQUEST_TIMEOUT,
-            f"the request's headers did not arrive within {self.patience_seconds:g} s",
+            f"the request's headers did not arrive within {self.timeout_seconds:g} s",
         )
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from api.http.middleware import path_template
-from worker.jobs.errors import InvalidRequestError, nearest
+from worker.jobs.errors import InvalidRequestError, did_you_mean
 
 
 def refuse_unknown_query(request: Request) -> None:
@@ -22,7 +22,7 @@ def refuse_unknown_query(request: Request) -> None:
             names = [_shown(parameter) for parameter in known]
             takes = f"takes {', '.join(names)}" if names else "takes none"
             raise InvalidRequestError(
-                f"{name}: unknown query parameter{nearest(name, names)}; this path {takes}",
+                f"{name}: unknown query parameter{did_you_mean(name, names)}; this path {takes}",
                 param=name,
             )
         if number > 1:

@@ -19,28 +19,30 @@ _TOLERANCE_SECONDS = 1e-6
 """Rounding error of floating-point sums."""
 
 
-class Allowance:
+class GcraLimiter:
     """Rate limits of one kind of request. Keeps one timestamp per caller: the time at which its
     budget is full again. Allows a burst of one minute's budget."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds_each = 60.0 / per_minute
         self._clock = clock
-        self._paid_off_at: dict[str, float] = {}
+        self._theoretical_arrival_time: dict[str, float] = {}
 
     def wait_seconds(self, who: str) -> float:
         """Counts a request and returns 0 if it is allowed. Otherwise returns the time to wait."""
         now = self._clock()
-        paid_off_at = max(now, self._paid_off_at.get(who, now)) + self._seconds_each
+        paid_off_at = max(now, self._theoretical_arrival_time.get(who, now)) + self._seconds_each
         if paid_off_at - now > 60.0 + _TOLERANCE_SECONDS:
             return paid_off_at - now - 60.0
         self._forget_old(now)
-        self._paid_off_at[who] = paid_off_at
+        self._theoretical_arrival_time[who] = paid_off_at
         return 0.0
 
     def _forget_old(self, now: float) -> None:
-        if len(self._paid_off_at) > _MAX_KNOWN:
-            self._paid_off_at = {who: at for who, at in self._paid_off_at.items() if at > now}
+        if len(self._theoretical_arrival_time) > _MAX_KNOWN:
+            self._theoretical_arrival_time = {
+                who: at for who, at in self._theoretical_arrival_time.items() if at > now
+            }
 
 
 class RateLimit:
@@ -49,7 +51,7 @@ class RateLimit:
     def __init__(self, app: ASGIApp, *, rates: RequestRates) -> None:
         self._app = app
         limits = {"submit": rates.submits, "upload": rates.uploads, "other": rates.others}
-        self._allowances = {kind: Allowance(limit) for kind, limit in limits.items() if limit}
+        self._allowances = {kind: GcraLimiter(limit) for kind, limit in limits.items() if limit}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = self._error(scope) if scope["type"] == "http" else None

@@ -48,11 +48,11 @@ class RequestChecks:
                 "found an API key in the query string, where proxies and servers log it: revoke "
                 "this key; expected `Authorization: Bearer <key>`"
             )
-        message = lured(Headers(scope=scope), has_keys=self._has_keys)
+        message = is_cross_site(Headers(scope=scope), has_keys=self._has_keys)
         return None if message is None else ForbiddenError(message)
 
 
-def lured(headers: Headers, *, has_keys: bool) -> str | None:
+def is_cross_site(headers: Headers, *, has_keys: bool) -> str | None:
     """Returns an error message for a request that a page of another site triggered. None for all
     others."""
     host, origin = headers.get("host", ""), headers.get("origin")
@@ -117,7 +117,7 @@ class SlowBodyError(HTTPException):
         )
 
 
-class BodyPace:
+class SlowBodyTimeout:
     """Ends a request whose body arrives too slowly. The limit is `patience_seconds` plus 1 s per 4
     KiB received. Without this, a body of one byte every few seconds would hold its connection and
     its partial file forever."""

@@ -7,14 +7,14 @@ from typing import Any, get_args
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from worker.jobs.errors import nearest
+from worker.jobs.errors import did_you_mean
 
 _SECTIONS = frozenset({"body", "query", "path", "header"})
 _MAX_INPUT_LENGTH = 80
 _MAX_FAULTS = 5
 
 
-def explain(
+def format_validation_error(
     error: RequestValidationError | ValidationError,
     *,
     model: type[BaseModel] | None = None,
@@ -26,7 +26,7 @@ def explain(
 
     >>> from worker.jobs.job import JobSpec
     >>> try: JobSpec(model="flant5-demo", training_file="f", seed=-1)
-    ... except ValidationError as error: explain(error)
+    ... except ValidationError as error: format_validation_error(error)
     ('seed: input should be greater than or equal to 0, got -1', 'seed')
     """
     faults = [
@@ -77,7 +77,9 @@ class _Fault:
         if kind == "missing":
             return f"{self.field}: missing"
         if kind == "extra_forbidden":
-            return f"{self.field}: unknown field{nearest(self.field.split('.')[-1], self._known)}"
+            return (
+                f"{self.field}: unknown field{did_you_mean(self.field.split('.')[-1], self._known)}"
+            )
         if kind == "value_error":
             return f"{self.field}: {message.removeprefix('Value error, ')}"
         return f"{self.field}: {_uncapitalized(message)}, got {_shown(self._details['input'])}"

@@ -34,7 +34,7 @@ from api.schemas.plans import (
     PlanWarning,
     ReportInProgress,
 )
-from api.services.jobs import echo
+from api.services.jobs import to_response
 from flant5_train.config import Hyperparameters
 from flant5_train.protocol.file_report import (
     Bucket,
@@ -52,7 +52,7 @@ from flant5_train.protocol.forecast import (
     ModelForecast,
     PairsForecast,
 )
-from worker.jobs.job import Job, JobSpec, Progress, Status
+from worker.jobs.job import Job, JobProgressState, JobSpec, Status
 from worker.jobs.storage.upload import UploadStatus
 from worker.jobs.store.recovery import RestoredJob
 
@@ -118,7 +118,7 @@ def plan_example(spec: JobSpec) -> JobPlan:
 
 
 def _settled(spec: JobSpec) -> EchoedHyperparameters:
-    return echo(spec.hyperparameters.model_copy(update={"learning_rate": 1e-4}))
+    return to_response(spec.hyperparameters.model_copy(update={"learning_rate": 1e-4}))
 
 
 def _pairs() -> PairsForecast:
@@ -186,7 +186,7 @@ _JOB = Job(
     worker="gpu-0",
     workers=("gpu-0",),
     last_heartbeat_at=_AT + 600,
-    progress=Progress(
+    progress=JobProgressState(
         step=120, max_steps=480, percent=25.0, loss=1.42, tokens_per_second=41_200, eta_seconds=900
     ),
     trained_tokens=24_700_000,
@@ -228,7 +228,7 @@ def examples() -> Mapping[str, BaseModel]:
         JobObject.of(
             _JOB,
             output=Path("/var/lib/flant5/jobs", _JOB_ID, "output"),
-            hyperparameters=echo(_SPEC.hyperparameters),
+            hyperparameters=to_response(_SPEC.hyperparameters),
             waiting_for=None,
             result_files=(),
             now=_AT + 600,

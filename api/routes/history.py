@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api.dependencies import Calling, Wired, own_job
+from api.dependencies import CallerDep, ServicesDep, get_job_or_404
 from api.schemas.common import MOST_ITEMS, After, CheckpointDeleted, LastEventId, ListPage
 from api.schemas.history import (
     CHECKPOINT_PREFIX,
@@ -26,7 +26,7 @@ CheckpointName = Annotated[
 router = APIRouter(
     prefix="/fine_tuning/jobs/{job_id}",
     tags=["history"],
-    dependencies=[Depends(own_job)],
+    dependencies=[Depends(get_job_or_404)],
 )
 
 _LIVE: dict[int | str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ _LIVE: dict[int | str, dict[str, Any]] = {
 
 @router.get("/events", responses=_LIVE, response_model=ListPage[EventObject])
 def list_events(
-    services: Wired,
+    services: ServicesDep,
     request: Request,
     job_id: str,
     after: After = None,
@@ -61,7 +61,7 @@ def list_events(
 
 @router.get("/logs", responses=_LIVE, response_model=ListPage[LogLineObject])
 def list_logs(
-    services: Wired,
+    services: ServicesDep,
     request: Request,
     job_id: str,
     after: After = None,
@@ -84,7 +84,7 @@ def list_logs(
 
 @router.get("/checkpoints")
 def list_checkpoints(
-    services: Wired,
+    services: ServicesDep,
     job_id: str,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 10,
@@ -99,7 +99,7 @@ def list_checkpoints(
 
 @router.delete("/checkpoints/{checkpoint}")
 def delete_checkpoint(
-    services: Wired, calling: Calling, job_id: str, checkpoint: CheckpointName
+    services: ServicesDep, calling: CallerDep, job_id: str, checkpoint: CheckpointName
 ) -> CheckpointDeleted:
     """Delete a checkpoint of an ended job, with its files.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from anyio import from_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 
-from api.dependencies import Calling, Wired, own_job
+from api.dependencies import CallerDep, ServicesDep, get_job_or_404
 from api.http.errors import ClientGoneError
 from api.schemas.common import MOST_ITEMS, After, IsRetry, JobDeleted, ListPage
 from api.schemas.jobs import CreateJob, JobObject
@@ -25,7 +25,7 @@ _METADATA_PARAMETER = {
     "description": "Only jobs with these metadata pairs, each as `metadata[key]=value`.",
 }
 
-_OF_ONE_JOB = [Depends(own_job)]
+_OF_ONE_JOB = [Depends(get_job_or_404)]
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 
@@ -44,9 +44,9 @@ def _is_heard(request: Request) -> None:
 
 @router.post("", dependencies=[Depends(_is_heard)])
 def create_job(
-    services: Wired,
+    services: ServicesDep,
     view: Viewing,
-    calling: Calling,
+    calling: CallerDep,
     request: Request,
     body: CreateJob,
     is_retry: IsRetry,
@@ -71,9 +71,9 @@ def create_job(
 
 @router.get("", openapi_extra={"parameters": [_METADATA_PARAMETER]})
 def list_jobs(
-    services: Wired,
+    services: ServicesDep,
     view: Viewing,
-    calling: Calling,
+    calling: CallerDep,
     request: Request,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=1000, description=MOST_ITEMS)] = 20,
@@ -83,19 +83,21 @@ def list_jobs(
     found = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
     metadata = {match["key"]: value for match, value in found if match}
     page = services.store.list(
-        after=after, limit=limit, metadata=metadata, owner=calling.limited_to
+        after=after, limit=limit, metadata=metadata, owner=calling.owner_filter
     )
     return ListPage[JobObject].of(view.all(page.items), has_more=page.has_more)
 
 
 @router.get("/{job_id}", dependencies=_OF_ONE_JOB)
-def retrieve_job(services: Wired, view: Viewing, job_id: str) -> JobObject:
+def retrieve_job(services: ServicesDep, view: Viewing, job_id: str) -> JobObject:
     """Get a job."""
     return view.one(services.store.get(job_id))
 
 
 @router.delete("/{job_id}", dependencies=_OF_ONE_JOB)
-def delete_job(services: Wired, calling: Calling, job_id: str, is_retry: IsRetry) -> JobDeleted:
+def delete_job(
+    services: ServicesDep, calling: CallerDep, job_id: str, is_retry: IsRetry
+) -> JobDeleted:
     """Delete an ended job with its model, checkpoints, events, logs and metrics. Its training files
     stay.
 
@@ -108,7 +110,7 @@ def delete_job(services: Wired, calling: Calling, job_id: str, is_retry: IsRetry
 
 @router.post("/{job_id}/cancel", dependencies=_OF_ONE_JOB)
 def cancel_job(
-    services: Wired,
+    services: ServicesDep,
     view: Viewing,
     job_id: str,
     is_retry: IsRetry,
@@ -122,25 +124,25 @@ def cancel_job(
     A running trainer is killed. With `save_checkpoint=true` it saves a checkpoint first.
     Checkpoints stay, and a cancelled job can be resumed.
     """
-    wish = jobs.CANCEL_WITH_CHECKPOINT if save_checkpoint else jobs.CANCEL
-    return view.one(jobs.fulfil(wish, job_id, is_retry=is_retry, services=services))
+    action = jobs.CANCEL_WITH_CHECKPOINT if save_checkpoint else jobs.CANCEL
+    return view.one(jobs.apply_action(action, job_id, is_retry=is_retry, services=services))
 
 
 @router.post("/{job_id}/pause", dependencies=_OF_ONE_JOB)
-def pause_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
+def pause_job(services: ServicesDep, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
     """Pause a job. A waiting job is paused at once, a running job after saving a checkpoint.
 
     A paused job keeps its place in the queue, but no GPU.
     """
-    job = jobs.fulfil(jobs.PAUSE, job_id, is_retry=is_retry, services=services)
+    job = jobs.apply_action(jobs.PAUSE, job_id, is_retry=is_retry, services=services)
     return view.one(job)
 
 
 @router.post("/{job_id}/resume", dependencies=_OF_ONE_JOB)
-def resume_job(services: Wired, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
+def resume_job(services: ServicesDep, view: Viewing, job_id: str, is_retry: IsRetry) -> JobObject:
     """Resume a paused, failed or cancelled job from its newest checkpoint.
 
     Cancels a pending pause.
     """
-    job = jobs.fulfil(jobs.RESUME, job_id, is_retry=is_retry, services=services)
+    job = jobs.apply_action(jobs.RESUME, job_id, is_retry=is_retry, services=services)
     return view.one(job)

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict
 
-from api.dependencies import Wired
+from api.dependencies import ServicesDep
 from api.http.errors import StorageFailedError
 from api.schemas.models import RecoveryObject
 from worker.jobs.errors import NotFoundError, StartRefusedError, StoreUnavailableError
 from worker.jobs.startup.home_check import HomeFullError, check_home
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import translate_redis_errors
 
 _PROBE = "#!lua\nreturn 1"
 """A script that could write but does not. Redis rejects it whenever a create would fail: also when
@@ -55,10 +55,10 @@ async def is_alive() -> Health:
 
 
 @router.get("/readyz")
-def is_ready(services: Wired) -> Readiness:
+def is_ready(services: ServicesDep) -> Readiness:
     """Check that jobs can be submitted. Redis must respond, accept writes and belong to this
     service, and HOME must be writable. Returns 503 otherwise."""
-    with _in_general_words("Redis is not available or rejects writes"), unavailable():
+    with _in_general_words("Redis is not available or rejects writes"), translate_redis_errors():
         services.redis.eval(_PROBE, 0)
     with _in_general_words("HOME is not writable"):
         check_home(services.home, writer="api")
@@ -88,7 +88,7 @@ metrics_router = APIRouter()
 
 
 @metrics_router.get("/metrics", include_in_schema=False)
-def scrape(services: Wired) -> Response:
+def scrape(services: ServicesDep) -> Response:
     """Returns the current metrics. Returns 200 even if Redis is unavailable."""
     return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
@@ -97,8 +97,8 @@ recovery_router = APIRouter(prefix="/recover", tags=["recovery"])
 
 
 @recovery_router.post("", status_code=202)
-def start_recovery(services: Wired) -> RecoveryObject:
-    """Restore all jobs that are on disk but not in the store. The keeper does the work.
+def start_recovery(services: ServicesDep) -> RecoveryObject:
+    """Restore all jobs that are on disk but not in the store. The controller does the work.
 
     If a recovery is in progress, returns that one.
     """
@@ -106,7 +106,7 @@ def start_recovery(services: Wired) -> RecoveryObject:
 
 
 @recovery_router.get("")
-def retrieve_recovery(services: Wired) -> RecoveryObject:
+def retrieve_recovery(services: ServicesDep) -> RecoveryObject:
     """Get the state of the last recovery."""
     recovery = services.recovery.state()
     if recovery is None:

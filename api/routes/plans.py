@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
-from api.dependencies import Calling, Wired, own_file
+from api.dependencies import CallerDep, ServicesDep, get_file_or_404
 from api.schemas.jobs import CreateJob
 from api.schemas.plans import (
     FileReportObject,
@@ -31,7 +31,7 @@ router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
     responses={202: {"model": PlanInProgress, "description": "Not finished yet; ask again."}},
 )
 def plan_job(
-    services: Wired, calling: Calling, body: CreateJob, query: Annotated[PlanQuery, Query()]
+    services: ServicesDep, calling: CallerDep, body: CreateJob, query: Annotated[PlanQuery, Query()]
 ) -> JobPlan | JSONResponse:
     """Estimate a job without starting it. The body and the errors are those of a create. Not part
     of the SDK.
@@ -53,12 +53,12 @@ reports_router = APIRouter(prefix="/files", tags=["files"])
 
 @reports_router.get(
     "/{file_id}/report",
-    dependencies=[Depends(own_file)],
+    dependencies=[Depends(get_file_or_404)],
     response_model=FileReportObject,
     responses={202: {"model": ReportInProgress, "description": "Not finished yet; ask again."}},
 )
 def report_file(
-    services: Wired, calling: Calling, file_id: str, query: Annotated[ReportQuery, Query()]
+    services: ServicesDep, calling: CallerDep, file_id: str, query: Annotated[ReportQuery, Query()]
 ) -> FileReportObject | JSONResponse:
     """Check a file: conversations, pairs, tokens, truncation, duplicates, and every problem with
     its record, line and field. All problems are counted, the first 100 are listed. Not part of the
@@ -68,7 +68,7 @@ def report_file(
     once and stored with the file. Tokens are exact for a `model` whose vocabulary the server can
     read, else estimated; see `tokens.counted` and `tokens.note`.
     """
-    report = services.reports.ask(file_id, query, owner=calling.limited_to)
+    report = services.reports.ask(file_id, query, owner=calling.owner_filter)
     if report is None:
         body = ReportInProgress(file_id=file_id).model_dump()
         headers = {"retry-after": str(_ASK_AGAIN_SECONDS)}

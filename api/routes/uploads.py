@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, UploadFile
 
-from api.dependencies import Calling, Services, Wired
+from api.dependencies import CallerDep, Services, ServicesDep
 from api.http.upload_route import UploadRoute
 from api.schemas.common import ListPage, UploadId
 from api.schemas.files import CompleteUpload, CreateUpload, UploadObject, UploadPart
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=UploadRoute)
 
 
 @router.post("")
-def create_upload(services: Wired, calling: Calling, body: CreateUpload) -> UploadObject:
+def create_upload(services: ServicesDep, calling: CallerDep, body: CreateUpload) -> UploadObject:
     """Start an upload in parts, for files over the limit of `POST /files` and for unreliable
     networks.
 
@@ -39,15 +39,15 @@ def create_upload(services: Wired, calling: Calling, body: CreateUpload) -> Uplo
 
 
 @router.get("/{upload_id}")
-def retrieve_upload(services: Wired, calling: Calling, upload_id: UploadId) -> UploadObject:
+def retrieve_upload(services: ServicesDep, calling: CallerDep, upload_id: UploadId) -> UploadObject:
     """Get an upload. Not part of the SDK."""
-    return _shown(services.uploads.get(upload_id, owner=calling.limited_to), services)
+    return _shown(services.uploads.get(upload_id, owner=calling.owner_filter), services)
 
 
 @router.post("/{upload_id}/parts")
 def create_part(
-    services: Wired,
-    calling: Calling,
+    services: ServicesDep,
+    calling: CallerDep,
     upload_id: UploadId,
     data: Annotated[UploadFile, File(description="The bytes of the part.")],
 ) -> UploadPart:
@@ -58,28 +58,30 @@ def create_part(
     """
     chunks = iter(lambda: data.file.read(_CHUNK_BYTES), b"")
     with disk_errors():
-        part = services.uploads.add_part(upload_id, owner=calling.limited_to, chunks=chunks)
+        part = services.uploads.add_part(upload_id, owner=calling.owner_filter, chunks=chunks)
     return UploadPart.of(part)
 
 
 @router.get("/{upload_id}/parts")
-def list_parts(services: Wired, calling: Calling, upload_id: UploadId) -> ListPage[UploadPart]:
+def list_parts(
+    services: ServicesDep, calling: CallerDep, upload_id: UploadId
+) -> ListPage[UploadPart]:
     """List the stored parts, oldest first, to continue after an interruption. Not part of the SDK.
     Always returns all parts, at most 10,000."""
-    parts = services.uploads.parts(upload_id, owner=calling.limited_to)
+    parts = services.uploads.parts(upload_id, owner=calling.owner_filter)
     return ListPage[UploadPart].of([UploadPart.of(part) for part in parts])
 
 
 @router.post("/{upload_id}/complete")
 def complete_upload(
-    services: Wired, calling: Calling, upload_id: UploadId, body: CompleteUpload
+    services: ServicesDep, calling: CallerDep, upload_id: UploadId, body: CompleteUpload
 ) -> UploadObject:
     """Create the file from these parts, in this order. The response contains the complete `file`.
 
     If the request is rejected (wrong size or `md5`, unknown part), the upload stays pending.
     Repeating the request returns the same response.
     """
-    owner = calling.limited_to
+    owner = calling.owner_filter
     was = services.uploads.get(upload_id, owner=owner).status
     with disk_errors():
         upload = services.uploads.complete(
@@ -91,9 +93,9 @@ def complete_upload(
 
 
 @router.post("/{upload_id}/cancel")
-def cancel_upload(services: Wired, calling: Calling, upload_id: UploadId) -> UploadObject:
+def cancel_upload(services: ServicesDep, calling: CallerDep, upload_id: UploadId) -> UploadObject:
     """Cancel an upload and remove its parts. No request body."""
-    return _shown(services.uploads.cancel(upload_id, owner=calling.limited_to), services)
+    return _shown(services.uploads.cancel(upload_id, owner=calling.owner_filter), services)
 
 
 def _shown(upload: Upload, services: Services) -> UploadObject:

@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from flant5_train.protocol.inference import AskedTurn, Question
+from flant5_train.protocol.inference import AskedTurn, ChatPrompt
 from flant5_train.protocol.turns import ROLES, Role, text_of
 
 _MAX_STOPS = 4
@@ -187,9 +187,9 @@ class CreateChatCompletion(_Sent):
     def shows_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def question(self) -> Question:
+    def question(self) -> ChatPrompt:
         """Returns the request to the serving process."""
-        return Question(
+        return ChatPrompt(
             model=self.model,
             turns=_turns(self.messages),
             max_new_tokens=self.max_completion_tokens or self.max_tokens,

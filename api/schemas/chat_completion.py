@@ -6,14 +6,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from flant5_train.protocol.inference import Finished, FinishReason, Started
+from flant5_train.protocol.inference import AnswerFinished, AnswerStarted, FinishReason
 
 
-class _Shown(BaseModel):
+class _ChatResponse(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Usage(_Shown):
+class Usage(_ChatResponse):
     """Token counts of a chat completion."""
 
     prompt_tokens: int
@@ -27,7 +27,7 @@ class Usage(_Shown):
     turns are cut."""
 
     @classmethod
-    def of(cls, started: Started, finished: Finished) -> Self:
+    def of(cls, started: AnswerStarted, finished: AnswerFinished) -> Self:
         return cls(
             prompt_tokens=started.prompt_tokens,
             completion_tokens=finished.completion_tokens,
@@ -36,7 +36,7 @@ class Usage(_Shown):
         )
 
 
-class AnswerMessage(_Shown):
+class AnswerMessage(_ChatResponse):
     """The model's message."""
 
     role: Literal["assistant"] = "assistant"
@@ -46,7 +46,7 @@ class AnswerMessage(_Shown):
     """Always null."""
 
 
-class Choice(_Shown):
+class Choice(_ChatResponse):
     """The answer. There is always one."""
 
     index: Literal[0] = 0
@@ -59,7 +59,7 @@ class Choice(_Shown):
     """Always null."""
 
 
-class ChatCompletion(_Shown):
+class ChatCompletion(_ChatResponse):
     """A complete answer."""
 
     id: str
@@ -79,7 +79,7 @@ class ChatCompletion(_Shown):
     """Always null."""
 
     @classmethod
-    def of(cls, text: str, *, model: str, usage: Usage, end: Finished) -> Self:
+    def of(cls, text: str, *, model: str, usage: Usage, end: AnswerFinished) -> Self:
         choice = Choice(message=AnswerMessage(content=text), finish_reason=end.reason)
         return cls(id=end.id, created=int(time.time()), model=model, choices=(choice,), usage=usage)
 
@@ -87,12 +87,12 @@ class ChatCompletion(_Shown):
 def completion_example(*, model: str, created: int) -> ChatCompletion:
     """Returns the example for the OpenAPI document."""
     usage = Usage(prompt_tokens=41, completion_tokens=9, total_tokens=50, truncated_prompt_tokens=0)
-    end = Finished(id="chatcmpl-x7Yh2Kq9", reason="stop", completion_tokens=9)
+    end = AnswerFinished(id="chatcmpl-x7Yh2Kq9", reason="stop", completion_tokens=9)
     completion = ChatCompletion.of("Hold the button.", model=model, usage=usage, end=end)
     return completion.model_copy(update={"created": created})
 
 
-class ChunkDelta(_Shown):
+class ChunkDelta(_ChatResponse):
     """New content. The first chunk has the role, the last one nothing."""
 
     role: Literal["assistant"] | None = None
@@ -105,7 +105,7 @@ class ChunkDelta(_Shown):
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
-class ChunkChoice(_Shown):
+class ChunkChoice(_ChatResponse):
     """The next piece of the answer."""
 
     index: Literal[0] = 0
@@ -117,7 +117,7 @@ class ChunkChoice(_Shown):
     """Always null."""
 
 
-class ChatChunk(_Shown):
+class ChatChunk(_ChatResponse):
     """An event of a streamed chat completion."""
 
     id: str

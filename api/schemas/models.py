@@ -35,8 +35,8 @@ class RecoveryObject(BaseModel):
     requested_at: int
     """Unix seconds."""
     cause: str | None
-    """Evidence by which the keeper detected the data loss in Redis; null if a caller requested the
-    recovery."""
+    """Evidence by which the controller detected the data loss in Redis; null if a caller requested
+    the recovery."""
     finished_at: int | None
     """Unix seconds; null until it is done."""
     num_found: int

@@ -28,7 +28,7 @@ def delete_job(job_id: str, *, caller: Caller, is_retry: bool, services: Service
             return services.deletions.delete_job(job_id)
         except NotFoundError:
             freed = services.deletions.deleted_before(
-                job_id, owner=caller.limited_to, is_retry=is_retry
+                job_id, owner=caller.owner_filter, is_retry=is_retry
             )
             if freed is None:
                 raise
@@ -41,7 +41,7 @@ def delete_model(model: str, *, caller: Caller, is_retry: bool, services: Servic
     rest = _STAYS if ":ckpt-step-" in model else _IS_FINISHED
     with _reported(f"model {model}", caller=caller, services=services, rest=rest):
         return services.deletions.delete_model_by_name(
-            model, services.models, owner=caller.limited_to, is_retry=is_retry
+            model, services.models, owner=caller.owner_filter, is_retry=is_retry
         )
 
 
@@ -60,10 +60,10 @@ def delete_file(file_id: str, *, caller: Caller, services: Services) -> int:
     """Deletes a file. Raises NotFoundError, StorageFailedError, and InUseError if a job that has
     not ended names the file."""
     with _reported(f"file {file_id}", caller=caller, services=services):
-        services.files.get(file_id, owner=caller.limited_to)
+        services.files.get(file_id, owner=caller.owner_filter)
 
         def refuse_in_use() -> None:
-            if users := services.store.ended.users_of_file(file_id):
+            if users := services.store.deleted.users_of_file(file_id):
                 raise InUseError(f"file {file_id}", users)
 
         refuse_in_use()

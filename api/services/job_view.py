@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Header
 
-from api.dependencies import Services, Wired
+from api.dependencies import Services, ServicesDep
 from api.schemas.jobs import JobObject
-from api.services.jobs import echo
+from api.services.jobs import to_response
 from worker.jobs.job import Job, Status
 from worker.jobs.storage.run_files import result_file_id
 
@@ -38,14 +38,14 @@ class JobView:
         return self.all([job])[0]
 
     def all(self, jobs: Sequence[Job]) -> list[JobObject]:
-        reasons = self.services.waiting_room.explain(jobs)
+        reasons = self.services.queue_position.explain(jobs)
         return [self._shown(job, waiting_for=reasons.get(job.id)) for job in jobs]
 
     def _shown(self, job: Job, *, waiting_for: str | None) -> JobObject:
         shown = JobObject.of(
             job,
             output=self.services.home.run_directory(job.id).output,
-            hyperparameters=echo(job.hyperparameters),
+            hyperparameters=to_response(job.hyperparameters),
             waiting_for=waiting_for,
             result_files=self._result_files(job),
             now=time.time(),
@@ -60,7 +60,7 @@ class JobView:
         return (file_id,) if has_file else ()
 
 
-async def _view(services: Wired, paused_as: PausedAs = None) -> JobView:
+async def _view(services: ServicesDep, paused_as: PausedAs = None) -> JobView:
     return JobView(services, paused_as)
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from api.auth import Caller
 from api.dependencies import Services
-from api.http.validation import explain
+from api.http.validation import format_validation_error
 from api.schemas.jobs import CreateJob, EchoedHyperparameters, RequestedHyperparameters
 from api.services.refusals import (
     refuse_model,
@@ -54,15 +54,15 @@ def hyperparameters_of(request: CreateJob) -> Hyperparameters:
     try:
         return Hyperparameters(**values)
     except ValidationError as error:
-        message, param = explain(error, prefix=place)
+        message, param = format_validation_error(error, prefix=place)
         raise InvalidRequestError(message, param=param) from error
 
 
-def echo(hyperparameters: Hyperparameters) -> EchoedHyperparameters:
+def to_response(hyperparameters: Hyperparameters) -> EchoedHyperparameters:
     """Returns all hyperparameters of a job by flant5's and the SDK's names. Values that the run
     will choose are null by flant5's names and "auto" by the SDK's.
 
-    >>> shown = echo(Hyperparameters(num_gpus=2, learning_rate=2e-5))
+    >>> shown = to_response(Hyperparameters(num_gpus=2, learning_rate=2e-5))
     >>> shown.n_epochs, shown.batch_size, shown.learning_rate_multiplier
     ('auto', 16, 0.2)
     """
@@ -202,7 +202,7 @@ def spec_of(request: CreateJob) -> JobSpec:
     try:
         spec = JobSpec(**fields, hyperparameters=hyperparameters)
     except ValidationError as error:
-        message, param = explain(error)
+        message, param = format_validation_error(error)
         raise InvalidRequestError(message, param=param) from error
     refuse_without_validation(spec)
     refuse_without_effect(spec)
@@ -230,7 +230,7 @@ class _Resolve(Protocol[Found]):
 def _check(param: str, reference: str, resolve: _Resolve[Found], caller: Caller) -> Found:
     """Resolves a reference. A missing object in a request body is a 400, not a 404."""
     try:
-        return resolve(reference, owner=caller.limited_to)
+        return resolve(reference, owner=caller.owner_filter)
     except (NotFoundError, InvalidRequestError) as error:
         raise InvalidRequestError(f"{param}: {error}", param=param) from error
 
@@ -252,11 +252,11 @@ def _digest(*parts: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class JobAction:
     """An action that a caller can request for a job."""
 
-    carry_out: Callable[[JobStore, str], Job]
-    is_met: Callable[[Job], bool]
+    apply: Callable[[JobStore, str], Job]
+    is_applied: Callable[[Job], bool]
     """Returns True if the job is already in the requested state, or on its way there."""
 
 
@@ -269,18 +269,18 @@ def _goes_on(job: Job) -> bool:
     return is_under_way and not job.is_cancelling and not job.is_pausing
 
 
-CANCEL = Wish(lambda store, job_id: store.cancel(job_id), _is_cancelled)
-CANCEL_WITH_CHECKPOINT = Wish(
+CANCEL = JobAction(lambda store, job_id: store.cancel(job_id), _is_cancelled)
+CANCEL_WITH_CHECKPOINT = JobAction(
     lambda store, job_id: store.cancel(job_id, with_checkpoint=True), _is_cancelled
 )
-PAUSE = Wish(
+PAUSE = JobAction(
     lambda store, job_id: store.pause(job_id),
     lambda job: job.is_pausing or job.status is Status.PAUSED,
 )
-RESUME = Wish(lambda store, job_id: store.resume(job_id), _goes_on)
+RESUME = JobAction(lambda store, job_id: store.resume(job_id), _goes_on)
 
 
-def fulfil(wish: Wish, job_id: str, *, is_retry: bool, services: Services) -> Job:
+def apply_action(action: JobAction, job_id: str, *, is_retry: bool, services: Services) -> Job:
     """Applies the action and returns the job. If the first try succeeded and only its response was
     lost, a retry gets the same response.
 
@@ -288,9 +288,9 @@ def fulfil(wish: Wish, job_id: str, *, is_retry: bool, services: Services) -> Jo
     the errors of `Recorder`.
     """
     try:
-        wish.carry_out(services.store, job_id)
+        action.apply(services.store, job_id)
     except InvalidRequestError:
-        if not wish.is_met(services.store.get(job_id)):
+        if not action.is_applied(services.store.get(job_id)):
             raise
         # The first try may have reached the store but not the disk.
         job = services.recorder.record(job_id)

@@ -78,22 +78,24 @@ _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u
 """Control characters, bidirectional control characters, and surrogates."""
 
 
-def saved_as(filename: str) -> str:
+def content_disposition(filename: str) -> str:
     """Returns the file name for a download: the caller's name without its path.
 
-    >>> saved_as("../../.bashrc"), saved_as("chats\x1b[2J.json"), saved_as("..")
+    >>> content_disposition("../../.bashrc"), content_disposition("chats\x1b[2J.json"), content_disposition("..")
     ('.bashrc', 'chats[2J.json', 'file')
     """
     name = _UNWRITABLE.sub("", _BEFORE_NAME.sub("", filename))
     return name if name.strip(". ") else "file"
 
 
-class Download(FileResponse):
+class FileDownload(FileResponse):
     """Download of a caller's file. An unsatisfiable range returns an error in the common shape.
     Starlette's own response is a line of text, or empty."""
 
     def __init__(self, path: Path, *, filename: str) -> None:
-        super().__init__(path, media_type="application/octet-stream", filename=saved_as(filename))
+        super().__init__(
+            path, media_type="application/octet-stream", filename=content_disposition(filename)
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_raise(message: Message) -> None:
@@ -112,7 +114,7 @@ class Download(FileResponse):
 _CHUNK_BYTES = 2**20
 
 
-def receive(file: UploadFile, *, purpose: str, owner: str, services: Services) -> StoredFile:
+def store_upload(file: UploadFile, *, purpose: str, owner: str, services: Services) -> StoredFile:
     """Stores an uploaded file on disk and counts it.
 
     Raises InvalidRequestError for its name or length, StorageQuotaError, StorageFullError and

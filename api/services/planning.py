@@ -1,7 +1,7 @@
 """Job plans: checks a create request as a create does, but creates nothing.
 
-`gpu_for` selects the GPU that a plan assumes. `measured` returns the training speed of past jobs of
-this service, from their step records.
+`select_gpu` selects the GPU that a plan assumes. `measured` returns the training speed of past jobs
+of this service, from their step records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ from api.schemas.plans import (
     PlannedTime,
     PlanQuery,
 )
-from api.services.jobs import check_references, echo, spec_of
+from api.services.jobs import check_references, spec_of, to_response
 from api.services.plan_warnings import warnings_of
 from api.services.reports import ReportPrograms, plan_argv
 from flant5_train.config import Hyperparameters
 from flant5_train.protocol.failure import Failure
-from flant5_train.protocol.forecast import Forecast, Question
+from flant5_train.protocol.forecast import Forecast, ForecastRequest
 from flant5_train.protocol.host import free_bytes
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.job import Job, JobSpec, Status
@@ -36,7 +36,7 @@ _GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class PlannedGpu:
     """Memory of one GPU, and the source of this figure."""
 
     num_bytes: int
@@ -44,15 +44,15 @@ class Gpu:
     """`stated`, or the name of a worker."""
 
 
-def gpu_for(
+def select_gpu(
     hyperparameters: Hyperparameters, workers: Sequence[WorkerState], *, stated_gib: float | None
-) -> Gpu | None:
+) -> PlannedGpu | None:
     """Returns the stated GPU. Otherwise takes the workers with the largest GPUs that could train
     the job together, and returns the smallest GPU among them. None if no worker reports a GPU."""
     if stated_gib is not None:
-        return Gpu(int(stated_gib * _GIB), STATED)
+        return PlannedGpu(int(stated_gib * _GIB), STATED)
     told = [
-        Gpu(worker.gpu_bytes, worker.name)
+        PlannedGpu(worker.gpu_bytes, worker.name)
         for worker in workers
         if worker.gpu_bytes is not None and worker.num_slots >= hyperparameters.num_gpus
     ]
@@ -144,12 +144,14 @@ def plan_of(
     spec = spec_of(request)
     check_references(spec, caller=caller, services=services)
     workers = services.workers.all()
-    gpu = gpu_for(spec.hyperparameters, workers, stated_gib=query.gpu_memory_gib)
+    gpu = select_gpu(spec.hyperparameters, workers, stated_gib=query.gpu_memory_gib)
     is_on_cpu = gpu is None and bool(workers) and not any(each.has_gpus for each in workers)
-    question = _question(spec, gpu, services, is_on_cpu=is_on_cpu)
-    asked = question.model_dump_json()
+    forecast_request = _question(spec, gpu, services, is_on_cpu=is_on_cpu)
+    asked = forecast_request.model_dump_json()
     forecast = services.programs.ask(
-        asked, lambda programs: _forecast(question, programs), wait_seconds=query.wait_seconds
+        asked,
+        lambda programs: _forecast(forecast_request, programs),
+        wait_seconds=query.wait_seconds,
     )
     if forecast is None:
         return None
@@ -175,12 +177,14 @@ def _settled(spec: JobSpec, forecast: Forecast) -> EchoedHyperparameters:
     """Returns the hyperparameters, including the values that the run will choose."""
     chosen = forecast.chosen
     values = chosen.model_dump(exclude={"message"}, exclude_none=True) if chosen else {}
-    return echo(spec.hyperparameters.model_copy(update=values))
+    return to_response(spec.hyperparameters.model_copy(update=values))
 
 
-def _question(spec: JobSpec, gpu: Gpu | None, services: Services, *, is_on_cpu: bool) -> Question:
+def _question(
+    spec: JobSpec, gpu: PlannedGpu | None, services: Services, *, is_on_cpu: bool
+) -> ForecastRequest:
     validation = spec.validation_file
-    return Question(
+    return ForecastRequest(
         model=services.models.resolve(spec.model),
         training_file=services.files.resolve(spec.training_file),
         validation_file=None if validation is None else services.files.resolve(validation),
@@ -193,14 +197,14 @@ def _question(spec: JobSpec, gpu: Gpu | None, services: Services, *, is_on_cpu: 
     )
 
 
-def _forecast(question: Question, programs: ReportPrograms) -> Forecast:
-    ended = programs.run(plan_argv(question), good_codes=(_TOLD, _UNREADABLE))
+def _forecast(forecast_request: ForecastRequest, programs: ReportPrograms) -> Forecast:
+    ended = programs.run(plan_argv(forecast_request), good_codes=(_TOLD, _UNREADABLE))
     if ended.code == _UNREADABLE:
         raise InvalidRequestError(Failure.model_validate_json(ended.out).message)
     return Forecast.model_validate_json(ended.out)
 
 
-def _memory(forecast: Forecast, gpu: Gpu | None) -> PlannedMemory | None:
+def _memory(forecast: Forecast, gpu: PlannedGpu | None) -> PlannedMemory | None:
     if forecast.memory is None:
         return None
     reason = None

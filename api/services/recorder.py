@@ -16,7 +16,7 @@ from worker.jobs.errors import (
 )
 from worker.jobs.job import Job
 from worker.jobs.storage.filesystem import is_full
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.storage.paths import Home
 from worker.jobs.store.store import JobStore
 
@@ -32,7 +32,7 @@ class Recorder:
     def __init__(self, store: JobStore, home: Home) -> None:
         self._store = store
         self._home = home
-        self._ledger = Ledger(home)
+        self._job_records = JobRecordStore(home)
         # Of two concurrent requests for a job, the last to read must be the last to write.
         self._locks = tuple(threading.Lock() for _ in range(_NUM_LOCKS))
 
@@ -41,7 +41,7 @@ class Recorder:
         with self._alone_with(job_id):
             job = self._store.get(job_id)
             try:
-                self._ledger.write(job)
+                self._job_records.write(job)
             except OSError as error:
                 raise disk_error(
                     error,
@@ -64,7 +64,7 @@ class Recorder:
                 if job.is_given_up:
                     return None
                 confirm()
-                self._ledger.write(job)
+                self._job_records.write(job)
             except InvalidRequestError as error:
                 self._give_up(job_id, reason=str(error))
                 raise
@@ -80,7 +80,7 @@ class Recorder:
         """Cancels the job and returns the outcome as text."""
         _log.error("job %s: cancelling before acknowledgement: %s", job_id, reason)
         try:
-            self._store.give_up(job_id)
+            self._store.cancel_by_system(job_id)
         except StoreUnavailableError as error:
             return f"job {job_id} may still run, because it could not be cancelled: {error}"
         except (InvalidRequestError, NotFoundError) as error:
@@ -88,7 +88,7 @@ class Recorder:
             _log.info("job %s: already ended, not cancelling: %s", job_id, error)
         try:
             # The record may exist if only the final sync of its directory failed.
-            self._ledger.forget(job_id)
+            self._job_records.delete(job_id)
         except OSError as error:
             _log.error("job %s: cannot remove its record: %s", job_id, error)
         return f"job {job_id} was cancelled: submit it again when the disk works"

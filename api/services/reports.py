@@ -30,7 +30,7 @@ from api.schemas.plans import ReportQuery
 from api.settings import child_environment
 from flant5_train.config import DEMO_MODEL
 from flant5_train.protocol.file_report import FileReport
-from flant5_train.protocol.forecast import Question
+from flant5_train.protocol.forecast import ForecastRequest
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.storage.files import FileStore, StoredFile
 from worker.jobs.storage.filesystem import write_whole
@@ -41,7 +41,7 @@ _NUM_TAIL_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProcessOutput:
     """Exit code and standard output of a program."""
 
     code: int
@@ -62,10 +62,10 @@ def report_argv(path: Path, query: ReportQuery, *, model: str | None) -> list[st
     return [sys.executable, "-m", "flant5_train.file_report", *options, "--", str(path)]
 
 
-def plan_argv(question: Question) -> list[str]:
+def plan_argv(forecast_request: ForecastRequest) -> list[str]:
     """Returns the command of a plan. The question is JSON, and its caller-supplied values were
     checked."""
-    return [sys.executable, "-m", "flant5_train.forecast", question.model_dump_json()]
+    return [sys.executable, "-m", "flant5_train.forecast", forecast_request.model_dump_json()]
 
 
 class ReportPrograms:
@@ -76,7 +76,7 @@ class ReportPrograms:
         self._running: set[subprocess.Popen[str]] = set()
         self._is_closed = False
 
-    def run(self, argv: list[str], *, good_codes: Collection[int]) -> Ended:
+    def run(self, argv: list[str], *, good_codes: Collection[int]) -> ProcessOutput:
         """Runs a program and returns its output. Raises ReportFailedError for other exit codes,
         empty output and timeouts."""
         with self._lock:
@@ -103,7 +103,7 @@ class ReportPrograms:
         if process.returncode not in good_codes or not out:
             said = (out + err).strip()[-_NUM_TAIL_CHARACTERS:]
             raise ReportFailedError(f"exit code {process.returncode}: {said}")
-        return Ended(process.returncode, out)
+        return ProcessOutput(process.returncode, out)
 
     def close(self) -> None:
         """Kills all programs."""
@@ -123,7 +123,7 @@ _MAX_KEPT = 20
 Made = TypeVar("Made")
 
 
-class ProgramDesk:
+class SubprocessRunner:
     """The reports and plans in progress."""
 
     def __init__(self) -> None:
@@ -184,16 +184,16 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class _ReportOrder:
     file: StoredFile
     argv: list[str]
     kept_at: Path
 
 
-class ReportDesk:
+class FileReportService:
     """Service for file reports."""
 
-    def __init__(self, files: FileStore, models: ModelCatalog, programs: ProgramDesk) -> None:
+    def __init__(self, files: FileStore, models: ModelCatalog, programs: SubprocessRunner) -> None:
         self._files = files
         self._models = models
         self._programs = programs
@@ -214,14 +214,14 @@ class ReportDesk:
             wait_seconds=query.wait_seconds,
         )
 
-    def _order(self, file_id: str, query: ReportQuery, *, owner: str | None) -> _Order:
+    def _order(self, file_id: str, query: ReportQuery, *, owner: str | None) -> _ReportOrder:
         file = self._files.get(file_id)
         content = self._files.content_path(file.id)
         model = self._resolved(query.model, owner=owner)
         argv = report_argv(content, query, model=model)
         asked = json.dumps([FORMAT, argv[1:], _digest_of_vocabulary(model)])
         key = hashlib.sha256(asked.encode()).hexdigest()[:32]
-        return _Order(file, argv, content.with_name(f"report-{key}.json"))
+        return _ReportOrder(file, argv, content.with_name(f"report-{key}.json"))
 
     def _resolved(self, model: str | None, *, owner: str | None) -> str | None:
         try:
@@ -230,7 +230,7 @@ class ReportDesk:
             raise InvalidRequestError(f"model: {error}", param="model") from error
 
 
-def _made(order: _Order, programs: ReportPrograms) -> FileReport:
+def _made(order: _ReportOrder, programs: ReportPrograms) -> FileReport:
     report = FileReport.model_validate_json(programs.run(order.argv, good_codes=_REPORTED).out)
     # On disk every uploaded file is named `content`. Callers know models by other names.
     report = report.model_copy(update={"file": order.file.filename})
@@ -240,7 +240,7 @@ def _made(order: _Order, programs: ReportPrograms) -> FileReport:
     return report
 
 
-def _kept(order: _Order) -> FileReport | None:
+def _kept(order: _ReportOrder) -> FileReport | None:
     try:
         return FileReport.model_validate_json(order.kept_at.read_bytes())
     except FileNotFoundError:

@@ -1,12 +1,12 @@
-"""Notice and metrics of the last data loss in the store that a keeper detected."""
+"""Notice and metrics of the last data loss in the store that a controller detected."""
 
 import logging
 import time
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from worker.jobs.storage.store_losses import Losses, LossLog
-from worker.jobs.store.recovery import Recovery, RecoveryDesk
+from worker.jobs.storage.store_losses import DataLossLog, DataLossSummary
+from worker.jobs.store.recovery import Recovery, RecoveryRequests
 
 SHOWN_SECONDS = 600.0
 """Time for which a loss is shown after its jobs were restored, in seconds."""
@@ -18,7 +18,7 @@ class StoreLoss:
     """Reports on lost store data. Every method raises StoreUnavailableError if Redis does not
     respond."""
 
-    def __init__(self, losses: LossLog, desk: RecoveryDesk) -> None:
+    def __init__(self, losses: DataLossLog, desk: RecoveryRequests) -> None:
         self._losses = losses
         self._desk = desk
 
@@ -41,7 +41,7 @@ class StoreLoss:
         return (
             CounterMetricFamily(
                 "flant5_store_losses",
-                "Data losses in Redis that a keeper detected.",
+                "Data losses in Redis that a controller detected.",
                 value=losses.num_losses,
             ),
             CounterMetricFamily(
@@ -56,12 +56,12 @@ class StoreLoss:
             ),
         )
 
-    def _read(self) -> Losses:
+    def _read(self) -> DataLossSummary:
         try:
             return self._losses.read()
         except OSError as error:
             _log.error("store losses: cannot read the log: %s", error)
-            return Losses()
+            return DataLossSummary()
 
 
 def _outcome(recovery: Recovery | None, noticed_at: float) -> tuple[str, bool]:

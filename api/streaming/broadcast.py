@@ -28,7 +28,7 @@ from api.schemas.history import EventObject, LogLineObject
 from worker.jobs.events import Event, LogLine
 from worker.jobs.job import Status
 from worker.jobs.store import keys
-from worker.jobs.store.redis import open_async_redis, unavailable
+from worker.jobs.store.redis import open_async_redis, translate_redis_errors
 from worker.jobs.store.serialization import read_event, read_log_line
 
 Topic = Literal["events", "logs"]
@@ -41,7 +41,7 @@ RETRY = b"retry: 2000\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class SseEvent:
     """One encoded item of a stream."""
 
     cursor: tuple[int, int]
@@ -51,21 +51,21 @@ class Frame:
     """Final status of the job, if this event ends it."""
 
 
-def frame_of(item: Event | LogLine) -> Frame:
+def sse_event_of(item: Event | LogLine) -> SseEvent:
     """Returns the frame of an event or a log line."""
     # ASCII: many clients also split lines at U+2028 and similar, which JSON does not escape.
     shown = EventObject.of(item) if isinstance(item, Event) else LogLineObject.of(item)
-    return Frame(
+    return SseEvent(
         cursor=cursor_of(item.id),
         data=f"id: {shown.id}\ndata: {shown.model_dump_json(ensure_ascii=True)}\n\n".encode(),
         end=_end(item) if isinstance(item, Event) else None,
     )
 
 
-def read_frame(topic: Topic, entry_id: str, fields: Mapping[str, str]) -> Frame:
+def read_sse_event(topic: Topic, entry_id: str, fields: Mapping[str, str]) -> SseEvent:
     """Returns the frame of an entry of a job's Redis stream."""
     read = read_event if topic == "events" else read_log_line
-    return frame_of(read(entry_id, fields))
+    return sse_event_of(read(entry_id, fields))
 
 
 def cursor_of(entry_id: str) -> tuple[int, int]:
@@ -78,7 +78,7 @@ def cursor_of(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(number)
 
 
-def end_frame(status: Status) -> bytes:
+def end_event(status: Status) -> bytes:
     """Returns the final frame, which carries the job's status."""
     return f'event: end\ndata: {{"status":"{status.value}"}}\n\n'.encode()
 
@@ -103,26 +103,26 @@ class Signal(Enum):
     """This process is shutting down."""
 
 
-class Subscription:
+class StreamSubscription:
     """Unread frames and signals of one client, bounded in number."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Frame | Signal] = deque()
+        self._waiting: deque[SseEvent | Signal] = deque()
         self._news = asyncio.Event()
         self._has_missed = False
 
-    def put(self, item: Frame | Signal) -> None:
-        if isinstance(item, Frame) and not self._has_missed:
+    def put(self, item: SseEvent | Signal) -> None:
+        if isinstance(item, SseEvent) and not self._has_missed:
             self._has_missed = len(self._waiting) >= MAX_WAITING_FRAMES
             if self._has_missed:
                 self._waiting = deque(each for each in self._waiting if isinstance(each, Signal))
                 item = Signal.MISSED
-        elif isinstance(item, Frame):
+        elif isinstance(item, SseEvent):
             return
         self._waiting.append(item)
         self._news.set()
 
-    async def take(self, *, timeout_seconds: float) -> tuple[Frame | Signal, ...]:
+    async def take(self, *, timeout_seconds: float) -> tuple[SseEvent | Signal, ...]:
         """Returns the items received so far, in order. Empty after a timeout."""
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -155,11 +155,11 @@ class _Channel:
 
     topic: Topic
     cursor: str
-    readers: set[Subscription] = field(default_factory=set)
-    waiting_for_end: set[Subscription] = field(default_factory=set)
+    readers: set[StreamSubscription] = field(default_factory=set)
+    waiting_for_end: set[StreamSubscription] = field(default_factory=set)
 
 
-class Tail:
+class StreamBroadcaster:
     """Reader of all streams with at least one client. Used in one event loop."""
 
     def __init__(self, redis_url: SecretStr) -> None:
@@ -170,7 +170,7 @@ class Tail:
             patience_seconds=_POOL_TIMEOUT_SECONDS,
         )
         self._channels: dict[str, _Channel] = {}
-        self._clients: set[Subscription] = set()
+        self._clients: set[StreamSubscription] = set()
         self._has_clients = asyncio.Event()
         self._is_closed = False
 
@@ -201,7 +201,7 @@ class Tail:
             client.put(Signal.CLOSED)
 
     @asynccontextmanager
-    async def subscribe(self, job_id: str, topic: Topic) -> AsyncIterator[Subscription]:
+    async def subscribe(self, job_id: str, topic: Topic) -> AsyncIterator[StreamSubscription]:
         """Subscribes to new items of the job's stream and to the end of the job.
 
         Raises StoreUnavailableError.
@@ -209,7 +209,7 @@ class Tail:
         content = keys.events(job_id) if topic == "events" else keys.logs(job_id)
         end = keys.events(job_id)
         at_content, at_end = [await self._newest(key) for key in (content, end)]
-        subscription = Subscription()
+        subscription = StreamSubscription()
         reading = self._channels.setdefault(content, _Channel(topic, at_content))
         ending = self._channels.setdefault(end, _Channel("events", at_end))
         reading.readers.add(subscription)
@@ -224,11 +224,11 @@ class Tail:
             self._leave(subscription, content, end)
 
     async def _newest(self, key: str) -> str:
-        with unavailable():
+        with translate_redis_errors():
             entries = await self._redis.xrevrange(key, count=1)
         return str(entries[0][0]) if entries else "0-0"
 
-    def _leave(self, subscription: Subscription, *stream_keys: str) -> None:
+    def _leave(self, subscription: StreamSubscription, *stream_keys: str) -> None:
         self._clients.discard(subscription)
         for key in set(stream_keys):
             channel = self._channels[key]
@@ -262,14 +262,14 @@ class Tail:
         for entry_id, fields in entries:
             channel.cursor = entry_id
             try:
-                frame = read_frame(channel.topic, entry_id, fields)
+                sse_event = read_sse_event(channel.topic, entry_id, fields)
             except (ValidationError, KeyError):
                 # One malformed entry must not stop the streams of all jobs. Clients see the gap by
                 # its missing `seq`.
                 _log.exception("live streams: skipping malformed entry %s of %s", entry_id, key)
                 continue
             for reader in channel.readers:
-                reader.put(frame)
-            if frame.end is not None:
+                reader.put(sse_event)
+            if sse_event.end is not None:
                 for client in channel.waiting_for_end:
                     client.put(Signal.ENDED)

@@ -13,13 +13,13 @@ from api.http.errors import TooManyStreamsError
 from api.streaming.broadcast import (
     HEARTBEAT,
     RETRY,
-    Frame,
     Signal,
-    Subscription,
+    SseEvent,
+    StreamSubscription,
     Topic,
     cursor_of,
-    end_frame,
-    frame_of,
+    end_event,
+    sse_event_of,
 )
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.events import Event, LogLine, Page
@@ -48,7 +48,7 @@ class Stream:
         self._end: Status | None = None
         # Jitter: streams that became idle together must not all read their histories at once.
         share = random.uniform(0.5, 1)  # noqa: S311 - no secret
-        self._silence_seconds = services.settings.heartbeat_seconds * share
+        self._silence_seconds = services.settings.sse_keepalive_seconds * share
 
     @classmethod
     def response(
@@ -59,7 +59,7 @@ class Stream:
         Raises NotFoundError for the job and InvalidRequestError for the cursor before anything is
         sent. Raises TooManyStreamsError when this process has reached its limit.
         """
-        if services.tail.num_clients >= services.settings.max_stream_clients:
+        if services.broadcaster.num_clients >= services.settings.max_stream_clients:
             raise TooManyStreamsError(
                 f"all {services.settings.max_stream_clients} live streams of this server are in "
                 "use; read the list page by page, or retry later"
@@ -71,26 +71,28 @@ class Stream:
     async def _frames(self) -> AsyncIterator[bytes]:
         yield RETRY
         try:
-            async with self._services.tail.subscribe(self._job_id, self._topic) as subscription:
+            async with self._services.broadcaster.subscribe(
+                self._job_id, self._topic
+            ) as subscription:
                 async for data in self._history_and_live(subscription):
                     yield data
         except StoreUnavailableError as error:
             # The response has begun, so it can only end. The client reconnects with its cursor.
             _log.warning("job %s: live stream ended early: %s", self._job_id, error)
 
-    async def _history_and_live(self, subscription: Subscription) -> AsyncIterator[bytes]:
+    async def _history_and_live(self, subscription: StreamSubscription) -> AsyncIterator[bytes]:
         while not self._is_closed:
             # Read before the history: if the job has ended, the history is then complete.
             job = await run_in_threadpool(self._services.store.get, self._job_id)
             async for data in self._history():
                 yield data
             if job.status.is_final:
-                yield end_frame(job.status)
+                yield end_event(job.status)
                 return
             async for data in self._live(subscription):
                 yield data
             if self._end is not None:
-                yield end_frame(self._end)
+                yield end_event(self._end)
                 return
 
     async def _history(self) -> AsyncIterator[bytes]:
@@ -98,15 +100,15 @@ class Stream:
         while has_more:
             page = await run_in_threadpool(self._history_page, limit=_PAGE)
             has_more = page.has_more
-            if data := self._unsent(frame_of(item) for item in page.items):
+            if data := self._unsent(sse_event_of(item) for item in page.items):
                 yield data
 
-    async def _live(self, subscription: Subscription) -> AsyncIterator[bytes]:
+    async def _live(self, subscription: StreamSubscription) -> AsyncIterator[bytes]:
         """Yields live frames until the history must be read again. Reasons: missed frames, the end
         of the job, or a long silence, after which a read is cheap."""
         while True:
             items = await subscription.take(timeout_seconds=self._silence_seconds)
-            frames = [item for item in items if isinstance(item, Frame)]
+            frames = [item for item in items if isinstance(item, SseEvent)]
             signals = [item for item in items if isinstance(item, Signal)]
             if data := self._unsent(frames):
                 yield data
@@ -126,11 +128,11 @@ class Stream:
             return history.events_since(self._job_id, after=after, limit=limit)
         return history.logs(self._job_id, after=after, limit=limit)
 
-    def _unsent(self, frames: Iterable[Frame]) -> bytes:
+    def _unsent(self, frames: Iterable[SseEvent]) -> bytes:
         """Returns the frames that the client does not have yet, and marks them as sent."""
         unsent = []
-        for frame in frames:
-            if self._sent is None or frame.cursor > cursor_of(self._sent):
-                unsent.append(frame.data)
-                self._sent = "{}-{}".format(*frame.cursor)
+        for sse_event in frames:
+            if self._sent is None or sse_event.cursor > cursor_of(self._sent):
+                unsent.append(sse_event.data)
+                self._sent = "{}-{}".format(*sse_event.cursor)
         return b"".join(unsent)

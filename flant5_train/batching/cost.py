@@ -1,7 +1,7 @@
 """Token capacity of micro-batches, and their training cost.
 
-The estimated cost of a pair balances the load between processes. A `Work` maps micro-batches to
-their work and to the tokens that the model processes, including padding.
+The estimated cost of a pair balances the load between processes. A `TokenCounts` maps micro-batches
+to their work and to the tokens that the model processes, including padding.
 """
 
 from collections.abc import Callable
@@ -19,26 +19,26 @@ _ROW_UNIT = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class TokenBudget:
     """Limits of a micro-batch's source and target side, in tokens."""
 
     source: int
     target: int
 
-    def times(self, factor: float) -> "Capacity":
-        return Capacity(int(self.source * factor), int(self.target * factor))
+    def scaled(self, factor: float) -> "TokenBudget":
+        return TokenBudget(int(self.source * factor), int(self.target * factor))
 
 
-def mean_capacity(lengths: PairLengths, *, num_pairs: int) -> Capacity:
+def mean_capacity(lengths: PairLengths, *, num_pairs: int) -> TokenBudget:
     """Returns the capacity for `num_pairs` pairs of mean length. It is at least that of the longest
     source and target."""
-    return Capacity(
+    return TokenBudget(
         max(_room(int(lengths.source.sum()), num_pairs, len(lengths)), int(lengths.source.max())),
         max(_room(int(lengths.target.sum()), num_pairs, len(lengths)), int(lengths.target.max())),
     )
 
 
-def row_capacity(lengths: PairLengths, *, num_pairs: int) -> Capacity:
+def row_capacity(lengths: PairLengths, *, num_pairs: int) -> TokenBudget:
     """Returns `mean_capacity` rounded to blocks of 128 tokens.
 
     The smaller side is rounded up, and the larger side is scaled with it: both hold the same number
@@ -53,7 +53,7 @@ def row_capacity(lengths: PairLengths, *, num_pairs: int) -> Capacity:
     else:
         source = _blocks(room.source)
         target = _following(room.target * source, room.source, at_least=longest_target)
-    return Capacity(source, target)
+    return TokenBudget(source, target)
 
 
 def _room(num_tokens: int, num_pairs: int, of: int) -> int:
@@ -87,7 +87,7 @@ def estimated_cost(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDAr
     return tokens + attention
 
 
-class Work(Protocol):
+class TokenCounts(Protocol):
     """Cost model of a batching method. Shapes: K micro-batches."""
 
     def costs(self, batches: MicroBatches) -> NDArray[np.int64]:
@@ -99,7 +99,7 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PaddedWork:
+class PaddedTokenCounts:
     """Cost of padded batches: every pair is padded to the longest of its micro-batch."""
 
     lengths: PairLengths
@@ -115,13 +115,13 @@ class PaddedWork:
 
 
 @dataclass(frozen=True, slots=True)
-class PackedWork:
+class PackedTokenCounts:
     """Cost of packed batches: pairs are concatenated in a row of fixed length, and attention stays
     inside each pair."""
 
     lengths: PairLengths
     cost: Cost
-    capacity: Capacity
+    capacity: TokenBudget
 
     def costs(self, batches: MicroBatches) -> NDArray[np.int64]:
         pairs = self.lengths.of(batches.pairs)

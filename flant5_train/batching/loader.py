@@ -1,6 +1,6 @@
 """Batch plan and data loader of a run. Each process loads only its own micro-batches.
 
-`planned_batches` makes the plan from the run's arguments and data. `run_and_forget` is a memory dry
+`planned_batches` makes the plan from the run's arguments and data. `memory_dry_run` is a memory dry
 run: the largest batch runs first, so an out-of-memory error comes within a minute.
 """
 
@@ -25,7 +25,7 @@ Example = dict[str, torch.Tensor]
 _FILLER = -1
 
 
-class Pairs(Protocol):
+class PairDataset(Protocol):
     """Examples by number."""
 
     def __len__(self) -> int: ...
@@ -33,13 +33,13 @@ class Pairs(Protocol):
     def __getitem__(self, index: int, /) -> Example: ...
 
 
-class PairsAndFiller(Dataset[Example]):
+class PairsAndPadding(Dataset[Example]):
     """Dataset of the pairs, with a filler at index -1: a pair whose labels carry no loss and
     therefore no gradient."""
 
-    def __init__(self, pairs: Pairs, *, filler: int) -> None:
+    def __init__(self, pairs: PairDataset, *, padding: int) -> None:
         self._pairs = pairs
-        self._filler = filler
+        self._padding = padding
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -47,11 +47,11 @@ class PairsAndFiller(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         if index != _FILLER:
             return self._pairs[index]
-        pair = self._pairs[self._filler]
+        pair = self._pairs[self._padding]
         return pair | {"labels": torch.full_like(pair["labels"], IGNORED)}
 
 
-class Share(Sampler[list[int]]):
+class ShardSampler(Sampler[list[int]]):
     """Sampler of one process's micro-batches in the epoch set by `set_epoch`."""
 
     def __init__(self, plan: RunPlan, *, process: int) -> None:
@@ -75,17 +75,17 @@ class TrainingBatches:
     """Training data of a run, as tensors."""
 
     plan: RunPlan
-    pairs: Pairs
+    pairs: PairDataset
     """One pair for each of the plan's lengths."""
     collate: Callable[[Sequence[Example]], dict[str, torch.Tensor]]
 
-    def share(self, process: int) -> Share:
-        return Share(self.plan, process=process)
+    def share(self, process: int) -> ShardSampler:
+        return ShardSampler(self.plan, process=process)
 
-    def loader(self, share: Share, **how: Any) -> DataLoader[Example]:
+    def loader(self, share: ShardSampler, **how: Any) -> DataLoader[Example]:
         """Returns a data loader; `how` is passed to torch's DataLoader (number of workers etc.)."""
         return DataLoader(
-            PairsAndFiller(self.pairs, filler=self.plan.lengths.shortest),
+            PairsAndPadding(self.pairs, padding=self.plan.lengths.shortest),
             batch_sampler=share,
             collate_fn=self.collate,
             # Without its own generator it would draw from the global one, and dropout would differ
@@ -158,7 +158,7 @@ ADAM_STATES = 2
 """Numbers that AdamW keeps per parameter."""
 
 
-def run_and_forget(
+def memory_dry_run(
     forward_and_backward: Callable[[nn.Module], object], model: nn.Module, *, room_for: int
 ) -> None:
     """Runs a micro-batch through the model without side effects: gradients are cleared, and the

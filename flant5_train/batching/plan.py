@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from flant5_train.batching.cost import (
-    Capacity,
     Cost,
-    PackedWork,
-    PaddedWork,
-    Work,
+    PackedTokenCounts,
+    PaddedTokenCounts,
+    TokenBudget,
+    TokenCounts,
     estimated_cost,
     mean_capacity,
     row_capacity,
@@ -20,7 +20,7 @@ from flant5_train.batching.cost import (
 from flant5_train.batching.schedule import (
     Epochs,
     GroupedEpochs,
-    Order,
+    PairOrder,
     RandomEpochs,
     StepShape,
     straggler,
@@ -56,7 +56,7 @@ class RunPlan:
     ) -> None:
         self.lengths = lengths
         self.settings = settings
-        self.row_capacity: Capacity | None = None
+        self.row_capacity: TokenBudget | None = None
         """Capacity of a packed row; None unless packed."""
         if settings.batching == "packed":
             self.row_capacity = row_capacity(lengths, num_pairs=settings.num_pairs)
@@ -113,7 +113,7 @@ class RunPlan:
 
     def report(self) -> PlanReport:
         """Returns the figures of the first epoch, and the largest micro-batch of the run."""
-        source_fill, target_fill = self.fill()
+        source_fill, target_fill = self.packing_efficiency()
         return PlanReport(
             batching=self.settings.batching,
             num_steps=self.num_steps,
@@ -127,7 +127,7 @@ class RunPlan:
             largest=self.largest,
         )
 
-    def fill(self) -> tuple[float, float]:
+    def packing_efficiency(self) -> tuple[float, float]:
         """Returns tokens over tokens with padding, of sources and targets, in the first epoch."""
         tokens = self._work.tokens(self.micro_batches(0))
         return (
@@ -159,16 +159,18 @@ class RunPlan:
         )
 
 
-def _work(lengths: PairLengths, cost: Cost, row: Capacity | None) -> Work:
-    return PaddedWork(lengths, cost) if row is None else PackedWork(lengths, cost, row)
+def _work(lengths: PairLengths, cost: Cost, row: TokenBudget | None) -> TokenCounts:
+    return (
+        PaddedTokenCounts(lengths, cost) if row is None else PackedTokenCounts(lengths, cost, row)
+    )
 
 
-def _epochs(lengths: PairLengths, settings: PlanSettings, work: Work) -> Epochs:
-    order = Order(len(lengths), settings.seed)
+def _epochs(lengths: PairLengths, settings: PlanSettings, work: TokenCounts) -> Epochs:
+    order = PairOrder(len(lengths), settings.seed)
     size = settings.num_pairs
     if settings.batching == "padded":
         return RandomEpochs(order, settings.shape, num_pairs=size)
-    if isinstance(work, PackedWork):
+    if isinstance(work, PackedTokenCounts):
         group = partial(packed_batches, lengths=lengths, capacity=work.capacity)
     else:
         mean = mean_capacity(lengths, num_pairs=size)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.batching.cost import Work
+from flant5_train.batching.cost import TokenCounts
 from flant5_train.batching.strategies import padded_batches
 from flant5_train.batching.types import MicroBatches, Pairs
 
@@ -29,7 +29,7 @@ class StepShape:
         return self.num_processes * self.num_passes
 
 
-def split_up(batches: MicroBatches, *, num: int, work: Work) -> MicroBatches:
+def split_up(batches: MicroBatches, *, num: int, work: TokenCounts) -> MicroBatches:
     """Returns `num` micro-batches, which must not be fewer than `batches`. The costliest ones are
     halved until there are enough. If all hold a single pair, empty ones are appended."""
     while len(batches) < num and (batches.sizes > 1).any():
@@ -51,7 +51,7 @@ def _parts(pairs: Pairs, is_split: bool) -> list[Pairs]:
     return [pairs[::2], pairs[1::2]] if is_split else [pairs]
 
 
-def dealt(
+def balanced_shards(
     batches: MicroBatches, costs: NDArray[np.int64], *, num_processes: int, rng: np.random.Generator
 ) -> MicroBatches:
     """Returns an epoch's micro-batches in rounds of similar cost. The order of the rounds, and the
@@ -86,7 +86,7 @@ class Epochs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PairOrder:
     """Reproducible random orders of `num_pairs` pairs."""
 
     num_pairs: int
@@ -102,7 +102,7 @@ class Order:
 class RandomEpochs:
     """Epochs of padded batches: consecutive groups of a random order."""
 
-    def __init__(self, order: Order, shape: StepShape, *, num_pairs: int) -> None:
+    def __init__(self, order: PairOrder, shape: StepShape, *, num_pairs: int) -> None:
         self._order = order
         self._shape = shape
         self._num_pairs = num_pairs
@@ -124,7 +124,12 @@ class GroupedEpochs:
     """
 
     def __init__(
-        self, order: Order, shape: StepShape, *, work: Work, group: Callable[[Pairs], MicroBatches]
+        self,
+        order: PairOrder,
+        shape: StepShape,
+        *,
+        work: TokenCounts,
+        group: Callable[[Pairs], MicroBatches],
     ) -> None:
         self._order = order
         self._shape = shape
@@ -140,7 +145,7 @@ class GroupedEpochs:
             groups for groups in self._attempts(epoch) if len(groups) <= self.num_micro_batches
         )
         groups = split_up(groups, num=self.num_micro_batches, work=self._work)
-        return dealt(
+        return balanced_shards(
             groups,
             self._work.costs(groups),
             num_processes=self._shape.num_processes,

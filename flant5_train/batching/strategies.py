@@ -8,7 +8,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flant5_train.batching.cost import Capacity
+from flant5_train.batching.cost import TokenBudget
 from flant5_train.batching.types import MicroBatches, Pairs
 from flant5_train.data.pairs import PairLengths
 
@@ -34,7 +34,7 @@ _WINDOW = 4000
 micro-batches from epoch to epoch."""
 
 
-def bucketed_batches(order: Pairs, lengths: PairLengths, capacity: Capacity) -> MicroBatches:
+def bucketed_batches(order: Pairs, lengths: PairLengths, capacity: TokenBudget) -> MicroBatches:
     """Returns micro-batches of B pairs with B x longest source and B x longest target within the
     capacity.
 
@@ -49,7 +49,7 @@ def bucketed_batches(order: Pairs, lengths: PairLengths, capacity: Capacity) -> 
     return MicroBatches.of(groups)
 
 
-def _walk(lengths: PairLengths, capacity: Capacity) -> NDArray[np.int64]:
+def _walk(lengths: PairLengths, capacity: TokenBudget) -> NDArray[np.int64]:
     """Returns an order in which neighbours are similar: a zigzag through strips of source lengths,
     by rising target in one strip and falling target in the next."""
     pairs_each = min(
@@ -66,7 +66,7 @@ def _walk(lengths: PairLengths, capacity: Capacity) -> NDArray[np.int64]:
     )
 
 
-def _cuts(lengths: PairLengths, capacity: Capacity) -> list[int]:
+def _cuts(lengths: PairLengths, capacity: TokenBudget) -> list[int]:
     """Returns the starts of the micro-batches, except for the first."""
     cuts: list[int] = []
     first = longest_source = longest_target = 0
@@ -81,16 +81,16 @@ def _cuts(lengths: PairLengths, capacity: Capacity) -> list[int]:
     return cuts
 
 
-def capacity_for(lengths: PairLengths, capacity: Capacity, *, num_pairs: int) -> Capacity:
+def capacity_for(lengths: PairLengths, capacity: TokenBudget, *, num_pairs: int) -> TokenBudget:
     """Returns the capacity times 1, 1.1, ... 2: the smallest that gives micro-batches of at least
     `num_pairs` on average. At factor 1 they may hold fewer, since a long source with a short target
     fills one side only, and vice versa."""
     order = np.random.default_rng(0).permutation(len(lengths))
     for tenths in range(10, 20):
-        grown = capacity.times(tenths / 10)
+        grown = capacity.scaled(tenths / 10)
         if len(bucketed_batches(order, lengths, grown)) * num_pairs <= len(lengths):
             return grown
-    return capacity.times(2)
+    return capacity.scaled(2)
 
 
 _PACKING_WINDOW = 2000
@@ -102,7 +102,7 @@ _BALANCE = 2.0
 """Weight of an equal rest on both sides, relative to a small rest."""
 
 
-def packed_batches(order: Pairs, lengths: PairLengths, capacity: Capacity) -> MicroBatches:
+def packed_batches(order: Pairs, lengths: PairLengths, capacity: TokenBudget) -> MicroBatches:
     """Returns micro-batches whose sources and targets each sum up to at most their capacity. No
     pair may exceed it."""
     groups: list[Pairs] = []
@@ -126,7 +126,7 @@ class _Window:
     whole numbers in float64, so every machine packs alike.
     """
 
-    def __init__(self, lengths: PairLengths, capacity: Capacity) -> None:
+    def __init__(self, lengths: PairLengths, capacity: TokenBudget) -> None:
         self._full = float(capacity.source * capacity.target)
         self._source = lengths.source * float(capacity.target)
         self._target = lengths.target * float(capacity.source)

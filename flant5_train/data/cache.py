@@ -9,7 +9,7 @@
 
 The key is a hash of the file's content, the tokenizer and the settings that change ids. It does not
 include length limits: pairs are cut when they are read. A process that maps a file holds a shared
-lock on its `tokens.bin`, which protects it from `worker.keeper.retention`.
+lock on its `tokens.bin`, which protects it from `worker.controller.retention`.
 
 All processes of a machine share one copy of the mapped pages. The kernel reclaims them when memory
 is short. Several processes encode a large file in parallel, and the result does not depend on their
@@ -41,7 +41,7 @@ from flant5_train.data.errors import DataError, nothing_to_train_on
 from flant5_train.data.process_pool import ProcessLostError, ProcessPool
 from flant5_train.data.prompt import SYSTEM
 from flant5_train.data.reader import RecordBlock, read_blocks
-from flant5_train.disk import writing
+from flant5_train.disk import disk_full_context
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.progress import FileEncoding
 
@@ -184,7 +184,7 @@ def encode_file(path: Path, encode: BlockEncoder, *, num_processes: int) -> Iter
 def _lost(error: ProcessLostError, *, name: str) -> TrainingError:
     where = f"the conversations of {name}"
     if isinstance(error.item, RecordBlock):
-        first, last = error.item.records[0].place, error.item.records[-1].place
+        first, last = error.item.records[0].location, error.item.records[-1].location
         where = f"records {first.record} to {last.record} of {name}"
     if error.exit_code >= 0:
         ended, code = f"ended with exit code {error.exit_code}", FailureCode.INTERNAL
@@ -205,7 +205,7 @@ _CONTENT = "the encoded conversations"
 _POLL_SECONDS = 0.1
 
 
-def unheard(record: FileEncoding, /) -> None:
+def ignore_progress(record: FileEncoding, /) -> None:
     """Progress callback that does nothing."""
 
 
@@ -216,7 +216,7 @@ class DataCache:
     directory: Path
     encoder: TextEncoder
     on_bad_record: OnBadRecord
-    report: Callable[[FileEncoding], object] = unheard
+    report: Callable[[FileEncoding], object] = ignore_progress
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
     def build(self, path: Path) -> EncodedFile:
@@ -225,10 +225,10 @@ class DataCache:
         Raises DataError for an unusable file.
         """
         target = self._directory_of(path)
-        with writing(_CONTENT, self.directory):
+        with disk_full_context(_CONTENT, self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = FileLock(f"{target}.lock").acquire()
-        with lock, _whole_or_gone(target), writing(_CONTENT, self.directory):
+        with lock, _whole_or_gone(target), disk_full_context(_CONTENT, self.directory):
             if not (target / MANIFEST).exists():
                 self._encode(path, target)
             os.utime(target / MANIFEST)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flant5_train.config import OnBadRecord
-from flant5_train.data.errors import DataError, Place, Problem
+from flant5_train.data.errors import DataError, RecordProblem, SourceLocation
 from flant5_train.data.reader import RawRecord, read_records
 from flant5_train.data.record_reader import read_record
 from flant5_train.protocol.turns import Conversation
@@ -16,15 +16,15 @@ from flant5_train.protocol.turns import Conversation
 class Warn(Protocol):
     """Callback for a warning about a record."""
 
-    def __call__(self, warning: Problem, /, *, place: Place) -> object: ...
+    def __call__(self, warning: RecordProblem, /, *, location: SourceLocation) -> object: ...
 
 
-def ignore(warning: Problem, /, *, place: Place) -> None:
+def ignore(warning: RecordProblem, /, *, location: SourceLocation) -> None:
     """Warning callback that does nothing."""
 
 
 @dataclass
-class Conversations:
+class ConversationReader:
     """Iterates over the conversations of records.
 
     `skipped` counts skipped records by reason. `warn` receives each warning about other records.
@@ -48,14 +48,14 @@ class Conversations:
                     raise record.error
                 reading = read_record(record.value)
                 if reading.conversation is None:
-                    raise DataError.of(reading.problems[0], place=record.place)
+                    raise DataError.of(reading.problems[0], location=record.location)
             except DataError as error:
                 if self.on_bad_record is OnBadRecord.FAIL:
                     raise
                 self.skipped[error.reason] += 1
             else:
                 for warning in reading.warnings:
-                    self.warn(warning, place=record.place)
+                    self.warn(warning, location=record.location)
                 yield reading.conversation
 
 
@@ -67,7 +67,7 @@ class _RecordsOf:
         return read_records(self.path)
 
 
-class ConversationFile(Conversations):
+class ConversationFile(ConversationReader):
     """Conversations of a file. Also raises DataError if the file can't be read."""
 
     def __init__(
@@ -76,9 +76,9 @@ class ConversationFile(Conversations):
         super().__init__(_RecordsOf(path), on_bad_record, warn)
 
 
-def parse_conversation(record: object, *, place: Place) -> Conversation:
+def parse_conversation(record: object, *, location: SourceLocation) -> Conversation:
     """Returns the conversation of a JSON value. Raises DataError with the place and the field."""
     reading = read_record(record)
     if reading.conversation is None:
-        raise DataError.of(reading.problems[0], place=place)
+        raise DataError.of(reading.problems[0], location=location)
     return reading.conversation

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from flant5_train.arguments import DataArguments
-from flant5_train.data.cache import DataCache, EncodedFile, unheard
+from flant5_train.data.cache import DataCache, EncodedFile, ignore_progress
 from flant5_train.data.collator import DataCollatorForSupervisedDataset
 from flant5_train.data.encoding import Lengths, PairSpan, TextEncoder, encoder_for
 from flant5_train.data.pairs import PairLengths, split_by_conversation
@@ -158,7 +158,7 @@ def make_supervised_data_module(
     *,
     builds: bool = True,
     seed: int = 42,
-    report: Callable[[FileEncoding], object] = unheard,
+    report: Callable[[FileEncoding], object] = ignore_progress,
 ) -> DataModule:
     """Returns the data sets and the collator of a run.
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from flant5_train.config import OnBadRecord, OnMissingQuestion
-from flant5_train.data.conversations import Conversations
-from flant5_train.data.errors import Place, Problem
-from flant5_train.data.prompt import Script, conversations_of, write_script
+from flant5_train.data.conversations import ConversationReader
+from flant5_train.data.errors import RecordProblem, SourceLocation
+from flant5_train.data.prompt import RenderedConversation, conversations_of, render_prompt
 from flant5_train.data.reader import RecordBlock
 from flant5_train.models.lossless_tokenizer import WORD_START, LosslessPieces
 from flant5_train.protocol.failure import FailureCode, TrainingError
@@ -241,10 +241,10 @@ class BlockEncoder:
         """Raises DataError for a malformed record under `OnBadRecord.FAIL`."""
         warnings: Counter[str] = Counter()
 
-        def warn(warning: Problem, /, *, place: Place) -> None:
+        def warn(warning: RecordProblem, /, *, location: SourceLocation) -> None:
             warnings[warning.reason] += 1
 
-        conversations = Conversations(block.records, self.on_bad_record, warn)
+        conversations = ConversationReader(block.records, self.on_bad_record, warn)
         batch = encode_batch([*conversations], self.encoder, self.on_missing_question)
         batch = replace(
             batch,
@@ -261,16 +261,16 @@ def encode_batch(
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN,
 ) -> EncodedBatch:
     """Encodes conversations. All segments go through the encoder in one call, for speed."""
-    scripts = [write_script(conversation, on_missing_question) for conversation in conversations]
-    texts = [segment.text for script in scripts for segment in script.segments]
+    scripts = [render_prompt(conversation, on_missing_question) for conversation in conversations]
+    texts = [segment.text for rendered in scripts for segment in rendered.segments]
     encoded = encoder.encode(texts)
     lengths = [len(ids) for ids in encoded]
     spans: list[PairSpan] = []
     num_pairs_of: list[int] = []
     at = offset = 0
-    for script in scripts:
-        own_lengths = lengths[at : at + len(script.segments)]
-        own = _spans(script, own_lengths, offset=offset)
+    for rendered in scripts:
+        own_lengths = lengths[at : at + len(rendered.segments)]
+        own = _spans(rendered, own_lengths, offset=offset)
         spans += own
         num_pairs_of.append(len(own))
         at += len(own_lengths)
@@ -279,15 +279,17 @@ def encode_batch(
         tokens=np.concatenate([np.empty(0, np.int32), *encoded]),
         spans=spans,
         num_pairs_of=num_pairs_of,
-        left_out=sum((script.left_out for script in scripts), Counter()),
+        left_out=sum((rendered.left_out for rendered in scripts), Counter()),
     )
 
 
-def _spans(script: Script, lengths: Sequence[int], *, offset: int) -> list[PairSpan]:
+def _spans(
+    rendered: RenderedConversation, lengths: Sequence[int], *, offset: int
+) -> list[PairSpan]:
     header_end = offset + lengths[0]
     at = offset
     spans = []
-    for segment, length in zip(script.segments, lengths, strict=True):
+    for segment, length in zip(rendered.segments, lengths, strict=True):
         if segment.is_answer:
             spans.append(PairSpan(offset, header_end, at, at + length))
         at += length

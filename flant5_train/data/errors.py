@@ -10,7 +10,7 @@ MAX_RECORD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """Position in a file; `record` and `line` count from 1."""
 
     file: str
@@ -23,7 +23,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RecordProblem:
     """A problem of a record."""
 
     reason: str
@@ -48,49 +48,49 @@ class DataError(TrainingError):
         message: str,
         *,
         reason: str = "unusable file",
-        place: Place | None = None,
-        problem: Problem | None = None,
+        location: SourceLocation | None = None,
+        problem: RecordProblem | None = None,
     ) -> None:
         super().__init__(FailureCode.BAD_DATA, message)
         self.reason = reason if problem is None else problem.reason
-        self.place = place
+        self.location = location
         """Place of the problem, if known."""
         self.problem = problem
         """Structured form of the message, if it concerns one record."""
 
     @classmethod
-    def of(cls, problem: Problem, *, place: Place) -> "DataError":
-        return cls(f"{place}: {problem}", place=place, problem=problem)
+    def of(cls, problem: RecordProblem, *, location: SourceLocation) -> "DataError":
+        return cls(f"{location}: {problem}", location=location, problem=problem)
 
 
-def too_long(place: Place) -> DataError:
+def too_long(location: SourceLocation) -> DataError:
     """Returns the error for a record over the size limit."""
     limit, expected = f"longer than {MAX_RECORD_BYTES >> 20} MiB", "one conversation"
     return DataError(
-        f"{place}: the record is {limit}; expected {expected}",
-        place=place,
-        problem=Problem("record too long", f"a record {limit}", expected),
+        f"{location}: the record is {limit}; expected {expected}",
+        location=location,
+        problem=RecordProblem("record too long", f"a record {limit}", expected),
     )
 
 
-def not_json(place: Place, what: str) -> DataError:
+def not_json(location: SourceLocation, what: str) -> DataError:
     """Returns the error for a line that can't be parsed."""
     found = f"not valid JSON ({what})"
     expected = "a JSON array of conversations, or one whole JSON object in each line"
     return DataError(
-        f"{place}: {found}; expected {expected}",
-        place=place,
-        problem=Problem("not valid JSON", f"text that is {found}", expected),
+        f"{location}: {found}; expected {expected}",
+        location=location,
+        problem=RecordProblem("not valid JSON", f"text that is {found}", expected),
     )
 
 
-def not_utf8_line(place: Place, *, byte: int, offset: int) -> DataError:
+def not_utf8_line(location: SourceLocation, *, byte: int, offset: int) -> DataError:
     """Returns the error for a line that is not UTF-8."""
     found = f"byte 0x{byte:02x} at offset {offset}"
     return DataError(
-        not_utf8(place, byte=byte, offset=offset),
-        place=place,
-        problem=Problem("not UTF-8", f"{found}, which is not UTF-8", "text saved as UTF-8"),
+        not_utf8(location, byte=byte, offset=offset),
+        location=location,
+        problem=RecordProblem("not UTF-8", f"{found}, which is not UTF-8", "text saved as UTF-8"),
     )
 
 

@@ -25,7 +25,7 @@ from flant5_train.process import die_with_parent, leave_the_cores_to_others
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ItemFailed:
     """Stands in for a result if the function raised an error."""
 
     error: Exception
@@ -50,7 +50,7 @@ def _outcome(function: Callable[[Any], object], item: object) -> object:
     except Exception as error:  # noqa: BLE001 - the parent raises it again
         # Pickling an error drops its traceback.
         error.add_note(f"in a process of a pool:\n{traceback.format_exc()}")
-        return Failed(error)
+        return ItemFailed(error)
 
 
 Item = TypeVar("Item")
@@ -158,12 +158,12 @@ class _Process:
 class _Task(Generic[Item, Result]):
     """An item assigned to a process, and its outcome."""
 
-    def __init__(self, process: _Process, item: Item | Failed) -> None:
+    def __init__(self, process: _Process, item: Item | ItemFailed) -> None:
         self.process = process
         self._item = item
-        self._outcome: Result | Failed | None = None
-        self.is_done = isinstance(item, Failed)
-        if isinstance(item, Failed):
+        self._outcome: Result | ItemFailed | None = None
+        self.is_done = isinstance(item, ItemFailed)
+        if isinstance(item, ItemFailed):
             self._outcome = item
         else:
             process.send(item)
@@ -176,7 +176,7 @@ class _Task(Generic[Item, Result]):
         self.is_done = True
 
     def result(self) -> Result:
-        if isinstance(self._outcome, Failed):
+        if isinstance(self._outcome, ItemFailed):
             raise self._outcome.error
         return cast(Result, self._outcome)
 
@@ -189,12 +189,12 @@ def _receive_some(tasks: Iterable[_Task[Item, Result]]) -> None:
         running[connection].receive()
 
 
-def _and_their_fault(items: Iterable[Item]) -> Iterator[Item | Failed]:
+def _and_their_fault(items: Iterable[Item]) -> Iterator[Item | ItemFailed]:
     """Yields the items, and as the last one the error that their iterator raised."""
     try:
         yield from items
     except Exception as error:  # noqa: BLE001 - raised again in its turn
-        yield Failed(error)
+        yield ItemFailed(error)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from flant5_train.config import OnMissingQuestion
 from flant5_train.data.conversations import parse_conversation
-from flant5_train.data.errors import Place
+from flant5_train.data.errors import SourceLocation
 from flant5_train.data.record_reader import ANSWER_WITHOUT_QUESTION
 from flant5_train.protocol.turns import Conversation, Role, Turn
 
@@ -41,7 +41,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class RenderedConversation:
     """A conversation as text: its segments in order, the header first."""
 
     segments: tuple[Segment, ...]
@@ -63,12 +63,12 @@ def header_of(conversation: Conversation) -> str:
     return f"{first.text if first.role is Role.SYSTEM else SYSTEM}{HEADER_END}"
 
 
-def write_script(
+def render_prompt(
     conversation: Conversation, on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
-) -> Script:
+) -> RenderedConversation:
     """Returns the segments of a conversation, and the counts of left-out turns.
 
-    write_script([human "Hi", gpt "Hello!", human "Bye"])
+    render_prompt([human "Hi", gpt "Hello!", human "Bye"])
     -> segments "A chat ...\\n\\n", "### Human: Hi\\n### Assistant: ", "Hello!\\n" (answer);
        left out: 1 x "human turn without an answer"
     """
@@ -86,7 +86,7 @@ def write_script(
             segments.append(Segment(f"{HUMAN}{turn.text}{TURN_END}{ASSISTANT}"))
         else:
             left_out["human turn without an answer"] += 1
-    return Script(tuple(segments), left_out)
+    return RenderedConversation(tuple(segments), left_out)
 
 
 def _why_untrained(answer: Turn, *, has_question: bool) -> str | None:
@@ -105,7 +105,7 @@ def _add_speaker_and_signal(
     `source` is a list of `{"from", "value"}` and is not changed.
     """
     (conversation,) = conversations_of([source])
-    turns = [segment.text for segment in write_script(conversation).segments[1:]]
+    turns = [segment.text for segment in render_prompt(conversation).segments[1:]]
     return header + "".join(turns), turns
 
 
@@ -118,7 +118,7 @@ def _form_qa(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Pair]:
     pairs = []
     for conversation in conversations_of(sources):
         before = ""
-        for segment in write_script(conversation).segments:
+        for segment in render_prompt(conversation).segments:
             if segment.is_answer:
                 pairs.append(Pair(before, segment.text))
             before += segment.text
@@ -128,6 +128,6 @@ def _form_qa(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Pair]:
 def conversations_of(sources: Iterable[Sequence[Mapping[str, str]]]) -> list[Conversation]:
     """Returns conversations from lists of `{"from", "value"}`. Raises DataError as for a file."""
     return [
-        parse_conversation({"conversations": [*source]}, place=Place("sources", number))
+        parse_conversation({"conversations": [*source]}, location=SourceLocation("sources", number))
         for number, source in enumerate(sources, start=1)
     ]

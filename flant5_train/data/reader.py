@@ -16,7 +16,7 @@ from typing import BinaryIO
 from flant5_train.data.errors import (
     MAX_RECORD_BYTES,
     DataError,
-    Place,
+    SourceLocation,
     not_json,
     not_utf8,
     not_utf8_line,
@@ -28,7 +28,7 @@ _DECODER = json.JSONDecoder()
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 
 
-class ArrayText:
+class JsonArrayReader:
     """Text of a JSON array, decoded chunk by chunk. Keeps only the part not yet consumed."""
 
     def __init__(self, file: BinaryIO, *, name: str) -> None:
@@ -57,42 +57,42 @@ class ArrayText:
             raise DataError(
                 f"{self._name}: line {self.line}: expected {expected!r} after record"
                 f" {self._record}, found {what}",
-                place=Place(self._name, self._record, self.line),
+                location=SourceLocation(self._name, self._record, self.line),
             )
         self._advance(self._at + 1)
 
-    def read_value(self, record: int) -> tuple[Place, object]:
+    def read_value(self, record: int) -> tuple[SourceLocation, object]:
         """Returns the JSON value at the next character, and its place."""
         self.peek()
         self._record = record
-        place = Place(self._name, record, self.line)
+        location = SourceLocation(self._name, record, self.line)
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
                 # Either malformed or incomplete: more text decides.
                 if len(self._text) - self._at > MAX_RECORD_BYTES:
-                    raise too_long(place) from error
+                    raise too_long(location) from error
                 if self._read(max(_CHUNK_BYTES, len(self._text) - self._at)):
                     continue
-                raise self._malformed(place, error) from error
+                raise self._malformed(location, error) from error
             self._advance(end)
-            return place, value
+            return location, value
 
     @property
     def num_bytes_read(self) -> int:
         """Number of bytes read from the file, including buffered text."""
         return self._file.tell()
 
-    def _malformed(self, place: Place, error: ValueError | RecursionError) -> DataError:
+    def _malformed(self, location: SourceLocation, error: ValueError | RecursionError) -> DataError:
         if not isinstance(error, json.JSONDecodeError):
-            return DataError(f"{place}: not valid JSON ({error})", place=place)
+            return DataError(f"{location}: not valid JSON ({error})", location=location)
         if error.pos >= len(self._text.rstrip()) or error.msg.startswith("Unterminated string"):
-            message = f"{place}: the file ends inside this record: it is truncated"
-            return DataError(message, place=place)
+            message = f"{location}: the file ends inside this record: it is truncated"
+            return DataError(message, location=location)
         line = self.line + self._text.count("\n", self._at, error.pos)
-        message = f"{place}: not valid JSON in line {line}: {error.msg}"
-        return DataError(message, place=place)
+        message = f"{location}: not valid JSON in line {line}: {error.msg}"
+        return DataError(message, location=location)
 
     def _advance(self, position: int) -> None:
         self.line += self._text.count("\n", self._at, position)
@@ -120,7 +120,7 @@ class ArrayText:
         line += error.object[: error.start].count(b"\n")
         return DataError(
             not_utf8(f"{self._name}: line {line}", byte=error.object[error.start], offset=offset),
-            place=Place(self._name, self._record + 1, line),
+            location=SourceLocation(self._name, self._record + 1, line),
         )
 
 
@@ -223,7 +223,7 @@ def _is_header(line: str, separator: str) -> bool:
 class RawRecord:
     """One JSON value of the file, or the error in its place."""
 
-    place: Place
+    location: SourceLocation
     num_bytes_read: int
     """Bytes of the file read so far, in whole chunks."""
     value: object = None
@@ -306,12 +306,12 @@ def _read_lines(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
         if not raw.strip():
             continue
         record += 1
-        place = Place(name, record, line)
+        location = SourceLocation(name, record, line)
         if len(raw) > MAX_RECORD_BYTES:
             _skip_line(file, begun=raw)
-            yield RawRecord(place, file.tell(), error=too_long(place))
+            yield RawRecord(location, file.tell(), error=too_long(location))
             continue
-        yield _parse_line(raw, place, num_bytes_read=file.tell())
+        yield _parse_line(raw, location, num_bytes_read=file.tell())
 
 
 def _skip_line(file: BinaryIO, *, begun: bytes) -> None:
@@ -319,28 +319,28 @@ def _skip_line(file: BinaryIO, *, begun: bytes) -> None:
         begun = file.readline(_CHUNK_BYTES)
 
 
-def _parse_line(raw: bytes, place: Place, *, num_bytes_read: int) -> RawRecord:
+def _parse_line(raw: bytes, location: SourceLocation, *, num_bytes_read: int) -> RawRecord:
     try:
-        return RawRecord(place, num_bytes_read, value=json.loads(raw.decode("utf-8")))
+        return RawRecord(location, num_bytes_read, value=json.loads(raw.decode("utf-8")))
     except UnicodeDecodeError as error:
-        not_text = not_utf8_line(place, byte=raw[error.start], offset=error.start)
-        return RawRecord(place, num_bytes_read, error=not_text)
+        not_text = not_utf8_line(location, byte=raw[error.start], offset=error.start)
+        return RawRecord(location, num_bytes_read, error=not_text)
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        return RawRecord(place, num_bytes_read, error=not_json(place, what))
+        return RawRecord(location, num_bytes_read, error=not_json(location, what))
 
 
 def _read_array(file: BinaryIO, *, name: str) -> Iterator[RawRecord]:
-    text = ArrayText(file, name=name)
+    text = JsonArrayReader(file, name=name)
     text.take("[")
     record = 0
     while text.peek() != "]":
         if record:
             text.take(",")
         record += 1
-        place, value = text.read_value(record)
-        yield RawRecord(place, text.num_bytes_read, value=value)
+        location, value = text.read_value(record)
+        yield RawRecord(location, text.num_bytes_read, value=value)
     text.take("]")
     if text.peek():
         message = f"{name}: line {text.line}: more text after the array's closing ']'"
-        raise DataError(message, place=Place(name, record, text.line))
+        raise DataError(message, location=SourceLocation(name, record, text.line))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from flant5_train.data.errors import Problem
+from flant5_train.data.errors import RecordProblem
 from flant5_train.data.record_fields import (
     RECORD_WEIGHTS,
     SYSTEM_FIELDS,
@@ -41,9 +41,9 @@ class RecordReading:
 
     conversation: Conversation | None
     """None if there are problems."""
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[RecordProblem, ...] = ()
     """Problems that make the record unusable, at most one per turn, in field order."""
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[RecordProblem, ...] = ()
     """Left-out or joined turns, and fields without effect, of a usable record."""
 
 
@@ -51,14 +51,14 @@ def read_record(record: object) -> RecordReading:
     """Returns the conversation of a JSON value, or its problems."""
     if not isinstance(record, dict):
         expected = "an object with 'conversations' or 'messages'"
-        return _refused(Problem("not an object", kind_of(record), expected))
+        return _refused(RecordProblem("not an object", kind_of(record), expected))
     form = _form_of(record)
     if form is None:
         return _refused(_no_form(record))
     objects = record[form]
     if not isinstance(objects, list) or not objects:
         found = "an empty list" if objects == [] else kind_of(objects)
-        return _refused(Problem("no turns", found, "a list of turns", form))
+        return _refused(RecordProblem("no turns", found, "a list of turns", form))
     findings = Findings()
     placed = [
         read_turn(turn, at=f"{form}[{index}]", form=form, findings=findings)
@@ -76,7 +76,7 @@ def read_record(record: object) -> RecordReading:
     return RecordReading(conversation, warnings=tuple(findings.warnings))
 
 
-def _refused(problem: Problem) -> RecordReading:
+def _refused(problem: RecordProblem) -> RecordReading:
     return RecordReading(None, (problem,))
 
 
@@ -87,26 +87,30 @@ def _form_of(record: Mapping[str, object]) -> str | None:
     return next(iter((*filled, *given)), None)
 
 
-def _no_form(record: Mapping[str, object]) -> Problem:
+def _no_form(record: Mapping[str, object]) -> RecordProblem:
     found, form = f"the fields {names_of(record)}", other_form_of(frozenset(record))
     if form is None:
-        return Problem("no conversation field", found, _EXPECTED)
+        return RecordProblem("no conversation field", found, _EXPECTED)
     turns = '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}'
-    return Problem("no conversation field", f"{found}: {form}", f"{_EXPECTED}, such as {turns}")
+    return RecordProblem(
+        "no conversation field", f"{found}: {form}", f"{_EXPECTED}, such as {turns}"
+    )
 
 
-def _problems_of_order(turns: Sequence[PlacedTurn]) -> Iterator[Problem]:
+def _problems_of_order(turns: Sequence[PlacedTurn]) -> Iterator[RecordProblem]:
     is_first = True
     for role, group in groupby(turns, key=lambda each: each.turn.role):
         first, *others = group
         if role is Role.SYSTEM and not is_first:
-            yield Problem("system turn not first", "a system turn", "it to come first", first.at)
+            yield RecordProblem(
+                "system turn not first", "a system turn", "it to come first", first.at
+            )
         is_first = False
         for each in others:
             if each.turn.is_trained != first.turn.is_trained:
                 found = f"a second '{each.word}' turn in a row, of another weight"
                 expected = "equal weights: turns in a row of one speaker are joined"
-                yield Problem(WEIGHT, found, expected, each.at)
+                yield RecordProblem(WEIGHT, found, expected, each.at)
 
 
 def _with_fields(
@@ -126,20 +130,22 @@ def _with_fields(
     return _with_system(turns, record, findings)
 
 
-def _two_forms(record: Mapping[str, object], form: str) -> Iterator[Problem]:
+def _two_forms(record: Mapping[str, object], form: str) -> Iterator[RecordProblem]:
     (other,) = (each for each in FORMS if each != form)
     if not has_content(record.get(other)):
         return
     mine, its = (read_record({name: record[name]}) for name in (form, other))
     if its.conversation != mine.conversation or its.conversation is None:
-        yield Problem("two forms", f"other turns than those of '{form}'", "one of the two", other)
+        yield RecordProblem(
+            "two forms", f"other turns than those of '{form}'", "one of the two", other
+        )
 
 
 def _weighted(
     turns: list[PlacedTurn], record: Mapping[str, object], findings: Findings
 ) -> list[PlacedTurn]:
     flags = [flag_of(record.get(name), at=name) for name in RECORD_WEIGHTS]
-    findings.problems += [flag for flag in flags if isinstance(flag, Problem)]
+    findings.problems += [flag for flag in flags if isinstance(flag, RecordProblem)]
     if False not in flags:
         return turns
     return [
@@ -162,7 +168,9 @@ def _with_system(
     own = [each for each in turns if each.turn.role is Role.SYSTEM]
     if any(other != text for _, other in others) or any(each.turn.text != text for each in own):
         beside = others[0][0] if others else own[0].at
-        problem = Problem("two system texts", f"another text than '{beside}'", "one of them", name)
+        problem = RecordProblem(
+            "two system texts", f"another text than '{beside}'", "one of them", name
+        )
         findings.problems.append(problem)
     if own:
         return turns
@@ -171,7 +179,7 @@ def _with_system(
 
 def _system_text(value: object, name: str, findings: Findings) -> str:
     if not isinstance(value, str | list):
-        problem = Problem("text not a string", kind_of(value), "a string", name)
+        problem = RecordProblem("text not a string", kind_of(value), "a string", name)
         findings.problems.append(problem)
         return ""
     try:
@@ -179,16 +187,16 @@ def _system_text(value: object, name: str, findings: Findings) -> str:
         text.encode()
     except ContentError as error:
         found, expected = error.found, error.expected
-        findings.problems.append(Problem("part without text", found, expected, name))
+        findings.problems.append(RecordProblem("part without text", found, expected, name))
         return ""
     except UnicodeEncodeError:
         found = "half of a surrogate pair (a broken \\ud8xx escape)"
-        findings.problems.append(Problem("broken character", found, "whole characters", name))
+        findings.problems.append(RecordProblem("broken character", found, "whole characters", name))
         return ""
     return text
 
 
-def _warnings_of_order(turns: Sequence[PlacedTurn]) -> Iterator[Problem]:
+def _warnings_of_order(turns: Sequence[PlacedTurn]) -> Iterator[RecordProblem]:
     """Yields warnings of a usable record: joined turns, and turns without a proper pair."""
     has_question = False
     role = None
@@ -196,15 +204,15 @@ def _warnings_of_order(turns: Sequence[PlacedTurn]) -> Iterator[Problem]:
         first, *others = group
         for each in others:
             found = f"a second '{each.word}' turn in a row, joined to the one before"
-            yield Problem("turns joined", found, None, each.at)
+            yield RecordProblem("turns joined", found, None, each.at)
         is_blank = not any(each.turn.text.strip() for each in (first, *others))
         if role is Role.HUMAN:
             has_question = has_question or not is_blank
             last = (first, *others)[-1]
         elif role is Role.GPT and is_blank:
-            yield Problem("empty answer", "no text", "an answer to learn", first.at)
+            yield RecordProblem("empty answer", "no text", "an answer to learn", first.at)
         elif role is Role.GPT and first.turn.is_trained and not has_question:
-            yield Problem(
+            yield RecordProblem(
                 ANSWER_WITHOUT_QUESTION,
                 "no question before the answer",
                 "a question, or on_missing_question=skip to leave such answers out",
@@ -212,7 +220,7 @@ def _warnings_of_order(turns: Sequence[PlacedTurn]) -> Iterator[Problem]:
             )
     if role is Role.HUMAN:
         expected = "an answer after it"
-        yield Problem("human turn without an answer", "the last turn", expected, last.at)
+        yield RecordProblem("human turn without an answer", "the last turn", expected, last.at)
     if role is Role.SYSTEM:
         found = "only a system turn"
-        yield Problem("no turns but a system turn", found, "a conversation", turns[0].at)
+        yield RecordProblem("no turns but a system turn", found, "a conversation", turns[0].at)

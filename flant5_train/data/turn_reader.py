@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from flant5_train.data.errors import Problem
+from flant5_train.data.errors import RecordProblem
 from flant5_train.data.record_fields import (
     MASKED_FLAGS,
     TOOLS,
@@ -58,12 +58,12 @@ class PlacedTurn:
 class Findings:
     """Problems and warnings of one record, in the order of its fields."""
 
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    problems: list[RecordProblem] = field(default_factory=list)
+    warnings: list[RecordProblem] = field(default_factory=list)
 
 
 class _RefusedError(Exception):
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: RecordProblem) -> None:
         self.problem = problem
 
 
@@ -81,7 +81,7 @@ def read_turn(turn: object, *, at: str, form: str, findings: Findings) -> Placed
 
 def fields_of(
     fields: Mapping[str, object], level: Level, *, at: str = ""
-) -> Iterator[tuple[FieldRule | None, Problem]]:
+) -> Iterator[tuple[FieldRule | None, RecordProblem]]:
     """Yields the problem or warning of each refused, reported or unknown field, with its rule."""
     for name, value in fields.items():
         rule = rule_of(level, name, value)
@@ -89,14 +89,20 @@ def fields_of(
         if rule is None:
             meant = meant_by(level, name)
             hint = f"; did you mean '{meant}'?" if meant else ""
-            yield None, Problem(UNKNOWN, f"an unknown field, without effect{hint}", None, place)
+            yield (
+                None,
+                RecordProblem(UNKNOWN, f"an unknown field, without effect{hint}", None, place),
+            )
         elif rule.effect is Effect.REFUSED:
-            yield rule, Problem(rule.kind, rule.meaning, rule.expected, place)
+            yield rule, RecordProblem(rule.kind, rule.meaning, rule.expected, place)
         elif rule.effect is Effect.REPORTED:
-            yield rule, Problem(rule.kind, f"a field without effect: {rule.meaning}", None, place)
+            yield (
+                rule,
+                RecordProblem(rule.kind, f"a field without effect: {rule.meaning}", None, place),
+            )
 
 
-def flag_of(value: object, *, at: str) -> bool | Problem | None:
+def flag_of(value: object, *, at: str) -> bool | RecordProblem | None:
     """Returns True for a weight of 1, False for 0, None for null and empty values.
 
     Returns a Problem for any other value.
@@ -106,7 +112,9 @@ def flag_of(value: object, *, at: str) -> bool | Problem | None:
     if isinstance(value, bool | int | float) and value in (0, 1):
         return bool(value)
     shown = json.dumps(value, ensure_ascii=True, default=str)[:40]
-    return Problem(WEIGHT, shown, "0 (context only) or 1 (trained on); others can't be used", at)
+    return RecordProblem(
+        WEIGHT, shown, "0 (context only) or 1 (trained on); others can't be used", at
+    )
 
 
 def kind_of(value: object) -> str:
@@ -130,10 +138,12 @@ def names_of(record: Mapping[str, object]) -> str:
     return ", ".join(names) + (", ..." if len(record) > 8 else "") if names else "(none)"
 
 
-def _read(turn: object, *, at: str, form: str, warnings: list[Problem]) -> PlacedTurn:
+def _read(turn: object, *, at: str, form: str, warnings: list[RecordProblem]) -> PlacedTurn:
     if not isinstance(turn, dict):
         keys = "'from' and 'value'" if form == "conversations" else "'role' and 'content'"
-        raise _RefusedError(Problem("not a turn", kind_of(turn), f"an object with {keys}", at))
+        raise _RefusedError(
+            RecordProblem("not a turn", kind_of(turn), f"an object with {keys}", at)
+        )
     role_key = _key_of(turn, _ROLE_KEYS, at=at, form=form)
     role = _role_of(turn, role_key, at=at)
     own_warnings = []
@@ -157,7 +167,7 @@ def _key_of(turn: Mapping[str, object], keys: tuple[str, str], *, at: str, form:
     filled = [key for key in given if turn[key] not in _EMPTY]
     if len(filled) == 2 and _meaning(turn, keys[0]) != _meaning(turn, keys[1]):
         found = f"'{keys[0]}' and '{keys[1]}', which differ"
-        raise _RefusedError(Problem("two fields of one meaning", found, "one of them", at))
+        raise _RefusedError(RecordProblem("two fields of one meaning", found, "one of them", at))
     if given:
         return (filled or given)[0]
     present = [key for key in keys if key in turn]
@@ -180,11 +190,11 @@ def _role_of(turn: Mapping[str, object], key: str, *, at: str) -> Role:
     place = f"{at}.{key}"
     if isinstance(name, str) and name.lower() in _TOOL_ROLES:
         found = f"'{name}': a tool call or its result, which can't be trained on"
-        raise _RefusedError(Problem(TOOLS, found, WITHOUT_TOOLS, place))
+        raise _RefusedError(RecordProblem(TOOLS, found, WITHOUT_TOOLS, place))
     found = f"'{shown(name)}'" if isinstance(name, str) else kind_of(name)
     if name is None and turn:
         found = f"nothing, only the fields {names_of(turn)}"
-    raise _RefusedError(Problem("unknown role", found, _ROLE_WORDS[key], place))
+    raise _RefusedError(RecordProblem("unknown role", found, _ROLE_WORDS[key], place))
 
 
 def _text_of(turn: Mapping[str, object], key: str, *, at: str) -> str:
@@ -193,37 +203,37 @@ def _text_of(turn: Mapping[str, object], key: str, *, at: str) -> str:
         found = kind_of(content)
         if content is None and key not in turn:
             found = f"nothing, only the fields {names_of(turn)}"
-        raise _RefusedError(Problem("text not a string", found, "a string", place))
+        raise _RefusedError(RecordProblem("text not a string", found, "a string", place))
     try:
         text = text_of(content)
     except ContentError as error:
-        problem = Problem("part without text", error.found, error.expected, place)
+        problem = RecordProblem("part without text", error.found, error.expected, place)
         raise _RefusedError(problem) from error
     if not _is_unicode(text):
         found = "half of a surrogate pair (a broken \\ud8xx escape)"
-        raise _RefusedError(Problem("broken character", found, "whole characters", place))
+        raise _RefusedError(RecordProblem("broken character", found, "whole characters", place))
     return text
 
 
 def _is_trained(
-    turn: Mapping[str, object], role: Role, *, at: str, warnings: list[Problem]
+    turn: Mapping[str, object], role: Role, *, at: str, warnings: list[RecordProblem]
 ) -> bool:
     flags: dict[str, bool] = {}
     for name in (*TRAINED_FLAGS, *MASKED_FLAGS):
         flag = flag_of(turn.get(name), at=f"{at}.{name}")
-        if isinstance(flag, Problem):
+        if isinstance(flag, RecordProblem):
             raise _RefusedError(flag)
         if flag is not None:
             flags[name] = flag is not (name in MASKED_FLAGS)
     if len({*flags.values()}) == 2:
         found = f"{' and '.join(map(repr, flags))}, which contradict each other"
-        raise _RefusedError(Problem(WEIGHT, found, "one of them", at))
+        raise _RefusedError(RecordProblem(WEIGHT, found, "one of them", at))
     if role is Role.GPT:
         return all(flags.values())
     for name, is_trained in flags.items():
         if is_trained:
             found = "a field without effect: only answers are trained on"
-            warnings.append(Problem(WITHOUT_EFFECT, found, None, f"{at}.{name}"))
+            warnings.append(RecordProblem(WITHOUT_EFFECT, found, None, f"{at}.{name}"))
     return True
 
 

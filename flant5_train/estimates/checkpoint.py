@@ -84,6 +84,6 @@ _BYTES_PER_LOG = 192
 """Bytes per log entry in `trainer_state.json`."""
 
 
-def small_files_bytes(vocab_size: int, *, num_logs: int) -> int:
+def metadata_bytes(vocab_size: int, *, num_logs: int) -> int:
     """Returns an upper bound; `trainer_state.json` contains `num_logs` entries."""
     return _FIXED_BYTES + _BYTES_PER_PIECE * vocab_size + _BYTES_PER_LOG * num_logs

@@ -37,11 +37,11 @@ class ModelShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class FlopCounts:
     """Sums over pairs that determine their training cost.
 
-    S is the source length of a pair, T its target length. `Work` values can be added. All counts
-    are exact integers.
+    S is the source length of a pair, T its target length. `FlopCounts` values can be added. All
+    counts are exact integers.
     """
 
     sources: int = 0
@@ -54,8 +54,8 @@ class Work:
     def of(cls, source_lengths: Iterable[int], target_lengths: Iterable[int]) -> Self:
         """Returns the sums for these lengths, without padding. Packed pairs count separately.
 
-        >>> Work.of([3, 5], [2, 4])
-        Work(sources=8, targets=6, squared_sources=34, squared_targets=20, products=26)
+        >>> FlopCounts.of([3, 5], [2, 4])
+        FlopCounts(sources=8, targets=6, squared_sources=34, squared_targets=20, products=26)
         """
         # int(), because an array's own integers may be too narrow for a square.
         pairs = [
@@ -70,15 +70,15 @@ class Work:
             products=sum(source * target for source, target in pairs),
         )
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: "FlopCounts") -> "FlopCounts":
+        return FlopCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
-    def times(self, number: int) -> "Work":
+    def scaled(self, number: int) -> "FlopCounts":
         """Returns the work multiplied by `number`."""
-        return Work(*(number * each for each in astuple(self)))
+        return FlopCounts(*(number * each for each in astuple(self)))
 
 
-def training_flops(shape: ModelShape, work: Work) -> int:
+def training_flops(shape: ModelShape, work: FlopCounts) -> int:
     """Returns the operations of a forward and a backward pass, without recomputation.
 
     A multiply-add counts as two. Decoder self-attention counts half, because later tokens are

@@ -11,7 +11,7 @@ from typing import get_args
 
 from flant5_train.config import Hyperparameters, OnBadRecord, OnMissingQuestion
 from flant5_train.data.errors import DataError
-from flant5_train.file_report.checks import Question, examine
+from flant5_train.file_report.checks import ReportRequest, examine
 from flant5_train.file_report.token_counts import Tokenization
 from flant5_train.process import die_with_parent, leave_the_cores_to_others
 from flant5_train.protocol.failure import Failure
@@ -22,7 +22,7 @@ _DEFAULTS = Hyperparameters()
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     both = arguments.model_max_length
-    question = Question(
+    report_request = ReportRequest(
         max_source_length=arguments.max_source_length or both,
         max_target_length=arguments.max_target_length or both,
         model=arguments.model,
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         on_missing_question=arguments.on_missing_question,
     )
     try:
-        report = examine(arguments.file, question)
+        report = examine(arguments.file, report_request)
     except DataError as error:
         failure = Failure(code=error.code, message=str(error))
         sys.stdout.write(failure.model_dump_json() + "\n")

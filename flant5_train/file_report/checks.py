@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flant5_train.config import OnBadRecord, OnMissingQuestion
-from flant5_train.data.errors import DataError, Place, Problem
-from flant5_train.data.prompt import Script, write_script
+from flant5_train.data.errors import DataError, RecordProblem, SourceLocation
+from flant5_train.data.prompt import RenderedConversation, render_prompt
 from flant5_train.data.reader import RawRecord, read_blocks
 from flant5_train.data.record_reader import ANSWER_WITHOUT_QUESTION, read_record
-from flant5_train.file_report.duplicates import RepeatFinder
+from flant5_train.file_report.duplicates import DuplicateFinder
 from flant5_train.file_report.token_counts import (
     LengthCounts,
     TokenCounter,
@@ -53,14 +53,14 @@ class _Group:
     second: ReportedPlace | None = None
 
 
-def warnings_under(on_missing_question: OnMissingQuestion) -> "ProblemList":
+def warnings_under(on_missing_question: OnMissingQuestion) -> "IssueLog":
     """Returns an empty list for warnings. If answers without a question are skipped, they are not
     listed as warnings: the counts of skipped turns include them."""
     is_skipped = on_missing_question is OnMissingQuestion.SKIP
-    return ProblemList(without=frozenset([ANSWER_WITHOUT_QUESTION] if is_skipped else []))
+    return IssueLog(without=frozenset([ANSWER_WITHOUT_QUESTION] if is_skipped else []))
 
 
-class ProblemList:
+class IssueLog:
     """List of problems; its memory grows only with their kinds. Ignores the kinds in `without`."""
 
     def __init__(self, *, without: frozenset[str] = frozenset()) -> None:
@@ -73,28 +73,30 @@ class ProblemList:
     def __len__(self) -> int:
         return self._by_kind.total()
 
-    def add(self, problem: Problem, *, place: Place) -> None:
+    def add(self, problem: RecordProblem, *, location: SourceLocation) -> None:
         """Adds a problem. All problems of a record must be added consecutively."""
         if problem.reason in self._without:
             return
-        if place.record != self._last_record:
+        if location.record != self._last_record:
             self._num_records += 1
-            self._last_record = place.record
+            self._last_record = location.record
         field = None if problem.field is None else _NUMBERS.sub("[]", problem.field)
         key = _Key(problem.reason, field, problem.found, problem.expected)
-        self._keep(key, ReportedPlace(record=place.record, line=place.line, field=problem.field))
+        self._keep(
+            key, ReportedPlace(record=location.record, line=location.line, field=problem.field)
+        )
 
     def add_end(self, error: DataError) -> None:
         """Adds the error that makes the rest of the file unreadable."""
-        place = error.place
+        location = error.location
         found = str(error)
-        if place is not None:
-            found = found.removeprefix(f"{place}: ").removeprefix(f"{place.file}: ")
+        if location is not None:
+            found = found.removeprefix(f"{location}: ").removeprefix(f"{location.file}: ")
         self._keep(
             _Key(error.reason, None, found, None),
             ReportedPlace(
-                record=None if place is None else place.record,
-                line=None if place is None else place.line,
+                record=None if location is None else location.record,
+                line=None if location is None else location.line,
                 field=None,
             ),
         )
@@ -133,7 +135,7 @@ _OTHER_LIMITS = (512, 1024, 2048, 4096)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReportRequest:
     """Request for a report: the settings of a job that would use the file."""
 
     max_source_length: int
@@ -153,10 +155,10 @@ def forget(sources: Sequence[int], targets: Sequence[int], /) -> None:
     """Ignores the lengths."""
 
 
-def examine(path: Path, question: Question) -> FileReport:
+def examine(path: Path, report_request: ReportRequest) -> FileReport:
     """Returns the report on a file. Raises DataError only if it can't be opened."""
-    counter = counter_for(question.model, question.tokenization)
-    return examine_with(counter, path, question, keep_lengths=forget)
+    counter = counter_for(report_request.model, report_request.tokenization)
+    return examine_with(counter, path, report_request, keep_lengths=forget)
 
 
 def num_beyond_limit(tokenization: Tokenization) -> int:
@@ -166,28 +168,28 @@ def num_beyond_limit(tokenization: Tokenization) -> int:
 
 
 def examine_with(
-    counter: TokenCounter, path: Path, question: Question, *, keep_lengths: KeepLengths
+    counter: TokenCounter, path: Path, report_request: ReportRequest, *, keep_lengths: KeepLengths
 ) -> FileReport:
     """Like `examine`, with the counter for the question's model and tokenization."""
     num_bytes = _size_of(path)
-    with RepeatFinder() as repeats:
-        examination = _Examination(question, counter, repeats, keep_lengths)
+    with DuplicateFinder() as repeats:
+        examination = _Examination(report_request, counter, repeats, keep_lengths)
         is_read_to_end = examination.read(path)
         problems = examination.problems.as_problems()
-        is_clean = not problems.num_problems or question.on_bad_record is OnBadRecord.SKIP
+        is_clean = not problems.num_problems or report_request.on_bad_record is OnBadRecord.SKIP
         return FileReport(
             file=encodable(path.name),
             bytes=num_bytes,
             is_trainable=is_read_to_end and is_clean and examination.num_pairs > 0,
-            on_bad_record=question.on_bad_record.value,
-            on_missing_question=question.on_missing_question.value,
+            on_bad_record=report_request.on_bad_record.value,
+            on_missing_question=report_request.on_missing_question.value,
             is_read_to_end=is_read_to_end,
             records=examination.num_records,
             conversations=examination.num_conversations,
             pairs=examination.num_pairs,
             left_out=dict(examination.left_out),
             tokens=examination.tokens(),
-            cut=examination.cut(question.max_source_length, question.max_target_length),
+            cut=examination.cut(report_request.max_source_length, report_request.max_target_length),
             other_limits=tuple(examination.cut(limit, limit) for limit in _OTHER_LIMITS),
             source_lengths=examination.sources.summary(),
             target_lengths=examination.targets.summary(),
@@ -209,18 +211,18 @@ class _Examination:
 
     def __init__(
         self,
-        question: Question,
+        report_request: ReportRequest,
         counter: TokenCounter,
-        repeats: RepeatFinder,
+        repeats: DuplicateFinder,
         keep_lengths: KeepLengths,
     ) -> None:
-        self._question = question
+        self._report_request = report_request
         self._counter = counter
         self._keep_lengths = keep_lengths
-        self._num_beyond_limit = num_beyond_limit(question.tokenization)
+        self._num_beyond_limit = num_beyond_limit(report_request.tokenization)
         self._repeats = repeats
-        self._warnings = warnings_under(question.on_missing_question)
-        self.problems = ProblemList()
+        self._warnings = warnings_under(report_request.on_missing_question)
+        self.problems = IssueLog()
         self.sources = LengthCounts()
         self.targets = LengthCounts()
         self.left_out: Counter[str] = Counter()
@@ -235,8 +237,8 @@ class _Examination:
         try:
             for block in read_blocks(path):
                 understood = [self._understood(record) for record in block.records]
-                how = self._question.on_missing_question
-                self._count([write_script(each, how) for each in understood if each is not None])
+                how = self._report_request.on_missing_question
+                self._count([render_prompt(each, how) for each in understood if each is not None])
         except DataError as error:
             if not path.is_file():
                 raise
@@ -245,12 +247,12 @@ class _Examination:
         return True
 
     def tokens(self) -> Tokens:
-        question, counter = self._question, self._counter
-        cut = self.cut(question.max_source_length, question.max_target_length)
+        report_request, counter = self._report_request, self._counter
+        cut = self.cut(report_request.max_source_length, report_request.max_target_length)
         return Tokens(
             counted=counter.counted,
-            model=question.model,
-            tokenization=question.tokenization,
+            model=report_request.model,
+            tokenization=report_request.tokenization,
             note=counter.note,
             source_tokens=self.sources.num_tokens - cut.source_tokens_lost,
             target_tokens=self.targets.num_tokens - cut.target_tokens_lost,
@@ -273,36 +275,38 @@ class _Examination:
         self.num_records += 1
         if record.error is not None:
             assert record.error.problem is not None, "each error of a record has its parts"
-            self.problems.add(record.error.problem, place=record.place)
+            self.problems.add(record.error.problem, location=record.location)
             return None
         reading = read_record(record.value)
         for problem in reading.problems:
-            self.problems.add(problem, place=record.place)
+            self.problems.add(problem, location=record.location)
         if reading.conversation is None:
             return None
         self.num_conversations += 1
-        self._repeats.add(reading.conversation, place=record.place)
+        self._repeats.add(reading.conversation, location=record.location)
         for warning in reading.warnings:
-            self._warnings.add(warning, place=record.place)
+            self._warnings.add(warning, location=record.location)
         return reading.conversation
 
-    def _count(self, scripts: Sequence[Script]) -> None:
+    def _count(self, scripts: Sequence[RenderedConversation]) -> None:
         """Counts all segments with one call of the counter: single calls would be slow."""
-        texts = [segment.text for script in scripts for segment in script.segments]
+        texts = [segment.text for rendered in scripts for segment in rendered.segments]
         lengths = iter(self._counter.lengths(texts))
-        for script in scripts:
-            self.left_out += script.left_out
-            sources, targets = self._pair_lengths(script, lengths)
+        for rendered in scripts:
+            self.left_out += rendered.left_out
+            sources, targets = self._pair_lengths(rendered, lengths)
             self.num_pairs += len(sources)
             self.sources.add(sources)
             self.targets.add(targets)
             self._keep_lengths(sources, targets)
 
-    def _pair_lengths(self, script: Script, lengths: Iterator[int]) -> tuple[list[int], list[int]]:
+    def _pair_lengths(
+        self, rendered: RenderedConversation, lengths: Iterator[int]
+    ) -> tuple[list[int], list[int]]:
         """Returns the lengths of the questions and answers. Takes the script's segments from
         `lengths`."""
         sources, targets, before = [], [], 0
-        for index, segment in enumerate(script.segments):
+        for index, segment in enumerate(rendered.segments):
             length = next(lengths)
             if segment.is_answer:
                 sources.append(before + self._counter.num_end_tokens(is_bare=index == 1))

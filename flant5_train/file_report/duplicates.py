@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from flant5_train.data.errors import Place
+from flant5_train.data.errors import SourceLocation
 from flant5_train.protocol.file_report import MAX_LISTED, Repeat, Repeats
 from flant5_train.protocol.turns import Conversation
 
@@ -30,7 +30,7 @@ class _Seen(NamedTuple):
     first_record: int
 
 
-class RepeatFinder:
+class DuplicateFinder:
     """Finder of duplicates; a context manager that closes its temporary files."""
 
     def __init__(self) -> None:
@@ -51,9 +51,9 @@ class RepeatFinder:
     ) -> None:
         self._stack.close()
 
-    def add(self, conversation: Conversation, *, place: Place) -> None:
+    def add(self, conversation: Conversation, *, location: SourceLocation) -> None:
         digest = _digest_of(conversation)
-        entry = _ENTRY.pack(digest, place.record, place.line or _NO_LINE)
+        entry = _ENTRY.pack(digest, location.record, location.line or _NO_LINE)
         self._files[digest[0] % _NUM_FILES].write(entry)
 
     def found(self) -> Repeats:

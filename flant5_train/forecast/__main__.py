@@ -1,6 +1,6 @@
 """`python -m flant5_train.forecast QUESTION`: prints the forecast as one JSON document.
 
-QUESTION is a `flant5_train.protocol.forecast.Question` as JSON.
+QUESTION is a `flant5_train.protocol.forecast.ForecastRequest` as JSON.
 Exit code 0: standard output is the forecast. Exit code 2: a file or the base model can't be used,
 and standard output is a Failure (`flant5_train.protocol.failure`).
 """
@@ -10,13 +10,13 @@ import sys
 from flant5_train.forecast.forecast import forecast
 from flant5_train.process import die_with_parent, leave_the_cores_to_others
 from flant5_train.protocol.failure import Failure, TrainingError
-from flant5_train.protocol.forecast import Question
+from flant5_train.protocol.forecast import ForecastRequest
 
 
 def main(argv: list[str]) -> int:
     (question,) = argv
     try:
-        told = forecast(Question.model_validate_json(question))
+        told = forecast(ForecastRequest.model_validate_json(question))
     except TrainingError as error:
         failure = Failure(code=error.code, message=str(error))
         sys.stdout.write(failure.model_dump_json() + "\n")

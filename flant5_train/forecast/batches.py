@@ -9,7 +9,7 @@ from flant5_train.batching.plan import PlanSettings, RunPlan
 from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Hyperparameters
 from flant5_train.data.pairs import LargestBatch, PairLengths
-from flant5_train.estimates.flops import Work
+from flant5_train.estimates.flops import FlopCounts
 from flant5_train.estimates.memory import MicroBatch, Setup, estimate_memory
 from flant5_train.estimates.memory_plan import plan_memory
 from flant5_train.forecast.model import Base
@@ -26,7 +26,7 @@ class PlannedRun:
     plan: RunPlan
     shape: StepShape
     largest: LargestBatch
-    work: Work
+    work: FlopCounts
     """Work of the whole run."""
 
     @classmethod
@@ -55,7 +55,7 @@ class PlannedRun:
 
     def forecast(self) -> BatchesForecast:
         plan, told = self.plan, self.largest
-        source_fill, target_fill = plan.fill()
+        source_fill, target_fill = plan.packing_efficiency()
         return BatchesForecast(
             steps_per_epoch=plan.steps_per_epoch,
             num_steps=plan.num_steps,
@@ -86,10 +86,10 @@ def _no_emptier(shape: StepShape, num_pairs: int) -> StepShape:
     return StepShape(num_processes, min(shape.num_passes, -(-most // num_processes)))
 
 
-def _work(plan: RunPlan) -> Work:
+def _work(plan: RunPlan) -> FlopCounts:
     """Returns the work of all steps. Each epoch is all pairs once; the last may be partial."""
     num_whole, num_steps_left = divmod(plan.num_steps, plan.steps_per_epoch)
-    whole = _work_of(plan.lengths).times(num_whole)
+    whole = _work_of(plan.lengths).scaled(num_whole)
     if not num_steps_left:
         return whole
     batches = plan.micro_batches(num_whole)
@@ -97,9 +97,9 @@ def _work(plan: RunPlan) -> Work:
     return whole + _work_of(plan.lengths.of(batches.pairs[: batches.offsets[num_batches]]))
 
 
-def _work_of(lengths: PairLengths) -> Work:
+def _work_of(lengths: PairLengths) -> FlopCounts:
     source, target = lengths.source, lengths.target
-    return Work(
+    return FlopCounts(
         sources=int(source.sum()),
         targets=int(target.sum()),
         squared_sources=int((source**2).sum()),

@@ -1,7 +1,8 @@
 """Scan of data files for a forecast, and the pairs of a run from the scans.
 
 A scan has the report on a file and the lengths of its pairs. Pairs are split and truncated as in
-the run. Scans are cached for later forecasts, and `worker.keeper.retention` removes unused ones:
+the run. Scans are cached for later forecasts, and `worker.controller.retention` removes unused
+ones:
 
     <cache>/survey-<key>/report.json      flant5_train.protocol.file_report.FileReport
     <cache>/survey-<key>/pairs.bin        int32 [num_pairs, 3]: conversation, tokens of its source
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from flant5_train.config import Hyperparameters, OnBadRecord, OnMissingQuestion
 from flant5_train.data.errors import DataError
 from flant5_train.data.pairs import PairLengths, split_by_conversation
-from flant5_train.file_report.checks import Question, examine_with, num_beyond_limit
+from flant5_train.file_report.checks import ReportRequest, examine_with, num_beyond_limit
 from flant5_train.file_report.token_counts import TokenCounter, Tokenization
 from flant5_train.protocol.file_report import FileReport
 from flant5_train.protocol.forecast import MAX_TOLD, PairsForecast
@@ -39,7 +40,7 @@ _NUM_COLUMNS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class DataScan:
     """Scan result of a file. Shapes: N pairs."""
 
     report: FileReport
@@ -51,7 +52,7 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class Surveyor:
+class FileScanner:
     """Scans files with one token counter, and caches the results in one directory."""
 
     counter: TokenCounter
@@ -60,13 +61,13 @@ class Surveyor:
     cache_directory: Path
     on_missing_question: OnMissingQuestion = OnMissingQuestion.TRAIN
 
-    def survey(self, path: Path) -> Survey:
+    def scan(self, path: Path) -> DataScan:
         """Returns the cached scan, or a new one. Raises DataError if the file can't be opened."""
         kept = self.cache_directory / f"survey-{self._key(path)}"
         if found := _read(kept):
             return found
         rows = _Rows()
-        question = Question(
+        report_request = ReportRequest(
             # Unused: pairs are truncated when a plan is made.
             max_source_length=1,
             max_target_length=1,
@@ -74,7 +75,7 @@ class Surveyor:
             on_bad_record=self.on_bad_record,
             on_missing_question=self.on_missing_question,
         )
-        report = examine_with(self.counter, path, question, keep_lengths=rows.add)
+        report = examine_with(self.counter, path, report_request, keep_lengths=rows.add)
         _keep(report, rows.values, kept)
         return _survey(report, rows.values.tobytes())
 
@@ -104,13 +105,13 @@ class _Rows:
         self._num_conversations += 1
 
 
-def _survey(report: FileReport, rows: bytes) -> Survey:
+def _survey(report: FileReport, rows: bytes) -> DataScan:
     table = np.frombuffer(rows, dtype=_TYPE).reshape(-1, _NUM_COLUMNS).astype(np.int64)
     conversation, source, target = table.T
-    return Survey(report, conversation, PairLengths(source, target))
+    return DataScan(report, conversation, PairLengths(source, target))
 
 
-def _read(directory: Path) -> Survey | None:
+def _read(directory: Path) -> DataScan | None:
     try:
         os.utime(directory / _MANIFEST)
         report = FileReport.model_validate_json((directory / _REPORT).read_bytes())
@@ -150,14 +151,14 @@ def _keep(report: FileReport, rows: "array[int]", directory: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LengthLimits:
     """Limits of source and target in tokens, beyond which a run truncates."""
 
     source: int
     target: int
 
     @classmethod
-    def of(cls, hyperparameters: Hyperparameters) -> "Limits":
+    def of(cls, hyperparameters: Hyperparameters) -> "LengthLimits":
         both = hyperparameters.model_max_length
         beyond = num_beyond_limit(hyperparameters.tokenization)
         return cls(
@@ -167,13 +168,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class ForecastPairs:
     """Some pairs of a file. Shapes: N pairs."""
 
-    survey: Survey
+    survey: DataScan
     rows: NDArray[np.int64]
     """Numbers of the pairs in the file, [N]."""
-    limits: Limits
+    limits: LengthLimits
 
     @property
     def lengths(self) -> PairLengths:
@@ -209,18 +210,20 @@ class Pairs:
         return self.survey.lengths.of(self.rows)
 
 
-def all_pairs(survey: Survey, hyperparameters: Hyperparameters) -> Pairs:
+def all_pairs(survey: DataScan, hyperparameters: Hyperparameters) -> ForecastPairs:
     """Returns all pairs of a file."""
     rows = np.arange(len(survey.lengths), dtype=np.int64)
-    return Pairs(survey, rows, Limits.of(hyperparameters))
+    return ForecastPairs(survey, rows, LengthLimits.of(hyperparameters))
 
 
 def split_pairs(
-    survey: Survey, hyperparameters: Hyperparameters, *, seed: int
-) -> tuple[Pairs, Pairs]:
+    survey: DataScan, hyperparameters: Hyperparameters, *, seed: int
+) -> tuple[ForecastPairs, ForecastPairs]:
     """Returns the training pairs, and the validation pairs held back by `validation_split`. Raises
     DataError if there are too few conversations."""
     share = hyperparameters.validation_split
     split = split_by_conversation(survey.conversation, share=share, seed=seed)
-    limits = Limits.of(hyperparameters)
-    return Pairs(survey, split.train, limits), Pairs(survey, split.validation, limits)
+    limits = LengthLimits.of(hyperparameters)
+    return ForecastPairs(survey, split.train, limits), ForecastPairs(
+        survey, split.validation, limits
+    )

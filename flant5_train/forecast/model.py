@@ -14,9 +14,9 @@ from flant5_train.config import DEMO_MODEL, Hyperparameters
 from flant5_train.estimates.checkpoint import (
     embedding_rows,
     low_rank_shapes,
+    metadata_bytes,
     num_numbers,
     optimizer_state_bytes,
-    small_files_bytes,
     weight_shapes,
 )
 from flant5_train.estimates.flops import ModelShape
@@ -113,7 +113,7 @@ def disk_forecast(base: Base, hyperparameters: Hyperparameters, *, num_steps: in
     """Returns an upper bound: the best checkpoint may or may not be one of the newest."""
     trained = trained_shapes(base, hyperparameters)
     num_logs = num_steps // hyperparameters.logging_steps + num_steps // hyperparameters.eval_steps
-    small = small_files_bytes(base.shape.vocab_size, num_logs=num_logs)
+    small = metadata_bytes(base.shape.vocab_size, num_logs=num_logs)
     trained_bytes = _FLOAT32_BYTES * num_numbers(trained)
     checkpoint = trained_bytes + optimizer_state_bytes(trained, hyperparameters.optim) + small
     model = _FLOAT32_BYTES * num_numbers(weight_shapes(base.shape)) + small

@@ -50,7 +50,7 @@ _T5_TOKENIZER = {
 }
 
 
-def usage(tokenization: str) -> Iterator[str]:
+def usage_section(tokenization: str) -> Iterator[str]:
     """Yields the paragraphs. The prompt comes from the function that also made the training
     prompts."""
     yield "## Use"
@@ -135,7 +135,7 @@ directory has the distinct name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RunMetadata:
     """Metadata of a run, from its arguments before any is adjusted."""
 
     base_model: str
@@ -151,7 +151,7 @@ class Told:
     """Checkpoints from which the run was resumed with other values."""
 
     @classmethod
-    def of(cls, arguments: Arguments) -> "Told":
+    def of(cls, arguments: Arguments) -> "RunMetadata":
         name, validation = arguments.model.model_name_or_path, arguments.data.validation_file
         is_directory = Path(name).is_dir()
         return cls(
@@ -164,7 +164,7 @@ class Told:
             progress_file=arguments.training.record_directory / PROGRESS_FILE,
         )
 
-    def settled(self, training: TrainingArguments) -> "Told":
+    def settled(self, training: TrainingArguments) -> "RunMetadata":
         """Returns a copy with the values that the run chose automatically."""
         chosen = {
             name: getattr(training, name)
@@ -220,7 +220,7 @@ _SCORES = {
 }
 
 
-def write_card(directory: Path, told: Told, history: History, saved: ModelSaved) -> None:
+def write_card(directory: Path, metadata: RunMetadata, history: History, saved: ModelSaved) -> None:
     """Writes both files. Raises OSError when the disk is full."""
     # Imported here: only the end of a run needs the drawing library.
     from flant5_train.model_card.plot import draw_loss
@@ -230,42 +230,42 @@ def write_card(directory: Path, told: Told, history: History, saved: ModelSaved)
         training=[(step.step, step.loss) for step in history.steps],
         validation=[(each.step, each.eval_loss) for each in history.evaluations],
     )
-    text = card_text(told, history, saved)
+    text = card_text(metadata, history, saved)
     (directory / README).write_text(text, encoding="utf-8")
 
 
-def card_text(told: Told, history: History, saved: ModelSaved) -> str:
+def card_text(metadata: RunMetadata, history: History, saved: ModelSaved) -> str:
     """Returns the text of README.md."""
     parts = (
-        _front_matter(told),
-        f"# {escaped(told.base_model)}, fine-tuned on conversations",
-        *_introduction(told, history, saved),
-        *usage(str(told.hyperparameters["tokenization"])),
-        *_data(told, history),
-        *_training(told, history, saved),
+        _front_matter(metadata),
+        f"# {escaped(metadata.base_model)}, fine-tuned on conversations",
+        *_introduction(metadata, history, saved),
+        *usage_section(str(metadata.hyperparameters["tokenization"])),
+        *_data(metadata, history),
+        *_training(metadata, history, saved),
         *_evaluation(history),
     )
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(told: Told) -> str:
+def _front_matter(metadata: RunMetadata) -> str:
     """Returns the YAML metadata for the hub. A JSON string is valid YAML."""
-    kind = told.hyperparameters["finetuning_type"]
+    kind = metadata.hyperparameters["finetuning_type"]
     tags = ["t5", "flan-t5", "flant5", "conversational"] + ([str(kind)] if kind != "full" else [])
-    base = [f"base_model: {json.dumps(told.base_model)}"] if told.is_on_hub else []
+    base = [f"base_model: {json.dumps(metadata.base_model)}"] if metadata.is_on_hub else []
     known = ["library_name: transformers", *base, "tags:", *(f"- {tag}" for tag in tags)]
     return "\n".join(["---", *known, "---"])
 
 
-def _introduction(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
+def _introduction(metadata: RunMetadata, history: History, saved: ModelSaved) -> Iterator[str]:
     how = {
         "full": "All its weights were trained",
         "lora": "It was trained with LoRA, and the adapter is merged into its weights",
         "qlora": "It was trained with QLoRA, and the adapter is merged into its weights",
     }
-    kind = str(told.hyperparameters["finetuning_type"])
+    kind = str(metadata.hyperparameters["finetuning_type"])
     yield (
-        f"A conversational Flan-T5, fine-tuned from {escaped(told.base_model)} with flant5"
+        f"A conversational Flan-T5, fine-tuned from {escaped(metadata.base_model)} with flant5"
         f" {escaped(flant5_version())}. {how[kind]}."
     )
     if history.best is not None:
@@ -280,9 +280,9 @@ def _introduction(told: Told, history: History, saved: ModelSaved) -> Iterator[s
         )
 
 
-def _data(told: Told, history: History) -> Iterator[str]:
+def _data(metadata: RunMetadata, history: History) -> Iterator[str]:
     yield "## Data"
-    names = {"train": told.training_data, "validation": told.validation_data}
+    names = {"train": metadata.training_data, "validation": metadata.validation_data}
     reports = [(split, history.data[split]) for split in names if split in history.data]
     if not reports:
         return
@@ -298,7 +298,7 @@ def _data(told: Told, history: History) -> Iterator[str]:
             yield f"Left out of {split}: {escaped(counted)}."
 
 
-def _training(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
+def _training(metadata: RunMetadata, history: History, saved: ModelSaved) -> Iterator[str]:
     yield "## Training"
     rows = [("steps", _number(saved.step)), *_epochs(history, saved)]
     rows.append(("tokens trained on", _number(saved.tokens_seen)))
@@ -310,11 +310,11 @@ def _training(told: Told, history: History, saved: ModelSaved) -> Iterator[str]:
     yield "### Hyperparameters"
     values = [
         (name, _value(value))
-        for name, value in told.hyperparameters.items()
-        if not (name == "num_train_epochs" and _ends_by_steps(told))
+        for name, value in metadata.hyperparameters.items()
+        if not (name == "num_train_epochs" and _ends_by_steps(metadata))
     ]
-    yield table(("name", "value"), [*values, ("seed", told.seed)])
-    yield from (escaped(line) for line in as_lines(told.changes))
+    yield table(("name", "value"), [*values, ("seed", metadata.seed)])
+    yield from (escaped(line) for line in as_lines(metadata.changes))
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     yield f"Made with {escaped(versions)}, {escaped('Python ' + platform.python_version())}."
 
@@ -326,9 +326,9 @@ def _epochs(history: History, saved: ModelSaved) -> Iterator[tuple[str, str]]:
         yield "epochs", f"{last.epoch * saved.step / max(1, last.step):.2f}".removesuffix(".00")
 
 
-def _ends_by_steps(told: Told) -> bool:
+def _ends_by_steps(metadata: RunMetadata) -> bool:
     """Returns True if `max_steps` was set, which overrides the number of epochs."""
-    max_steps = told.hyperparameters.get("max_steps")
+    max_steps = metadata.hyperparameters.get("max_steps")
     return isinstance(max_steps, int) and max_steps > 0
 
 

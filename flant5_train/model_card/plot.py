@@ -12,7 +12,7 @@ from typing import TypeVar
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
-from flant5_train.protocol.metrics import KeptSteps
+from flant5_train.protocol.metrics import EffectiveSteps
 from flant5_train.protocol.progress import (
     BestChosen,
     DataRead,
@@ -40,7 +40,7 @@ _NUM_TICKS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     """A curve with its name and style."""
 
     name: str
@@ -55,9 +55,9 @@ def draw_loss(path: Path, *, training: Sequence[Point], validation: Sequence[Poi
     there is no value, the axes stay empty."""
     training, validation = _thinned(_finite(training)), _thinned(_finite(validation))
     lines = [
-        Line("training loss", training, _RAW, width=2),
-        Line("training loss, smoothed", _smoothed(training), _SMOOTH, width=3),
-        Line("validation loss", validation, _VALIDATION, width=3, has_marks=True),
+        PlotLine("training loss", training, _RAW, width=2),
+        PlotLine("training loss, smoothed", _smoothed(training), _SMOOTH, width=3),
+        PlotLine("validation loss", validation, _VALIDATION, width=3, has_marks=True),
     ]
     picture = _Picture.around([*training, *validation])
     picture.draw_axes()
@@ -89,7 +89,7 @@ class _Picture:
             self._text(self._place((self._xs[0], y)), f"{y:.6g}", anchor="rm", moved=(-10, 0))
         self._text(((_LEFT + _RIGHT) / 2 * _SCALE, _BOTTOM * _SCALE), "step", moved=(0, 32))
 
-    def draw(self, lines: Sequence[Line]) -> None:
+    def draw(self, lines: Sequence[PlotLine]) -> None:
         """Draws the curves, and the legend above them."""
         left = float(_LEFT * _SCALE)
         for line in lines:
@@ -176,9 +176,9 @@ class History:
     @classmethod
     def read(cls, path: Path) -> "History":
         records = _last_run(_records(path))
-        kept = KeptSteps()
+        kept = EffectiveSteps()
         for record in records:
-            kept.take(record)
+            kept.update(record)
         return cls(
             steps=tuple(kept.steps.values()),
             evaluations=tuple(kept.evaluations.values()),

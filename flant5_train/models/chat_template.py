@@ -1,7 +1,7 @@
 """Prompt format as a Jinja chat template of the exported tokenizer.
 
 `tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)` renders the
-same text as `prompt.write_script`; a test compares the two.
+same text as `prompt.render_prompt`; a test compares the two.
 """
 
 import json

@@ -15,8 +15,8 @@ from flant5_train.models.tokenizer import AnyTokenizer, add_tokens
 from flant5_train.protocol.failure import FailureCode, TrainingError, failure_code
 from flant5_train.protocol.model_files import (
     bad_model,
+    check_model_directory,
     holds_adapter,
-    refuse_directory_without_model,
     refuse_other_architecture,
     tokenizer_directory,
 )
@@ -34,7 +34,7 @@ def load_model(
     float32, a bfloat16 checkpoint would be trained in bfloat16, where small updates vanish. Raises
     TrainingError if there is no such model or it is not a Flan-T5.
     """
-    refuse_directory_without_model(name_or_path)
+    check_model_directory(name_or_path)
     if holds_adapter(name_or_path):
         return _load_adapted(Path(name_or_path), tokenizer)
     try:

@@ -258,7 +258,7 @@ _IN_FULL = ("lm_head", "shared", "wo")
 the input of `wo` to the dtype of its weight, which is uint8 when quantized to 4 bits."""
 
 
-def refuse_machine_without_qlora() -> None:
+def check_qlora_available() -> None:
     """Raises TrainingError if this machine can't run QLoRA, with the reason and the remedy."""
     if not torch.cuda.is_available():
         raise _cannot(

@@ -45,7 +45,7 @@ WRITTEN_BAR = "＿"
 """Replacement for a literal U+2581, which sentencepiece reads as a space."""
 
 
-class Run(NamedTuple):
+class SpaceRun(NamedTuple):
     """A run of spaces with its own piece.
 
     The last space before a word always stays a space: the word keeps its pretrained piece.
@@ -55,7 +55,7 @@ class Run(NamedTuple):
     written: str
 
 
-RUNS = (Run(8, "８"), Run(4, "４"), Run(2, "２"))
+RUNS = (SpaceRun(8, "８"), SpaceRun(4, "４"), SpaceRun(2, "２"))
 SYMBOLS = ("\n", "\t", "<", "{", "}", "`", "\\", "^", "~", WRITTEN_BAR, *(r.written for r in RUNS))
 LINE_START = r"\n(?=[^\n])"
 NUM_EXTRA_IDS = 100

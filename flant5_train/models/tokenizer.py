@@ -30,7 +30,7 @@ from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.model_files import bad_model, tokenizer_directory
 
 
-def token_hint(error: BaseException) -> str:
+def hub_access_hint(error: BaseException) -> str:
     """Returns a sentence about the access token if the hub may need one, else an empty string.
 
     The hub returns the same error for private and for missing models.
@@ -64,7 +64,7 @@ def sentencepiece_file(name_or_path: str | Path) -> Path:
         raise TrainingError(
             FailureCode.BAD_MODEL,
             f"model '{name_or_path}': {SENTENCEPIECE_FILE} could not be read ({error}); expected a"
-            f" T5 model with its sentencepiece vocabulary.{token_hint(error)}",
+            f" T5 model with its sentencepiece vocabulary.{hub_access_hint(error)}",
             param="model",
         ) from error
     assert found is not None, "cached_file raises for a missing file"

@@ -54,7 +54,7 @@ class Steps(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class AutoChoice:
     """Automatic values of a run, and the numbers behind them.
 
     A value is None if the caller gave it. `learning_rate` is also None if the size of the base
@@ -67,7 +67,9 @@ class Choice:
     num_weights: int | None
 
     @classmethod
-    def of(cls, plan: Steps, *, learning_rate: float | None, num_weights: int | None) -> "Choice":
+    def of(
+        cls, plan: Steps, *, learning_rate: float | None, num_weights: int | None
+    ) -> "AutoChoice":
         """Returns the automatic values for this plan, `learning_rate` and base model."""
         rate = None
         if learning_rate is None and num_weights is not None:
@@ -83,7 +85,7 @@ class Choice:
     def sentence(self) -> str | None:
         """Returns the automatic values with their reasons; None if there are none.
 
-        >>> Choice(20, None, num_steps=200, steps_per_epoch=10, num_weights=None).sentence()
+        >>> AutoChoice(20, None, num_steps=200, steps_per_epoch=10, num_weights=None).sentence()
         'auto: 20 epochs, 200 steps, because an epoch has 10 steps and at least 200 are needed'
         """
         parts = [part for part in (self._epochs(), self._learning_rate()) if part]

@@ -99,7 +99,7 @@ class Failure(BaseModel):
 
 
 @contextmanager
-def room_for_failure(path: Path) -> Iterator[None]:
+def reserve_failure_space(path: Path) -> Iterator[None]:
     """Reserves disk space for `path`. `write_first` uses it; a successful end frees it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _room(path).write_bytes(bytes(ROOM_BYTES))

@@ -14,7 +14,7 @@ MAX_TOLD = 5
 _CLOSED = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Question(BaseModel):
+class ForecastRequest(BaseModel):
     """Request for a forecast: a job as its trainer would receive it. Paths are absolute."""
 
     model_config = _CLOSED

@@ -20,18 +20,18 @@ FinishReason: TypeAlias = Literal["stop", "length"]
 RefusalKind: TypeAlias = Literal["invalid", "not_found", "too_long", "unavailable", "failed"]
 
 
-class _Said(BaseModel):
+class _InferenceMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class AskedTurn(_Said):
+class AskedTurn(_InferenceMessage):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str
 
 
-class Question(_Said):
+class ChatPrompt(_InferenceMessage):
     """Conversation to answer, and the sampling parameters."""
 
     model: str
@@ -49,18 +49,18 @@ class Question(_Said):
     """Stop sequences: the answer ends before the first occurrence of any."""
 
 
-class Ask(_Said):
+class GenerateRequest(_InferenceMessage):
     type: Literal["ask"] = "ask"
     id: str
-    question: Question
+    question: ChatPrompt
 
 
-class Cancel(_Said):
+class CancelRequest(_InferenceMessage):
     type: Literal["cancel"] = "cancel"
     id: str
 
 
-class Started(_Said):
+class AnswerStarted(_InferenceMessage):
     """The prompt was read, and generation starts."""
 
     type: Literal["started"] = "started"
@@ -71,7 +71,7 @@ class Started(_Said):
     """Tokens of the oldest turns that were dropped to fit the model's limit."""
 
 
-class Delta(_Said):
+class TextDelta(_InferenceMessage):
     """The next part of the answer: complete characters, final."""
 
     type: Literal["delta"] = "delta"
@@ -79,7 +79,7 @@ class Delta(_Said):
     text: str
 
 
-class Finished(_Said):
+class AnswerFinished(_InferenceMessage):
     """The answer is complete."""
 
     type: Literal["finished"] = "finished"
@@ -89,7 +89,7 @@ class Finished(_Said):
     """Generated tokens, including the end token."""
 
 
-class Refused(_Said):
+class Refused(_InferenceMessage):
     """The question failed before its answer or during it."""
 
     type: Literal["refused"] = "refused"
@@ -100,11 +100,11 @@ class Refused(_Said):
     """The invalid field of the request."""
 
 
-Order: TypeAlias = Ask | Cancel
-Piece: TypeAlias = Started | Delta | Finished | Refused
+Order: TypeAlias = GenerateRequest | CancelRequest
+StreamEvent: TypeAlias = AnswerStarted | TextDelta | AnswerFinished | Refused
 
 _orders: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="type")])
-_pieces: TypeAdapter[Piece] = TypeAdapter(Annotated[Piece, Field(discriminator="type")])
+_pieces: TypeAdapter[StreamEvent] = TypeAdapter(Annotated[StreamEvent, Field(discriminator="type")])
 
 
 def parse_order(line: str | bytes) -> Order:
@@ -112,6 +112,6 @@ def parse_order(line: str | bytes) -> Order:
     return _orders.validate_json(line)
 
 
-def parse_piece(line: str | bytes) -> Piece:
+def parse_event(line: str | bytes) -> StreamEvent:
     """Parses a response. Raises pydantic's ValidationError."""
     return _pieces.validate_json(line)

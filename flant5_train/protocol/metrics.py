@@ -1,7 +1,7 @@
 """Curves of a run, from the records of its `progress.jsonl`.
 
-`curves` returns the points that a record adds, by curve name. `KeptSteps` collects the effective
-steps: those that survive resumes.
+`curves` returns the points that a record adds, by curve name. `EffectiveSteps` collects the
+effective steps: those that survive resumes.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def curves(record: StepTrained | Evaluated) -> Mapping[str, float]:
 Kept = TypeVar("Kept", StepTrained, Evaluated)
 
 
-class KeptSteps:
+class EffectiveSteps:
     """Collects the steps that survive resumes.
 
     A step trained twice keeps its last record. A resume discards the steps after its checkpoint,
@@ -60,7 +60,7 @@ class KeptSteps:
         """Evaluations by the number of the step before them."""
         return self._evaluations
 
-    def take(self, record: Record) -> None:
+    def update(self, record: Record) -> None:
         """Processes the next record of the file."""
         if isinstance(record, TrainingStarted):
             self._steps = _up_to(record.step, self._steps)

@@ -25,7 +25,7 @@ _PICKLES = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.
 _MAX_SHOWN = 5
 
 
-def refuse_directory_without_model(name_or_path: str | Path) -> None:
+def check_model_directory(name_or_path: str | Path) -> None:
     """Raises TrainingError for a path that is not the directory of a model.
 
     A hub name passes: its files are known only after the download.
@@ -64,7 +64,7 @@ def refuse_unusable_model(directory: Path, *, finetuning_type: FinetuningType) -
 
     Reads small files only.
     """
-    refuse_directory_without_model(directory)
+    check_model_directory(directory)
     _refuse_config_of_others(directory)
     if not (Path(tokenizer_directory(directory)) / _VOCABULARY).is_file():
         raise bad_model(

@@ -16,7 +16,7 @@ from flant5_train.command_line.rules import DATA, HUGGING_FACE, MODEL, OWN_TRAIN
 from flant5_train.data.cache import ENCODING_VERSION
 from flant5_train.data.encoding import encoder_for
 from flant5_train.data.prompt import SYSTEM
-from flant5_train.model_card.card import Told, flant5_version
+from flant5_train.model_card.card import RunMetadata, flant5_version
 from flant5_train.models.tokenizer import AnyTokenizer
 from flant5_train.resume.record import BATCH_PLAN, ENCODING, RunRecord
 from flant5_train.training.callbacks.early_stopping import evaluation_interval
@@ -32,7 +32,7 @@ _NUM_SAMPLES, _SAMPLE_BYTES = 256, 4096
 
 
 def record_of_run(
-    arguments: Arguments, told: Told, *, tokenizer: AnyTokenizer, batch_plan: int
+    arguments: Arguments, metadata: RunMetadata, *, tokenizer: AnyTokenizer, batch_plan: int
 ) -> RunRecord:
     """Returns the record of a new run. Call it after the model is loaded: a hub model must be in
     the local cache."""
@@ -44,9 +44,9 @@ def record_of_run(
         "base_model": model_digest(arguments.model.model_name_or_path),
     }
     labels = {
-        "training_data": told.training_data,
-        "validation_data": told.validation_data,
-        "base_model": told.base_model,
+        "training_data": metadata.training_data,
+        "validation_data": metadata.validation_data,
+        "base_model": metadata.base_model,
     }
     encoding = [ENCODING_VERSION, encoder_for(tokenizer).fingerprint, SYSTEM]
     derived: dict[str, JsonValue] = {

@@ -40,7 +40,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Difference(_Frozen):
+class SettingDifference(_Frozen):
     """One value that has changed."""
 
     name: str
@@ -56,10 +56,10 @@ class Change(_Frozen):
 
     step: int
     """The step of the checkpoint that was resumed."""
-    differences: tuple[Difference, ...]
+    differences: tuple[SettingDifference, ...]
 
 
-class Finished(_Frozen):
+class FinishedRun(_Frozen):
     """The end of a run whose final model is complete."""
 
     step: int
@@ -75,18 +75,20 @@ class RunRecord(_Frozen):
     identity: Mapping[str, JsonValue]
     labels: Mapping[str, str] = {}
     changes: tuple[Change, ...] = ()
-    finished: Finished | None = None
+    finished: FinishedRun | None = None
 
     def differences_to(
         self, now: "RunRecord", *, defaults: Mapping[str, JsonValue]
-    ) -> tuple[Difference, ...]:
+    ) -> tuple[SettingDifference, ...]:
         """Returns the values that changed. A value missing from this record had its default.
 
         The batch plan is listed only when nothing else changed: another version planned it then.
         """
         names = [*now.identity, *(name for name in self.identity if name not in now.identity)]
         found = tuple(
-            Difference(name=name, before=self._shown(name, before), now=now._shown(name, value))
+            SettingDifference(
+                name=name, before=self._shown(name, before), now=now._shown(name, value)
+            )
             for name in names
             if self._can_compare(name, now)
             and (before := self.identity.get(name, defaults.get(name)))

@@ -13,9 +13,9 @@ from flant5_train.resume.record import (
     ENCODING,
     OF_VERSION,
     Change,
-    Difference,
-    Finished,
+    FinishedRun,
     RunRecord,
+    SettingDifference,
     read_record,
 )
 from flant5_train.training.checkpoints import newest_complete_checkpoint, step_of
@@ -46,7 +46,7 @@ _FALSE = ("false", "0", "no", "none", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class RunStart:
     """The beginning of a run."""
 
     checkpoint: Path | None
@@ -55,7 +55,7 @@ class Start:
     """The record to save in the run's checkpoints and beside its final model."""
     change: Change | None = None
     """The change made by this start; also the last one of the record."""
-    finished: Finished | None = None
+    finished: FinishedRun | None = None
     """Set when the run is complete: there is nothing to do."""
 
 
@@ -71,13 +71,13 @@ class Present:
     defaults: Mapping[str, JsonValue]
 
 
-def start_of(output_dir: Path, present: Present) -> Start:
+def start_of(output_dir: Path, present: Present) -> RunStart:
     """Returns how the run starts, from the content of `output_dir`. Raises TrainingError if it
     holds another run, unless `present.accepts` allows it."""
     checkpoint = newest_complete_checkpoint(output_dir)
     _refuse_missing_checkpoint(output_dir, checkpoint, present.resume_from)
     if checkpoint is None and not holds_model(output_dir):
-        return Start(None, present.record)
+        return RunStart(None, present.record)
     of_model = _record_of_model(output_dir, has_checkpoint=checkpoint is not None)
     found = of_model if checkpoint is None else read_record(checkpoint)
     if found is None:
@@ -89,10 +89,10 @@ def start_of(output_dir: Path, present: Present) -> Start:
     if of_model is not None and _accepts(
         of_model.differences_to(present.record, defaults=present.defaults), present
     ):
-        return Start(checkpoint, record, finished=of_model.finished)
+        return RunStart(checkpoint, record, finished=of_model.finished)
     if checkpoint is not None and differences:
         return _go_on(checkpoint, found, differences, present)
-    return Start(checkpoint, record)
+    return RunStart(checkpoint, record)
 
 
 def holds_model(output_dir: Path) -> bool:
@@ -114,7 +114,7 @@ def _record_of_model(output_dir: Path, *, has_checkpoint: bool) -> RunRecord | N
         return None
 
 
-def _accepts(differences: tuple[Difference, ...], present: Present) -> bool:
+def _accepts(differences: tuple[SettingDifference, ...], present: Present) -> bool:
     """Returns True for an equal run. A job of the service also accepts the effects of an upgrade:
     its owner can neither undo it nor choose another output_dir."""
     names = {each.name for each in differences}
@@ -122,14 +122,14 @@ def _accepts(differences: tuple[Difference, ...], present: Present) -> bool:
 
 
 def _go_on(
-    checkpoint: Path, found: RunRecord, differences: tuple[Difference, ...], present: Present
-) -> Start:
+    checkpoint: Path, found: RunRecord, differences: tuple[SettingDifference, ...], present: Present
+) -> RunStart:
     change = Change(step=step_of(checkpoint), differences=differences)
     changes = (*found.changes, change)
-    return Start(checkpoint, present.record.model_copy(update={"changes": changes}), change)
+    return RunStart(checkpoint, present.record.model_copy(update={"changes": changes}), change)
 
 
-def _start_unrecorded(output_dir: Path, checkpoint: Path | None, present: Present) -> Start:
+def _start_unrecorded(output_dir: Path, checkpoint: Path | None, present: Present) -> RunStart:
     if checkpoint is None:
         raise TrainingError(
             FailureCode.BAD_CONFIG,
@@ -147,12 +147,12 @@ def _start_unrecorded(output_dir: Path, checkpoint: Path | None, present: Presen
             param="output_dir",
         )
     logger.warning("resume: %s has no run record; settings are not compared", checkpoint.name)
-    return Start(checkpoint, present.record)
+    return RunStart(checkpoint, present.record)
 
 
 def _start_changed(
-    place: Path, found: RunRecord, differences: tuple[Difference, ...], present: Present
-) -> Start:
+    place: Path, found: RunRecord, differences: tuple[SettingDifference, ...], present: Present
+) -> RunStart:
     """Resumes another run, or raises TrainingError. `place` is a checkpoint, or the output_dir with
     a finished model."""
     what = ", ".join(map(str, differences))

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import IO
 
 from flant5_train.process import die_with_parent
-from flant5_train.protocol.inference import Piece, parse_order
-from flant5_train.serving.request_queue import Inbox
+from flant5_train.protocol.inference import StreamEvent, parse_order
+from flant5_train.serving.request_queue import RequestQueue
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,26 +22,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     answers = _claim_stdout()
-    inbox = Inbox()
+    requests = RequestQueue()
     # A daemon thread: at exit it may still be blocked in a read.
-    threading.Thread(target=_read_orders, args=(inbox,), daemon=True).start()
+    threading.Thread(target=_read_orders, args=(requests,), daemon=True).start()
 
     import torch
 
-    from flant5_train.serving.model_cache import shelf_on
-    from flant5_train.serving.server import Limits, Session
+    from flant5_train.serving.model_cache import model_cache_on
+    from flant5_train.serving.server import EngineLimits, InferenceEngine
 
-    def say(piece: Piece) -> None:
+    def say(piece: StreamEvent) -> None:
         answers.write(piece.model_dump_json() + "\n")
         answers.flush()
 
-    shelf = shelf_on(
+    cache = model_cache_on(
         torch.device(options.device),
         max_bytes=options.max_model_bytes,
         max_source_tokens=options.max_source_tokens,
     )
-    limits = Limits(max_rows=options.max_rows, max_answer_tokens=options.max_answer_tokens)
-    Session(shelf, inbox, limits=limits, say=say).run()
+    limits = EngineLimits(max_rows=options.max_rows, max_answer_tokens=options.max_answer_tokens)
+    InferenceEngine(cache, requests, limits=limits, say=say).run()
     return 0
 
 
@@ -63,12 +63,12 @@ def _claim_stdout() -> IO[str]:
     return answers
 
 
-def _read_orders(inbox: Inbox) -> None:
+def _read_orders(requests: RequestQueue) -> None:
     try:
         for line in sys.stdin.buffer:
-            inbox.put(parse_order(line))
+            requests.put(parse_order(line))
     finally:
-        inbox.close()
+        requests.close()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _BROKEN = "\ufffd"
 
 
-class TextStream(Protocol):
+class Detokenizer(Protocol):
     """Incremental detokenizer of one sequence."""
 
     def feed(self, token: int) -> str:
@@ -29,7 +29,7 @@ class TextStream(Protocol):
         """Returns the remaining text; no token follows."""
 
 
-def text_stream(tokenizer: AnyTokenizer) -> TextStream:
+def detokenizer_for(tokenizer: AnyTokenizer) -> Detokenizer:
     """Returns the detokenizer for one answer."""
     if isinstance(tokenizer, LosslessTokenizer):
         return _LosslessText(tokenizer)
@@ -101,10 +101,10 @@ class _DecodedText:
         return new
 
 
-class AnswerText:
+class AnswerDetokenizer:
     """Text of one answer: the concatenated results of `feed` and `end`."""
 
-    def __init__(self, text: TextStream, *, stop: tuple[str, ...]) -> None:
+    def __init__(self, text: Detokenizer, *, stop: tuple[str, ...]) -> None:
         self._text = text
         self._stop = stop
         self._held = ""

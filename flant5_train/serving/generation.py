@@ -22,8 +22,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from flant5_train.data.encoding import Ids
 from flant5_train.models.flan_t5 import FlanT5
-from flant5_train.protocol.inference import Delta, Finished, FinishReason, Piece
-from flant5_train.serving.detokenizer import AnswerText
+from flant5_train.protocol.inference import AnswerFinished, FinishReason, StreamEvent, TextDelta
+from flant5_train.serving.detokenizer import AnswerDetokenizer
 
 
 class Decoding:
@@ -126,7 +126,7 @@ def _widen_layers(cache: Any, columns: tuple[int, ...]) -> None:
         layer.keys, layer.values = pad(layer.keys, columns), pad(layer.values, columns)
 
 
-class Chooser:
+class Sampler:
     """Sampler of one answer, independent of the other answers in the batch."""
 
     def __init__(self, *, temperature: float, top_p: float, seed: int | None) -> None:
@@ -143,7 +143,7 @@ class Chooser:
     def is_greedy(self) -> bool:
         return self._temperature == 0
 
-    def choose(self, logits_V: torch.Tensor) -> int:
+    def sample(self, logits_V: torch.Tensor) -> int:
         """Samples a token, or takes the most likely one if greedy; `logits_V` is on the CPU."""
         if self.is_greedy:
             return int(logits_V.argmax())
@@ -163,21 +163,21 @@ def _nucleus(likelihood_V: torch.Tensor, top_p: float) -> torch.Tensor:
     return kept_V
 
 
-Say = Callable[[Piece], None]
+Say = Callable[[StreamEvent], None]
 
 
 @dataclass(slots=True)
-class Row:
+class GeneratedSequence:
     """One answer being generated."""
 
     id: str
     source: Ids
-    chooser: Chooser
-    text: AnswerText
+    sampler: Sampler
+    text: AnswerDetokenizer
     max_new_tokens: int
     num_tokens: int = 0
 
-    def take(self, token: int, *, is_end: bool, say: Say) -> bool:
+    def append(self, token: int, *, is_end: bool, say: Say) -> bool:
         """Appends a token to the answer. Returns True if the answer continues."""
         self.num_tokens += 1
         if not is_end:
@@ -187,21 +187,21 @@ class Row:
             return True
         self._say(self.text.end(is_whole=is_end), say)
         reason: FinishReason = "stop" if is_end or self.text.is_stopped else "length"
-        say(Finished(id=self.id, reason=reason, completion_tokens=self.num_tokens))
+        say(AnswerFinished(id=self.id, reason=reason, completion_tokens=self.num_tokens))
         return False
 
     def _say(self, text: str, say: Say) -> None:
         if text:
-            say(Delta(id=self.id, text=text))
+            say(TextDelta(id=self.id, text=text))
 
 
-Arrivals = Callable[[Sequence[Row]], Sequence[Row]]
+Arrivals = Callable[[Sequence[GeneratedSequence]], Sequence[GeneratedSequence]]
 """Returns the new rows, given the active ones. It may block if there are no active rows."""
 
 
 @torch.inference_mode()
 def answer(
-    model: FlanT5, arrivals: Arrivals, *, is_wanted: Callable[[str], bool], say: Say
+    model: FlanT5, arrivals: Arrivals, *, is_active: Callable[[str], bool], say: Say
 ) -> None:
     """Generates answers and sends each token when it is sampled, until no row is active and none
     arrives. A cancelled row, whose id is no longer wanted, ends without a message."""
@@ -209,18 +209,18 @@ def answer(
     end = model.generation_config.eos_token_id
     ends = frozenset(end if isinstance(end, list) else [end])
 
-    def go_on(decoding: Decoding, rows: Sequence[Row]) -> list[Row]:
+    def go_on(decoding: Decoding, rows: Sequence[GeneratedSequence]) -> list[GeneratedSequence]:
         """Generates one more token per row, and returns the rows that are not finished."""
         tokens = _choose(rows, decoding.next_logits())
         kept = [
             index
             for index, (row, token) in enumerate(zip(rows, tokens, strict=True))
-            if is_wanted(row.id) and row.take(token, is_end=token in ends, say=say)
+            if is_active(row.id) and row.append(token, is_end=token in ends, say=say)
         ]
         decoding.keep(kept, [tokens[index] for index in kept])
         return [rows[index] for index in kept]
 
-    going: list[Row] = []
+    going: list[GeneratedSequence] = []
     decoding: Decoding | None = None
     while (new := arrivals(going)) or going:
         if decoding is not None and going:
@@ -232,9 +232,9 @@ def answer(
                 going = [*going, *new]
 
 
-def _choose(rows: Sequence[Row], logits_BV: torch.Tensor) -> list[int]:
-    if all(row.chooser.is_greedy for row in rows):
+def _choose(rows: Sequence[GeneratedSequence], logits_BV: torch.Tensor) -> list[int]:
+    if all(row.sampler.is_greedy for row in rows):
         greedy: list[int] = logits_BV.argmax(-1).tolist()
         return greedy
     logits_BV = logits_BV.cpu()
-    return [row.chooser.choose(logits_V) for row, logits_V in zip(rows, logits_BV, strict=True)]
+    return [row.sampler.sample(logits_V) for row, logits_V in zip(rows, logits_BV, strict=True)]

@@ -16,10 +16,15 @@ from transformers import AutoConfig, AutoTokenizer, T5Tokenizer
 from flant5_train.data.encoding import TextEncoder, encoder_for
 from flant5_train.models.flan_t5 import FlanT5
 from flant5_train.models.loading import load_model
-from flant5_train.models.tokenizer import FASTCHAT_TOKENS, AnyTokenizer, load_tokenizer, token_hint
+from flant5_train.models.tokenizer import (
+    FASTCHAT_TOKENS,
+    AnyTokenizer,
+    hub_access_hint,
+    load_tokenizer,
+)
 from flant5_train.protocol.model_files import (
     bad_model,
-    refuse_directory_without_model,
+    check_model_directory,
     tokenizer_directory,
 )
 
@@ -67,14 +72,14 @@ def load(name_or_path: str, *, device: torch.device, max_source_tokens: int) -> 
 def expected_bytes(name_or_path: str) -> int:
     """Returns the memory that `load` will need, from the model's configuration. Raises
     TrainingError if it can't be read."""
-    refuse_directory_without_model(name_or_path)
+    check_model_directory(name_or_path)
     try:
         config: Any = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
         with torch.device("meta"):
             skeleton = FlanT5(config)
     except Exception as error:
         # Loaders raise exceptions of any type for files they can't read.
-        found = f"{type(error).__name__}: {error}{token_hint(error)}"
+        found = f"{type(error).__name__}: {error}{hub_access_hint(error)}"
         raise bad_model(name_or_path, found) from error
     blocks = sum(
         weight.numel() for name, weight in skeleton.named_parameters() if ".block." in name
@@ -86,7 +91,7 @@ def expected_bytes(name_or_path: str) -> int:
 
 
 def _tokenizer_of(name_or_path: str) -> AnyTokenizer:
-    refuse_directory_without_model(name_or_path)
+    check_model_directory(name_or_path)
     try:
         saved: Any = AutoTokenizer.from_pretrained(
             tokenizer_directory(name_or_path), trust_remote_code=False
@@ -113,7 +118,7 @@ class ModelTooLargeError(Exception):
 Version = tuple[tuple[str, int, int], ...]
 
 
-class Shelf:
+class ModelCache:
     """Cache of models with a total size of at most `max_bytes`."""
 
     def __init__(
@@ -138,7 +143,7 @@ class Shelf:
     def num_bytes(self) -> int:
         return sum(model.num_bytes for _, model in self._models.values())
 
-    def take(self, name_or_path: str) -> LoadedModel:
+    def get(self, name_or_path: str) -> LoadedModel:
         """Returns the model, and reloads it if its files have changed.
 
         Raises ModelTooLargeError, and TrainingError if it can't be loaded.
@@ -175,20 +180,20 @@ class Shelf:
         if num_bytes > self._max_bytes:
             raise ModelTooLargeError(
                 f"the model takes {num_bytes / 2**30:.2f} GiB of memory; the limit for all loaded "
-                f"models is {self._max_bytes / 2**30:.2f} GiB (FLANT5_SERVE_MODEL_BYTES)"
+                f"models is {self._max_bytes / 2**30:.2f} GiB (FLANT5_INFERENCE_MODEL_BYTES)"
             )
         while self._models and self.num_bytes + num_bytes > self._max_bytes:
             self._models.popitem(last=False)
             _release()
 
 
-def shelf_on(device: torch.device, *, max_bytes: int, max_source_tokens: int) -> Shelf:
+def model_cache_on(device: torch.device, *, max_bytes: int, max_source_tokens: int) -> ModelCache:
     """Returns a model cache on one device."""
 
     def load_there(name_or_path: str) -> LoadedModel:
         return load(name_or_path, device=device, max_source_tokens=max_source_tokens)
 
-    return Shelf(max_bytes=max_bytes, load_model=load_there)
+    return ModelCache(max_bytes=max_bytes, load_model=load_there)
 
 
 def _version(name_or_path: str) -> Version:

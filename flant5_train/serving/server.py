@@ -13,23 +13,23 @@ import torch
 
 from flant5_train.data.conversations import parse_conversation
 from flant5_train.data.encoding import Ids, Lengths, TextEncoder, encode_batch
-from flant5_train.data.errors import DataError, Place
-from flant5_train.data.prompt import write_script
+from flant5_train.data.errors import DataError, SourceLocation
+from flant5_train.data.prompt import render_prompt
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.inference import (
-    Ask,
+    AnswerStarted,
     AskedTurn,
-    Delta,
-    Piece,
+    GenerateRequest,
     RefusalKind,
     Refused,
-    Started,
+    StreamEvent,
+    TextDelta,
 )
 from flant5_train.protocol.turns import Conversation, Role, Turn
-from flant5_train.serving.detokenizer import AnswerText, text_stream
-from flant5_train.serving.generation import Chooser, Row, Say, answer
-from flant5_train.serving.model_cache import LoadedModel, ModelTooLargeError, Shelf
-from flant5_train.serving.request_queue import Inbox
+from flant5_train.serving.detokenizer import AnswerDetokenizer, detokenizer_for
+from flant5_train.serving.generation import GeneratedSequence, Sampler, Say, answer
+from flant5_train.serving.model_cache import LoadedModel, ModelCache, ModelTooLargeError
+from flant5_train.serving.request_queue import RequestQueue
 
 _SOME_ANSWER = Turn(Role.GPT, "-")
 """Placeholder for the answer: without it the last turn would not become a question."""
@@ -50,7 +50,7 @@ class Source:
 def conversation_of(turns: Sequence[AskedTurn]) -> Conversation:
     """Returns the conversation. Raises DataError if the turns are invalid."""
     messages = [turn.model_dump() for turn in turns]
-    return parse_conversation({"messages": messages}, place=Place("request", 1))
+    return parse_conversation({"messages": messages}, location=SourceLocation("request", 1))
 
 
 def source_of(conversation: Conversation, encoder: TextEncoder, *, max_tokens: int) -> Source:
@@ -71,7 +71,7 @@ def source_of(conversation: Conversation, encoder: TextEncoder, *, max_tokens: i
 
 
 def _refuse_cut_question(whole: Conversation, encoder: TextEncoder, *, max_tokens: int) -> None:
-    segments = write_script(whole).segments
+    segments = render_prompt(whole).segments
     header, last = encoder.encode([segments[0].text, segments[-2].text])
     needed = len(header) + len(last) + 2
     if needed > max_tokens:
@@ -89,7 +89,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EngineLimits:
     """Limits of a batch and of one answer."""
 
     max_rows: int = 8
@@ -97,25 +97,27 @@ class Limits:
     max_answer_tokens: int = 2048
 
 
-class Session:
+class InferenceEngine:
     """Main loop of the inference process."""
 
-    def __init__(self, shelf: Shelf, inbox: Inbox, *, limits: Limits, say: Say) -> None:
-        self._shelf = shelf
-        self._inbox = inbox
+    def __init__(
+        self, cache: ModelCache, requests: RequestQueue, *, limits: EngineLimits, say: Say
+    ) -> None:
+        self._cache = cache
+        self._requests = requests
         self._limits = limits
         self._say = say
 
     def run(self) -> None:
         """Answers requests until the inbox is closed."""
         max_rows = self._limits.max_rows
-        while asks := self._inbox.next_batch(max_rows, when_idle=self._drop_deleted):
+        while asks := self._requests.next_batch(max_rows, when_idle=self._drop_deleted):
             try:
                 self._drop_deleted()
                 self._answer(asks)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 _log.warning("out of memory: %s", error)
-                self._shelf.clear()
+                self._cache.clear()
                 message = "the inference process ran out of memory on this request"
                 self._refuse(asks, "unavailable", message)
             except Exception:  # noqa: BLE001 - one question must not end the others' process
@@ -123,14 +125,14 @@ class Session:
                 self._refuse(asks, "failed", "the inference process failed on this request")
 
     def _drop_deleted(self) -> None:
-        for path in self._shelf.drop_deleted():
+        for path in self._cache.drop_deleted():
             _log.info("model %s: removed from memory, its directory was deleted", path)
 
-    def _answer(self, asks: list[Ask]) -> None:
+    def _answer(self, asks: list[GenerateRequest]) -> None:
         """Answers a batch. Requests that join it are added to `asks`."""
         name = asks[0].question.model
         try:
-            model = self._shelf.take(name)
+            model = self._cache.get(name)
         except ModelTooLargeError as error:
             self._refuse(asks, "invalid", str(error), param="model")
             return
@@ -143,26 +145,26 @@ class Session:
             return
         waiting = [row for ask in asks if (row := self._row(ask, model))]
 
-        def arrivals(going: Sequence[Row]) -> list[Row]:
+        def arrivals(going: Sequence[GeneratedSequence]) -> list[GeneratedSequence]:
             num_free = self._limits.max_rows - len(going) - len(waiting)
-            joining = self._inbox.next_of(name, num_free)
+            joining = self._requests.next_of(name, num_free)
             asks.extend(joining)
             waiting.extend(row for ask in joining if (row := self._row(ask, model)))
             new = [*_fitting(waiting, going)]
             del waiting[: len(new)]
             return new
 
-        answer(model.model, arrivals, is_wanted=self._inbox.is_wanted, say=self._tell)
+        answer(model.model, arrivals, is_active=self._requests.is_active, say=self._tell)
 
-    def _row(self, ask: Ask, model: LoadedModel) -> Row | None:
+    def _row(self, ask: GenerateRequest, model: LoadedModel) -> GeneratedSequence | None:
         """Prepares a request for generation; None if it was refused."""
-        question, max_new_tokens = ask.question, self._limits.max_answer_tokens
-        if (question.max_new_tokens or 0) > max_new_tokens:
-            message = f"found {question.max_new_tokens}; the limit is {max_new_tokens} tokens"
+        prompt, max_new_tokens = ask.question, self._limits.max_answer_tokens
+        if (prompt.max_new_tokens or 0) > max_new_tokens:
+            message = f"found {prompt.max_new_tokens}; the limit is {max_new_tokens} tokens"
             self._refuse([ask], "invalid", message, param="max_completion_tokens")
             return None
         try:
-            conversation = conversation_of(question.turns)
+            conversation = conversation_of(prompt.turns)
             source = source_of(conversation, model.encoder, max_tokens=model.max_source_tokens)
         except DataError as error:
             self._refuse([ask], "invalid", str(error), param="messages")
@@ -171,35 +173,42 @@ class Session:
             self._refuse([ask], "too_long", str(error), param="messages")
             return None
         self._tell(
-            Started(id=ask.id, prompt_tokens=len(source.ids), truncated_tokens=source.num_left_out)
+            AnswerStarted(
+                id=ask.id, prompt_tokens=len(source.ids), truncated_tokens=source.num_left_out
+            )
         )
-        return Row(
+        return GeneratedSequence(
             id=ask.id,
             source=source.ids,
-            chooser=Chooser(
-                temperature=question.temperature, top_p=question.top_p, seed=question.seed
-            ),
-            text=AnswerText(text_stream(model.tokenizer), stop=question.stop),
-            max_new_tokens=question.max_new_tokens or min(model.max_new_tokens, max_new_tokens),
+            sampler=Sampler(temperature=prompt.temperature, top_p=prompt.top_p, seed=prompt.seed),
+            text=AnswerDetokenizer(detokenizer_for(model.tokenizer), stop=prompt.stop),
+            max_new_tokens=prompt.max_new_tokens or min(model.max_new_tokens, max_new_tokens),
         )
 
     def _refuse(
-        self, asks: Sequence[Ask], kind: RefusalKind, message: str, *, param: str | None = None
+        self,
+        asks: Sequence[GenerateRequest],
+        kind: RefusalKind,
+        message: str,
+        *,
+        param: str | None = None,
     ) -> None:
         """Refuses the requests that have not been answered."""
         for ask in asks:
             self._tell(Refused(id=ask.id, kind=kind, message=message, param=param))
 
-    def _tell(self, piece: Piece) -> None:
+    def _tell(self, piece: StreamEvent) -> None:
         """Sends a response, unless its request has ended or was cancelled."""
-        if not self._inbox.is_wanted(piece.id):
+        if not self._requests.is_active(piece.id):
             return
-        if not isinstance(piece, Started | Delta):
-            self._inbox.forget(piece.id)
+        if not isinstance(piece, AnswerStarted | TextDelta):
+            self._requests.forget(piece.id)
         self._say(piece)
 
 
-def _fitting(waiting: Sequence[Row], going: Sequence[Row]) -> Iterator[Row]:
+def _fitting(
+    waiting: Sequence[GeneratedSequence], going: Sequence[GeneratedSequence]
+) -> Iterator[GeneratedSequence]:
     """Yields as many waiting rows as fit in memory with the active ones, in order. If no row is
     active, it yields at least one."""
     beside = [*going]

@@ -78,7 +78,7 @@ def evaluate_pairs(
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class RankShard:
     """The pairs that one process answers."""
 
     rows: tuple[int, ...]
@@ -94,14 +94,14 @@ def sample_rows(num_pairs: int, *, count: int, seed: int) -> tuple[int, ...]:
     return tuple(int(row) for row in chosen)
 
 
-def share_of(rows: tuple[int, ...], *, process: int, num_processes: int) -> Share:
+def share_of(rows: tuple[int, ...], *, process: int, num_processes: int) -> RankShard:
     """Returns the share of one process. All shares have the same length.
 
     share_of((5, 1, 4), process=1, num_processes=2) -> Share(rows=(1, 5), num_counted=1)
     """
     own = rows[process::num_processes]
     longest = -(-len(rows) // num_processes)
-    return Share(own + rows[:1] * (longest - len(own)), len(own))
+    return RankShard(own + rows[:1] * (longest - len(own)), len(own))
 
 
 _WORD = re.compile(r"\w+")

@@ -56,7 +56,7 @@ def plugin_arguments(*, computes_in_bf16: bool) -> dict[str, Any]:
     }
 
 
-def shard_on_any_device(accelerator: Accelerator, arguments: dict[str, Any]) -> None:
+def apply_fsdp(accelerator: Accelerator, arguments: dict[str, Any]) -> None:
     """Makes `accelerator` shard on CPUs too, where it would ignore its plugin."""
     # A block returns its position bias, a view, which is never changed in place.
     warnings.filterwarnings("ignore", message=".*T5Block.* returned a view tensor")
@@ -67,7 +67,7 @@ def shard_on_any_device(accelerator: Accelerator, arguments: dict[str, Any]) -> 
 
 
 @contextmanager
-def our_groups() -> Iterator[None]:
+def parameter_groups() -> Iterator[None]:
     """Makes accelerate's `prepare` use `shard` within the context.
 
     accelerate would give the embedding its own group, which fails: T5's three embedding layers
@@ -176,11 +176,11 @@ class ShardingTrainer(Trainer):
         super().create_accelerator_and_postprocess()
         if self.args.fsdp_plugin_args is not None:
             _refuse_what_cannot_be_sharded(self.model, self.args)
-            shard_on_any_device(self.accelerator, self.args.fsdp_plugin_args)
+            apply_fsdp(self.accelerator, self.args.fsdp_plugin_args)
             self.is_fsdp_enabled = True
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        with our_groups():
+        with parameter_groups():
             return super()._prepare_for_training(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> Any:

@@ -21,10 +21,10 @@ from flant5_train.models.loading import load_model, num_kept_tokens
 from flant5_train.models.lora import (
     AdapterRecord,
     attach,
+    check_qlora_available,
     four_bits,
     hold_the_rest_in_bfloat16,
     load_adapter,
-    refuse_machine_without_qlora,
     save_adapter,
 )
 from flant5_train.models.tokenizer import AnyTokenizer
@@ -131,12 +131,12 @@ class AdapterTrainer(ConversationTrainer):
 TrainerClass = Callable[..., ConversationTrainer]
 
 
-def refuse_impossible_adapter(model: ModelArguments) -> None:
+def check_lora_supported(model: ModelArguments) -> None:
     """Raises TrainingError if a LoRA argument is out of range or has no effect, or if this machine
     can't run QLoRA."""
     _hyperparameters(model)
     if model.finetuning_type == "qlora":
-        refuse_machine_without_qlora()
+        check_qlora_available()
 
 
 def load_for_training(arguments: Arguments, tokenizer: AnyTokenizer) -> tuple[FlanT5, TrainerClass]:

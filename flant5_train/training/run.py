@@ -17,16 +17,16 @@ from flant5_train.check import check_file
 from flant5_train.config import DEMO_MODEL
 from flant5_train.data.dataset import DataModule, make_supervised_data_module
 from flant5_train.demo_model import demo_model
-from flant5_train.disk import writing
+from flant5_train.disk import disk_full_context
 from flant5_train.estimates.slow_bfloat16 import slow_bfloat16
-from flant5_train.model_card.card import README, Told, write_card
+from flant5_train.model_card.card import README, RunMetadata, write_card
 from flant5_train.model_card.plot import History
 from flant5_train.models.flan_t5 import FlanT5
 from flant5_train.models.loading import rows_begun_anew
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.process import rank
-from flant5_train.protocol.failure import FailureCode, TrainingError, room_for_failure
-from flant5_train.protocol.model_files import refuse_directory_without_model
+from flant5_train.protocol.failure import FailureCode, TrainingError, reserve_failure_space
+from flant5_train.protocol.model_files import check_model_directory
 from flant5_train.protocol.progress import (
     PROGRESS_FILE,
     DataRead,
@@ -37,27 +37,27 @@ from flant5_train.protocol.progress import (
     WarningIssued,
 )
 from flant5_train.resume.identity import default_values, record_of_run
-from flant5_train.resume.record import RUN_RECORD, Finished, RunRecord, as_lines
-from flant5_train.resume.start import Present, Start, start_of
-from flant5_train.training.callbacks.early_stopping import Selection, evaluation_interval
+from flant5_train.resume.record import RUN_RECORD, FinishedRun, RunRecord, as_lines
+from flant5_train.resume.start import Present, RunStart, start_of
+from flant5_train.training.callbacks.early_stopping import CheckpointSelector, evaluation_interval
 from flant5_train.training.callbacks.guards import (
-    refuse_unusable,
     refuse_unused_validation,
     refuse_without_validation,
+    validate_arguments,
 )
 from flant5_train.training.callbacks.reporting import (
     EventFiles,
+    HeartbeatCallback,
     ProgressLog,
-    Report,
-    SignOfLife,
-    discard,
+    ProgressSink,
+    ignore_record,
 )
 from flant5_train.training.callbacks.run_callbacks import callbacks_of
 from flant5_train.training.checkpoints import (
     newest_complete_checkpoint,
     remove_incomplete_checkpoints,
 )
-from flant5_train.training.lora import load_for_training, refuse_impossible_adapter
+from flant5_train.training.lora import check_lora_supported, load_for_training
 from flant5_train.training.run_settings import setting_warnings, settle
 from flant5_train.training.stopping import StopRequested, StopSignal
 from flant5_train.training.telemetry import memory_planned
@@ -79,13 +79,16 @@ def train(argv: Sequence[str] | None = None) -> None:
     arguments = parse_run(sys.argv[1:] if argv is None else argv)
     directory = arguments.training.record_directory
     if rank() != 0:
-        _run(arguments, discard, stop)
+        _run(arguments, ignore_record, stop)
         return
-    with room_for_failure(directory / "error.json"), closing(_RunFiles(directory)) as report:
+    with (
+        reserve_failure_space(directory / "error.json"),
+        closing(_ProgressWriter(directory)) as report,
+    ):
         _run(arguments, report, stop)
 
 
-class _RunFiles:
+class _ProgressWriter:
     """Progress writer of rank 0: `progress.jsonl` and TensorBoard curves.
 
     Raises TrainingError if the disk is full: such a run could not save a checkpoint either.
@@ -110,22 +113,22 @@ class _RunFiles:
             self._event_files.close()
 
     def _writing(self, what: str) -> AbstractContextManager[None]:
-        return writing(what, self._directory)
+        return disk_full_context(what, self._directory)
 
 
-def _run(arguments: Arguments, report: Report, stop: StopSignal) -> None:
+def _run(arguments: Arguments, report: ProgressSink, stop: StopSignal) -> None:
     try:
         report(PhaseChange(phase="preprocessing"))
         _report_warnings(arguments, _warnings_to(arguments.training, report))
-        told = Told.of(arguments)
+        metadata = RunMetadata.of(arguments)
         arguments = _with_demo_model(arguments)
-        trainer, start = _build_trainer(arguments, told, report, stop)
+        trainer, start = _build_trainer(arguments, metadata, report, stop)
         if start.finished is not None:
             _report_complete(trainer, start.finished, report)
             return
         _report_changes(start, report)
-        told = replace(told.settled(arguments.training), changes=start.record.changes)
-        _train_and_export(trainer, start, told, report)
+        metadata = replace(metadata.settled(arguments.training), changes=start.record.changes)
+        _train_and_export(trainer, start, metadata, report)
     except StopRequested:
         report(Stopped(step=0, path=None))
 
@@ -136,8 +139,8 @@ def parse_run(argv: Sequence[str]) -> Arguments:
         arguments = parse_arguments([*argv])
     except (ValueError, OSError) as error:
         raise TrainingError(FailureCode.BAD_CONFIG, f"arguments: {error}") from error
-    refuse_unusable(arguments.training)
-    refuse_impossible_adapter(arguments.model)
+    validate_arguments(arguments.training)
+    check_lora_supported(arguments.model)
     return arguments
 
 
@@ -153,11 +156,11 @@ def _with_demo_model(arguments: Arguments) -> Arguments:
 
 
 def _build_trainer(
-    arguments: Arguments, told: Told, report: Report, stop: StopSignal
-) -> tuple[ConversationTrainer, Start]:
+    arguments: Arguments, metadata: RunMetadata, report: ProgressSink, stop: StopSignal
+) -> tuple[ConversationTrainer, RunStart]:
     training = arguments.training
     name = arguments.model.model_name_or_path
-    refuse_directory_without_model(name)
+    check_model_directory(name)
     tokenizer = load_tokenizer(
         name,
         tokenization=arguments.model.tokenization,
@@ -182,7 +185,7 @@ def _build_trainer(
         report(chosen)
     _warn(rows_begun_anew(name, tokenizer), warnings_to, param="tokenization")
     record = record_of_run(
-        arguments, told, tokenizer=tokenizer, batch_plan=batches.plan.fingerprint
+        arguments, metadata, tokenizer=tokenizer, batch_plan=batches.plan.fingerprint
     )
     start = _start_of(record, training, num_steps=batches.plan.num_steps)
     if torch.cuda.is_available():
@@ -192,7 +195,7 @@ def _build_trainer(
     _set_limits(model, arguments)
     if training.compiles_blocks:
         model.compile_blocks()
-    selection = Selection.of(training)
+    selection = CheckpointSelector.of(training)
     trainer = trainer_class(
         batches=batches,
         record=start.record,
@@ -204,14 +207,14 @@ def _build_trainer(
         processing_class=tokenizer,
         callbacks=[
             *callbacks_of(selection, report, stop, num_pairs=len(data["train_dataset"])),
-            SignOfLife(training.record_directory / PROGRESS_FILE),
+            HeartbeatCallback(training.record_directory / PROGRESS_FILE),
         ],
         **data,
     )
     return trainer, start
 
 
-def _start_of(record: RunRecord, training: TrainingArguments, *, num_steps: int) -> Start:
+def _start_of(record: RunRecord, training: TrainingArguments, *, num_steps: int) -> RunStart:
     assert training.output_dir is not None, "__post_init__ requires it"
     present = Present(
         record=record,
@@ -223,7 +226,9 @@ def _start_of(record: RunRecord, training: TrainingArguments, *, num_steps: int)
     return start_of(Path(training.output_dir), present)
 
 
-def _report_complete(trainer: ConversationTrainer, finished: Finished, report: Report) -> None:
+def _report_complete(
+    trainer: ConversationTrainer, finished: FinishedRun, report: ProgressSink
+) -> None:
     """Reports the final model again: the earlier report may have been lost."""
     path = str(trainer.args.output_dir)
     if rank() == 0:
@@ -235,7 +240,7 @@ def _report_complete(trainer: ConversationTrainer, finished: Finished, report: R
     report(ModelSaved(path=path, **finished.model_dump()))
 
 
-def _report_changes(start: Start, report: Report) -> None:
+def _report_changes(start: RunStart, report: ProgressSink) -> None:
     """Reports the change of settings at this start; the record contains earlier ones."""
     if rank() == 0 and start.change is not None:
         for line in as_lines((start.change,)):
@@ -256,26 +261,26 @@ def _set_limits(model: FlanT5, arguments: Arguments) -> None:
     model.config.n_positions = max(source, target)
 
 
-def _warnings_to(training: TrainingArguments, report: Report) -> Report:
+def _warnings_to(training: TrainingArguments, report: ProgressSink) -> ProgressSink:
     """Returns the report for warnings; a resumed run drops them, because it has issued them."""
     assert training.output_dir is not None, "__post_init__ requires it"
     is_resumed = newest_complete_checkpoint(Path(training.output_dir)) is not None
-    return discard if is_resumed else report
+    return ignore_record if is_resumed else report
 
 
-def _report_warnings(arguments: Arguments, report: Report) -> None:
+def _report_warnings(arguments: Arguments, report: ProgressSink) -> None:
     """Reports costly settings in the records of the run and on standard error."""
     if arguments.training.bf16 and arguments.training.use_cpu:
         _warn(slow_bfloat16(), report, param="bf16")
 
 
-def _warn(message: str | None, report: Report, *, param: str) -> None:
+def _warn(message: str | None, report: ProgressSink, *, param: str) -> None:
     if message is not None and rank() == 0:
         logger.warning("%s", message)
         report(WarningIssued(param=param, message=message))
 
 
-def _report_data(data: DataModule, report: Report) -> None:
+def _report_data(data: DataModule, report: ProgressSink) -> None:
     report(DataRead(split="train", report=data["train_dataset"].report().as_json()))
     if data["eval_dataset"] is not None:
         report(DataRead(split="validation", report=data["eval_dataset"].report().as_json()))
@@ -291,7 +296,7 @@ def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArgume
     # `checkpoints.remove_old_checkpoints` removes old checkpoints after the new one is complete.
     # The Trainer would remove them before.
     training.save_total_limit = None
-    # `Selection`, built earlier, selects the checkpoint.
+    # `CheckpointSelector`, built earlier, selects the checkpoint.
     training.load_best_model_at_end = False
     if evaluates and training.eval_strategy == IntervalStrategy.NO:
         training.eval_strategy, training.eval_steps = evaluation_interval(training)
@@ -299,7 +304,7 @@ def _adjusted(training: TrainingArguments, *, evaluates: bool) -> TrainingArgume
 
 
 def _train_and_export(
-    trainer: ConversationTrainer, start: Start, told: Told, report: Report
+    trainer: ConversationTrainer, start: RunStart, metadata: RunMetadata, report: ProgressSink
 ) -> None:
     assert trainer.args.output_dir is not None
     output_dir = Path(trainer.args.output_dir)
@@ -313,8 +318,10 @@ def _train_and_export(
         return
     report(PhaseChange(phase="saving"))
     trainer.load_best()
-    trainer.require_room_for_final_model()
-    with writing("the final model", output_dir, undo=partial(_remove_weights, output_dir)):
+    trainer.require_disk_space_for_final_model()
+    with disk_full_context(
+        "the final model", output_dir, undo=partial(_remove_weights, output_dir)
+    ):
         if rank() == 0:
             _remove_labels(output_dir)
         trainer.save_model()
@@ -326,8 +333,8 @@ def _train_and_export(
             tokens_seen=int(trainer.state.num_input_tokens_seen),
         )
         if rank() == 0:
-            write_card(output_dir, told, History.read(told.progress_file), saved)
-            finished = Finished(**saved.model_dump(include={*Finished.model_fields}))
+            write_card(output_dir, metadata, History.read(metadata.progress_file), saved)
+            finished = FinishedRun(**saved.model_dump(include={*FinishedRun.model_fields}))
             start.record.model_copy(update={"finished": finished}).write(output_dir)
     report(saved)
 

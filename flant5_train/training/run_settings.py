@@ -8,7 +8,7 @@ from flant5_train.batching.plan import RunPlan
 from flant5_train.data.dataset import DataModule
 from flant5_train.estimates.flops import ModelShape
 from flant5_train.estimates.memory import num_weights
-from flant5_train.protocol.auto import Choice
+from flant5_train.protocol.auto import AutoChoice
 from flant5_train.protocol.progress import AutoChosen, WarningIssued
 from flant5_train.protocol.run_warnings import (
     CutPairs,
@@ -27,7 +27,7 @@ def settle(arguments: Arguments, *, plan: RunPlan, config: Any) -> AutoChosen | 
     """
     training = arguments.training
     size = num_weights(ModelShape.of(config))
-    choice = Choice.of(plan, learning_rate=training.learning_rate, num_weights=size)
+    choice = AutoChoice.of(plan, learning_rate=training.learning_rate, num_weights=size)
     if training.num_train_epochs is None:
         training.num_train_epochs = plan.num_steps / plan.steps_per_epoch
     if choice.learning_rate is not None:

@@ -15,7 +15,7 @@ from transformers.training_args import OptimizerNames
 
 from flant5_train.arguments import Arguments
 from flant5_train.batching.plan import RunPlan
-from flant5_train.estimates.flops import ModelShape, Work, peak_flops
+from flant5_train.estimates.flops import FlopCounts, ModelShape, peak_flops
 from flant5_train.estimates.memory import MicroBatch, Setup
 from flant5_train.estimates.memory_plan import plan_memory
 from flant5_train.models.loss import IGNORED
@@ -28,7 +28,7 @@ Batch = Mapping[str, torch.Tensor]
 class Trained:
     """Useful work of trained batches, and the tensor positions that it took."""
 
-    work: Work
+    work: FlopCounts
     source_places: int
     target_places: int
 
@@ -36,7 +36,7 @@ class Trained:
     def of(cls, counts: torch.Tensor) -> Self:
         """Converts counts of `counts_of`, or a sum of them. Waits for their device."""
         *work, source_places, target_places = counts.tolist()
-        return cls(Work(*work), source_places, target_places)
+        return cls(FlopCounts(*work), source_places, target_places)
 
     @property
     def num_tokens(self) -> int:
@@ -69,7 +69,8 @@ class Counter:
 
 
 def counts_of(batch: Batch) -> torch.Tensor:
-    """Returns the five sums of `Work` and the two position counts, [7], on the batch's device.
+    """Returns the five sums of `FlopCounts` and the two position counts, [7], on the batch's
+    device.
 
     A pair without labels is padding: it takes positions, but trains nothing.
     """

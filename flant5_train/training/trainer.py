@@ -14,20 +14,20 @@ import torch
 from torch.utils.data import DataLoader
 
 from flant5_train.arguments import TrainingArguments
-from flant5_train.batching.loader import ADAM_STATES, Example, TrainingBatches, run_and_forget
+from flant5_train.batching.loader import ADAM_STATES, Example, TrainingBatches, memory_dry_run
 from flant5_train.data.collator import DataCollatorForSupervisedDataset
 from flant5_train.data.dataset import SupervisedDataset
-from flant5_train.disk import writing
+from flant5_train.disk import disk_full_context
 from flant5_train.estimates.flops import ModelShape, training_flops
 from flant5_train.models.exported_model import complete_export
 from flant5_train.models.loss import IGNORED
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.progress import BestChosen, CheckpointSaved, PhaseChange
 from flant5_train.resume.record import RunRecord, settings_of_this_run
-from flant5_train.training.callbacks.disk_space import SaveSize, require_room
-from flant5_train.training.callbacks.early_stopping import Selection, eval_losses
+from flant5_train.training.callbacks.disk_space import SaveSize, require_disk_space
+from flant5_train.training.callbacks.early_stopping import CheckpointSelector, eval_losses
 from flant5_train.training.callbacks.out_of_memory import explaining_out_of_memory
-from flant5_train.training.callbacks.reporting import Report
+from flant5_train.training.callbacks.reporting import ProgressSink
 from flant5_train.training.checkpoints import (
     mark_complete,
     remove_checkpoint,
@@ -45,9 +45,9 @@ class SavingTrainer(ShardingTrainer):
     def __init__(
         self,
         *,
-        report: Report,
+        report: ProgressSink,
         keep_checkpoints: int,
-        selection: Selection,
+        selection: CheckpointSelector,
         record: RunRecord,
         **kwargs: Any,
     ) -> None:
@@ -78,12 +78,12 @@ class SavingTrainer(ShardingTrainer):
         losses = eval_losses(self.state.log_history)
         self._report(BestChosen(step=step, eval_loss=losses[step]))
 
-    def require_room_for_final_model(self) -> None:
+    def require_disk_space_for_final_model(self) -> None:
         """Raises TrainingError if the disk lacks space for the final model."""
-        self._require_room("the final model", self._save_size().final_model)
+        self._require_disk_space("the final model", self._save_size().final_model)
 
-    def _require_room(self, what: str, num_bytes: int) -> None:
-        require_room(what, num_bytes, self._output_dir, device=self.args.device)
+    def _require_disk_space(self, what: str, num_bytes: int) -> None:
+        require_disk_space(what, num_bytes, self._output_dir, device=self.args.device)
 
     def _save_size(self) -> SaveSize:
         assert self.model is not None
@@ -103,8 +103,10 @@ class SavingTrainer(ShardingTrainer):
         output_dir = self._output_dir
         checkpoint = output_dir / f"checkpoint-{self.state.global_step}"
         self._report(PhaseChange(phase="saving"))
-        self._require_room(checkpoint.name, self._save_size().checkpoint)
-        with writing(checkpoint.name, output_dir, undo=partial(self._give_up, checkpoint)):
+        self._require_disk_space(checkpoint.name, self._save_size().checkpoint)
+        with disk_full_context(
+            checkpoint.name, output_dir, undo=partial(self._give_up, checkpoint)
+        ):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
@@ -195,7 +197,7 @@ class ConversationTrainer(SavingTrainer):
         batch = self._batches.largest()
         num_items = (batch["labels"] != IGNORED).sum().to(self.args.device)
         is_adam = self.args.optim.startswith("adamw")
-        run_and_forget(
+        memory_dry_run(
             lambda model: self.training_step(model, batch, num_items),
             self.accelerator.unwrap_model(self.model_wrapped),
             room_for=ADAM_STATES if is_adam and not self.optimizer.state else 0,

@@ -7,31 +7,43 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from flant5_train.protocol.inference import Delta, Finished, Piece, RefusalKind, Refused, Started
-from worker.jobs.store.inference import Chat, ChatQueue, ChatServers, new_server
+from flant5_train.protocol.inference import (
+    AnswerFinished,
+    AnswerStarted,
+    RefusalKind,
+    Refused,
+    StreamEvent,
+    TextDelta,
+)
+from worker.jobs.store.inference import (
+    InferenceQueue,
+    InferenceRequest,
+    InferenceWorkers,
+    new_worker_name,
+)
 from worker.jobs.store.redis import open_redis
 
-Answering = Callable[[Chat], Iterable[Piece]]
+Answering = Callable[[InferenceRequest], Iterable[StreamEvent]]
 
 
-def echo(chat: Chat) -> Iterable[Piece]:
+def echo(chat: InferenceRequest) -> Iterable[StreamEvent]:
     """The last message, word by word."""
-    yield Started(id=chat.id, prompt_tokens=11, truncated_tokens=2)
-    words = chat.question.turns[-1].content.split(" ")
+    yield AnswerStarted(id=chat.id, prompt_tokens=11, truncated_tokens=2)
+    words = chat.prompt.turns[-1].content.split(" ")
     for number, word in enumerate(words):
-        yield Delta(id=chat.id, text=word if number == 0 else f" {word}")
-    yield Finished(id=chat.id, reason="stop", completion_tokens=len(words))
+        yield TextDelta(id=chat.id, text=word if number == 0 else f" {word}")
+    yield AnswerFinished(id=chat.id, reason="stop", completion_tokens=len(words))
 
 
-def never(chat: Chat) -> Iterable[Piece]:
+def never(chat: InferenceRequest) -> Iterable[StreamEvent]:
     """Begins, and says nothing."""
-    yield Started(id=chat.id, prompt_tokens=1, truncated_tokens=0)
+    yield AnswerStarted(id=chat.id, prompt_tokens=1, truncated_tokens=0)
 
 
 def refusing(kind: RefusalKind, *, after: int = 0) -> Answering:
     """Refuses, after so many pieces of the answer."""
 
-    def answer(chat: Chat) -> Iterable[Piece]:
+    def answer(chat: InferenceRequest) -> Iterable[StreamEvent]:
         yield from list(echo(chat))[:after]
         yield Refused(id=chat.id, kind=kind, message="that's why", param="messages")
 
@@ -42,8 +54,8 @@ class Server:
     """Answers until the context is left; then it is gone, without a word."""
 
     def __init__(self, redis_url: SecretStr, answering: Answering) -> None:
-        self.name = new_server("test")
-        self.chats: list[Chat] = []
+        self.name = new_worker_name("test")
+        self.chats: list[InferenceRequest] = []
         self._redis_url = redis_url
         self._answering = answering
         self._is_over = threading.Event()
@@ -70,12 +82,12 @@ class Server:
 
     def _run(self) -> None:
         with open_redis(self._redis_url) as redis:
-            queue, servers = ChatQueue(redis), ChatServers(redis)
+            queue, workers = InferenceQueue(redis), InferenceWorkers(redis)
             while not self._is_over.is_set():
-                servers.appear(self.name)
+                workers.register(self.name)
                 self._is_here.set()
-                for chat in queue.take(8, server=self.name, wait_seconds=0.05):
+                for chat in queue.claim(8, server=self.name, wait_seconds=0.05):
                     self.chats.append(chat)
                     for piece in self._answering(chat):
-                        queue.tell([piece])
-            servers.leave(self.name)
+                        queue.append([piece])
+            workers.deregister(self.name)

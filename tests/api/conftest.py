@@ -17,7 +17,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from tests.api.full_disks import FullDisks
 from tests.api.scenes import CONVERSATIONS, claim_new_job, wait_until
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
 
@@ -29,7 +29,7 @@ def settings(tmp_path: Path, redis_url: SecretStr) -> ApiSettings:
     (data_root / "chats.json").write_bytes(CONVERSATIONS)
     (tmp_path / "home").mkdir()  # as `python -m api` makes it
     return ApiSettings(
-        home=tmp_path / "home", redis_url=redis_url, data_root=data_root, heartbeat_seconds=0.5
+        home=tmp_path / "home", redis_url=redis_url, data_root=data_root, sse_keepalive_seconds=0.5
     )
 
 
@@ -100,8 +100,8 @@ def model(settings: ApiSettings) -> str:
 
 
 @pytest.fixture
-def ledger(settings: ApiSettings) -> Ledger:
-    return Ledger(settings.home_directories)
+def ledger(settings: ApiSettings) -> JobRecordStore:
+    return JobRecordStore(settings.home_directories)
 
 
 @pytest.fixture

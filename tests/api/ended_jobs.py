@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from worker.jobs.job import Job, JobSpec, model_id
 from worker.jobs.storage.job_files import JobFiles
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.run_files import keep_result_file, result_file_id
 from worker.jobs.store.serialization import (
@@ -77,7 +77,7 @@ def ended_job(
 
 def add_files(job: Job, home: Home) -> None:
     """A final model, two checkpoints, a log and the record."""
-    Ledger(home).write(job)
+    JobRecordStore(home).write(job)
     directory = home.run_directory(job.id)
     for path in (directory.output, *(directory.output / f"checkpoint-{step}" for step in STEPS)):
         path.mkdir(parents=True, exist_ok=True)

@@ -12,21 +12,21 @@ from tests.api.full_disks import RETRY, FullDisks, ask, create, error_of
 from tests.api.scenes import make_job
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.job import Status
-from worker.jobs.storage.job_record import JobRecord, Ledger, Wish
+from worker.jobs.storage.job_record import DesiredState, JobRecord, JobRecordStore
 from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
 
 
 def test_each_acknowledged_wish_is_on_disk(
-    client: TestClient, ledger: Ledger, store: JobStore
+    client: TestClient, ledger: JobRecordStore, store: JobStore
 ) -> None:
     job_id = create(client).json()["id"]
     assert ledger.read(job_id) == JobRecord.of(store.get(job_id))
     for wish, recorded in (
-        ("pause", Wish.PAUSE),
-        ("resume", Wish.GO_ON),
-        ("cancel", Wish.CANCEL),
-        ("resume", Wish.GO_ON),
+        ("pause", DesiredState.PAUSE),
+        ("resume", DesiredState.GO_ON),
+        ("cancel", DesiredState.CANCEL),
+        ("resume", DesiredState.GO_ON),
     ):
         assert ask(client, job_id, wish).status_code == 200
         assert ledger.read(job_id).wish is recorded
@@ -34,16 +34,16 @@ def test_each_acknowledged_wish_is_on_disk(
 
 
 def test_a_wish_for_a_running_job_is_on_disk_before_its_worker_heard_of_it(
-    client: TestClient, ledger: Ledger, running_job: Claim
+    client: TestClient, ledger: JobRecordStore, running_job: Claim
 ) -> None:
     ask(client, running_job.job.id, "pause")
-    assert ledger.read(running_job.job.id).wish is Wish.PAUSE
+    assert ledger.read(running_job.job.id).wish is DesiredState.PAUSE
     ask(client, running_job.job.id, "cancel")
-    assert ledger.read(running_job.job.id).wish is Wish.CANCEL
+    assert ledger.read(running_job.job.id).wish is DesiredState.CANCEL
 
 
 def test_a_wish_on_a_full_disk_is_carried_out_but_not_acknowledged(
-    client: TestClient, store: JobStore, ledger: Ledger, disk: FullDisks
+    client: TestClient, store: JobStore, ledger: JobRecordStore, disk: FullDisks
 ) -> None:
     job_id = create(client).json()["id"]
     disk.refuse(job_id)
@@ -56,11 +56,11 @@ def test_a_wish_on_a_full_disk_is_carried_out_but_not_acknowledged(
     assert ask(client, job_id, "cancel").status_code == 507
     disk.has_room_again()
     assert ask(client, job_id, "cancel").status_code == 400
-    assert ledger.read(job_id).wish is Wish.CANCEL
+    assert ledger.read(job_id).wish is DesiredState.CANCEL
 
 
 def test_a_retried_wish_is_acknowledged_when_there_is_room(
-    client: TestClient, ledger: Ledger, disk: FullDisks, running_job: Claim
+    client: TestClient, ledger: JobRecordStore, disk: FullDisks, running_job: Claim
 ) -> None:
     job_id = running_job.job.id
     disk.refuse(job_id)
@@ -69,11 +69,11 @@ def test_a_retried_wish_is_acknowledged_when_there_is_room(
     assert "is now being paused" in error_of(response)["message"]
     disk.has_room_again()
     assert ask(client, job_id, "pause", **RETRY).status_code == 200
-    assert ledger.read(job_id).wish is Wish.PAUSE
+    assert ledger.read(job_id).wish is DesiredState.PAUSE
 
 
 def test_requests_that_meet_leave_the_record_of_how_the_job_stands(
-    settings: ApiSettings, store: JobStore, ledger: Ledger
+    settings: ApiSettings, store: JobStore, ledger: JobRecordStore
 ) -> None:
     recorder = Recorder(store, settings.home_directories)
     job_id = make_job(store).id

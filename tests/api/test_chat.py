@@ -122,7 +122,7 @@ def test_the_serving_process_is_asked_what_the_caller_asked(
             response_format={"type": "text"},
         )
         patient.chat.completions.create(model=model, messages=HI, stop=["a", "b"])
-    first, second = (chat.question for chat in server.chats)
+    first, second = (chat.prompt for chat in server.chats)
     assert [(turn.role, turn.content) for turn in first.turns] == [
         ("developer", "Be brief."),
         ("user", "ab"),
@@ -151,7 +151,7 @@ def test_messages_of_one_role_in_a_row_and_names_are_taken(
     with serving(redis_url) as server:
         patient.chat.completions.create(model=model, messages=messages)
     (chat,) = server.chats
-    assert [(turn.role, turn.text) for turn in conversation_of(chat.question.turns).turns] == [
+    assert [(turn.role, turn.text) for turn in conversation_of(chat.prompt.turns).turns] == [
         ("system", "Be brief.\n\nBe kind."),
         ("human", "Hi\n\nIs anybody there?"),
         ("gpt", "Yes.\n\nHi."),
@@ -258,7 +258,7 @@ def test_an_answer_that_takes_too_long_is_given_up(
     redis_url: SecretStr,
     redis: Redis,
 ) -> None:
-    hurried = settings.model_copy(update={"chat_seconds": 0.5})
+    hurried = settings.model_copy(update={"chat_timeout_seconds": 0.5})
     sdk = OpenAI(base_url=serve(create_app(hurried)), api_key="any", max_retries=0)
     with sdk, serving(redis_url, never), pytest.raises(openai.APIStatusError) as caught:
         sdk.chat.completions.create(model=model, messages=HI)

@@ -7,10 +7,10 @@ import pytest
 
 CODE = """
 import logging, resource
-from api.__main__ import allow_connections
+from api.__main__ import raise_fd_limit
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
-allow_connections({num_streams})
+raise_fd_limit({num_streams})
 print(resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 

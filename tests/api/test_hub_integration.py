@@ -7,17 +7,17 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from tests.api.test_integrations import create
-from worker.jobs.rules import Rules
-from worker.jobs.store.outbox import ALL_OWNERS, IntegrationOffers
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.outbox import ALL_OWNERS, IntegrationRegistry
 from worker.jobs.store.redis import Scripts
 
 FIELD = "integrations.0.huggingface"
 
 
 @pytest.fixture(autouse=True)
-def offers(redis: Redis) -> IntegrationOffers:
-    offers = IntegrationOffers(Scripts(redis, Rules()))
-    offers.offer({"huggingface": [ALL_OWNERS]}, namespaces={"huggingface": ["my-org", "lab"]})
+def offers(redis: Redis) -> IntegrationRegistry:
+    offers = IntegrationRegistry(Scripts(redis, QueuePolicy()))
+    offers.publish({"huggingface": [ALL_OWNERS]}, namespaces={"huggingface": ["my-org", "lab"]})
     return offers
 
 
@@ -33,20 +33,20 @@ def test_a_job_says_where_its_model_goes(client: TestClient) -> None:
 
 
 def test_a_namespace_that_the_operator_does_not_allow_is_refused_with_those_he_does(
-    client: TestClient, offers: IntegrationOffers
+    client: TestClient, offers: IntegrationRegistry
 ) -> None:
     refused = create(client, pushing(repository="their-org/talk"))
     assert refused["status_code"] == 400
     assert refused["error"]["param"] == f"{FIELD}.repository"
     assert "'their-org'; expected one that" in refused["error"]["message"]
     assert "the operator allows: my-org, lab" in refused["error"]["message"]
-    offers.offer({"huggingface": [ALL_OWNERS]}, namespaces={"huggingface": ["their-org"]})
+    offers.publish({"huggingface": [ALL_OWNERS]}, namespaces={"huggingface": ["their-org"]})
     assert create(client, pushing(repository="their-org/talk"))["id"]
     assert "the operator allows: their-org" in create(client, pushing())["error"]["message"]
 
 
-def test_namespaces_are_no_integrations_themselves(offers: IntegrationOffers) -> None:
-    assert offers.types_for("alice") == ("huggingface",)
+def test_namespaces_are_no_integrations_themselves(offers: IntegrationRegistry) -> None:
+    assert offers.allowed_for("alice") == ("huggingface",)
 
 
 @pytest.mark.parametrize(

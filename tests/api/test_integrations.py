@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 from openai import OpenAI
 from redis import Redis
 
-from worker.jobs.rules import Rules
-from worker.jobs.store.outbox import ALL_OWNERS, IntegrationOffers
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.outbox import ALL_OWNERS, IntegrationRegistry
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 
@@ -19,9 +19,9 @@ HUB = {"type": "huggingface", "huggingface": {"repository": "org/name"}}
 
 
 @pytest.fixture
-def offers(redis: Redis) -> IntegrationOffers:
-    offers = IntegrationOffers(Scripts(redis, Rules()))
-    offers.offer({"wandb": [ALL_OWNERS], "mlflow": [ALL_OWNERS], "huggingface": [ALL_OWNERS]})
+def offers(redis: Redis) -> IntegrationRegistry:
+    offers = IntegrationRegistry(Scripts(redis, QueuePolicy()))
+    offers.publish({"wandb": [ALL_OWNERS], "mlflow": [ALL_OWNERS], "huggingface": [ALL_OWNERS]})
     return offers
 
 
@@ -55,23 +55,23 @@ def test_a_job_may_have_one_integration_of_each_type(client: TestClient) -> None
 
 
 def test_what_is_not_set_up_is_refused_with_what_is(
-    client: TestClient, offers: IntegrationOffers
+    client: TestClient, offers: IntegrationRegistry
 ) -> None:
-    offers.offer({"mlflow": [ALL_OWNERS]})
+    offers.publish({"mlflow": [ALL_OWNERS]})
     refused = create(client, MLFLOW, WANDB)
     assert refused["status_code"] == 400
     assert refused["error"]["param"] == "integrations.1.type"
     message = refused["error"]["message"]
     assert "'wandb' is not configured for your API key. Available: mlflow" in message
     assert "FLANT5_INTEGRATIONS_FILE" in message
-    offers.offer({})
+    offers.publish({})
     assert "Available: none" in create(client, MLFLOW)["error"]["message"]
 
 
-def test_an_account_is_for_its_owners_only(offers: IntegrationOffers) -> None:
-    offers.offer({"wandb": ["alice", "bob"], "mlflow": [ALL_OWNERS]})
-    assert offers.types_for("alice") == ("mlflow", "wandb")
-    assert offers.types_for("carol") == ("mlflow",)
+def test_an_account_is_for_its_owners_only(offers: IntegrationRegistry) -> None:
+    offers.publish({"wandb": ["alice", "bob"], "mlflow": [ALL_OWNERS]})
+    assert offers.allowed_for("alice") == ("mlflow", "wandb")
+    assert offers.allowed_for("carol") == ("mlflow",)
 
 
 @pytest.mark.usefixtures("offers")

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from flant5_train.config import Hyperparameters
 from tests.api.scenes import claim_new_job, make_job
-from worker.jobs.job import JobError, Progress
+from worker.jobs.job import JobError, JobProgressState
 from worker.jobs.store.serialization import Claim, Failed, Succeeded, Update
 from worker.jobs.store.store import JobStore
 
@@ -74,7 +74,7 @@ def test_all_hyperparameters_come_back_with_the_values_the_job_runs_with(
 def test_a_running_job_shows_its_phase_progress_and_expected_end(
     client: TestClient, store: JobStore, running_job: Claim
 ) -> None:
-    progress = Progress(
+    progress = JobProgressState(
         step=12, max_steps=75, percent=16.0, loss=3.2, tokens_per_second=800.0, eta_seconds=63.0
     )
     update = Update(phase="training", progress=progress, trained_tokens=4096)

@@ -14,9 +14,9 @@ from api.app import create_app
 from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, claim_new_job, make_job
-from worker.jobs.job import JobError, Progress, Status
-from worker.jobs.rules import Rules
-from worker.jobs.store.outbox import Deliveries, Shipments, Subscription
+from worker.jobs.job import JobError, JobProgressState, Status
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.outbox import ExportOutbox, WebhookOutbox, WebhookSubscription
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Cancelled, Succeeded, Update
 from worker.jobs.store.store import JobStore
@@ -66,15 +66,15 @@ def test_jobs_are_counted_in_each_status(client: TestClient, store: JobStore) ->
 def test_webhooks_are_counted_by_what_became_of_them(
     client: TestClient, store: JobStore, redis: Redis
 ) -> None:
-    deliveries = Deliveries(Scripts(redis, Rules()))
-    wants = Subscription("ci", "*", frozenset({Status.CANCELLED}), max_age_seconds=60)
+    outbox = WebhookOutbox(Scripts(redis, QueuePolicy()))
+    wants = WebhookSubscription("ci", "*", frozenset({Status.CANCELLED}), max_age_seconds=60)
     assert Scrape(client).series("flant5_webhooks_waiting") == []
-    deliveries.subscribe([wants])
+    outbox.subscribe([wants])
     for _ in range(2):
         store.cancel(make_job(store).id)
-    first, second = deliveries.take("ci", limit=9, lease_seconds=60)
-    deliveries.retry(first, pause_seconds=60)
-    deliveries.give_up(second, reason="HTTP 500")
+    first, second = outbox.claim_due("ci", limit=9, lease_seconds=60)
+    outbox.retry(first, pause_seconds=60)
+    outbox.dead_letter(second, reason="HTTP 500")
     scrape = Scrape(client)
     counted = {
         outcome: scrape.value("flant5_webhook_deliveries_total", outcome=outcome)
@@ -87,20 +87,20 @@ def test_webhooks_are_counted_by_what_became_of_them(
 def test_integrations_are_counted_by_what_became_of_them(
     client: TestClient, store: JobStore, redis: Redis
 ) -> None:
-    shipments = Shipments(Scripts(redis, Rules()))
+    outbox = ExportOutbox(Scripts(redis, QueuePolicy()))
     claim_new_job(store, integrations=[{"type": "wandb", "wandb": {"project": "chats"}}])
-    (taken,) = shipments.take(limit=1, lease_seconds=60)
-    shipments.retry(taken, pause_seconds=60)
+    (taken,) = outbox.claim_due(limit=1, lease_seconds=60)
+    outbox.retry(taken, pause_seconds=60)
     scrape = Scrape(client)
-    assert scrape.value("flant5_integration_shipments_total", outcome="failed") == 1
-    assert scrape.value("flant5_integration_shipments_total", outcome="given_up") == 0
+    assert scrape.value("flant5_integration_exports_total", outcome="failed") == 1
+    assert scrape.value("flant5_integration_exports_total", outcome="given_up") == 0
     assert scrape.value("flant5_integrations_waiting") == 1
 
 
 def test_a_removed_job_is_counted_no_more(client: TestClient, store: JobStore) -> None:
     job = store.cancel(make_job(store).id)
     assert Scrape(client).value("flant5_jobs", status="cancelled") == 1
-    assert store.ended.forget(job, min_age_seconds=0)
+    assert store.deleted.delete_old(job, min_age_seconds=0)
     assert Scrape(client).value("flant5_jobs", status="cancelled") == 0
 
 
@@ -108,7 +108,7 @@ def test_a_running_job_tells_its_progress_until_it_ends(
     client: TestClient, store: JobStore
 ) -> None:
     claim = claim_new_job(store)
-    progress = Progress(step=3, max_steps=9, percent=33.3, loss=2.5, tokens_per_second=70.0)
+    progress = JobProgressState(step=3, max_steps=9, percent=33.3, loss=2.5, tokens_per_second=70.0)
     store.leases.record(claim, Update(progress=progress))
     scrape = Scrape(client)
     told = {
@@ -157,13 +157,13 @@ def test_a_scrape_costs_the_same_however_many_jobs_wait(
 
 
 def test_workers_are_idle_busy_or_sick(client: TestClient, store: JobStore) -> None:
-    registry = WorkerRegistry(Scripts(store._redis, Rules()))
+    registry = WorkerRegistry(Scripts(store._redis, QueuePolicy()))
     for name, devices in (("gpu-0", ("0",)), ("gpu-1", ("1", "2")), ("gpu-2", ("3",))):
-        registry.appear(WorkerState(name=name, devices=devices), seconds=600)
+        registry.register(WorkerState(name=name, devices=devices), seconds=600)
     registry.set_health("gpu-1", "CUDA does not answer")
     claim_new_job(store)
     scrape = Scrape(client)
-    states = ("idle", "busy", "sick")
+    states = ("idle", "busy", "unhealthy")
     assert [scrape.value("flant5_workers", state=state) for state in states] == [1, 1, 1]
     assert [scrape.value("flant5_worker_slots", state=state) for state in states] == [1, 1, 2]
 
@@ -222,7 +222,7 @@ def test_the_contract_does_not_name_it(app: FastAPI) -> None:
 
 
 def test_alerts_and_dashboard_ask_for_what_is_told(client: TestClient, store: JobStore) -> None:
-    progress = Progress(
+    progress = JobProgressState(
         step=3, max_steps=9, percent=33.3, loss=2.5, tokens_per_second=70.0, eta_seconds=1.0
     )
     store.leases.record(claim_new_job(store), Update(progress=progress))

@@ -17,7 +17,7 @@ from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 from worker.jobs.job import model_id
 from worker.jobs.storage.files import FILE_IDS
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.storage.upload import UPLOAD_IDS
 from worker.jobs.store.serialization import Succeeded
 from worker.jobs.store.store import JobStore
@@ -245,7 +245,7 @@ def test_a_chat_is_with_no_foreign_model(
 def test_a_lost_job_is_told_to_its_owner_alone(
     http: TestClient, settings: ApiSettings, alices: Things, redis: Redis
 ) -> None:
-    assert Ledger(settings.home_directories).read(alices.job_id).owner == "alice"
+    assert JobRecordStore(settings.home_directories).read(alices.job_id).owner == "alice"
     redis.flushall()
     url = f"/v1/fine_tuning/jobs/{alices.job_id}"
     codes = {name: http.get(url, headers=of(name)).status_code for name in ("alice", "bob", "ops")}

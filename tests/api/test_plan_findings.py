@@ -12,7 +12,7 @@ from api.settings import ApiSettings
 from tests.api.plan_scenes import EXAMPLES, make_model, measured_job, plan, planned
 from tests.api.test_files import upload
 from worker.jobs.job import model_id
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
@@ -24,7 +24,7 @@ def appear(redis: Redis, name: str, num_slots: int, gpu_gib: int | None) -> None
     devices = tuple(f"GPU-{name}-{number}" for number in range(num_slots))
     gpu_bytes = None if gpu_gib is None else gpu_gib * GIB
     state = WorkerState(name=name, devices=devices, gpu_bytes=gpu_bytes)
-    WorkerRegistry(Scripts(redis, Rules())).appear(state, seconds=600)
+    WorkerRegistry(Scripts(redis, QueuePolicy())).register(state, seconds=600)
 
 
 def test_memory_is_that_of_the_gpus_the_workers_have(client: TestClient, redis: Redis) -> None:

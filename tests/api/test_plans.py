@@ -18,7 +18,7 @@ from tests.api.test_create import in_method
 from tests.api.test_files import upload
 from tests.api.test_owners import http, keyed, of, upload_file
 from tests.api.test_reports import HANGS, runs
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
@@ -31,7 +31,7 @@ def appear(redis: Redis, name: str, num_slots: int, gpu_gib: int | None) -> None
     devices = tuple(f"GPU-{name}-{number}" for number in range(num_slots))
     gpu_bytes = None if gpu_gib is None else gpu_gib * GIB
     state = WorkerState(name=name, devices=devices, gpu_bytes=gpu_bytes)
-    WorkerRegistry(Scripts(redis, Rules())).appear(state, seconds=600)
+    WorkerRegistry(Scripts(redis, QueuePolicy())).register(state, seconds=600)
 
 
 def test_a_plan_says_what_the_job_would_be_and_makes_nothing(

@@ -13,7 +13,7 @@ from api.settings import ApiSettings
 from tests.api.full_disks import RETRY, FullDisks, ask, create, error_of
 from worker.jobs.errors import InvalidRequestError, StoreUnavailableError
 from worker.jobs.job import Job, Status
-from worker.jobs.storage.job_record import Ledger, Wish
+from worker.jobs.storage.job_record import DesiredState, JobRecordStore
 from worker.jobs.store.store import JobStore
 
 KEY = {"idempotency-key": "one"}
@@ -39,7 +39,11 @@ def broken_jobs_directory(settings: ApiSettings) -> Iterator[None]:
 
 
 def test_a_create_on_a_full_disk_is_refused_and_its_job_cancelled(
-    client: TestClient, store: JobStore, ledger: Ledger, disk: FullDisks, next_ids: list[str]
+    client: TestClient,
+    store: JobStore,
+    ledger: JobRecordStore,
+    disk: FullDisks,
+    next_ids: list[str],
 ) -> None:
     disk.refuse(next_ids[0])
     response = create(client)
@@ -65,7 +69,7 @@ def test_a_create_on_a_broken_disk_says_when_to_try_again(
 @pytest.mark.parametrize("headers", [KEY, RETRY], ids=["idempotency key", "retry of the SDK"])
 def test_a_retry_of_what_was_given_up_makes_one_new_job(
     client: TestClient,
-    ledger: Ledger,
+    ledger: JobRecordStore,
     disk: FullDisks,
     next_ids: list[str],
     headers: dict[str, str],
@@ -99,7 +103,7 @@ def test_a_retry_gets_a_job_that_its_caller_cancelled(client: TestClient) -> Non
 
 
 def test_a_retry_records_a_job_whose_first_try_ended_before_it_could(
-    client: TestClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, next_ids: list[str]
+    client: TestClient, ledger: JobRecordStore, monkeypatch: pytest.MonkeyPatch, next_ids: list[str]
 ) -> None:
     def killed(self: Recorder, job_id: str, **_: object) -> Job:
         raise RuntimeError("killed here")
@@ -109,11 +113,11 @@ def test_a_retry_records_a_job_whose_first_try_ended_before_it_could(
         assert create(client, **KEY).status_code == 500
     assert tuple(ledger.job_ids()) == ()
     assert create(client, **KEY).json()["id"] == next_ids[0]
-    assert ledger.read(next_ids[0]).wish is Wish.GO_ON
+    assert ledger.read(next_ids[0]).wish is DesiredState.GO_ON
 
 
 def test_a_job_that_is_cancelled_before_it_is_on_disk_stays_cancelled(
-    client: TestClient, store: JobStore, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, store: JobStore, ledger: JobRecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record_new = Recorder.record_new
 
@@ -126,7 +130,7 @@ def test_a_job_that_is_cancelled_before_it_is_on_disk_stays_cancelled(
     job = create(client).json()
     assert job["status"] == "cancelled"
     assert [each.id for each in store.list(after=None, limit=9).items] == [job["id"]]
-    assert ledger.read(job["id"]).wish is Wish.CANCEL
+    assert ledger.read(job["id"]).wish is DesiredState.CANCEL
 
 
 def test_a_job_that_can_neither_be_recorded_nor_cancelled_is_named_and_its_retry_takes_it_up(
@@ -137,7 +141,7 @@ def test_a_job_that_can_neither_be_recorded_nor_cancelled_is_named_and_its_retry
 
     disk.refuse(next_ids[0])
     with monkeypatch.context() as patch:
-        patch.setattr(JobStore, "give_up", away)
+        patch.setattr(JobStore, "cancel_by_system", away)
         message = error_of(create(client, **KEY))["message"]
     assert f"job {next_ids[0]} may still run, because" in message
     disk.has_room_again()

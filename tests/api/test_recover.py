@@ -1,4 +1,4 @@
-"""A recovery over REST and `flant5 recover`; the test plays the keeper."""
+"""A recovery over REST and `flant5 recover`; the test plays the controller."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,9 +10,9 @@ from tests.api.scenes import wait_until
 from tests.worker.scenes import spec
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Job, Status
-from worker.jobs.rules import Rules
-from worker.jobs.storage.job_record import Ledger
-from worker.jobs.store.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.storage.job_record import JobRecordStore
+from worker.jobs.store.recovery import Problem, Recovery, RecoveryRequests, RestoredJob
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 
@@ -27,12 +27,12 @@ FOUND = {
 PROBLEM = Problem(id="ftjob-c", message="job.json: spec: cut off")
 
 
-def is_requested(desk: RecoveryDesk) -> bool:
+def is_requested(desk: RecoveryRequests) -> bool:
     state = desk.state()
     return state is not None and state.status == "requested"
 
 
-def finish(desk: RecoveryDesk, **found: object) -> None:
+def finish(desk: RecoveryRequests, **found: object) -> None:
     known = desk.state()
     assert known is not None
     done = {**known.model_dump(), "status": "done", "finished_at": 2e9, **FOUND, **found}
@@ -48,7 +48,7 @@ def test_a_recovery_is_asked_for_once_and_its_state_can_be_read(
     assert (asked.status_code, asked.json()["status"]) == (202, "requested")
     assert isinstance(asked.json()["requested_at"], int)
     assert client.post("/recover").json() == asked.json()
-    finish(RecoveryDesk(Scripts(redis, Rules())), problems=(PROBLEM,))
+    finish(RecoveryRequests(Scripts(redis, QueuePolicy())), problems=(PROBLEM,))
     assert client.get("/recover").json() == {
         "object": "recovery",
         "status": "done",
@@ -67,7 +67,7 @@ def test_a_recovery_is_asked_for_once_and_its_state_can_be_read(
 
 
 def test_recover_waits_for_the_end_and_prints_what_was_found(server_url: str, redis: Redis) -> None:
-    desk = RecoveryDesk(Scripts(redis, Rules()))
+    desk = RecoveryRequests(Scripts(redis, QueuePolicy()))
     with started([*FLANT5, "recover"], url=server_url) as recovering:
         wait_until(lambda: is_requested(desk), what="the request")
         finish(desk)
@@ -85,7 +85,7 @@ def test_recover_waits_for_the_end_and_prints_what_was_found(server_url: str, re
 
 
 def test_recover_names_the_jobs_that_are_not_back_and_fails(server_url: str, redis: Redis) -> None:
-    desk = RecoveryDesk(Scripts(redis, Rules()))
+    desk = RecoveryRequests(Scripts(redis, QueuePolicy()))
     for options in ((), ("--json",)):
         with started([*FLANT5, "recover", *options], url=server_url) as recovering:
             wait_until(lambda: is_requested(desk), what="the request")
@@ -98,14 +98,14 @@ def test_recover_names_the_jobs_that_are_not_back_and_fails(server_url: str, red
 def test_recover_without_a_worker_says_who_would_do_it(server_url: str) -> None:
     run = flant5("recover", "--patience", "1", url=server_url)
     assert (run.code, run.out) == (1, "")
-    assert "check that the keeper is running" in run.err
+    assert "check that the controller is running" in run.err
 
 
 def test_a_job_that_is_restored_while_it_is_asked_for_was_never_unknown(
     client: TestClient, store: JobStore, settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = store.create(spec())
-    Ledger(settings.home_directories).write(job)
+    JobRecordStore(settings.home_directories).write(job)
 
     def not_yet(self: JobStore, job_id: str) -> Job:
         raise NotFoundError(f"no job {job_id!r}")

@@ -22,7 +22,7 @@ from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS, claim_new_job, wait_until
 from worker.jobs.job import Status
 from worker.jobs.store.redis import open_redis
-from worker.jobs.store.serialization import Beat
+from worker.jobs.store.serialization import HeartbeatDirective
 from worker.jobs.store.store import JobStore
 
 PATIENCE_SECONDS = 15.0
@@ -165,7 +165,7 @@ def test_without_redis_every_route_says_so_and_nothing_acknowledged_is_lost(
     assert scene.ask("GET", f"/{waiting}").json()["status"] == "validating_files"
     assert scene.ask("GET", f"/{paused}").json()["status"] == "paused"
     assert scene.ask("GET", f"/{cancelled}").json()["status"] == "cancelled"
-    assert scene.store.leases.beat(scene.claim, 60) is Beat.CANCEL_SAVE
+    assert scene.store.leases.heartbeat(scene.claim, 60) is HeartbeatDirective.CANCEL_SAVE
     listed = scene.ask("GET", "").json()["data"]
     assert [job["id"] for job in listed] == [cancelled, paused, waiting, scene.job_id]
 
@@ -231,7 +231,7 @@ def test_a_full_redis_takes_no_jobs_and_lets_those_it_has_be_stopped(
         assert_unavailable(scene.ask("POST", f"/{waiting}/resume"))
         assert scene.ask("POST", f"/{waiting}/cancel").json()["status"] == "cancelled"
         assert scene.ask("POST", "/{job}/cancel").json()["phase"] == "stopping"
-        assert scene.store.leases.beat(scene.claim, 60) is Beat.CANCEL
+        assert scene.store.leases.heartbeat(scene.claim, 60) is HeartbeatDirective.CANCEL
         redis.config_set("maxmemory", 0)
     assert scene.probe("readyz") == 200
     assert scene.ask("POST", f"/{waiting}/resume").json()["status"] == "validating_files"

@@ -21,9 +21,16 @@ from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 from tests.api.sdk_jobs import create, status_of
-from worker.jobs.job import Progress
+from worker.jobs.job import JobProgressState
 from worker.jobs.storage.run_files import keep_result_file
-from worker.jobs.store.serialization import Beat, Claim, NewCheckpoint, NewEvent, Succeeded, Update
+from worker.jobs.store.serialization import (
+    Claim,
+    HeartbeatDirective,
+    NewCheckpoint,
+    NewEvent,
+    Succeeded,
+    Update,
+)
 from worker.jobs.store.store import JobStore
 
 
@@ -95,7 +102,7 @@ def run(store: JobStore, job_id: str) -> Claim:
             NewCheckpoint(step=5, path="output/checkpoint-5", metrics={"loss": 3.0}),
             NewCheckpoint(step=10, path="output/checkpoint-10", metrics={"loss": 2.5}),
         ),
-        progress=Progress(step=10, max_steps=10, percent=100.0),
+        progress=JobProgressState(step=10, max_steps=10, percent=100.0),
         trained_tokens=99,
     )
     assert store.leases.record(claim, update)
@@ -152,7 +159,7 @@ def test_a_job_is_paused_and_resumed(sdk: OpenAI, store: JobStore) -> None:
     claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=600)
     assert claim is not None
     assert status_of(jobs.pause(job_id)) == "running"
-    assert store.leases.beat(claim, 600) is Beat.PAUSE
+    assert store.leases.heartbeat(claim, 600) is HeartbeatDirective.PAUSE
     store.leases.release(claim, reason="paused")
     assert status_of(jobs.retrieve(job_id)) == "paused"
     assert status_of(jobs.cancel(job_id)) == "cancelled"

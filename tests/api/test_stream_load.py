@@ -13,7 +13,13 @@ from redis import Redis
 
 from api.app import create_app
 from api.settings import ApiSettings
-from api.streaming.broadcast import MAX_WAITING_FRAMES, Frame, Signal, Subscription, Tail
+from api.streaming.broadcast import (
+    MAX_WAITING_FRAMES,
+    Signal,
+    SseEvent,
+    StreamBroadcaster,
+    StreamSubscription,
+)
 from tests.api.scenes import Sent, claim_new_job, follow, wait_until
 from tests.api.stream_scenes import drain, in_background, messages, report, url_of
 from worker.jobs.store.serialization import Claim, Succeeded
@@ -61,17 +67,19 @@ def test_a_crowd_that_comes_at_once_is_served_over_a_few_connections(
     redis_url: SecretStr, redis: Redis, store: JobStore, running_job: Claim
 ) -> None:
     async def scenario() -> None:
-        tail = Tail(redis_url)
-        async with tail.running(), AsyncExitStack() as crowd:
+        broadcaster = StreamBroadcaster(redis_url)
+        async with broadcaster.running(), AsyncExitStack() as crowd:
             subscriptions = await asyncio.gather(
                 *(
-                    crowd.enter_async_context(tail.subscribe(running_job.job.id, "events"))
+                    crowd.enter_async_context(broadcaster.subscribe(running_job.job.id, "events"))
                     for _ in range(300)
                 )
             )
             report(store, running_job, "for all")
             taken = [await each.take(timeout_seconds=10) for each in subscriptions]
-            assert all(b"for all" in frame.data for (frame,) in taken if isinstance(frame, Frame))
+            assert all(
+                b"for all" in frame.data for (frame,) in taken if isinstance(frame, SseEvent)
+            )
             assert [len(items) for items in taken] == [1] * 300
             assert len(redis.client_list()) < 10
 
@@ -106,13 +114,13 @@ def test_a_client_that_leaves_gives_its_place_back(
 
 def test_a_subscription_drops_frames_rather_than_growing_but_never_a_signal() -> None:
     async def scenario() -> None:
-        subscription = Subscription()
+        subscription = StreamSubscription()
         for number in range(MAX_WAITING_FRAMES + 5):
-            subscription.put(Frame(cursor=(number, 0), data=b"x"))
+            subscription.put(SseEvent(cursor=(number, 0), data=b"x"))
         subscription.put(Signal.ENDED)
         assert await subscription.take(timeout_seconds=1) == (Signal.MISSED, Signal.ENDED)
         assert await subscription.take(timeout_seconds=0.01) == ()
-        fresh = Frame(cursor=(9999, 0), data=b"y")
+        fresh = SseEvent(cursor=(9999, 0), data=b"y")
         subscription.put(fresh)
         assert await subscription.take(timeout_seconds=1) == (fresh,)
 

@@ -16,7 +16,7 @@ from flant5_train.protocol.progress import (
     TrainingStarted,
 )
 from tests.security.server import Server
-from worker.jobs.job import Job, JobError, JobSpec, Progress, model_id
+from worker.jobs.job import Job, JobError, JobProgressState, JobSpec, model_id
 from worker.jobs.storage.paths import Home
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.serialization import (
@@ -132,7 +132,7 @@ def _train(store: JobStore, home: Home, claim: Claim, *, num_steps: int, max_ste
         log_lines=tuple(NewLogLine(line) for line in lines),
         checkpoints=(NewCheckpoint(20, f"output/{name}", {"eval_loss": 2.5}),),
         phase="training",
-        progress=Progress(
+        progress=JobProgressState(
             step=num_steps,
             max_steps=max_steps,
             percent=100 * num_steps / max_steps,

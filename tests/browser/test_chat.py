@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from flant5_train.protocol.inference import Delta, Finished, Piece, Started
+from flant5_train.protocol.inference import AnswerFinished, AnswerStarted, StreamEvent, TextDelta
 from tests.api.chat_scenes import Server as ServingProcess
 from tests.api.chat_scenes import echo, never, refusing
 from tests.browser.person import Person, person
 from tests.browser.scenes import EVIL, Scene
 from tests.security.server import Server
 from tests.stack.service import wait_until
-from worker.jobs.store.inference import Chat, ChatQueue
+from worker.jobs.store.inference import InferenceQueue, InferenceRequest
 from worker.jobs.store.redis import open_redis
 
 pytestmark = pytest.mark.browser
@@ -50,7 +50,7 @@ def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
         expect(page.locator(".said")).to_contain_text(["say it twice"] * 2)
         expect(page.locator(".said").first).to_contain_text("3 tokens")
         expect(page.locator(".said").first).to_contain_text("oldest 2 tokens were dropped")
-        assert {chat.question.model for chat in serving.chats} == {model, "flant5-demo"}
+        assert {chat.prompt.model for chat in serving.chats} == {model, "flant5-demo"}
 
         page.get_by_text(re.compile("Compare with base model")).click()
         expect(page).to_have_url(re.compile("base=off"))
@@ -60,7 +60,7 @@ def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
         ask(page, "once")
         expect(page.locator(".said-text")).to_have_count(3)
         expect(page.get_by_role("button", name="Ask")).to_be_visible()
-        last = serving.chats[-1].question
+        last = serving.chats[-1].prompt
         assert last.model == model
         assert last.temperature == 0.5
         assert [turn.content for turn in last.turns] == [
@@ -96,7 +96,7 @@ def test_a_restart_of_the_api_loses_nothing_of_a_conversation(
         ask(page, "after")
         expect(page.locator(".said-text")).to_have_count(2)
         expect(page.locator(".said-text").last).to_have_text("after")
-        told = [turn.content for turn in serving.chats[-1].question.turns]
+        told = [turn.content for turn in serving.chats[-1].prompt.turns]
         assert told == ["Be brief.", "before", "before", "after"]
     alice.page.context.clear_cookies()
     alice.log_in("bob")
@@ -109,12 +109,12 @@ def test_a_restart_of_the_api_loses_nothing_of_a_conversation(
 def test_an_answer_is_seen_while_it_is_made(alice: Person, server: Server, model: str) -> None:
     may_go_on = threading.Event()
 
-    def slowly(chat: Chat) -> Iterable[Piece]:
-        yield Started(id=chat.id, prompt_tokens=1, truncated_tokens=0)
-        yield Delta(id=chat.id, text="The first half")
+    def slowly(chat: InferenceRequest) -> Iterable[StreamEvent]:
+        yield AnswerStarted(id=chat.id, prompt_tokens=1, truncated_tokens=0)
+        yield TextDelta(id=chat.id, text="The first half")
         assert may_go_on.wait(timeout=60)
-        yield Delta(id=chat.id, text=" and the second.")
-        yield Finished(id=chat.id, reason="length", completion_tokens=7)
+        yield TextDelta(id=chat.id, text=" and the second.")
+        yield AnswerFinished(id=chat.id, reason="length", completion_tokens=7)
 
     with ServingProcess(server.redis.url, slowly):
         page = alice.go(f"/chat?model={model}&base=off")
@@ -162,10 +162,10 @@ def test_stop_and_a_closed_browser_cancel_the_answers(
     browser: Browser, server: Server, model: str, scene: Scene
 ) -> None:
     with ServingProcess(server.redis.url, never) as serving, open_redis(server.redis.url) as redis:
-        queue = ChatQueue(redis)
+        queue = InferenceQueue(redis)
 
         def is_nobody_waiting() -> bool:
-            return not queue.wanted([chat.id for chat in serving.chats])
+            return not queue.active([chat.id for chat in serving.chats])
 
         with person(browser, f"http://127.0.0.1:{server.port}") as viewer:
             viewer.log_in(server.key)

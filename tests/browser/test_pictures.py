@@ -6,14 +6,14 @@ from collections.abc import Iterable
 import pytest
 from playwright.sync_api import Browser, expect
 
-from flant5_train.protocol.inference import Delta, Finished, Piece, Started
+from flant5_train.protocol.inference import AnswerFinished, AnswerStarted, StreamEvent, TextDelta
 from tests.api.chat_scenes import Server as ServingProcess
 from tests.browser.charts import wait_for_charts
 from tests.browser.person import PHONE, WIDE, person
 from tests.browser.pictures import picture
 from tests.browser.scenes import Scene
 from tests.security.server import Server
-from worker.jobs.store.inference import Chat
+from worker.jobs.store.inference import InferenceRequest
 
 pytestmark = pytest.mark.browser
 
@@ -75,13 +75,13 @@ SAID = {
 """Questions, and what a model and its base say to them."""
 
 
-def support(chat: Chat) -> Iterable[Piece]:
-    is_tuned = chat.question.model.startswith("ft:")
-    text = SAID[chat.question.turns[-1].content][0 if is_tuned else 1]
+def support(chat: InferenceRequest) -> Iterable[StreamEvent]:
+    is_tuned = chat.prompt.model.startswith("ft:")
+    text = SAID[chat.prompt.turns[-1].content][0 if is_tuned else 1]
     reason, num_tokens = ("stop", 41) if is_tuned else ("length", 60)
-    yield Started(id=chat.id, prompt_tokens=50, truncated_tokens=0)
-    yield Delta(id=chat.id, text=text)
-    yield Finished(id=chat.id, reason=reason, completion_tokens=num_tokens)
+    yield AnswerStarted(id=chat.id, prompt_tokens=50, truncated_tokens=0)
+    yield TextDelta(id=chat.id, text=text)
+    yield AnswerFinished(id=chat.id, reason=reason, completion_tokens=num_tokens)
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -9,11 +9,11 @@ from tests.chaos.processes import Look, TrainerProcess
 from tests.chaos.rollback import Rollback
 from tests.chaos.testimony import launches
 from tests.stack.service import FINAL
-from worker.jobs.storage.store_losses import Loss
+from worker.jobs.storage.store_losses import DataLoss
 
 SLACK_SECONDS = 2.0
 NOTICE_SECONDS = 20.0
-"""Time for one round of a keeper that may have been killed as well, on a busy machine."""
+"""Time for one round of a controller that may have been killed as well, on a busy machine."""
 ORPHAN_SECONDS = 5.0
 """Time a process of an attempt that is over has to be gone."""
 
@@ -59,7 +59,8 @@ def check_repeats(
 def _is_forgotten_between(
     earlier: Acknowledged, later: Acknowledged, rollbacks: Sequence[Rollback]
 ) -> bool:
-    """With a key only until the keeper has restored the first job, which brings its key back."""
+    """With a key only until the controller has restored the first job, which brings its key
+    back."""
     return any(
         earlier.at < one.back_at
         and later.at > one.at
@@ -69,8 +70,8 @@ def _is_forgotten_between(
     )
 
 
-def check_losses(rollbacks: Sequence[Rollback], losses: Sequence[Loss]) -> list[Violation]:
-    """What the store has lost is reported as soon as a keeper does a round."""
+def check_losses(rollbacks: Sequence[Rollback], losses: Sequence[DataLoss]) -> list[Violation]:
+    """What the store has lost is reported as soon as a controller does a round."""
     return [
         Violation(
             "every loss is reported",
@@ -83,7 +84,7 @@ def check_losses(rollbacks: Sequence[Rollback], losses: Sequence[Loss]) -> list[
     ]
 
 
-def seconds_to_notice(rollback: Rollback, losses: Sequence[Loss]) -> float | None:
+def seconds_to_notice(rollback: Rollback, losses: Sequence[DataLoss]) -> float | None:
     """From the server's first answer to the report; None when there was none."""
     later = [loss.noticed_at for loss in losses if loss.noticed_at > rollback.at]
     return max(0.0, min(later) - rollback.back_at) if later else None

@@ -1,4 +1,4 @@
-"""Jobs of three owners are created, trained and deleted while the API, the keeper and Redis are
+"""Jobs of three owners are created, trained and deleted while the API, the controller and Redis are
 killed at random: `python -m tests.chaos.deletions --jobs 200 --kept 20 --seed 1`.
 
 Afterwards no file, key or index entry of a deleted job is left, and none of another is missing.
@@ -39,7 +39,7 @@ FLIGHT_SECONDS = 0.15
 """A part is killed somewhere in this time after a delete was sent."""
 MAX_OUTSTANDING = 6
 SETTLE_SECONDS = 120.0
-_KILLED = ("api", "keeper", "redis")
+_KILLED = ("api", "controller", "redis")
 _POLL_SECONDS = 0.3
 
 
@@ -260,7 +260,7 @@ def run_deletions(home: Path, *, num_jobs: int, num_kept: int, seed: int) -> Del
     settings = {
         **QUICK,
         "FLANT5_API_KEYS_FILE": str(keys_file),
-        "FLANT5_MAX_LOSSES": "1000",
+        "FLANT5_MAX_INFRA_RETRIES": "1000",
         "FLANT5_RETRY_SECONDS": "0.2",
     }
     started = time.monotonic()
@@ -292,7 +292,7 @@ def run_deletions(home: Path, *, num_jobs: int, num_kept: int, seed: int) -> Del
 
 
 def _settle(parts: Parts) -> bool:
-    """Whether the keeper has finished what was broken off."""
+    """Whether the controller has finished what was broken off."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
         try:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 Kind = Literal[
     "kill api",
-    "kill keeper",
+    "kill controller",
     "kill redis",
     "roll redis back",
     "kill worker",

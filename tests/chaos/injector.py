@@ -44,7 +44,7 @@ class Injector:
         self._creates: list[threading.Thread] = []
         self._actions: dict[Kind, Callable[[Fault], str | None]] = {
             "kill api": lambda fault: self._kill_part("api", fault),
-            "kill keeper": lambda fault: self._kill_part("keeper", fault),
+            "kill controller": lambda fault: self._kill_part("controller", fault),
             "kill redis": lambda fault: self._kill_part("redis", fault),
             "roll redis back": self._roll_redis_back,
             "kill worker": self._kill_worker,

@@ -51,7 +51,7 @@ class ChaosReport(BaseModel):
     seconds_to_settle: float
     """From the last fault until all jobs were in a final state."""
     num_rollbacks_with_losses: int = 0
-    """Rollbacks of Redis after which changes were missing that a keeper had seen."""
+    """Rollbacks of Redis after which changes were missing that a controller had seen."""
     seconds_to_notice: float = 0.0
     """The longest time from the server's first answer after one of these to the report of it."""
     violations: tuple[Violation, ...]

@@ -16,9 +16,9 @@ from typing import Self
 from redis import Redis, exceptions
 
 from tests.stack.parts import Parts
-from worker.jobs.storage.store_losses import Loss
+from worker.controller.store_mark import MarkFile
+from worker.jobs.storage.store_losses import DataLoss
 from worker.jobs.store import keys
-from worker.keeper.store_mark import MarkFile
 
 NOTE_SECONDS = 0.25
 KEPT_SECONDS = 60.0
@@ -44,7 +44,7 @@ class Rollback:
     seconds: float
     """Age of the state it came back with."""
     num_lost: int
-    """Changes that the keeper had on disk and the server lost."""
+    """Changes that the controller had on disk and the server lost."""
 
 
 class AofHistory:
@@ -119,11 +119,11 @@ class AofHistory:
         return files[-1] if files else None
 
 
-def read_losses(home: Path) -> list[Loss]:
-    """What the keepers have reported."""
+def read_losses(home: Path) -> list[DataLoss]:
+    """What the controllers have reported."""
     path = home / "losses.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [Loss.model_validate_json(line) for line in lines]
+    return [DataLoss.model_validate_json(line) for line in lines]
 
 
 def _number(redis: Redis) -> int:

@@ -31,7 +31,7 @@ from tests.chaos.specs import SPECS, create_request, write_training_file
 from tests.chaos.testimony import launches, now
 from tests.stack.parts import QUICK, Parts
 from tests.stack.service import FINAL
-from worker.jobs.storage.store_losses import Loss
+from worker.jobs.storage.store_losses import DataLoss
 
 SETTLE_SECONDS = 60.0
 NUM_LAST = 8
@@ -41,7 +41,7 @@ _WORKER = (sys.executable, "-m", "tests.chaos.worker")
 _SETTINGS = {
     **QUICK,
     # Chaos takes more attempts than a service allows on a good day.
-    "FLANT5_MAX_LOSSES": "1000",
+    "FLANT5_MAX_INFRA_RETRIES": "1000",
     "FLANT5_RETRY_SECONDS": "0.2",
 }
 
@@ -60,8 +60,8 @@ class Observed:
     seconds_to_settle: float
     has_settled: bool
     rollbacks: tuple[Rollback, ...] = ()
-    losses: tuple[Loss, ...] = ()
-    """What the keepers reported."""
+    losses: tuple[DataLoss, ...] = ()
+    """What the controllers reported."""
 
 
 @dataclass(frozen=True, slots=True)

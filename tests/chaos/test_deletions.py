@@ -1,4 +1,5 @@
-"""Jobs of three owners are trained and deleted while the API, the keeper and Redis are killed."""
+"""Jobs of three owners are trained and deleted while the API, the controller and Redis are
+killed."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@ from tests.chaos.caller import Acknowledged
 from tests.chaos.checker import NOTICE_SECONDS, check_losses, check_repeats
 from tests.chaos.faults import KINDS, places_of_rollbacks, plan
 from tests.chaos.rollback import Rollback
-from worker.jobs.storage.store_losses import Loss
+from worker.jobs.storage.store_losses import DataLoss
 
 ROLLBACK = Rollback(at=100.0, back_at=102.0, seconds=10.0, num_lost=3)
 
@@ -29,8 +29,8 @@ def test_a_repetition_may_make_a_second_job_only_after_the_first_was_forgotten()
 
 
 def test_a_loss_that_nobody_reported_is_a_violation() -> None:
-    def reported(*at: float) -> list[Loss]:
-        return [Loss(noticed_at=each, cause="it went back") for each in at]
+    def reported(*at: float) -> list[DataLoss]:
+        return [DataLoss(noticed_at=each, cause="it went back") for each in at]
 
     assert check_losses([ROLLBACK], reported(50, 102.5)) == []
     assert check_losses([ROLLBACK], reported(50)) != []

@@ -29,7 +29,7 @@ def head(project: Project, tmp_path: Path) -> Iterator[Project]:
         environment=environment,
         files=("docker-compose.yml", "docker-compose.head.yml"),
     )
-    head.up("redis", "api", "keeper")
+    head.up("redis", "api", "controller")
     yield head
     head.down()
 

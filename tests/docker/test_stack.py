@@ -16,7 +16,7 @@ from tests.stack.service import wait_until
 
 pytestmark = pytest.mark.docker
 
-SERVICES = ("redis", "api", "keeper", "worker-cpu", "serve")
+SERVICES = ("redis", "api", "controller", "worker-cpu", "serve")
 CONNECT = """
 import socket, sys
 try:
@@ -93,7 +93,7 @@ def test_a_container_can_do_little(stack: Project, service: str) -> None:
     assert found["Config"]["Healthcheck"]["Test"]
 
 
-@pytest.mark.parametrize("service", ["api", "keeper", "worker-cpu"])
+@pytest.mark.parametrize("service", ["api", "controller", "worker-cpu"])
 def test_data_sets_and_base_models_can_only_be_read(stack: Project, service: str) -> None:
     for directory in ("/data", "/models"):
         assert "Read-only file system" in stack.inside(service, "touch", f"{directory}/x").stderr

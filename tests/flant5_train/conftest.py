@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flant5_train.data.conversations import ConversationFile
-from flant5_train.data.prompt import write_script
+from flant5_train.data.prompt import render_prompt
 from flant5_train.demo_model import save_random_model, train_vocabulary
 from flant5_train.models.tokenizer import SENTENCEPIECE_FILE, LosslessTokenizer, load_tokenizer
 from flant5_train.protocol.turns import Conversation
@@ -41,7 +41,7 @@ def trained_vocabulary(
 ) -> Path:
     """A directory with a vocabulary of 1,000 pieces, trained on the examples."""
     directory = tmp_path_factory.mktemp("vocabulary")
-    texts = [segment.text for talk in examples for segment in write_script(talk).segments]
+    texts = [segment.text for talk in examples for segment in render_prompt(talk).segments]
     model = train_vocabulary(
         (line for text in texts for line in text.splitlines()), num_pieces=1000
     )

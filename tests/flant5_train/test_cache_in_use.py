@@ -10,7 +10,7 @@ from flant5_train.data.cache import DataCache
 from flant5_train.data.encoding import encoder_for
 from flant5_train.models.tokenizer import LosslessTokenizer
 from tests.flant5_train.conftest import EXAMPLES
-from worker.keeper.retention import remove_unused
+from worker.controller.retention import remove_unused
 
 
 @pytest.fixture

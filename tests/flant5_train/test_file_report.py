@@ -19,7 +19,7 @@ from flant5_train.config import OnBadRecord, OnMissingQuestion
 from flant5_train.data.dataset import make_supervised_data_module
 from flant5_train.file_report import duplicates
 from flant5_train.file_report.__main__ import main
-from flant5_train.file_report.checks import Question, examine
+from flant5_train.file_report.checks import ReportRequest, examine
 from flant5_train.file_report.token_counts import LengthCounts, Tokenization
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.file_report import FileReport, ReportedProblem
@@ -36,7 +36,7 @@ def lines(*records: object) -> str:
 
 def report_on(path: Path, **settings: object) -> FileReport:
     given = {"max_source_length": 2048, "max_target_length": 2048}
-    return examine(path, Question(**given | settings))  # type: ignore[arg-type]
+    return examine(path, ReportRequest(**given | settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("tokenization", ["lossless", "fastchat"])

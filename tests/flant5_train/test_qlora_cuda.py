@@ -41,7 +41,7 @@ def base(trained_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(autouse=True)
 def _on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     if not HAS_GPU:
-        monkeypatch.setattr(lora, "refuse_machine_without_qlora", lambda: None)
+        monkeypatch.setattr(lora, "check_qlora_available", lambda: None)
 
 
 def train(output_dir: Path, base: Path, **settings: object) -> Run:

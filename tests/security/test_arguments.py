@@ -10,12 +10,12 @@ from api.schemas.plans import ReportQuery
 from api.services.reports import report_argv
 from api.settings import ApiSettings
 from flant5_train.config import Hyperparameters
+from worker.controller.validation import check_argv
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.storage.files import FileStore
 from worker.jobs.store.models import ModelCatalog
 from worker.jobs.store.store import JobStore
-from worker.keeper.validation import check_argv
-from worker.processes.trainer_process import Node, torchrun_argv
+from worker.processes.trainer_process import NodeSpec, torchrun_argv
 
 OPTIONS = (
     "--help",
@@ -32,7 +32,7 @@ OPTIONS = (
 
 def test_the_trainer_is_told_one_word_and_it_is_a_path_of_ours() -> None:
     path = Path("/home/jobs/ftjob-1/run.json")
-    argv = torchrun_argv(path, Node(num_processes=2), 10.0)
+    argv = torchrun_argv(path, NodeSpec(num_processes=2), 10.0)
     assert argv[0] == sys.executable
     assert argv[-3:] == ["-m", "flant5_train.train", str(path)]
     assert "--nproc-per-node 2 " in " ".join(argv)

@@ -63,14 +63,14 @@ def test_the_api_logs_requests_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("process", "said"), [("worker", "ready."), ("keeper", "Redis is not available")]
+    ("process", "said"), [("worker", "ready."), ("controller", "Redis is not available")]
 )
 def test_the_other_processes_do_too(
     tmp_path: Path, redis_url: SecretStr, process: str, said: str
 ) -> None:
     log = tmp_path / "log"
-    module = "worker" if process == "worker" else "worker.keeper"
-    # A keeper that can work has nothing to say.
+    module = "worker" if process == "worker" else "worker.controller"
+    # A controller that can work has nothing to say.
     url = redis_url.get_secret_value() if process == "worker" else "redis://127.0.0.1:1/0"
     environment = os.environ | {
         "FLANT5_LOG_FORMAT": "json",

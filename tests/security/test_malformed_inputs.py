@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flant5_train.file_report.checks import Question, examine
+from flant5_train.file_report.checks import ReportRequest, examine
 from tests.security.campaign import Tally, faults_shown, sent_to
 from tests.security.corpus.contents import contents
 from tests.security.files_campaign import reported_files, sent_files
@@ -50,9 +50,9 @@ def test_schemathesis_finds_nothing_against_our_own_description(server: Server) 
 
 def test_every_file_that_is_no_conversation_has_a_report(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    question = Question(max_source_length=512, max_target_length=512)
+    report_request = ReportRequest(max_source_length=512, max_target_length=512)
     for content in contents():
         path.write_bytes(content)
-        report = examine(path, question)
+        report = examine(path, report_request)
         assert report.bytes == len(content)
         assert report.problems.num_problems or report.is_trainable or not report.pairs, content

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from api.services.outputs import saved_as
+from api.services.outputs import content_disposition
 from tests.api.scenes import CONVERSATIONS, wait_until
 from tests.security.conftest import Send
 from worker.processes.trainer_log import LineSplitter
@@ -65,10 +65,10 @@ def test_a_name_with_control_characters_is_kept_as_data_and_saved_without_them(
 
 
 def test_what_a_file_is_saved_as_is_a_plain_name() -> None:
-    assert saved_as(HOSTILE) == "a[2J]0;titleINFO forged: all is well31mgnp.exe"
-    assert saved_as("C:\\a\\b.json") == "b.json"
+    assert content_disposition(HOSTILE) == "a[2J]0;titleINFO forged: all is well31mgnp.exe"
+    assert content_disposition("C:\\a\\b.json") == "b.json"
     for name in ("", ".", "..", "/", "a/..", "\x00", "\ud800"):
-        assert saved_as(name) == "file", name
+        assert content_disposition(name) == "file", name
 
 
 def test_what_a_trainer_writes_comes_as_plain_lines() -> None:

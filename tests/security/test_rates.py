@@ -8,7 +8,7 @@ from openai import OpenAI, RateLimitError
 
 from api.app import create_app
 from api.auth import hash_of
-from api.http.rate_limit import Allowance
+from api.http.rate_limit import GcraLimiter
 from api.settings import ApiSettings
 from tests.api.scenes import CONVERSATIONS
 
@@ -23,7 +23,7 @@ class Clock:
 
 def test_a_minutes_worth_may_come_at_once_and_then_one_by_one() -> None:
     clock = Clock()
-    allowance = Allowance(6, clock)
+    allowance = GcraLimiter(6, clock)
     assert [allowance.wait_seconds("alice") for _ in range(6)] == [0.0] * 6
     assert allowance.wait_seconds("alice") == pytest.approx(10)
     assert allowance.wait_seconds("bob") == 0.0
@@ -39,12 +39,12 @@ def test_a_minutes_worth_may_come_at_once_and_then_one_by_one() -> None:
 
 def test_callers_who_are_gone_are_forgotten() -> None:
     clock = Clock()
-    allowance = Allowance(60, clock)
+    allowance = GcraLimiter(60, clock)
     for number in range(10_002):
         assert allowance.wait_seconds(f"address {number}") == 0
     clock.now += 60
     allowance.wait_seconds("one more")
-    assert len(allowance._paid_off_at) < 10
+    assert len(allowance._theoretical_arrival_time) < 10
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 60.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("slow")
-    limits = {"FLANT5_SLOW_CLIENT_SECONDS": "1", "FLANT5_MAX_FILE_BYTES": str(64 * 2**20)}
+    limits = {"FLANT5_CLIENT_TIMEOUT_SECONDS": "1", "FLANT5_MAX_FILE_BYTES": str(64 * 2**20)}
     with running_server(directory, **limits) as server:
         yield server
 

@@ -15,7 +15,7 @@ QUICK = {
     # A lost lease is taken back within seconds instead of two minutes.
     "FLANT5_LEASE_SECONDS": "8",
     "FLANT5_SELF_FENCE_SECONDS": "2",
-    "FLANT5_BEAT_SECONDS": "0.5",
+    "FLANT5_HEARTBEAT_INTERVAL_SECONDS": "0.5",
     "FLANT5_REDIS_TIMEOUT_SECONDS": "0.5",
     "FLANT5_TRAINER_GRACE_SECONDS": "20",
     "HF_HUB_OFFLINE": "1",

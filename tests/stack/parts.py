@@ -1,7 +1,7 @@
 """The service in parts that can be killed and frozen one by one (`tests.stack.part`).
 
 As under a container engine, a part that has ended is started again after a short pause:
-`redis`, `api`, `keeper`, `worker-0`, `worker-1`, ...
+`redis`, `api`, `controller`, `worker-0`, `worker-1`, ...
 """
 
 import os
@@ -28,10 +28,10 @@ QUICK = {
     # What was lost is missed within seconds instead of minutes.
     "FLANT5_LEASE_SECONDS": "8",
     "FLANT5_SELF_FENCE_SECONDS": "2",
-    "FLANT5_BEAT_SECONDS": "0.5",
+    "FLANT5_HEARTBEAT_INTERVAL_SECONDS": "0.5",
     "FLANT5_REDIS_TIMEOUT_SECONDS": "0.5",
     "FLANT5_TRAINER_GRACE_SECONDS": "10",
-    "FLANT5_DOORBELL_SECONDS": "2",
+    "FLANT5_REQUEUE_NOTIFY_SECONDS": "2",
     "HF_HUB_OFFLINE": "1",
     # More threads than free cores spin and wait for each other: twenty times slower.
     "OMP_NUM_THREADS": "1",
@@ -66,7 +66,7 @@ class Parts:
         self._parts = {
             "redis": self._part("redis", self._redis_argv()),
             "api": self._part("api", (sys.executable, "-m", "api")),
-            "keeper": self._part("keeper", (sys.executable, "-m", "worker.keeper")),
+            "controller": self._part("controller", (sys.executable, "-m", "worker.controller")),
         }
         for number, name in enumerate(self.workers):
             # Slots of its own, enough for two training processes.
@@ -126,7 +126,7 @@ class Parts:
             thread.start()
         for thread in stopping:
             thread.join()
-        for name in ("keeper", "api", "redis"):
+        for name in ("controller", "api", "redis"):
             self[name].stop()
         self._is_closing.set()
         self._watch.join()

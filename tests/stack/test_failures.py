@@ -26,7 +26,7 @@ from tests.stack.service import FINAL, Service, wait_until
 pytestmark = pytest.mark.stack
 
 PROGRAM = Path(__file__).parent / "programs" / "worker_with_faults.py"
-SETTINGS = QUICK | {"FLANT5_MAX_LOSSES": "2"}
+SETTINGS = QUICK | {"FLANT5_MAX_INFRA_RETRIES": "2"}
 HYPERPARAMETERS = {
     "max_steps": 4,
     "save_steps": 3,

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.chaos
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     worker = (sys.executable, "-m", "tests.chaos.worker")
-    settings = {**QUICK, "FLANT5_MAX_LOSSES": "1000", "FLANT5_RETRY_SECONDS": "0.1"}
+    settings = {**QUICK, "FLANT5_MAX_INFRA_RETRIES": "1000", "FLANT5_RETRY_SECONDS": "0.1"}
     home = tmp_path_factory.mktemp("home")
     with Parts(home, settings=settings, worker=worker, num_workers=1) as parts:
         yield parts

@@ -65,8 +65,10 @@ def lasting(job: dict[str, Any]) -> dict[str, Any]:
 
 def redis_of(home: Path) -> Redis:
     """The embedded server; its password is known to its users alone."""
-    keeper = next(each for each in processes_with("worker.keeper") if home_of(each.pid) == home)
-    client: Redis = Redis.from_url(environment_of(keeper.pid)["FLANT5_REDIS_URL"])
+    controller = next(
+        each for each in processes_with("worker.controller") if home_of(each.pid) == home
+    )
+    client: Redis = Redis.from_url(environment_of(controller.pid)["FLANT5_REDIS_URL"])
     return client
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from tests.worker.keeper.lost_store import LosableStore
+from tests.worker.controller.lost_store import LosableStore
 from tests.worker.programs_started import Process, Start
 from tests.worker.scenes import environment
 from tests.worker.workshop import PROGRAMS, Workshop, open_workshop
@@ -41,14 +41,14 @@ def start(workshop: Workshop, tmp_path: Path) -> Iterator[Start]:
             "lease_seconds",
             "self_fence_seconds",
             "redis_timeout_seconds",
-            "beat_seconds",
-            "poll_seconds",
+            "heartbeat_interval_seconds",
+            "progress_poll_seconds",
             "trainer_grace_seconds",
         )
     }
     variables |= {
         "FLANT5_REDIS_URL": settings.redis_url.get_secret_value(),
-        "FLANT5_KEEPER_SECONDS": "0.05",
+        "FLANT5_CONTROLLER_INTERVAL_SECONDS": "0.05",
     }
     log = (tmp_path / "processes.log").open("wb")
 

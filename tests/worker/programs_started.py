@@ -1,4 +1,4 @@
-"""Workers and keepers as programs: started in a workshop, given jobs, waited for."""
+"""Workers and controllers as programs: started in a workshop, given jobs, waited for."""
 
 import subprocess
 from collections.abc import Callable

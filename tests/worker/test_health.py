@@ -11,14 +11,14 @@ from redis import Redis
 from api.health import api_trouble
 from tests.worker.scenes import claimed_job
 from worker import health
-from worker.daemon import KeeperPresence
+from worker.controller.health import controller_trouble
+from worker.daemon import DaemonPresence
 from worker.health import worker_trouble
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.keeper.health import keeper_trouble
 from worker.settings import WorkerSettings
 
 
@@ -29,7 +29,7 @@ def settings(redis_url: SecretStr, tmp_path: Path) -> WorkerSettings:
 
 @pytest.fixture
 def here(redis: Redis) -> None:
-    WorkerRegistry(Scripts(redis, Rules())).appear(
+    WorkerRegistry(Scripts(redis, QueuePolicy())).register(
         WorkerState(name="w", devices=("cpu-0",)), seconds=60
     )
 
@@ -64,14 +64,14 @@ def test_an_idle_worker_that_takes_no_doorbell_is_not(
     settings: WorkerSettings, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.3)
-    redis.lpush(keys.DOORBELLS, "a message")
+    redis.lpush(keys.NOTIFICATIONS, "a message")
     assert "has consumed no wake-up" in str(worker_trouble(settings))
 
 
-def test_a_keeper_is_healthy_after_a_round(settings: WorkerSettings, redis: Redis) -> None:
-    assert "no keeper" in str(keeper_trouble(settings))
-    KeeperPresence(redis).appear()
-    assert keeper_trouble(settings) is None
+def test_a_controller_is_healthy_after_a_round(settings: WorkerSettings, redis: Redis) -> None:
+    assert "no controller" in str(controller_trouble(settings))
+    DaemonPresence(redis).register()
+    assert controller_trouble(settings) is None
 
 
 class _Refuses(BaseHTTPRequestHandler):

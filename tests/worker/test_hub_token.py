@@ -16,7 +16,7 @@ from tests.hub.repository import Repository, SmallFile
 from tests.hub.server import hub_server
 from worker.jobs.storage.paths import RunDirectory
 from worker.processes.trainer_process import trainer_environment
-from worker.serving.process import ServeSettings
+from worker.serving.process import InferenceSettings
 from worker.settings import WorkerSettings
 
 NAME = "my-org/gated-t5"
@@ -35,9 +35,11 @@ def token_file(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("kind", [WorkerSettings, ServeSettings])
+@pytest.mark.parametrize("kind", [WorkerSettings, InferenceSettings])
 def test_a_program_that_loads_models_is_told_where_the_token_is(
-    kind: type[WorkerSettings | ServeSettings], token_file: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[WorkerSettings | InferenceSettings],
+    token_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert kind().hub_environment == {}
     monkeypatch.chdir(token_file.parent)

@@ -1,4 +1,4 @@
-"""A store that is lost under running workers and keepers."""
+"""A store that is lost under running workers and controllers."""
 
 from redis import Redis
 
@@ -7,15 +7,15 @@ from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop
 from worker.execution.records import write_result
 from worker.jobs.job import Status, model_id
-from worker.jobs.rules import Rules
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.store import keys
-from worker.jobs.store.recovery import Recovery, RecoveryDesk
+from worker.jobs.store.recovery import Recovery, RecoveryRequests
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Succeeded
 
 
-def recovered(desk: RecoveryDesk) -> Recovery:
+def recovered(desk: RecoveryRequests) -> Recovery:
     def is_done() -> bool:
         state = desk.state()
         return state is not None and state.status == "done"
@@ -29,12 +29,12 @@ def recovered(desk: RecoveryDesk) -> Recovery:
 def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_finished(
     workshop: Workshop, start: Start, redis: Redis
 ) -> None:
-    start("keeper_with_checks.py")
+    start("controller_with_checks.py")
     start("worker_with_trains.py")
-    ledger = Ledger(workshop.settings.home_directories)
+    job_records = JobRecordStore(workshop.settings.home_directories)
     ended, running, waiting = (submit(workshop, max_steps=6, save_steps=4) for _ in range(3))
     for job in (ended, running, waiting):
-        ledger.write(job)
+        job_records.write(job)
     wait_for_status(workshop, ended, Status.SUCCEEDED)
     workshop.hold_after(5)
     workshop.wait_for_step(running.id, 5)
@@ -42,7 +42,7 @@ def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_fi
     (pid,) = workshop.pids(running.id)
 
     redis.flushall()
-    desk = RecoveryDesk(Scripts(redis, Rules()))
+    desk = RecoveryRequests(Scripts(redis, QueuePolicy()))
     desk.request()
 
     assert recovered(desk).num_found == 3
@@ -56,7 +56,7 @@ def test_a_store_that_is_lost_in_the_middle_of_a_run_is_recovered_and_the_run_fi
     assert workshop.steps(waiting.id) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_keeper_that_is_killed_while_it_recovers_is_followed_by_the_next(
+def test_a_controller_that_is_killed_while_it_recovers_is_followed_by_the_next(
     workshop: Workshop, start: Start, redis: Redis
 ) -> None:
     short = {
@@ -64,23 +64,23 @@ def test_a_keeper_that_is_killed_while_it_recovers_is_followed_by_the_next(
         "FLANT5_SELF_FENCE_SECONDS": "0.2",
         "FLANT5_REDIS_TIMEOUT_SECONDS": "0.1",
     }
-    ledger, jobs = Ledger(workshop.settings.home_directories), []
+    job_records, jobs = JobRecordStore(workshop.settings.home_directories), []
     for _ in range(100):
         job = submit(workshop)
-        ledger.write(job)
+        job_records.write(job)
         model = Succeeded(model_id(job.id, job.spec))
         write_result(workshop.run_directory(job.id).result, model, epoch=1)
         workshop.run_directory(job.id).log.write_text("a line of the log\n" * 3000)
         jobs.append(job)
     redis.flushall()
-    desk = RecoveryDesk(Scripts(redis, Rules()))
+    desk = RecoveryRequests(Scripts(redis, QueuePolicy()))
     desk.request()
-    keeper = start("keeper_with_checks.py", **short)
+    controller = start("controller_with_checks.py", **short)
     wait_until(lambda: redis.zcard(keys.JOBS) >= 10, what="ten jobs are back")
-    keeper.kill()
-    keeper.wait()
+    controller.kill()
+    controller.wait()
     assert redis.zcard(keys.JOBS) < 100
-    start("keeper_with_checks.py", **short)
+    start("controller_with_checks.py", **short)
     start("worker_with_trains.py", **short)
     report = recovered(desk)
     assert (report.num_found, report.problems) == (100, ())

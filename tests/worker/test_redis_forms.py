@@ -1,4 +1,4 @@
-"""A keeper and a worker as they are run, on servers and by URLs of several forms."""
+"""A controller and a worker as they are run, on servers and by URLs of several forms."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def running(workshop: Workshop, *programs: str) -> Iterator[None]:
         "FLANT5_DATA_ROOT": str(settings.data_root),
         "FLANT5_WORKER_NAME": settings.worker_name,
         "FLANT5_REDIS_URL": settings.redis_url.get_secret_value(),
-        "FLANT5_KEEPER_SECONDS": "0.05",
+        "FLANT5_CONTROLLER_INTERVAL_SECONDS": "0.05",
     }
     processes = [
         subprocess.Popen([sys.executable, str(PROGRAMS / name)], env={**os.environ, **variables})
@@ -71,6 +71,6 @@ def test_a_job_runs_by_a_unix_socket(socket: Path, tmp_path: Path) -> None:
 
 def run_a_job(url: str, directory: Path) -> None:
     workshop = open_workshop(SecretStr(url), directory)
-    with running(workshop, "keeper_with_checks.py", "worker_with_trains.py"):
+    with running(workshop, "controller_with_checks.py", "worker_with_trains.py"):
         job = submit(workshop, max_steps=3)
         wait_for_status(workshop, job, Status.SUCCEEDED)

@@ -15,7 +15,7 @@ PROCESSES = {
     "up": UP,
     "api": ("-m", "api"),
     "worker": ("-m", "worker"),
-    "keeper": ("-m", "worker.keeper"),
+    "controller": ("-m", "worker.controller"),
     "serving": ("-m", "worker.serving"),
     "integrations": ("-m", "worker.integrations"),
 }
@@ -65,7 +65,7 @@ def test_a_tmpdir_that_is_not_there_and_a_full_home_are_refused_in_one_line(
     tmp_path: Path,
 ) -> None:
     nowhere = tmp_path / "nowhere"
-    said = lines_of(chosen("api", "keeper"), home=tmp_path / "home", tmpdir=nowhere)
+    said = lines_of(chosen("api", "controller"), home=tmp_path / "home", tmpdir=nowhere)
     for text in said.values():
         assert text.count("\n") == 1, said
         assert f"TMPDIR {nowhere} can't be written: No such file or directory" in text

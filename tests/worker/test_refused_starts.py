@@ -9,16 +9,16 @@ from pydantic import SecretStr
 from redis import Redis
 
 from tests.worker.scenes import environment
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
-from worker.presence import refuse_twin
+from worker.presence import check_worker_name_is_free
 
 PROCESSES = (
     "api",
     "worker",
-    "worker.keeper",
+    "worker.controller",
     "worker.serving",
     "worker.webhooks",
     "worker.integrations",
@@ -71,21 +71,21 @@ def test_a_second_worker_of_one_name_is_refused_also_on_another_host(
 ) -> None:
     # Its lock in HOME is not seen here, as on NFS with local locks.
     twin = WorkerState(name="gpu", devices=("cpu-0",), machine="the boot of another host")
-    WorkerRegistry(Scripts(redis, Rules())).appear(twin, seconds=600)
+    WorkerRegistry(Scripts(redis, QueuePolicy())).register(twin, seconds=600)
     monkeypatch.setenv("FLANT5_WORKER_NAME", "gpu")
-    monkeypatch.setenv("FLANT5_PRESENCE_SECONDS", "0.1")
+    monkeypatch.setenv("FLANT5_WORKER_TTL_SECONDS", "0.1")
     line = refusal("worker", tmp_path / "home", redis_url.get_secret_value())
     assert "a worker named 'gpu' is alive on another host (cpu-0, idle)" in line
     assert "FLANT5_WORKER_NAME" in line
 
 
 def test_a_worker_that_was_killed_on_another_host_is_waited_for(redis: Redis) -> None:
-    registry = WorkerRegistry(Scripts(redis, Rules()))
-    registry.appear(WorkerState(name="gpu", devices=("cpu-0",), machine="other"), seconds=0.5)
+    registry = WorkerRegistry(Scripts(redis, QueuePolicy()))
+    registry.register(WorkerState(name="gpu", devices=("cpu-0",), machine="other"), seconds=0.5)
     mine = WorkerState(name="gpu", devices=(), machine="mine")
-    refuse_twin(registry, mine, seconds=30)
-    registry.appear(WorkerState(name="gpu", devices=("cpu-0",), machine="mine"), seconds=600)
-    refuse_twin(registry, mine, seconds=0)
+    check_worker_name_is_free(registry, mine, seconds=30)
+    registry.register(WorkerState(name="gpu", devices=("cpu-0",), machine="mine"), seconds=600)
+    check_worker_name_is_free(registry, mine, seconds=0)
 
 
 @pytest.mark.parametrize("module", PROCESSES)

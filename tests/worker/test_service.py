@@ -1,4 +1,4 @@
-"""Worker and keeper as they are run, with a trainer program in the real trainer's place."""
+"""Worker and controller as they are run, with a trainer program in the real trainer's place."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from tests.worker.programs_started import Process, Start, submit, wait_for_statu
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import Workshop
 from worker.jobs.job import Status
-from worker.jobs.rules import Rules
-from worker.jobs.store.notify import Doorbell
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.notify import JobNotifier
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry
 from worker.processes.process_tree import descendants
@@ -30,7 +30,7 @@ def pool_process(worker: Process) -> int:
 def test_jobs_are_checked_queued_and_trained_one_after_the_other(
     workshop: Workshop, start: Start
 ) -> None:
-    start("keeper_with_checks.py")
+    start("controller_with_checks.py")
     start("worker_with_trains.py")
     jobs = [submit(workshop, max_steps=5) for _ in range(3)]
     ended = [wait_for_status(workshop, job, Status.SUCCEEDED) for job in jobs]
@@ -42,7 +42,7 @@ def test_jobs_are_checked_queued_and_trained_one_after_the_other(
 def test_a_worker_that_is_stopped_saves_and_the_next_one_goes_on_there(
     workshop: Workshop, start: Start
 ) -> None:
-    start("keeper_with_checks.py")
+    start("controller_with_checks.py")
     first = start("worker_with_trains.py")
     job = submit(workshop, max_steps=8, save_steps=100)
     workshop.hold_after(5)
@@ -62,7 +62,7 @@ def test_a_worker_that_is_stopped_saves_and_the_next_one_goes_on_there(
 def test_a_killed_pool_process_leaves_nothing_and_the_same_worker_tries_again(
     workshop: Workshop, start: Start
 ) -> None:
-    start("keeper_with_checks.py")
+    start("controller_with_checks.py")
     worker = start("worker_with_trains.py")
     job = submit(workshop, max_steps=6, save_steps=2)
     workshop.hold_after(5)
@@ -82,7 +82,7 @@ def test_a_killed_pool_process_leaves_nothing_and_the_same_worker_tries_again(
 def test_a_killed_worker_finds_its_job_again_when_it_is_restarted(
     workshop: Workshop, start: Start
 ) -> None:
-    start("keeper_with_checks.py")
+    start("controller_with_checks.py")
     worker = start("worker_with_trains.py")
     job = submit(workshop, max_steps=6, save_steps=2)
     workshop.hold_after(5)
@@ -100,7 +100,7 @@ def test_a_killed_worker_finds_its_job_again_when_it_is_restarted(
 def test_a_worker_that_cannot_run_a_job_says_why_and_goes_on_with_the_next(
     workshop: Workshop, start: Start
 ) -> None:
-    start("keeper_with_checks.py")
+    start("controller_with_checks.py")
     bad = submit(workshop, max_steps=3)
     directory = workshop.run_directory(bad.id).path
     directory.parent.mkdir(parents=True)
@@ -119,10 +119,10 @@ def test_two_doorbells_for_one_job_run_it_once(workshop: Workshop, start: Start)
     start("worker_with_trains.py", FLANT5_WORKER_NAME="gpu-1")
     job = submit(workshop, max_steps=5)
     workshop.store.accept(job.id)
-    doorbell = Doorbell(workshop.settings.redis_url)
+    notifier = JobNotifier(workshop.settings.redis_url)
     for _ in range(4):
-        assert doorbell.ring(job.id)
-    doorbell.close()
+        assert notifier.notify(job.id)
+    notifier.close()
     ended = wait_for_status(workshop, job, Status.SUCCEEDED)
     assert (ended.attempt, len(workshop.pids(job.id))) == (1, 1)
 
@@ -136,19 +136,19 @@ def test_a_second_worker_of_the_same_name_is_refused(workshop: Workshop, start: 
     assert first.poll() is None
 
 
-def test_a_keeper_ends_when_it_is_told_to(workshop: Workshop, start: Start) -> None:
-    keeper = start("keeper_with_checks.py")
+def test_a_controller_ends_when_it_is_told_to(workshop: Workshop, start: Start) -> None:
+    controller = start("controller_with_checks.py")
     job = submit(workshop, max_steps=1)
     wait_for_status(workshop, job, Status.QUEUED)
-    keeper.send_signal(signal.SIGTERM)
-    assert keeper.wait(30) == 0
+    controller.send_signal(signal.SIGTERM)
+    assert controller.wait(30) == 0
 
 
 def test_a_worker_whose_loop_is_stuck_counts_as_gone(
     workshop: Workshop, redis: Redis, start: Start
 ) -> None:
-    registry = WorkerRegistry(Scripts(redis, Rules()))
-    worker = start("worker_with_trains.py", FLANT5_PRESENCE_SECONDS="1")
+    registry = WorkerRegistry(Scripts(redis, QueuePolicy()))
+    worker = start("worker_with_trains.py", FLANT5_WORKER_TTL_SECONDS="1")
     wait_until(registry.all)
     worker.send_signal(signal.SIGSTOP)
     wait_until(lambda: not registry.all())

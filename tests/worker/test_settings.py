@@ -10,7 +10,9 @@ from worker.settings import WorkerSettings
 
 def test_the_defaults_fit_together() -> None:
     settings = WorkerSettings(worker_name="gpu-0")
-    assert settings.self_fence_seconds + settings.beat_seconds < settings.lease_seconds
+    assert (
+        settings.self_fence_seconds + settings.heartbeat_interval_seconds < settings.lease_seconds
+    )
 
 
 def test_a_worker_must_give_up_before_its_lease_ends() -> None:

@@ -16,7 +16,7 @@ from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.redis import open_redis
 from worker.jobs.store.store import JobStore
-from worker.processes.trainer_process import Node
+from worker.processes.trainer_process import NodeSpec
 from worker.settings import WorkerSettings
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -43,7 +43,7 @@ class Workshop:
     def run(self, job_id: str, program: str = "trains.py") -> Job:
         """The job after one attempt."""
 
-        def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+        def argv(run_config: Path, node: NodeSpec, grace_seconds: float) -> list[str]:
             return [sys.executable, str(PROGRAMS / program), str(run_config)]
 
         context = open_context(self.settings, trainer_argv=argv, is_stopping=self.stopping.is_set)
@@ -113,8 +113,8 @@ def open_workshop(redis_url: SecretStr, directory: Path, **changes: object) -> W
         "lease_seconds": 8.0,
         "self_fence_seconds": 2.0,
         "redis_timeout_seconds": 0.5,
-        "beat_seconds": 0.05,
-        "poll_seconds": 0.02,
+        "heartbeat_interval_seconds": 0.05,
+        "progress_poll_seconds": 0.02,
         "trainer_grace_seconds": 10.0,
     }
     settings = WorkerSettings.model_validate(

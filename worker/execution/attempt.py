@@ -3,8 +3,8 @@
     claim -> run.json -> supervisor -> watch (pump, beat) -> result.json -> pump the rest -> finish
 
 An attempt that loses its lease, or Redis for too long, kills its trainer and writes nothing more:
-by then another worker may hold the job. `Closing` finalizes an attempt: it writes `result.json`,
-flushes the remaining progress, and records the outcome in Redis.
+by then another worker may hold the job. `AttemptFinalizer` finalizes an attempt: it writes
+`result.json`, flushes the remaining progress, and records the outcome in Redis.
 """
 
 import logging
@@ -19,47 +19,56 @@ from worker.context import WorkerContext
 from worker.execution.gang import Gang
 from worker.execution.launch_spec import MissingInputError, run_config_of, trainer_command
 from worker.execution.lease import Lease
-from worker.execution.monitor import Ending, Silence, Watch
-from worker.execution.progress import LostError, Pump
+from worker.execution.monitor import StallDetector, StopReason, TrainerMonitor
+from worker.execution.progress import LostError, ProgressIngester
 from worker.execution.records import (
     AttemptRecord,
-    carry_out,
+    apply_desired_state,
     keep_ends,
     read_attempt,
     valid_result,
     write_attempt,
     write_result,
 )
-from worker.failures.evidence import End
-from worker.failures.outcome import Interrupted, Retry, Start, judge
+from worker.failures.evidence import ProcessExit
+from worker.failures.outcome import AttemptStart, Interrupted, RetryPolicy, classify_outcome
 from worker.jobs.errors import StorageFullError, StoreUnavailableError
 from worker.jobs.job import JobError
 from worker.jobs.storage.filesystem import MalformedFileError, is_full
-from worker.jobs.storage.job_record import JobRecord, Ledger, Wish
+from worker.jobs.storage.job_record import DesiredState, JobRecord, JobRecordStore
 from worker.jobs.storage.lock import LockedError, holder_text, take_lock_to_share
 from worker.jobs.storage.run_files import FILENAME, keep_result_file
-from worker.jobs.store.serialization import Cancelled, Claim, Failed, Loss, Outcome, Succeeded
+from worker.jobs.store.serialization import (
+    Cancelled,
+    Claim,
+    Failed,
+    InfraFailure,
+    Outcome,
+    Succeeded,
+)
 from worker.processes.process_tree import kill_marked
 from worker.processes.trainer_process import TRAINER_MARK, TrainerProcess, mark_of
 from worker.slots.slot import HeldSlots
 
-LOST = Loss(FailureCode.WORKER_LOST.value)
+WORKER_LOST = InfraFailure(FailureCode.WORKER_LOST.value)
 
 logger = logging.getLogger(__name__)
 
 
-class Closing:
+class AttemptFinalizer:
     """Finishes or releases the job of an attempt.
 
     Both methods raise LostError if another worker holds the job, and StoreUnavailableError.
     """
 
-    def __init__(self, claim: Claim, context: WorkerContext, *, lease: Lease, pump: Pump) -> None:
+    def __init__(
+        self, claim: Claim, context: WorkerContext, *, lease: Lease, ingester: ProgressIngester
+    ) -> None:
         self._claim = claim
         self._job = claim.job
         self._context = context
         self._lease = lease
-        self._pump = pump
+        self._ingester = ingester
         self._run_directory = context.settings.home_directories.run_directory(claim.job.id)
 
     def finish(self, outcome: Outcome) -> None:
@@ -71,17 +80,19 @@ class Closing:
         except OSError:
             # A full disk must not prevent recording the outcome.
             logger.exception("job %s: cannot write result.json; only Redis has it", self._job.id)
-        self._pump_rest()
+        self._ingest_rest()
         finish = self._context.store.leases.finish
-        if not self._lease.insist(lambda: finish(self._claim, outcome)):
+        if not self._lease.retry_until_fenced(lambda: finish(self._claim, outcome)):
             raise LostError("another worker may hold the job; its outcome is in result.json")
         logger.info("job %s: %s", self._job.id, type(outcome).__name__.lower())
 
-    def release(self, reason: str, loss: Loss | None = None) -> None:
+    def release(self, reason: str, infra_failure: InfraFailure | None = None) -> None:
         """Releases the job into the queue. A loss counts against it."""
-        self._pump_rest()
+        self._ingest_rest()
         release = self._context.store.leases.release
-        status = self._lease.insist(lambda: release(self._claim, reason=reason, loss=loss))
+        status = self._lease.retry_until_fenced(
+            lambda: release(self._claim, reason=reason, infra_failure=infra_failure)
+        )
         logger.info("job %s: %s; now %s", self._job.id, reason, status)
         if status.is_final:
             home = self._context.settings.home_directories
@@ -98,20 +109,20 @@ class Closing:
             # The model is worth more than its metrics.
             logger.exception("job %s: cannot write %s", self._job.id, FILENAME)
 
-    def _pump_rest(self) -> None:
+    def _ingest_rest(self) -> None:
         """Stores the remaining progress and log before the outcome: users need the log's end."""
         try:
-            while self._lease.insist(self._pump.pump):
-                self._lease.keep()
+            while self._lease.retry_until_fenced(self._ingester.ingest):
+                self._lease.renew()
         except StoreUnavailableError:
             logger.exception("job %s: cannot store the rest of its log", self._job.id)
 
 
-def loss_of(outcome: Interrupted) -> Loss:
+def infra_failure_of(outcome: Interrupted) -> InfraFailure:
     """Returns the loss that an interruption counts as."""
     counts_as: Literal["losses", "failures"]
-    counts_as = "failures" if outcome.retry is Retry.ONCE else "losses"
-    return Loss(outcome.code.value, counts_as=counts_as)
+    counts_as = "failures" if outcome.retry is RetryPolicy.ONCE else "losses"
+    return InfraFailure(outcome.code.value, counts_as=counts_as)
 
 
 LOCK_SECONDS = 5.0
@@ -127,12 +138,12 @@ class Attempt:
         self._slots = slots
         self._context = context
         self._run_directory = context.settings.home_directories.run_directory(claim.job.id)
-        self._lease = Lease.of(claim, context.store, context.settings)
-        self._pump = Pump(context.store, claim, self._run_directory)
-        self._silence = Silence(
+        self._lease = Lease.from_claim(claim, context.store, context.settings)
+        self._ingester = ProgressIngester(context.store, claim, self._run_directory)
+        self._stall_detector = StallDetector(
             self._run_directory.progress, limit_seconds=context.settings.stall_seconds
         )
-        self._closing = Closing(claim, context, lease=self._lease, pump=self._pump)
+        self._closing = AttemptFinalizer(claim, context, lease=self._lease, ingester=self._ingester)
         self._gang = Gang(claim, context, lease=self._lease)
 
     def run(self) -> None:
@@ -148,7 +159,7 @@ class Attempt:
                 self._run_directory.lock, holder=holder, patience_seconds=LOCK_SECONDS
             )
         except LockedError as error:
-            self._closing.release(f"an earlier attempt is still running: {error}", LOST)
+            self._closing.release(f"an earlier attempt is still running: {error}", WORKER_LOST)
             return
         try:
             self._run_locked(lock)
@@ -162,13 +173,15 @@ class Attempt:
             logger.info("job %s: already ended in an earlier attempt", self._job.id)
             self._closing.finish(outcome)
             return
-        if (wished := self._forgotten_wish()) is not None:
+        if (wished := self._apply_unrecorded_desired_state()) is not None:
             store = self._context.store
-            self._lease.insist(lambda: carry_out(wished, store))
+            self._lease.retry_until_fenced(lambda: apply_desired_state(wished, store))
             self._closing.release("a newer request from its caller was found on disk")
             return
         try:
-            run_config = self._lease.insist(lambda: run_config_of(self._job, self._context))
+            run_config = self._lease.retry_until_fenced(
+                lambda: run_config_of(self._job, self._context)
+            )
             start = self._prepare(run_config)
         except MissingInputError as error:
             self._closing.finish(Failed(error.error))
@@ -179,30 +192,36 @@ class Attempt:
             self._closing.finish(Failed(_disk_full(error)))
             return
         command = trainer_command(
-            self._gang.call(), self._slots, self._context, run_directory=self._run_directory
+            self._gang.publish_rendezvous(),
+            self._slots,
+            self._context,
+            run_directory=self._run_directory,
         )
         trainer = TrainerProcess(command, held=(lock, *self._slots.descriptors))
         oom_kills = self._context.oom_counter.read()
-        watch = Watch(
-            self._lease, self._pump, silence=self._silence, is_stopping=self._context.is_stopping
+        watch = TrainerMonitor(
+            self._lease,
+            self._ingester,
+            stall_detector=self._stall_detector,
+            is_stopping=self._context.is_stopping,
         )
         try:
-            ending = watch.run(
+            stop_reason = watch.run(
                 trainer,
-                poll_seconds=self._context.settings.poll_seconds,
+                poll_seconds=self._context.settings.progress_poll_seconds,
                 seconds_left=self._seconds_left(),
             )
             if trainer.exit_code != 0:
-                ending = self._gang.hear(ending)
+                stop_reason = self._gang.poll_members(stop_reason)
         finally:
             trainer.close()
             self._kill_strays(mark_of(command.environment))
-        end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
-        judged = judge(self._job, self._run_directory, start, end)
-        if ending is Ending.STALLED and isinstance(judged, Interrupted):
-            judged = Interrupted(self._silence.words(step=self._pump.step))
-        self._gang.tell_words(self._run_directory.log)
-        self._conclude(ending, self._gang.judge(judged))
+        end = ProcessExit(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
+        judged = classify_outcome(self._job, self._run_directory, start, end)
+        if stop_reason is StopReason.STALLED and isinstance(judged, Interrupted):
+            judged = Interrupted(self._stall_detector.message(step=self._ingester.step))
+        self._gang.log_member_errors(self._run_directory.log)
+        self._conclude(stop_reason, self._gang.decide_outcome(judged))
 
     def _is_outdated(self) -> bool:
         """Drops the claim and returns True if an attempt of the same or a later epoch has run.
@@ -223,24 +242,24 @@ class Attempt:
             last.epoch,
         )
         outdate = self._context.store.leases.outdate
-        self._lease.insist(lambda: outdate(self._claim, above=last.epoch))
+        self._lease.retry_until_fenced(lambda: outdate(self._claim, above=last.epoch))
         return True
 
-    def _forgotten_wish(self) -> JobRecord | None:
+    def _apply_unrecorded_desired_state(self) -> JobRecord | None:
         """Returns a cancellation or pause that a rolled-back store lost, or None."""
         try:
-            record = Ledger(self._context.settings.home_directories).read(self._job.id)
+            record = JobRecordStore(self._context.settings.home_directories).read(self._job.id)
         except (OSError, ValueError):
             return None  # a job needs no record to run
         is_newer = record.wished_at > self._job.wished_at
-        return record if is_newer and record.wish is not Wish.GO_ON else None
+        return record if is_newer and record.wish is not DesiredState.GO_ON else None
 
     def _earlier_outcome(self) -> Outcome | None:
         """Returns the outcome of an attempt that was lost before it recorded the outcome."""
         result = valid_result(self._run_directory, self._job.result_floor)
         if result is not None:
             return result.outcome
-        judged = judge(self._job, self._run_directory, Start(progress=0, log=0))
+        judged = classify_outcome(self._job, self._run_directory, AttemptStart(progress=0, log=0))
         return judged if isinstance(judged, Succeeded) else None
 
     def _seconds_left(self) -> float | None:
@@ -248,7 +267,7 @@ class Attempt:
         limit = self._job.spec.max_run_seconds
         return None if limit is None else limit - self._job.run_seconds
 
-    def _prepare(self, run_config: RunConfig) -> Start:
+    def _prepare(self, run_config: RunConfig) -> AttemptStart:
         record = AttemptRecord(
             epoch=self._claim.epoch,
             attempt=self._claim.attempt,
@@ -261,24 +280,24 @@ class Attempt:
         run_config.write(self._run_directory.run_config)
         self._run_directory.failure.unlink(missing_ok=True)
         self._run_directory.torch_error.unlink(missing_ok=True)
-        return Start.of(self._run_directory)
+        return AttemptStart.of(self._run_directory)
 
     def _kill_strays(self, mark: str) -> None:
         """Kills processes left behind by a killed supervisor (normally none)."""
         if strays := kill_marked(mark):
             logger.warning("job %s: killed stray processes %s", self._job.id, strays)
 
-    def _conclude(self, ending: Ending, outcome: Succeeded | Failed | Interrupted) -> None:
+    def _conclude(self, stop_reason: StopReason, outcome: Succeeded | Failed | Interrupted) -> None:
         if isinstance(outcome, Succeeded):
             self._closing.finish(outcome)
-        elif ending in (Ending.CANCELLED, Ending.SAVED):
+        elif stop_reason in (StopReason.CANCELLED, StopReason.SAVED):
             self._closing.finish(Cancelled())
-        elif ending is Ending.TIMED_OUT:
+        elif stop_reason is StopReason.TIMED_OUT:
             self._closing.finish(Failed(self._out_of_time()))
-        elif ending in _REASONS and _is_from_stopping(outcome):
-            self._closing.release(_REASONS[ending])
+        elif stop_reason in _REASONS and _is_from_stopping(outcome):
+            self._closing.release(_REASONS[stop_reason])
         elif isinstance(outcome, Interrupted):
-            self._closing.release(outcome.reason, loss_of(outcome))
+            self._closing.release(outcome.reason, infra_failure_of(outcome))
         else:
             self._closing.finish(outcome)
 
@@ -293,9 +312,9 @@ class Attempt:
 
 
 _REASONS = {
-    Ending.STOPPED: "the worker is shutting down",
-    Ending.MEMBER_STOPPED: "one of its workers is shutting down",
-    Ending.PAUSED: "a pause was requested",
+    StopReason.STOPPED: "the worker is shutting down",
+    StopReason.MEMBER_STOPPED: "one of its workers is shutting down",
+    StopReason.PAUSED: "a pause was requested",
 }
 
 

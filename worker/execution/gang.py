@@ -22,20 +22,20 @@ from pathlib import Path
 from worker.context import WorkerContext
 from worker.execution.launch_spec import SPARE_SECONDS, trainer_command
 from worker.execution.lease import Lease
-from worker.execution.monitor import Ending
+from worker.execution.monitor import StopReason
 from worker.execution.progress import LostError
 from worker.execution.records import read_attempt
 from worker.failures.diagnosis import cause_of
-from worker.failures.evidence import End, Traces
-from worker.failures.outcome import Interrupted, blame, is_lost
+from worker.failures.evidence import FailureEvidence, ProcessExit
+from worker.failures.outcome import Interrupted, is_lost, root_cause
 from worker.jobs.storage.lock import LockedError, share_lock
 from worker.jobs.storage.log_format import whole_size
 from worker.jobs.storage.paths import RunDirectory
-from worker.jobs.store.leases import MemberEnd, MemberNews, Membership, Rendezvous
-from worker.jobs.store.serialization import Beat, Claim, Failed, Succeeded
+from worker.jobs.store.leases import MemberEnd, Membership, MemberStatus, Rendezvous
+from worker.jobs.store.serialization import Claim, Failed, HeartbeatDirective, Succeeded
 from worker.processes.process_tree import kill_marked
 from worker.processes.trainer_log import TrainerLog
-from worker.processes.trainer_process import NODE_MARK, Node, TrainerProcess, mark_of, node_mark
+from worker.processes.trainer_process import NODE_MARK, NodeSpec, TrainerProcess, mark_of, node_mark
 from worker.settings import WorkerSettings
 from worker.slots.slot import HeldSlots
 
@@ -52,14 +52,16 @@ class Gang:
         self._claim = claim
         self._context = context
         self._lease = lease
-        self._members: tuple[MemberNews, ...] = ()
+        self._members: tuple[MemberStatus, ...] = ()
         hyperparameters = claim.job.spec.hyperparameters
         self._num_nodes = hyperparameters.num_nodes
         self._num_processes = hyperparameters.num_gpus
         settings = context.settings
-        self._silent_seconds = 3 * settings.beat_seconds + settings.redis_timeout_seconds
+        self._silent_seconds = (
+            3 * settings.heartbeat_interval_seconds + settings.redis_timeout_seconds
+        )
 
-    def call(self) -> Node:
+    def publish_rendezvous(self) -> NodeSpec:
         """Publishes the rendezvous to the members and returns the leader's own node.
 
         Members start their trainers then, so their input files must exist before this call.
@@ -67,48 +69,50 @@ class Gang:
         Raises LostError if another worker holds the job.
         """
         if self._num_nodes == 1:
-            return Node(self._num_processes)
+            return NodeSpec(self._num_processes)
         here = rendezvous_of(self._context.settings)
         logger.info(
             "job %s: published rendezvous %s (nodes=%d)", self._claim.job.id, here, self._num_nodes
         )
-        meet = self._context.store.gangs.meet
-        if not self._lease.insist(lambda: meet(self._claim, here)):
+        meet = self._context.store.gangs.publish_rendezvous
+        if not self._lease.retry_until_fenced(lambda: meet(self._claim, here)):
             raise LostError(f"job {self._claim.job.id} is no longer held by this worker")
-        return Node(
+        return NodeSpec(
             self._num_processes,
             num_nodes=self._num_nodes,
             rendezvous=here,
             run_id=run_id(self._claim.job.id, self._claim.epoch),
         )
 
-    def hear(self, ending: Ending) -> Ending:
+    def poll_members(self, stop_reason: StopReason) -> StopReason:
         """Waits briefly for the members' outcomes of a failed attempt.
 
         A failure on one node breaks the connections of all, and the leader may exit first.
 
         Raises LostError.
         """
-        if self._num_nodes == 1 or ending not in (Ending.ENDED, Ending.MEMBER_OVER):
-            return ending
+        if self._num_nodes == 1 or stop_reason not in (StopReason.ENDED, StopReason.MEMBER_OVER):
+            return stop_reason
         give_up_at = time.monotonic() + self._silent_seconds + MORE_SECONDS
         members = self._context.store.gangs.members
         while True:
-            self._members = self._lease.insist(lambda: members(self._claim))
+            self._members = self._lease.retry_until_fenced(lambda: members(self._claim))
             if all(map(self._is_known, self._members)) or time.monotonic() > give_up_at:
                 break
-            self._lease.keep()
-            time.sleep(self._context.settings.poll_seconds)
+            self._lease.renew()
+            time.sleep(self._context.settings.progress_poll_seconds)
         ends = [member.end.kind for member in self._members if member.end is not None]
-        return Ending.MEMBER_STOPPED if "left" in ends or "stops" in ends else ending
+        return StopReason.MEMBER_STOPPED if "left" in ends or "stops" in ends else stop_reason
 
-    def judge(self, own: Succeeded | Failed | Interrupted) -> Succeeded | Failed | Interrupted:
+    def decide_outcome(
+        self, own: Succeeded | Failed | Interrupted
+    ) -> Succeeded | Failed | Interrupted:
         """Returns the outcome of the attempt, after `hear`. `own` is the leader's own outcome."""
         if isinstance(own, Succeeded):
             return own
-        return blame(own, self._members, silent_seconds=self._silent_seconds)
+        return root_cause(own, self._members, silent_seconds=self._silent_seconds)
 
-    def tell_words(self, log: Path) -> None:
+    def log_member_errors(self, log: Path) -> None:
         """Appends the last lines of failed nodes to the job's log, after the outcome is decided."""
         for member in self._members:
             if member.end is not None and member.end.words:
@@ -116,7 +120,7 @@ class Gang:
                 with closing(TrainerLog(log)) as lines:
                     lines.append("stderr", [head, *member.end.words])
 
-    def _is_known(self, member: MemberNews) -> bool:
+    def _is_known(self, member: MemberStatus) -> bool:
         has_told = member.end is not None and member.end.is_last
         return has_told or is_lost(member, self._silent_seconds)
 
@@ -150,7 +154,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def obstacle_to(run_directory: RunDirectory, rendezvous: Rendezvous) -> str | None:
+def preflight_check(run_directory: RunDirectory, rendezvous: Rendezvous) -> str | None:
     """Returns a message for the operator, or None if the node can start.
 
     The leader writes its files before it publishes the rendezvous, so they must be visible here.
@@ -196,7 +200,7 @@ class Member:
         home = context.settings.home_directories
         self._run_directory = home.run_directory(self._job.id).on_node(membership.node)
         self._rendezvous: Rendezvous | None = None
-        self._lease = Lease(self._beat, job_id=self._job.id, settings=context.settings)
+        self._lease = Lease(self._heartbeat, job_id=self._job.id, settings=context.settings)
 
     def run(self) -> None:
         """Runs this node until its trainer has exited and the outcome is reported to the leader.
@@ -210,9 +214,9 @@ class Member:
             if self._context.is_stopping():
                 self._tell(MemberEnd(kind="left", message="its worker is shutting down"))
                 return
-            self._lease.keep()
-            time.sleep(self._context.settings.poll_seconds)
-        if (obstacle := obstacle_to(self._run_directory, self._rendezvous)) is not None:
+            self._lease.renew()
+            time.sleep(self._context.settings.progress_poll_seconds)
+        if (obstacle := preflight_check(self._run_directory, self._rendezvous)) is not None:
             self._tell(MemberEnd(kind="failed", message=obstacle))
             return
         try:
@@ -237,7 +241,7 @@ class Member:
         finally:
             trainer.close()
             self._kill_strays(mark_of(command.environment))
-        end = End(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
+        end = ProcessExit(trainer.exit_code, self._context.oom_counter.read() - oom_kills)
         self._tell(self._end(end, log_start) if has_ended else MemberEnd(kind="left"))
 
     def _watch(self, trainer: TrainerProcess) -> bool:
@@ -248,8 +252,8 @@ class Member:
         """
         settings = self._context.settings
         leaves_at: float | None = None
-        while not trainer.has_ended_within(settings.poll_seconds):
-            self._lease.keep()
+        while not trainer.has_ended_within(settings.progress_poll_seconds):
+            self._lease.renew()
             if leaves_at is None and self._context.is_stopping():
                 self._tell(MemberEnd(kind="stops"))
                 leaves_at = time.monotonic() + settings.trainer_grace_seconds + SPARE_SECONDS
@@ -257,23 +261,23 @@ class Member:
                 return False
         return True
 
-    def _end(self, end: End, log_start: int) -> MemberEnd:
+    def _end(self, end: ProcessExit, log_start: int) -> MemberEnd:
         if end.exit_code == 0:
             return MemberEnd(kind="done")
-        traces = Traces.of(self._run_directory, log_start=log_start, end=end)
-        cause = cause_of(traces, stopped_at=None)
+        evidence = FailureEvidence.collect(self._run_directory, log_start=log_start, end=end)
+        cause = cause_of(evidence, stopped_at=None)
         return MemberEnd(
             kind="failed",
             code=cause.code,
             message=cause.message,
             param=cause.param,
             killed_by=cause.killed_by,
-            words=tuple(traces.words[-NUM_WORDS:]),
+            words=tuple(evidence.last_lines[-NUM_WORDS:]),
         )
 
-    def _node(self, rendezvous: Rendezvous) -> Node:
+    def _node(self, rendezvous: Rendezvous) -> NodeSpec:
         hyperparameters = self._job.spec.hyperparameters
-        return Node(
+        return NodeSpec(
             hyperparameters.num_gpus,
             number=self._membership.node,
             num_nodes=hyperparameters.num_nodes,
@@ -281,14 +285,14 @@ class Member:
             run_id=run_id(self._job.id, self._membership.epoch),
         )
 
-    def _beat(self) -> Beat:
-        beat, rendezvous = self._context.store.gangs.beat(self._membership)
+    def _heartbeat(self) -> HeartbeatDirective:
+        directive, rendezvous = self._context.store.gangs.heartbeat(self._membership)
         self._rendezvous = self._rendezvous or rendezvous
-        return beat
+        return directive
 
     def _tell(self, end: MemberEnd) -> None:
         tell = self._context.store.gangs.end
-        is_heard = self._lease.insist(lambda: tell(self._membership, end))
+        is_heard = self._lease.retry_until_fenced(lambda: tell(self._membership, end))
         heard = "" if is_heard else "; the attempt was already over"
         logger.info("job %s, node %d: %s%s", self._job.id, self._membership.node, end.kind, heard)
 

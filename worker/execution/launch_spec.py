@@ -16,7 +16,7 @@ from worker.processes.environment_policy import named_environment
 from worker.processes.trainer_process import (
     NODE_MARK,
     ONE_NODE_ENVIRONMENT,
-    Node,
+    NodeSpec,
     TrainerCommand,
     node_mark,
     trainer_environment,
@@ -74,7 +74,7 @@ before it reports why it exits."""
 
 
 def trainer_command(
-    node: Node, slots: HeldSlots, context: WorkerContext, *, run_directory: RunDirectory
+    node: NodeSpec, slots: HeldSlots, context: WorkerContext, *, run_directory: RunDirectory
 ) -> TrainerCommand:
     """Returns the trainer command of this node. Its ranks share the locks of the run and slots."""
     grace = context.settings.trainer_grace_seconds

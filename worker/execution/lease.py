@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from worker.execution.progress import LostError
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.store.serialization import Beat, Claim
+from worker.jobs.store.serialization import Claim, HeartbeatDirective
 from worker.jobs.store.store import JobStore
 from worker.settings import WorkerSettings
 
@@ -22,44 +22,46 @@ class Lease:
     Its clock starts before a heartbeat is sent: the worker gives up before the server does.
     """
 
-    def __init__(self, beat: Callable[[], Beat], *, job_id: str, settings: WorkerSettings) -> None:
-        self._beat = beat
+    def __init__(
+        self, heartbeat: Callable[[], HeartbeatDirective], *, job_id: str, settings: WorkerSettings
+    ) -> None:
+        self._heartbeat = heartbeat
         self._job_id = job_id
         self._settings = settings
         self._kept_at = time.monotonic()
         self._tried_at = self._kept_at
 
     @classmethod
-    def of(cls, claim: Claim, store: JobStore, settings: WorkerSettings) -> "Lease":
+    def from_claim(cls, claim: Claim, store: JobStore, settings: WorkerSettings) -> "Lease":
         """Returns the lease that a claim granted."""
         return cls(
-            lambda: store.leases.beat(claim, settings.lease_seconds),
+            lambda: store.leases.heartbeat(claim, settings.lease_seconds),
             job_id=claim.job.id,
             settings=settings,
         )
 
-    def keep(self) -> Beat:
+    def renew(self) -> HeartbeatDirective:
         """Sends a heartbeat if one is due and returns the store's reply.
 
         Raises LostError if another worker holds the job, or may soon hold it.
         """
         now = time.monotonic()
-        if now - self._tried_at >= self._settings.beat_seconds:
+        if now - self._tried_at >= self._settings.heartbeat_interval_seconds:
             self._tried_at = now
             try:
-                beat = self._beat()
+                directive = self._heartbeat()
             except StoreUnavailableError as error:
                 logger.warning("job %s: heartbeat failed: %s", self._job_id, error)
             else:
                 self._kept_at = now
-                if beat is Beat.LOST:
+                if directive is HeartbeatDirective.LOST:
                     raise LostError("the job is no longer this worker's")
-                return beat
+                return directive
         if now - self._kept_at > self._settings.self_fence_seconds:
             raise LostError(f"no answer from Redis for {now - self._kept_at:.0f} s")
-        return Beat.GO_ON
+        return HeartbeatDirective.GO_ON
 
-    def insist(self, call: Callable[[], Answer]) -> Answer:
+    def retry_until_fenced(self, call: Callable[[], Answer]) -> Answer:
         """Retries `call` while Redis is unavailable and returns its result.
 
         Raises LostError as `keep` does. Raises StoreUnavailableError if the call keeps failing
@@ -73,5 +75,5 @@ class Lease:
                 if time.monotonic() > give_up_at:
                     raise
                 logger.warning("job %s: retrying: %s", self._job_id, error)
-            self.keep()
-            time.sleep(self._settings.poll_seconds)
+            self.renew()
+            time.sleep(self._settings.progress_poll_seconds)

@@ -14,16 +14,16 @@ from enum import Enum, auto
 from pathlib import Path
 
 from worker.execution.lease import Lease
-from worker.execution.progress import Pump
+from worker.execution.progress import ProgressIngester
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.job import Phase
-from worker.jobs.store.serialization import Beat
+from worker.jobs.store.serialization import HeartbeatDirective
 from worker.processes.trainer_process import TrainerProcess
 
 WATCHED: tuple[Phase, ...] = ("training", "saving")
 
 
-class Silence:
+class StallDetector:
     """Stall detector of one trainer. Uses this process's clock: clocks of file servers differ."""
 
     def __init__(self, progress: Path, *, limit_seconds: float) -> None:
@@ -32,7 +32,7 @@ class Silence:
         self._last_seen = self._state()
         self._heard_at = time.monotonic()
 
-    def is_too_long(self, phase: Phase) -> bool:
+    def is_stalled(self, phase: Phase) -> bool:
         """Returns True if the trainer made no progress for longer than the limit (0: no limit).
 
         Call frequently: activity is timestamped when it is observed, not when it happened.
@@ -44,7 +44,7 @@ class Silence:
             return False
         return 0 < self._limit_seconds < time.monotonic() - self._heard_at
 
-    def words(self, *, step: int) -> str:
+    def message(self, *, step: int) -> str:
         """Returns the error message of a stall after this step."""
         when = f"after step {step}" if step else "before the first step"
         return (
@@ -73,7 +73,7 @@ STACKS_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-class Ending(Enum):
+class StopReason(Enum):
     """The reason why monitoring ended. From SAVED to MEMBER_STOPPED, the trainer was asked to save
     and has exited."""
 
@@ -95,67 +95,76 @@ class Ending(Enum):
 
 
 _WISHES = {
-    Beat.PAUSE: Ending.PAUSED,
-    Beat.CANCEL_SAVE: Ending.SAVED,
-    Beat.MEMBER_STOPS: Ending.MEMBER_STOPPED,
+    HeartbeatDirective.PAUSE: StopReason.PAUSED,
+    HeartbeatDirective.CANCEL_SAVE: StopReason.SAVED,
+    HeartbeatDirective.MEMBER_STOPS: StopReason.MEMBER_STOPPED,
 }
 
 
-class Watch:
+class TrainerMonitor:
     """Monitors one trainer from start to exit."""
 
     def __init__(
-        self, lease: Lease, pump: Pump, *, silence: Silence, is_stopping: Callable[[], bool]
+        self,
+        lease: Lease,
+        ingester: ProgressIngester,
+        *,
+        stall_detector: StallDetector,
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._lease = lease
-        self._pump = pump
-        self._silence = silence
+        self._ingester = ingester
+        self._stall_detector = stall_detector
         self._is_stopping = is_stopping
 
     def run(
         self, trainer: TrainerProcess, *, poll_seconds: float, seconds_left: float | None
-    ) -> Ending:
+    ) -> StopReason:
         """Runs until the trainer has exited. Raises LostError if the lease is lost.
 
         `seconds_left` is the remaining part of the job's time limit.
         """
         ends_at = None if seconds_left is None else time.monotonic() + seconds_left
-        ending = Ending.ENDED
+        stop_reason = StopReason.ENDED
         while not trainer.has_ended_within(poll_seconds):
-            self._try_pump()
-            beat = self._lease.keep()
-            if beat is Beat.CANCEL:
+            self._try_ingest()
+            directive = self._lease.renew()
+            if directive is HeartbeatDirective.CANCEL:
                 trainer.kill()
-                return Ending.CANCELLED
-            if beat is Beat.MEMBER_OVER:
+                return StopReason.CANCELLED
+            if directive is HeartbeatDirective.MEMBER_OVER:
                 # The other node may have failed because this one did. torchrun needs a moment to
                 # report that.
                 if not trainer.has_ended_within(OWN_END_SECONDS):
                     trainer.kill()
-                return Ending.MEMBER_OVER
-            if ending is Ending.ENDED and self._silence.is_too_long(self._pump.phase):
+                return StopReason.MEMBER_OVER
+            if stop_reason is StopReason.ENDED and self._stall_detector.is_stalled(
+                self._ingester.phase
+            ):
                 trainer.ask_for_stacks()
                 trainer.has_ended_within(STACKS_SECONDS)
                 trainer.kill()
-                return Ending.STALLED
-            if ending is Ending.ENDED:
-                ending = self._wished(beat, is_over=ends_at is not None and _is_past(ends_at))
-                if ending is not Ending.ENDED:
+                return StopReason.STALLED
+            if stop_reason is StopReason.ENDED:
+                stop_reason = self._requested_stop(
+                    directive, is_over=ends_at is not None and _is_past(ends_at)
+                )
+                if stop_reason is not StopReason.ENDED:
                     trainer.stop()
-        return ending
+        return stop_reason
 
-    def _wished(self, beat: Beat, *, is_over: bool) -> Ending:
+    def _requested_stop(self, directive: HeartbeatDirective, *, is_over: bool) -> StopReason:
         """Returns the reason to stop the trainer, or ENDED if there is none."""
-        if beat in _WISHES:
-            return _WISHES[beat]
+        if directive in _WISHES:
+            return _WISHES[directive]
         if is_over:
-            return Ending.TIMED_OUT
-        return Ending.STOPPED if self._is_stopping() else Ending.ENDED
+            return StopReason.TIMED_OUT
+        return StopReason.STOPPED if self._is_stopping() else StopReason.ENDED
 
-    def _try_pump(self) -> None:
+    def _try_ingest(self) -> None:
         try:
             for _ in range(MAX_PORTIONS):
-                if not self._pump.pump():
+                if not self._ingester.ingest():
                     return
         except StoreUnavailableError as error:
             logger.warning("Redis is unavailable; progress updates are buffered: %s", error)

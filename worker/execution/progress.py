@@ -32,15 +32,15 @@ from flant5_train.protocol.progress import (
     WarningIssued,
     parse_record,
 )
-from worker.jobs.job import Chosen, Phase, Progress
+from worker.jobs.job import Chosen, JobProgressState, Phase
 from worker.jobs.storage.log_format import parse_line, whole_lines
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.serialization import (
     Claim,
-    Move,
     NewCheckpoint,
     NewEvent,
     NewLogLine,
+    OffsetRange,
     Offsets,
     OffsetsMovedError,
     Update,
@@ -57,7 +57,7 @@ _PHASES = {
 }
 
 
-def event_of(record: Record) -> NewEvent:
+def event_from_record(record: Record) -> NewEvent:
     """Returns the event for a record. Its data are all values of the record."""
     data: dict[str, JsonValue] = record.model_dump(mode="json", exclude={"type", "at"})
     is_metrics = isinstance(record, StepTrained | Evaluated)
@@ -76,19 +76,19 @@ def _is_warning(record: Record) -> bool:
     return isinstance(record, WarningIssued)
 
 
-def phase_of(records: Sequence[Record]) -> Phase:
+def latest_phase(records: Sequence[Record]) -> Phase:
     """Returns the phase after these records, or None if they don't change it."""
     phases = [record.phase for record in records if isinstance(record, PhaseChange)]
     return phases[-1] if phases else None
 
 
-def progress_of(records: Sequence[Record]) -> Progress | None:
+def latest_progress(records: Sequence[Record]) -> JobProgressState | None:
     """Returns the training progress after these records, or None if they contain no step."""
     steps = [record for record in records if isinstance(record, StepTrained)]
     if not steps:
         return None
     last = steps[-1]
-    return Progress(
+    return JobProgressState(
         step=last.step,
         max_steps=last.max_steps,
         percent=round(100 * last.step / max(1, last.max_steps), 2),
@@ -98,7 +98,7 @@ def progress_of(records: Sequence[Record]) -> Progress | None:
     )
 
 
-def trained_tokens_of(records: Sequence[Record]) -> int | None:
+def latest_trained_tokens(records: Sequence[Record]) -> int | None:
     """Returns the tokens trained on after these records, or None if they contain no count."""
     counts = [
         record.tokens_seen for record in records if isinstance(record, StepTrained | ModelSaved)
@@ -106,7 +106,7 @@ def trained_tokens_of(records: Sequence[Record]) -> int | None:
     return counts[-1] if counts else None
 
 
-def chosen_of(records: Sequence[Record]) -> Chosen | None:
+def latest_chosen(records: Sequence[Record]) -> Chosen | None:
     """Returns the automatic hyperparameters in these records, or None if there are none."""
     found = [record for record in records if isinstance(record, AutoChosen)]
     if not found:
@@ -115,7 +115,7 @@ def chosen_of(records: Sequence[Record]) -> Chosen | None:
     return Chosen(num_train_epochs=last.num_train_epochs, learning_rate=last.learning_rate)
 
 
-def checkpoints_of(records: Sequence[Record], run_directory: Path) -> tuple[NewCheckpoint, ...]:
+def new_checkpoints(records: Sequence[Record], run_directory: Path) -> tuple[NewCheckpoint, ...]:
     """Returns the checkpoints among the records, with paths relative to the run directory."""
     return tuple(
         NewCheckpoint(
@@ -252,7 +252,7 @@ class LostError(Exception):
     """This worker no longer holds the job."""
 
 
-class Pump:
+class ProgressIngester:
     """Ingests one attempt's files from the run directory into the store."""
 
     def __init__(self, store: JobStore, claim: Claim, run_directory: RunDirectory) -> None:
@@ -265,7 +265,7 @@ class Pump:
         self.step = 0
         """The last step read by this pump."""
 
-    def pump(self) -> bool:
+    def ingest(self) -> bool:
         """Ingests one chunk. Returns False if there was nothing to ingest.
 
         Raises LostError and StoreUnavailableError. After the latter, the next call repeats the
@@ -281,7 +281,7 @@ class Pump:
         if end == self._offsets:
             return False
         try:
-            update = self._update(lines, log_lines, Move(start=self._offsets, end=end))
+            update = self._update(lines, log_lines, OffsetRange(start=self._offsets, end=end))
             if not self._store.leases.record(self._claim, update):
                 raise LostError(f"job {self._claim.job.id} is no longer held by this process")
             self._offsets = end
@@ -291,23 +291,27 @@ class Pump:
             self._offsets = error.stored
         return True
 
-    def _update(self, lines: list[bytes], log_lines: list[bytes], move: Move) -> Update:
+    def _update(
+        self, lines: list[bytes], log_lines: list[bytes], offset_range: OffsetRange
+    ) -> Update:
         parsed = [_parse(line) for line in lines]
-        ends = accumulate(map(len, log_lines), initial=move.start.log)
+        ends = accumulate(map(len, log_lines), initial=offset_range.start.log)
         next(ends)  # skips the start of the first line
         records = [item for item in parsed if not isinstance(item, NewEvent)]
         return Update(
-            events=tuple(item if isinstance(item, NewEvent) else event_of(item) for item in parsed),
+            events=tuple(
+                item if isinstance(item, NewEvent) else event_from_record(item) for item in parsed
+            ),
             log_lines=tuple(
                 NewLogLine(line=text, stream=stream, at=at, end=end)
                 for (at, stream, text), end in zip(map(parse_line, log_lines), ends, strict=True)
             ),
-            checkpoints=checkpoints_of(records, self._run_directory.path),
-            phase=phase_of(records),
-            progress=progress_of(records),
-            trained_tokens=trained_tokens_of(records),
-            chosen=chosen_of(records),
-            move=move,
+            checkpoints=new_checkpoints(records, self._run_directory.path),
+            phase=latest_phase(records),
+            progress=latest_progress(records),
+            trained_tokens=latest_trained_tokens(records),
+            chosen=latest_chosen(records),
+            offset_range=offset_range,
         )
 
 

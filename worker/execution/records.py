@@ -2,7 +2,7 @@
 
 `result.json` is the outcome of a job, written before it is recorded in Redis. If a worker is lost
 between the two, the next worker that claims the job finds the result here and does not train again.
-If the whole store is lost, recovery restores the outcome from it (`worker.keeper.recovery`):
+If the whole store is lost, recovery restores the outcome from it (`worker.controller.recovery`):
 
     {"epoch": 3, "model": "ft:flant5-demo:flant5::7d6c5b4a", "error": null, "is_cancelled": false,
      "finished_at": 1764000000.0}
@@ -13,7 +13,7 @@ is lost, recovery reads from it that the job has run, and under which epoch:
     {"epoch": 3, "attempt": 2, "worker": "gpu-0", "host": "node-1", "started_at": 1764000000.0,
      "run_seconds": 0.0}
 
-`carry_out` repeats a cancel, pause or resume request that a rolled-back store lost.
+`apply_desired_state` repeats a cancel, pause or resume request that a rolled-back store lost.
 """
 
 import logging
@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from worker.jobs.errors import InvalidRequestError
 from worker.jobs.job import Job, JobError, Status
 from worker.jobs.storage.filesystem import MalformedFileError, write_whole
-from worker.jobs.storage.job_record import Epoch, Instant, JobRecord, Wish
+from worker.jobs.storage.job_record import DesiredState, Epoch, Instant, JobRecord
 from worker.jobs.storage.paths import Home, RunDirectory
 from worker.jobs.store.serialization import Cancelled, Failed, Outcome, Succeeded
 from worker.jobs.store.store import JobStore
@@ -148,19 +148,19 @@ def read_attempt(path: Path) -> AttemptRecord | None:
         raise MalformedFileError(path, error) from error
 
 
-def carry_out(record: JobRecord, store: JobStore) -> Status:
+def apply_desired_state(record: JobRecord, store: JobStore) -> Status:
     """Repeats the request and returns the new status of the job.
 
     Raises NotFoundError and StoreUnavailableError.
     """
     try:
-        if record.wish is Wish.CANCEL:
+        if record.wish is DesiredState.CANCEL:
             store.cancel(record.id)
-        elif record.wish is Wish.PAUSE:
+        elif record.wish is DesiredState.PAUSE:
             store.pause(record.id)
         elif store.get(record.id).status is not Status.SUCCEEDED:
             store.resume(record.id)
     except InvalidRequestError:
         # The job already is in the requested state, or has ended.
-        store.note_wish(record.id)
+        store.record_desired_state(record.id)
     return store.get(record.id).status

@@ -12,7 +12,7 @@ from worker.execution.gang import Member
 from worker.execution.progress import LostError
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.logging import about
-from worker.jobs.store.leases import Membership, Seat
+from worker.jobs.store.leases import Membership, PendingGang
 from worker.jobs.store.serialization import Claim
 from worker.slots.gpu_health import probe
 from worker.slots.slot import HeldSlots
@@ -23,18 +23,18 @@ logger = logging.getLogger(__name__)
 def find_work(context: WorkerContext, *, num_slots: int) -> Claim | Membership | None:
     """Claims the best job for this number of slots, or joins one that another worker leads.
 
-    For a multi-node job this waits up to `gang_seconds` for other workers. A job that becomes first
-    in the queue in the meantime is claimed instead. Raises StoreUnavailableError.
+    For a multi-node job this waits up to `gang_wait_seconds` for other workers. A job that becomes
+    first in the queue in the meantime is claimed instead. Raises StoreUnavailableError.
     """
     settings, leases = context.settings, context.store.leases
     name, lease_seconds = settings.worker_name, settings.lease_seconds
-    gives_up_at = time.monotonic() + settings.gang_seconds
+    gives_up_at = time.monotonic() + settings.gang_wait_seconds
     sits = False
     while time.monotonic() < gives_up_at:
         if context.is_stopping():
-            return context.store.gangs.stand_up(name)
+            return context.store.gangs.leave_gang(name)
         try:
-            found = leases.claim_or_sit(
+            found = leases.claim_or_wait_for_gang(
                 worker=name, num_slots=num_slots, lease_seconds=lease_seconds
             )
         except StoreUnavailableError as error:
@@ -43,13 +43,13 @@ def find_work(context: WorkerContext, *, num_slots: int) -> Claim | Membership |
             # Others may have begun in the meantime and count on this worker.
             logger.warning("still waiting for other workers: %s", error)
         else:
-            if not isinstance(found, Seat):
+            if not isinstance(found, PendingGang):
                 return found
             sits = True
             if found.is_new:
                 logger.info("job %s: waiting for other workers", found.job_id)
-                context.doorbell.ring(found.job_id)
-        time.sleep(settings.poll_seconds)
+                context.notifier.notify(found.job_id)
+        time.sleep(settings.progress_poll_seconds)
     return leases.claim_or_join(worker=name, num_slots=num_slots, lease_seconds=lease_seconds)
 
 
@@ -60,7 +60,7 @@ def run_job(job_id: str, context: WorkerContext) -> None:
     come first.
     """
     if context.is_stopping():
-        return  # the keeper sends the wake-up again
+        return  # the controller sends the wake-up again
     with context.slot_locks.take_free(context.slots) as held:
         for busy in held.busy:
             logger.warning("%s", busy.reason)
@@ -86,7 +86,9 @@ def _claim(held: HeldSlots, context: WorkerContext) -> Claim | Membership | None
     Without the probe, a worker with a broken GPU would claim and fail every job.
     """
     settings = context.settings
-    sick = probe(held.slots, argv=context.probe_argv, timeout_seconds=settings.probe_seconds)
+    sick = probe(
+        held.slots, argv=context.probe_argv, timeout_seconds=settings.gpu_probe_timeout_seconds
+    )
     context.registry.set_health(settings.worker_name, sick)
     if sick is not None:
         logger.error("this worker takes no jobs: unhealthy slots: %s", sick)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flant5_train.protocol.failure import ROOM_BYTES, FailureCode, blames_machine, code_of_text
-from worker.failures.evidence import CRASHES, Summary, Traces, signal_name
+from worker.failures.evidence import CRASHES, FailureEvidence, Summary, signal_name
 from worker.processes.supervisor import LIFELINE_CUT
 
 VAGUE = {FailureCode.INTERNAL, FailureCode.WORKER_LOST, FailureCode.KILLED}
@@ -33,45 +33,45 @@ class Cause:
     killed_by: int | None = None
 
 
-def cause_of(traces: Traces, *, stopped_at: int | None) -> Cause:
+def cause_of(evidence: FailureEvidence, *, stopped_at: int | None) -> Cause:
     """Returns the cause. `stopped_at` is the step at which SIGTERM stopped the trainer cleanly."""
-    failure = traces.failure
+    failure = evidence.failure
     if failure is not None and failure.code not in VAGUE:
         return Cause(failure.code, failure.message, failure.param)
-    if traces.summary is not None and (found := _of_rank(traces.summary, traces)):
+    if evidence.summary is not None and (found := _of_rank(evidence.summary, evidence)):
         return found
     if failure is not None:
         return Cause(failure.code, failure.message, failure.param)
     if stopped_at is not None:
         message = f"the trainer received SIGTERM at step {stopped_at}"
         return Cause(FailureCode.KILLED, message, killed_by=signal.SIGTERM)
-    if traces.torch_error is not None:
-        return _of_torchrun(traces.torch_error)
-    return _of_exit(traces)
+    if evidence.torch_error is not None:
+        return _of_torchrun(evidence.torch_error)
+    return _of_exit(evidence)
 
 
-def _of_rank(summary: Summary, traces: Traces) -> Cause | None:
+def _of_rank(summary: Summary, evidence: FailureEvidence) -> Cause | None:
     """Returns the cause from the exit of a training process.
 
     None if that process described the cause in `error.json`.
     """
-    cause, failure = summary.cause, traces.failure
+    cause, failure = summary.cause, evidence.failure
     is_killed = cause.signal == signal.SIGKILL
     if failure is not None and failure.code is FailureCode.WORKER_LOST:
         is_killed = is_killed or summary.has_killed(signal.SIGKILL)
-    if is_killed and traces.end.oom_kills:
+    if is_killed and evidence.end.oom_kills:
         killed = f"a training process was killed by {signal_name(signal.SIGKILL)}"
         return Cause(FailureCode.HOST_OOM, f"{killed}: the machine ran out of memory")
     if failure is not None and (cause.exit_code == 1 or failure.rank == cause.rank):
         return None
-    if cause.signal in CRASHES and blames_machine("\n".join(traces.words)):
+    if cause.signal in CRASHES and blames_machine("\n".join(evidence.last_lines)):
         # NCCL's watchdog ends its process this way.
-        return Cause(FailureCode.WORKER_LOST, f"{cause}: {traces.last_words}")
+        return Cause(FailureCode.WORKER_LOST, f"{cause}: {evidence.tail}")
     if cause.signal is not None:
         return Cause(FailureCode.KILLED, str(cause), killed_by=cause.signal)
     if failure is not None:  # reported by a process that lost this one
         return Cause(FailureCode.INTERNAL, str(cause))
-    return _unexplained(str(cause), traces)
+    return _unexplained(str(cause), evidence)
 
 
 def _of_torchrun(message: str) -> Cause:
@@ -82,11 +82,13 @@ def _of_torchrun(message: str) -> Cause:
     return Cause(code_of_text(message) or FailureCode.INTERNAL, f"torchrun failed: {message}")
 
 
-def _of_exit(traces: Traces) -> Cause:
+def _of_exit(evidence: FailureEvidence) -> Cause:
     """Returns the cause from the exit code alone, without any other evidence."""
-    code = traces.end.exit_code
+    code = evidence.end.exit_code
     if code is None:
-        words = f"; its last lines: {traces.last_words}" if traces.words else " without any output"
+        words = (
+            f"; its last lines: {evidence.tail}" if evidence.last_lines else " without any output"
+        )
         return Cause(FailureCode.WORKER_LOST, f"the trainer ended unexpectedly{words}")
     if code < 0:
         return Cause(FailureCode.WORKER_LOST, f"the supervisor was killed by {signal_name(-code)}")
@@ -97,19 +99,19 @@ def _of_exit(traces: Traces) -> Cause:
         return Cause(
             FailureCode.KILLED, f"torchrun was killed by {signal_name(number)}", killed_by=number
         )
-    return _unexplained(f"the trainer ended with exit code {code}", traces)
+    return _unexplained(f"the trainer ended with exit code {code}", evidence)
 
 
-def _unexplained(end: str, traces: Traces) -> Cause:
+def _unexplained(end: str, evidence: FailureEvidence) -> Cause:
     """Returns the cause from the last log lines of a trainer that wrote no `error.json`."""
-    if traces.num_free_bytes < ROOM_BYTES:
+    if evidence.num_free_bytes < ROOM_BYTES:
         return Cause(
             FailureCode.DISK_FULL,
-            f"{end}, and the disk of its run directory is full: {traces.num_free_bytes} bytes are"
+            f"{end}, and the disk of its run directory is full: {evidence.num_free_bytes} bytes are"
             " free",
         )
-    words = f"; its last lines: {traces.last_words}" if traces.words else " and wrote no output"
-    code = code_of_text(traces.last_words) or FailureCode.INTERNAL
+    words = f"; its last lines: {evidence.tail}" if evidence.last_lines else " and wrote no output"
+    code = code_of_text(evidence.tail) or FailureCode.INTERNAL
     return Cause(code, end + words)
 
 

@@ -97,7 +97,7 @@ def find_summary(lines: Sequence[str]) -> Summary | None:
     return Summary((*roots, *others)) if roots else None
 
 
-def words_before(lines: Sequence[str]) -> list[str]:
+def lines_before(lines: Sequence[str]) -> list[str]:
     """Returns the lines that the training processes wrote before torchrun's report."""
     end = next((at for at, line in enumerate(lines) if _BEGINS.search(line)), len(lines))
     return [line for line in lines[:end] if line.strip()]
@@ -124,7 +124,7 @@ _MAX_WORDS_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ProcessExit:
     """Exit of an attempt's processes, as reported by the system."""
 
     exit_code: int | None = None
@@ -135,33 +135,35 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class FailureEvidence:
     """Evidence of a failed attempt."""
 
     failure: Failure | None
     summary: Summary | None
     torch_error: str | None
-    words: list[str]
+    last_lines: list[str]
     """The last lines that the training processes wrote."""
     num_free_bytes: int
-    end: End
+    end: ProcessExit
 
     @classmethod
-    def of(cls, run_directory: RunDirectory, *, log_start: int, end: End) -> "Traces":
+    def collect(
+        cls, run_directory: RunDirectory, *, log_start: int, end: ProcessExit
+    ) -> "FailureEvidence":
         tail = _log_tail(run_directory.log, log_start)
         return cls(
             failure=_read_failure(run_directory.failure),
             summary=find_summary(tail),
             torch_error=_torch_error(run_directory.torch_error),
-            words=words_before(tail),
+            last_lines=lines_before(tail),
             num_free_bytes=free_bytes(run_directory.path),
             end=end,
         )
 
     @property
-    def last_words(self) -> str:
+    def tail(self) -> str:
         """The last lines, joined with " | ". Usually the end of a traceback."""
-        return " | ".join(self.words[-_NUM_LAST_WORDS:])[-_MAX_WORDS_CHARACTERS:]
+        return " | ".join(self.last_lines[-_NUM_LAST_WORDS:])[-_MAX_WORDS_CHARACTERS:]
 
 
 def _read_failure(path: Path) -> Failure | None:

@@ -1,7 +1,7 @@
 """Classifies the outcome of an attempt, and decides whether to retry.
 
 The final record of `progress.jsonl` shows success. Otherwise `worker.failures.diagnosis` finds the
-cause, and the retry policy maps its failure code to a retry. For a multi-node attempt, `blame`
+cause, and the retry policy maps its failure code to a retry. For a multi-node attempt, `root_cause`
 finds the root cause: the node whose failure failed the others.
 """
 
@@ -16,18 +16,18 @@ from pydantic import ValidationError
 from flant5_train.protocol.failure import FailureCode
 from flant5_train.protocol.progress import ModelSaved, Record, Stopped, parse_record
 from worker.failures.diagnosis import VAGUE, Cause, cause_of
-from worker.failures.evidence import CRASHES, End, Traces
+from worker.failures.evidence import CRASHES, FailureEvidence, ProcessExit
 from worker.jobs.job import Job, JobError, model_id
 from worker.jobs.storage.log_format import whole_lines, whole_size
 from worker.jobs.storage.paths import RunDirectory
-from worker.jobs.store.leases import MemberEnd, MemberNews
+from worker.jobs.store.leases import MemberEnd, MemberStatus
 from worker.jobs.store.serialization import Failed, Succeeded
 
 
-class Retry(Enum):
+class RetryPolicy(Enum):
     """Consequence of a failed attempt."""
 
-    LOSS = auto()
+    INFRA_FAILURE = auto()
     """Infrastructure failure: retry, up to the limit of losses without a new checkpoint."""
     ONCE = auto()
     """Unclear whether the machine or the job is at fault: retry once."""
@@ -35,28 +35,28 @@ class Retry(Enum):
     """A retry would fail in the same way."""
 
 
-_RETRIES: Mapping[FailureCode, Retry] = MappingProxyType(
+_RETRIES: Mapping[FailureCode, RetryPolicy] = MappingProxyType(
     {
-        FailureCode.WORKER_LOST: Retry.LOSS,
-        FailureCode.KILLED: Retry.LOSS,
-        FailureCode.HOST_OOM: Retry.ONCE,
-        FailureCode.CUDA_OOM: Retry.NEVER,
-        FailureCode.NAN_LOSS: Retry.NEVER,
-        FailureCode.LOSS_EXPLOSION: Retry.NEVER,
-        FailureCode.BAD_DATA: Retry.NEVER,
-        FailureCode.BAD_MODEL: Retry.NEVER,
-        FailureCode.BAD_CONFIG: Retry.NEVER,
-        FailureCode.DISK_FULL: Retry.NEVER,
-        FailureCode.TIMEOUT: Retry.NEVER,
-        FailureCode.INTERNAL: Retry.NEVER,
+        FailureCode.WORKER_LOST: RetryPolicy.INFRA_FAILURE,
+        FailureCode.KILLED: RetryPolicy.INFRA_FAILURE,
+        FailureCode.HOST_OOM: RetryPolicy.ONCE,
+        FailureCode.CUDA_OOM: RetryPolicy.NEVER,
+        FailureCode.NAN_LOSS: RetryPolicy.NEVER,
+        FailureCode.LOSS_EXPLOSION: RetryPolicy.NEVER,
+        FailureCode.BAD_DATA: RetryPolicy.NEVER,
+        FailureCode.BAD_MODEL: RetryPolicy.NEVER,
+        FailureCode.BAD_CONFIG: RetryPolicy.NEVER,
+        FailureCode.DISK_FULL: RetryPolicy.NEVER,
+        FailureCode.TIMEOUT: RetryPolicy.NEVER,
+        FailureCode.INTERNAL: RetryPolicy.NEVER,
     }
 )
 
 
-def retry_after(code: FailureCode, *, killed_by: int | None = None) -> Retry:
+def policy_for(code: FailureCode, *, killed_by: int | None = None) -> RetryPolicy:
     """Returns the retry for a failure. `killed_by` is the signal behind the code `killed`."""
     if code is FailureCode.KILLED and killed_by in CRASHES:
-        return Retry.ONCE
+        return RetryPolicy.ONCE
     return _RETRIES[code]
 
 
@@ -70,27 +70,27 @@ class Interrupted:
 
     reason: str
     code: FailureCode = FailureCode.WORKER_LOST
-    retry: Retry = Retry.LOSS
+    retry: RetryPolicy = RetryPolicy.INFRA_FAILURE
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class AttemptStart:
     """File sizes in bytes at which an attempt's own output begins."""
 
     progress: int
     log: int
 
     @classmethod
-    def of(cls, run_directory: RunDirectory) -> "Start":
+    def of(cls, run_directory: RunDirectory) -> "AttemptStart":
         """Reads the sizes, before the trainer starts. An incomplete last line does not count."""
         return cls(progress=whole_size(run_directory.progress), log=whole_size(run_directory.log))
 
 
-_UNKNOWN = End()
+_UNKNOWN = ProcessExit()
 
 
-def judge(
-    job: Job, run_directory: RunDirectory, start: Start, end: End = _UNKNOWN
+def classify_outcome(
+    job: Job, run_directory: RunDirectory, start: AttemptStart, end: ProcessExit = _UNKNOWN
 ) -> Succeeded | Failed | Interrupted:
     """Returns the outcome of the attempt that began at `start`. Its processes must have exited.
 
@@ -100,16 +100,16 @@ def judge(
     if isinstance(last, ModelSaved):
         return Succeeded(model_id(job.id, job.spec))
     cause = cause_of(
-        Traces.of(run_directory, log_start=start.log, end=end),
+        FailureEvidence.collect(run_directory, log_start=start.log, end=end),
         stopped_at=last.step if isinstance(last, Stopped) else None,
     )
-    return outcome_of(cause)
+    return outcome_from_cause(cause)
 
 
-def outcome_of(cause: Cause) -> Failed | Interrupted:
+def outcome_from_cause(cause: Cause) -> Failed | Interrupted:
     """Returns the consequence of a cause for the job."""
-    retry = retry_after(cause.code, killed_by=cause.killed_by)
-    if retry is Retry.NEVER:
+    retry = policy_for(cause.code, killed_by=cause.killed_by)
+    if retry is RetryPolicy.NEVER:
         return Failed(JobError(code=cause.code.value, message=cause.message, param=cause.param))
     return Interrupted(cause.message, cause.code, retry)
 
@@ -131,8 +131,8 @@ connection elsewhere, whatever its message. A killed process explains exceptions
 exception explains why other nodes lost a process."""
 
 
-def blame(
-    own: Failed | Interrupted, members: Iterable[MemberNews], *, silent_seconds: float
+def root_cause(
+    own: Failed | Interrupted, members: Iterable[MemberStatus], *, silent_seconds: float
 ) -> Failed | Interrupted:
     """Returns the outcome of the attempt: the leader's `own`, or one caused by a member.
 
@@ -143,7 +143,7 @@ def blame(
         if member.end is not None and member.end.kind == "failed":
             # Nodes share error.json: an equal message is no evidence about this member.
             if member.end.message != _message(own):
-                outcome = outcome_of(_cause(member.worker, member.end))
+                outcome = outcome_from_cause(_cause(member.worker, member.end))
                 candidates.append((_weight(outcome), outcome))
         elif is_lost(member, silent_seconds):
             reason = f"no heartbeat from worker {member.worker}"
@@ -155,7 +155,7 @@ def blame(
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
-def is_lost(member: MemberNews, silent_seconds: float) -> bool:
+def is_lost(member: MemberStatus, silent_seconds: float) -> bool:
     """Returns True if the last heartbeat of the member is older than `silent_seconds`."""
     return member.silent_seconds is not None and member.silent_seconds > silent_seconds
 

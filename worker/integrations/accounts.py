@@ -67,7 +67,7 @@ class Account(BaseModel):
         return bool({ALL_OWNERS, owner} & set(self.owners))
 
     @property
-    def is_told_at_the_end(self) -> bool:
+    def is_final_only(self) -> bool:
         """True if jobs are exported only after they have ended."""
         return False
 
@@ -91,7 +91,7 @@ class WandbAccount(Account):
     """`offline` writes files into the run directory, for `wandb sync`."""
 
     @property
-    def is_told_at_the_end(self) -> bool:
+    def is_final_only(self) -> bool:
         """Another process cannot continue an offline run, so its files are written in one pass."""
         return self.mode == "offline"
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from worker.integrations.export_task import Assignment, JobEnded, Report
+from worker.integrations.export_task import ExportReport, ExportTask, JobEnded
 from worker.jobs.job import Status
 
 _STOP_SECONDS = 5.0
@@ -23,7 +23,7 @@ OnUrl = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ExportProblem:
     """The error of a failed export."""
 
     text: str
@@ -34,19 +34,19 @@ class Problem:
         return self.text
 
 
-class Child:
+class ExportProcess:
     """An export process. `start` it, poll it with `ended_within`, and always `stop` it."""
 
     def __init__(self, process: asyncio.subprocess.Process, on_url: OnUrl) -> None:
         self._process = process
         self._on_url = on_url
         self._heard_at = time.monotonic()
-        self._last = Report()
-        self._is_told = False
+        self._last = ExportReport()
+        self._is_end_sent = False
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, assignment: Assignment, *, on_url: OnUrl) -> Self:
+    async def start(cls, task: ExportTask, *, on_url: OnUrl) -> Self:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "worker.integrations.exporter"),
             stdin=subprocess.PIPE,
@@ -54,7 +54,7 @@ class Child:
             limit=_MAX_LINE_BYTES,
         )
         child = cls(process, on_url)
-        await child._write(assignment.model_dump_json())
+        await child._write(task.model_dump_json())
         return child
 
     @property
@@ -62,18 +62,18 @@ class Child:
         return time.monotonic() - self._heard_at
 
     @property
-    def problem(self) -> Problem | None:
+    def problem(self) -> ExportProblem | None:
         """The error of an ended process, or None if it succeeded."""
         if self._last.is_done:
             return None
         if self._last.problem is None:
-            return Problem(f"the export process exited with code {self._process.returncode}")
-        return Problem(self._last.problem, is_final=self._last.is_final)
+            return ExportProblem(f"the export process exited with code {self._process.returncode}")
+        return ExportProblem(self._last.problem, is_final=self._last.is_final)
 
-    async def tell_end(self, status: Status) -> None:
+    async def send_end(self, status: Status) -> None:
         """Informs the process that the job is no longer running. Sent only once."""
-        if not self._is_told:
-            self._is_told = True
+        if not self._is_end_sent:
+            self._is_end_sent = True
             await self._write(JobEnded(status=status).model_dump_json())
 
     async def ended_within(self, seconds: float) -> bool:
@@ -104,7 +104,7 @@ class Child:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             try:
-                report = Report.model_validate_json(line)
+                report = ExportReport.model_validate_json(line)
             except ValidationError:
                 logger.warning("export process: ignoring malformed message: %r", line[:200])
                 continue

@@ -12,8 +12,8 @@ isolates the tracker's library. Each type also has an account class in
 `worker.integrations.accounts`.
 
 The curves of a run grow in `progress.jsonl`. A run that was paused or killed repeats the steps
-since its checkpoint, with the same losses. Trackers cannot retract points. So `CurveReader` returns
-each step as first recorded, in every reader and on every pass.
+since its checkpoint, with the same losses. Trackers cannot retract points. So `MetricReader`
+returns each step as first recorded, in every reader and on every pass.
 """
 
 import os
@@ -41,7 +41,7 @@ class Step:
     points: dict[str, float]
 
 
-class CurveReader:
+class MetricReader:
     """Incremental reader. Each read continues where the last one stopped."""
 
     def __init__(self, path: Path) -> None:
@@ -91,7 +91,7 @@ class CurveReader:
             self._open = Step(last.number, last.at, points | last.points)
 
 
-def flat(report: object, *, prefix: str) -> dict[str, str]:
+def flatten(report: object, *, prefix: str) -> dict[str, str]:
     """Flattens nested numbers and texts to dotted names.
 
     flat({"pairs": 3, "left_out": {"empty": 1}}, prefix="data.train")
@@ -101,18 +101,18 @@ def flat(report: object, *, prefix: str) -> dict[str, str]:
         return {
             name: value
             for key, part in report.items()
-            for name, value in flat(part, prefix=f"{prefix}.{key}").items()
+            for name, value in flatten(part, prefix=f"{prefix}.{key}").items()
         }
     if isinstance(report, list | tuple) or report is None:
         return {}
     return {prefix: str(report)}
 
 
-class _Message(BaseModel):
+class _ExportMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Assignment(_Message):
+class ExportTask(_ExportMessage):
     """One integration of one job."""
 
     type: str
@@ -134,13 +134,13 @@ class Assignment(_Message):
         return getattr(integration, self.type)
 
 
-class JobEnded(_Message):
+class JobEnded(_ExportMessage):
     """The job is no longer running: it has ended, is paused, or is queued again."""
 
     status: Status
 
 
-class Report(_Message):
+class ExportReport(_ExportMessage):
     """A heartbeat (all defaults), a URL, a problem, or completion."""
 
     url: str | None = None
@@ -150,10 +150,10 @@ class Report(_Message):
     is_done: bool = False
 
 
-def assignment_for(
+def export_task_for(
     job: Job, *, kind: str, run_directory: Path, account: dict[str, Any]
-) -> Assignment:
-    return Assignment(
+) -> ExportTask:
+    return ExportTask(
         type=kind,
         job_id=job.id,
         owner=job.owner,
@@ -170,7 +170,7 @@ LEFT_ALONE = 3
 """Exit code after the shipper has exited."""
 
 
-class ShippingError(Exception):
+class ExportError(Exception):
     """The export failed. The message contains no secrets. `is_final`: a retry would also fail."""
 
     def __init__(self, message: str, *, is_final: bool = False) -> None:
@@ -178,7 +178,7 @@ class ShippingError(Exception):
         self.is_final = is_final
 
 
-class Say:
+class ExportReporter:
     """Sends reports to the shipper. Redirects other writes to standard output to standard error."""
 
     def __init__(self) -> None:
@@ -186,28 +186,28 @@ class Say:
         os.dup2(2, 1)
 
     def alive(self) -> None:
-        self._write(Report())
+        self._write(ExportReport())
 
     def url(self, url: str) -> None:
-        self._write(Report(url=url))
+        self._write(ExportReport(url=url))
 
     def done(self) -> None:
-        self._write(Report(is_done=True))
+        self._write(ExportReport(is_done=True))
 
     def problem(self, text: str, *, is_final: bool = False) -> None:
-        self._write(Report(problem=text, is_final=is_final))
+        self._write(ExportReport(problem=text, is_final=is_final))
 
-    def _write(self, report: Report) -> None:
+    def _write(self, report: ExportReport) -> None:
         self._out.write(report.model_dump_json() + "\n")
         self._out.flush()
 
 
-class FollowedRun:
+class RunTailer:
     """A run as it grows."""
 
-    def __init__(self, reader: CurveReader, say: Say, messages: FileIO) -> None:
+    def __init__(self, reader: MetricReader, reporter: ExportReporter, messages: FileIO) -> None:
         self._reader = reader
-        self._say = say
+        self._reporter = reporter
         self._messages = messages
         self._has_ended = threading.Event()
         self.status: Status | None = None
@@ -228,10 +228,10 @@ class FollowedRun:
             yield steps
             if status is not None:
                 return
-            self._say.alive()
+            self._reporter.alive()
             self._has_ended.wait(POLL_SECONDS)
 
-    def watch_shipper(self) -> None:
+    def watch_scheduler(self) -> None:
         """Receives the job's end, and exits this process when the shipper exits.
 
         Without the latter, the next shipper could start a second export beside a blocked one.
@@ -243,7 +243,7 @@ class FollowedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class IntegrationType:
     title: str
     """Display name."""
     module: str
@@ -252,7 +252,9 @@ class Kind:
 
 
 KINDS = {
-    "wandb": Kind("Weights & Biases", "worker.integrations.wandb"),
-    "mlflow": Kind("MLflow", "worker.integrations.mlflow"),
-    "huggingface": Kind("Hugging Face Hub", "worker.integrations.huggingface", is_about_model=True),
+    "wandb": IntegrationType("Weights & Biases", "worker.integrations.wandb"),
+    "mlflow": IntegrationType("MLflow", "worker.integrations.mlflow"),
+    "huggingface": IntegrationType(
+        "Hugging Face Hub", "worker.integrations.huggingface", is_about_model=True
+    ),
 }

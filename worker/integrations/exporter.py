@@ -12,34 +12,34 @@ from io import FileIO
 
 from worker.integrations.export_task import (
     KINDS,
-    Assignment,
-    CurveReader,
-    FollowedRun,
-    Say,
-    ShippingError,
+    ExportError,
+    ExportReporter,
+    ExportTask,
+    MetricReader,
+    RunTailer,
 )
 from worker.jobs.storage.paths import RunDirectory
 
 
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    say = Say()
+    reporter = ExportReporter()
     # Unbuffered: the reading thread would hold a buffer's lock when the process exits.
     messages = FileIO(0, closefd=False)
-    assignment = Assignment.model_validate_json(messages.readline())
-    reader = CurveReader(RunDirectory(assignment.run_directory).progress)
-    run = FollowedRun(reader, say, messages)
-    threading.Thread(target=run.watch_shipper, daemon=True).start()
+    task = ExportTask.model_validate_json(messages.readline())
+    reader = MetricReader(RunDirectory(task.run_directory).progress)
+    run = RunTailer(reader, reporter, messages)
+    threading.Thread(target=run.watch_scheduler, daemon=True).start()
     try:
-        module = importlib.import_module(KINDS[assignment.type].module)
-        module.ship(assignment, run=run, say=say)
-    except ShippingError as error:
-        say.problem(str(error), is_final=error.is_final)
+        module = importlib.import_module(KINDS[task.type].module)
+        module.export(task, run=run, reporter=reporter)
+    except ExportError as error:
+        reporter.problem(str(error), is_final=error.is_final)
         return 1
     except (ImportError, OSError, ValueError) as error:
-        say.problem(f"{_kind(error)}: {error}")
+        reporter.problem(f"{_kind(error)}: {error}")
         return 1
-    say.done()
+    reporter.done()
     return 0
 
 

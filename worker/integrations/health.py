@@ -2,18 +2,18 @@
 
 import sys
 
-from worker.daemon import PRESENCE_SECONDS, KeeperPresence, exit_code
+from worker.daemon import PRESENCE_SECONDS, DaemonPresence, exit_code
 from worker.integrations.settings import IntegrationSettings
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.store import keys
 from worker.jobs.store.redis import open_redis
 
 
-def shipper_trouble(settings: IntegrationSettings) -> str | None:
+def integrations_trouble(settings: IntegrationSettings) -> str | None:
     """Returns the problem of this host's shipper, or None if it is healthy."""
     with open_redis(settings.redis_url) as redis:
         try:
-            if KeeperPresence(redis, key_of=keys.shipper).is_here():
+            if DaemonPresence(redis, key_of=keys.integrations_process).is_alive():
                 return None
         except StoreUnavailableError as error:
             return str(error)
@@ -21,7 +21,7 @@ def shipper_trouble(settings: IntegrationSettings) -> str | None:
 
 
 def main() -> int:
-    return exit_code(lambda: shipper_trouble(IntegrationSettings()))
+    return exit_code(lambda: integrations_trouble(IntegrationSettings()))
 
 
 if __name__ == "__main__":

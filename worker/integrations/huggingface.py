@@ -20,7 +20,7 @@ from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from worker.integrations.accounts import HubAccount
-from worker.integrations.export_task import Assignment, FollowedRun, Say, ShippingError
+from worker.integrations.export_task import ExportError, ExportReporter, ExportTask, RunTailer
 from worker.integrations.settings import settle_hub_library
 from worker.jobs.integrations import HubRepository
 from worker.jobs.logging import redacted
@@ -90,7 +90,7 @@ _OF_A_MODEL = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HubTarget:
     """Destination of a model."""
 
     endpoint: str
@@ -101,7 +101,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
+class PushResult:
     """Result of a push."""
 
     url: str
@@ -129,7 +129,7 @@ def model_files(directory: Path) -> list[Path]:
     return files
 
 
-def push(directory: Path, *, place: Place, token: str, message: str) -> Pushed:
+def push(directory: Path, *, target: HubTarget, token: str, message: str) -> PushResult:
     """Pushes the model in `directory` as one commit with that message, and returns the commit.
 
     Files that exist on the hub are not uploaded again. If all exist, no commit is created. Creates
@@ -141,7 +141,7 @@ def push(directory: Path, *, place: Place, token: str, message: str) -> Pushed:
     set_client_factory(_client)
     disable_progress_bars()
     try:
-        return _push(files, place=place, api=HfApi(place.endpoint, token=token), message=message)
+        return _push(files, target=target, api=HfApi(target.endpoint, token=token), message=message)
     except HubError:
         raise
     except (httpx2.HTTPError, ValueError, RuntimeError, OSError) as error:
@@ -157,10 +157,10 @@ def _client() -> httpx2.Client:
     return client
 
 
-def _push(files: list[Path], *, place: Place, api: HfApi, message: str) -> Pushed:
-    name, revision = place.repository, place.revision
-    api.create_repo(name, private=place.is_private, exist_ok=True)
-    if place.is_private and not api.model_info(name).private:
+def _push(files: list[Path], *, target: HubTarget, api: HfApi, message: str) -> PushResult:
+    name, revision = target.repository, target.revision
+    api.create_repo(name, private=target.is_private, exist_ok=True)
+    if target.is_private and not api.model_info(name).private:
         raise HubError(
             f"{name} exists and is public; expected a private repository, as the job asked for "
             '("private": false pushes to a public one)',
@@ -183,42 +183,42 @@ def _push(files: list[Path], *, place: Place, api: HfApi, message: str) -> Pushe
         # Without this, two concurrent pushes could leave a mixture of two models.
         parent_commit=head.sha,
     )
-    return Pushed(commit.commit_url)
+    return PushResult(commit.commit_url)
 
 
 _ALIVE_SECONDS = 10.0
 
 
-def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
-    """Pushes the final model of a job that has succeeded. Raises ShippingError."""
-    account = HubAccount.model_validate(assignment.account)
-    place: HubRepository = assignment.settings
+def export(task: ExportTask, *, run: RunTailer, reporter: ExportReporter) -> None:
+    """Pushes the final model of a job that has succeeded. Raises ExportError."""
+    account = HubAccount.model_validate(task.account)
+    place: HubRepository = task.settings
     if place.namespace not in account.namespaces:
-        raise ShippingError(
+        raise ExportError(
             f"the namespace {place.namespace!r} is no longer allowed by [huggingface] in the "
             "integrations file",
             is_final=True,
         )
-    with tempfile.TemporaryDirectory() as directory, _saying_that_it_lives(say):
+    with tempfile.TemporaryDirectory() as directory, _reporting_alive(reporter):
         settle_hub_library(Path(directory), has_xet=account.transfer == "xet")
         # Imported only now, because it reads its environment on import.
 
         try:
             pushed = push(
-                RunDirectory(assignment.run_directory).output,
-                place=Place(
+                RunDirectory(task.run_directory).output,
+                target=HubTarget(
                     account.endpoint, place.repository, place.private, revision=place.revision
                 ),
                 token=account.token.get_secret_value(),
-                message=f"Fine-tuned from {assignment.spec.model} by flant5, {assignment.job_id}",
+                message=f"Fine-tuned from {task.spec.model} by flant5, {task.job_id}",
             )
         except HubError as error:
-            raise ShippingError(str(error), is_final=error.is_final) from error
-    say.url(pushed.url)
+            raise ExportError(str(error), is_final=error.is_final) from error
+    reporter.url(pushed.url)
 
 
 @contextmanager
-def _saying_that_it_lives(say: Say) -> Iterator[None]:
+def _reporting_alive(reporter: ExportReporter) -> Iterator[None]:
     """Sends heartbeats during a push.
 
     An upload of gigabytes takes longer than the shipper's timeout. The timeouts of each request
@@ -228,7 +228,7 @@ def _saying_that_it_lives(say: Say) -> Iterator[None]:
 
     def repeat() -> None:
         while not is_over.wait(_ALIVE_SECONDS):
-            say.alive()
+            reporter.alive()
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()

@@ -14,7 +14,14 @@ from urllib.parse import quote
 import httpx
 
 from worker.integrations.accounts import MlflowAccount
-from worker.integrations.export_task import Assignment, FollowedRun, Say, ShippingError, Step, flat
+from worker.integrations.export_task import (
+    ExportError,
+    ExportReporter,
+    ExportTask,
+    RunTailer,
+    Step,
+    flatten,
+)
 from worker.jobs.http_client import REJECTED, NetworkSettingsError, open_client, through_proxy
 from worker.jobs.integrations import MlflowRun
 from worker.jobs.job import Status
@@ -23,7 +30,7 @@ _TIMEOUT_SECONDS = 60.0
 _MAX_SHOWN = 300
 
 
-class MlflowError(ShippingError):
+class MlflowError(ExportError):
     """The server rejected a request. `code` is MLflow's error code."""
 
     def __init__(self, message: str, *, code: str = "") -> None:
@@ -102,16 +109,16 @@ _ENDS = {
 }
 
 
-def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
-    """Exports a job while it runs. Raises ShippingError."""
-    account = MlflowAccount.model_validate(assignment.account)
+def export(task: ExportTask, *, run: RunTailer, reporter: ExportReporter) -> None:
+    """Exports a job while it runs. Raises ExportError."""
+    account = MlflowAccount.model_validate(task.account)
     with MlflowClient(account) as client:
-        experiment = _experiment(client, assignment.settings)
-        found = _found(client, experiment, assignment) or _made(client, experiment, assignment)
+        experiment = _experiment(client, task.settings)
+        found = _found(client, experiment, task) or _made(client, experiment, task)
         tracked = _Tracked(client, run_id=found["info"]["run_id"], last=_last_steps(found))
         where = f"{account.tracking_uri}/#/experiments/{quote(experiment)}/runs/{tracked.run_id}"
-        say.url(where)
-        tracked.begin(assignment)
+        reporter.url(where)
+        tracked.begin(task)
         for steps in run.batches():
             tracked.log(steps)
             tracked.describe(run.data)
@@ -134,11 +141,11 @@ def _experiment(client: MlflowClient, wanted: MlflowRun) -> str:
     return str(found["experiment_id"])
 
 
-def _found(client: MlflowClient, experiment: str, assignment: Assignment) -> Any:
+def _found(client: MlflowClient, experiment: str, task: ExportTask) -> Any:
     """Returns the run that an earlier process created, or None."""
     question = {
         "experiment_ids": [experiment],
-        "filter": f"tags.`{JOB_TAG}` = '{assignment.job_id}'",
+        "filter": f"tags.`{JOB_TAG}` = '{task.job_id}'",
         "run_view_type": "ACTIVE_ONLY",
         "max_results": 1,
     }
@@ -146,18 +153,18 @@ def _found(client: MlflowClient, experiment: str, assignment: Assignment) -> Any
     return runs[0] if runs else None
 
 
-def _made(client: MlflowClient, experiment: str, assignment: Assignment) -> Any:
-    wanted: MlflowRun = assignment.settings
+def _made(client: MlflowClient, experiment: str, task: ExportTask) -> Any:
+    wanted: MlflowRun = task.settings
     tags = {
-        JOB_TAG: assignment.job_id,
-        "flant5.base_model": assignment.spec.model,
-        "flant5.fine_tuned_model": assignment.fine_tuned_model,
-        "flant5.owner": assignment.owner,
+        JOB_TAG: task.job_id,
+        "flant5.base_model": task.spec.model,
+        "flant5.fine_tuned_model": task.fine_tuned_model,
+        "flant5.owner": task.owner,
     }
-    tags |= {f"flant5.metadata.{key}": text for key, text in assignment.spec.metadata.items()}
+    tags |= {f"flant5.metadata.{key}": text for key, text in task.spec.metadata.items()}
     body = {
         "experiment_id": experiment,
-        "run_name": wanted.name or assignment.job_id,
+        "run_name": wanted.name or task.job_id,
         "start_time": _now(),
         "tags": _pairs((wanted.tags or {}) | tags, limit=_MAX_TAG),
     }
@@ -180,10 +187,10 @@ class _Tracked:
     described: frozenset[str] = frozenset()
     """Splits whose summary was sent."""
 
-    def begin(self, assignment: Assignment) -> None:
+    def begin(self, task: ExportTask) -> None:
         """Marks the run as running (again) and sets its hyperparameters."""
         self._post("runs/update", status="RUNNING", end_time=0)
-        spec = assignment.spec
+        spec = task.spec
         params: dict[str, object] = {"seed": spec.seed, "training_file": spec.training_file}
         params |= {"validation_file": spec.validation_file, "model": spec.model}
         params |= spec.hyperparameters.model_dump(mode="json")
@@ -197,7 +204,7 @@ class _Tracked:
             return
         tags: dict[str, str] = {}
         for split, report in new.items():
-            tags |= flat(report, prefix=f"data.{split}")
+            tags |= flatten(report, prefix=f"data.{split}")
         self._named("tags", _pairs(tags, limit=_MAX_TAG))
         self.described |= new.keys()
 

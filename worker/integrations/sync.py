@@ -10,18 +10,18 @@ import random
 import time
 from dataclasses import dataclass
 
-from worker.daemon import KeeperPresence, OperatorsFile
+from worker.daemon import DaemonPresence, ReloadingConfigFile
 from worker.integrations.accounts import Account, IntegrationsFileError
-from worker.integrations.export_process import Child, Problem
-from worker.integrations.export_task import KINDS, assignment_for
+from worker.integrations.export_process import ExportProblem, ExportProcess
+from worker.integrations.export_task import KINDS, export_task_for
 from worker.integrations.settings import IntegrationSettings
 from worker.jobs.errors import NotFoundError, StoreUnavailableError
 from worker.jobs.job import Job, Status
-from worker.jobs.store.outbox import IntegrationOffers, Shipment, Shipments
+from worker.jobs.store.outbox import ExportOutbox, IntegrationRegistry, PendingExport
 from worker.jobs.store.store import JobStore
 
 POLL_SECONDS = 0.5
-OFFER_SECONDS = 10.0
+PUBLISH_SECONDS = 10.0
 """Seconds between two writes of the configured integrations to Redis, which may have lost them."""
 LEASE_SECONDS = 60.0
 KEEP_SECONDS = 10.0
@@ -37,29 +37,32 @@ def pause_after(num_failed: int, *, first_seconds: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ExportStores:
     """The Redis services that the shipper uses."""
 
     store: JobStore
-    shipments: Shipments
-    offers: IntegrationOffers
-    presence: KeeperPresence
+    outbox: ExportOutbox
+    registry: IntegrationRegistry
+    presence: DaemonPresence
 
 
-class Shipper:
+class ExportScheduler:
     """Starts and watches export processes.
 
     Several shippers share the work. If one is killed, the others take over its exports.
     """
 
     def __init__(
-        self, settings: IntegrationSettings, file: OperatorsFile[dict[str, Account]], desk: Desk
+        self,
+        settings: IntegrationSettings,
+        file: ReloadingConfigFile[dict[str, Account]],
+        stores: ExportStores,
     ) -> None:
         self._settings = settings
         self._file = file
-        self._desk = desk
+        self._stores = stores
         self._under_way: set[asyncio.Task[None]] = set()
-        self._offer_at = 0.0
+        self._publish_at = 0.0
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -83,18 +86,18 @@ class Shipper:
             return
 
     async def _round(self) -> None:
-        if time.monotonic() >= self._offer_at:
-            await self._offer()
-        await asyncio.to_thread(self._desk.presence.appear)
+        if time.monotonic() >= self._publish_at:
+            await self._publish()
+        await asyncio.to_thread(self._stores.presence.register)
         num_free = self._settings.integration_max_runs - len(self._under_way)
         if num_free > 0:
             taken = await asyncio.to_thread(
-                self._desk.shipments.take, limit=num_free, lease_seconds=LEASE_SECONDS
+                self._stores.outbox.claim_due, limit=num_free, lease_seconds=LEASE_SECONDS
             )
-            for shipment in taken:
-                self._begin(shipment)
+            for pending in taken:
+                self._begin(pending)
 
-    async def _offer(self) -> None:
+    async def _publish(self) -> None:
         try:
             self._file.refresh()
         except IntegrationsFileError as error:
@@ -106,123 +109,125 @@ class Shipper:
             for kind, account in accounts
             if account.allowed_namespaces is not None
         }
-        await asyncio.to_thread(self._desk.offers.offer, owners, namespaces=namespaces)
-        self._offer_at = time.monotonic() + OFFER_SECONDS
+        await asyncio.to_thread(self._stores.registry.publish, owners, namespaces=namespaces)
+        self._publish_at = time.monotonic() + PUBLISH_SECONDS
 
-    def _begin(self, shipment: Shipment) -> None:
-        task = asyncio.create_task(self._ship(shipment))
+    def _begin(self, pending: PendingExport) -> None:
+        task = asyncio.create_task(self._export(pending))
         self._under_way.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._under_way.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 # Due again when its lease expires.
-                logger.error("export %s: aborted", shipment.name, exc_info=error)
+                logger.error("export %s: aborted", pending.name, exc_info=error)
 
         task.add_done_callback(ended)
 
-    async def _ship(self, shipment: Shipment) -> None:
+    async def _export(self, pending: PendingExport) -> None:
         try:
-            job = await asyncio.to_thread(self._desk.store.get, shipment.job_id)
+            job = await asyncio.to_thread(self._stores.store.get, pending.job_id)
         except NotFoundError:
-            await asyncio.to_thread(self._desk.shipments.done, shipment)
+            await asyncio.to_thread(self._stores.outbox.ack, pending)
             return
-        account = self._file.content.get(shipment.type)
+        account = self._file.content.get(pending.type)
         if account is None or not account.is_for(job.owner):
             problem = (
-                f"[{shipment.type}] is missing from the integrations file, or its owners exclude "
+                f"[{pending.type}] is missing from the integrations file, or its owners exclude "
                 "this job's owner"
             )
-            await self._failed(shipment, Problem(problem))
-        elif not _is_told_now(job, account, shipment.type):
+            await self._failed(pending, ExportProblem(problem))
+        elif not _is_due(job, account, pending.type):
             # The next start or the end of the job makes the export due again.
-            await asyncio.to_thread(self._desk.shipments.done, shipment)
+            await asyncio.to_thread(self._stores.outbox.ack, pending)
         else:
-            await self._told(shipment, job, account)
+            await self._export_and_settle(pending, job, account)
 
-    async def _told(self, shipment: Shipment, job: Job, account: Account) -> None:
-        problem = await self._followed(shipment, job, account)
+    async def _export_and_settle(self, pending: PendingExport, job: Job, account: Account) -> None:
+        problem = await self._run_export(pending, job, account)
         if self._stopping.is_set() and problem is not None:
             # Due at once, for the next shipper.
-            await asyncio.to_thread(self._desk.shipments.keep, shipment, lease_seconds=0)
+            await asyncio.to_thread(self._stores.outbox.renew, pending, lease_seconds=0)
         elif problem is not None:
-            await self._failed(shipment, problem)
+            await self._failed(pending, problem)
         else:
-            await asyncio.to_thread(self._desk.shipments.done, shipment)
-            logger.info("export %s: done", shipment.name)
+            await asyncio.to_thread(self._stores.outbox.ack, pending)
+            logger.info("export %s: done", pending.name)
 
-    async def _followed(self, shipment: Shipment, job: Job, account: Account) -> Problem | None:
+    async def _run_export(
+        self, pending: PendingExport, job: Job, account: Account
+    ) -> ExportProblem | None:
         """Runs an export process. Returns its error, or None once the job and the export ended."""
         directory = self._settings.home_directories.run_directory(job.id).path
-        assignment = assignment_for(
-            job, kind=shipment.type, run_directory=directory, account=account.revealed()
+        task = export_task_for(
+            job, kind=pending.type, run_directory=directory, account=account.revealed()
         )
 
         async def on_url(url: str) -> None:
-            message = f"{KINDS[shipment.type].title}: {url}"
-            await self._heard(shipment, url=url, message=message)
+            message = f"{KINDS[pending.type].title}: {url}"
+            await self._record_url(pending, url=url, message=message)
 
-        child = await Child.start(assignment, on_url=on_url)
+        child = await ExportProcess.start(task, on_url=on_url)
         keep_at = 0.0
         try:
             while not await child.ended_within(POLL_SECONDS):
                 if self._stopping.is_set():
-                    return Problem("stopped")
+                    return ExportProblem("stopped")
                 if child.silent_seconds > self._settings.integration_timeout_seconds:
-                    return Problem(f"no heartbeat for {child.silent_seconds:.0f} s")
+                    return ExportProblem(f"no heartbeat for {child.silent_seconds:.0f} s")
                 if time.monotonic() >= keep_at:
                     keep_at = time.monotonic() + KEEP_SECONDS
-                    await self._keep(shipment)
-                await self._tell_end(child, shipment.job_id)
+                    await self._renew(pending)
+                await self._send_end(child, pending.job_id)
             return child.problem
         finally:
             await child.stop()
 
-    async def _tell_end(self, child: Child, job_id: str) -> None:
+    async def _send_end(self, child: ExportProcess, job_id: str) -> None:
         try:
-            job = await asyncio.to_thread(self._desk.store.get, job_id)
+            job = await asyncio.to_thread(self._stores.store.get, job_id)
         except StoreUnavailableError as error:
             logger.warning("job %s: cannot read its status: %s", job_id, error)
         except NotFoundError:
-            await child.tell_end(Status.CANCELLED)  # deleted
+            await child.send_end(Status.CANCELLED)  # deleted
         else:
             if job.status is not Status.RUNNING:
-                await child.tell_end(job.status)
+                await child.send_end(job.status)
 
-    async def _keep(self, shipment: Shipment) -> None:
+    async def _renew(self, pending: PendingExport) -> None:
+        try:
+            await asyncio.to_thread(self._stores.outbox.renew, pending, lease_seconds=LEASE_SECONDS)
+        except StoreUnavailableError as error:
+            logger.warning("export %s: cannot renew its lease: %s", pending.name, error)
+
+    async def _record_url(self, pending: PendingExport, *, url: str, message: str) -> None:
         try:
             await asyncio.to_thread(
-                self._desk.shipments.keep, shipment, lease_seconds=LEASE_SECONDS
+                self._stores.outbox.record_url, pending, url=url, message=message
             )
         except StoreUnavailableError as error:
-            logger.warning("export %s: cannot renew its lease: %s", shipment.name, error)
+            logger.warning("export %s: cannot save its URL: %s", pending.name, error)
 
-    async def _heard(self, shipment: Shipment, *, url: str, message: str) -> None:
-        try:
-            await asyncio.to_thread(self._desk.shipments.shown, shipment, url=url, message=message)
-        except StoreUnavailableError as error:
-            logger.warning("export %s: cannot save its URL: %s", shipment.name, error)
-
-    async def _failed(self, shipment: Shipment, problem: Problem) -> None:
-        number = shipment.num_failed + 1
+    async def _failed(self, pending: PendingExport, problem: ExportProblem) -> None:
+        number = pending.num_failed + 1
         pause = pause_after(number, first_seconds=self._settings.integration_retry_seconds)
-        failing = await asyncio.to_thread(self._desk.shipments.retry, shipment, pause_seconds=pause)
+        failing = await asyncio.to_thread(self._stores.outbox.retry, pending, pause_seconds=pause)
         if failing is None:
             return
         may_fail = self._settings.integration_give_up_hours * 3600
         if problem.is_final or failing + pause > may_fail:
             reason = f"gave up; last error: {problem}"
-            await asyncio.to_thread(self._desk.shipments.give_up, shipment, reason=reason)
-            logger.error("export %s: %s", shipment.name, reason)
+            await asyncio.to_thread(self._stores.outbox.dead_letter, pending, reason=reason)
+            logger.error("export %s: %s", pending.name, reason)
             return
-        logger.warning("export %s: %s; retrying in %.0f s", shipment.name, problem, pause)
+        logger.warning("export %s: %s; retrying in %.0f s", pending.name, problem, pause)
 
 
-def _is_told_now(job: Job, account: Account, kind: str) -> bool:
+def _is_due(job: Job, account: Account, kind: str) -> bool:
     if job.started_at is None:
         return False
     if KINDS[kind].is_about_model:
         return job.status is Status.SUCCEEDED
-    if account.is_told_at_the_end:
+    if account.is_final_only:
         return job.status.is_final
     return job.status is Status.RUNNING or job.status.is_final

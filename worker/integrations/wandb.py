@@ -14,7 +14,13 @@ from typing import Any
 import wandb
 
 from worker.integrations.accounts import WandbAccount
-from worker.integrations.export_task import Assignment, FollowedRun, Say, ShippingError, flat
+from worker.integrations.export_task import (
+    ExportError,
+    ExportReporter,
+    ExportTask,
+    RunTailer,
+    flatten,
+)
 from worker.jobs.integrations import WandbRun
 from worker.jobs.job import Status
 
@@ -24,24 +30,24 @@ _MAX_TAG = 64
 _EXIT_CODES = {Status.FAILED: 1, Status.CANCELLED: 255}
 
 
-def ship(assignment: Assignment, *, run: FollowedRun, say: Say) -> None:
-    """Exports a job. Raises ShippingError."""
-    account = WandbAccount.model_validate(assignment.account)
+def export(task: ExportTask, *, run: RunTailer, reporter: ExportReporter) -> None:
+    """Exports a job. Raises ExportError."""
+    account = WandbAccount.model_validate(task.account)
     if account.mode == "offline":
-        folder = assignment.run_directory / OFFLINE_FOLDER
+        folder = task.run_directory / OFFLINE_FOLDER
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        _ship(assignment, run, say, folder)
+        _export(task, run, reporter, folder)
         return
     with tempfile.TemporaryDirectory(prefix="flant5-wandb-") as folder_name:
-        _ship(assignment, run, say, Path(folder_name))
+        _export(task, run, reporter, Path(folder_name))
 
 
-def _ship(assignment: Assignment, run: FollowedRun, say: Say, folder: Path) -> None:
+def _export(task: ExportTask, run: RunTailer, reporter: ExportReporter, folder: Path) -> None:
     try:
-        tracked = _begun(assignment, folder)
+        tracked = _begun(task, folder)
         if tracked.url:
-            say.url(tracked.url)
+            reporter.url(tracked.url)
         first = int(tracked.step)
         described: dict[str, str] = {}
         for steps in run.batches():
@@ -56,13 +62,13 @@ def _ship(assignment: Assignment, run: FollowedRun, say: Say, folder: Path) -> N
         exit_code = 0 if run.status is None else _EXIT_CODES.get(run.status, 0)
         tracked.finish(exit_code=exit_code)
     except wandb.Error as error:
-        raise ShippingError(f"Weights & Biases: {type(error).__name__}: {error}") from error
+        raise ExportError(f"Weights & Biases: {type(error).__name__}: {error}") from error
 
 
-def _begun(assignment: Assignment, folder: Path) -> Any:
-    account = WandbAccount.model_validate(assignment.account)
-    wanted: WandbRun = assignment.settings
-    spec = assignment.spec
+def _begun(task: ExportTask, folder: Path) -> Any:
+    account = WandbAccount.model_validate(task.account)
+    wanted: WandbRun = task.settings
+    spec = task.spec
     key = account.api_key
     settings = wandb.Settings(
         api_key=None if key is None else key.get_secret_value(),
@@ -80,18 +86,18 @@ def _begun(assignment: Assignment, folder: Path) -> Any:
     return wandb.init(
         project=wanted.project,
         entity=wanted.entity,
-        id=assignment.job_id,
+        id=task.job_id,
         resume="allow" if account.mode == "online" else None,
-        name=wanted.name or assignment.job_id,
+        name=wanted.name or task.job_id,
         tags=sorted({*(wanted.tags or ()), "flant5", spec.model[-_MAX_TAG:]}),
-        config=_config(assignment),
+        config=_config(task),
         dir=str(folder),
         settings=settings,
     )
 
 
-def _config(assignment: Assignment) -> dict[str, object]:
-    spec = assignment.spec
+def _config(task: ExportTask) -> dict[str, object]:
+    spec = task.spec
     return {
         **spec.hyperparameters.model_dump(mode="json"),
         "seed": spec.seed,
@@ -99,9 +105,9 @@ def _config(assignment: Assignment) -> dict[str, object]:
         "training_file": spec.training_file,
         "validation_file": spec.validation_file,
         "metadata": dict(spec.metadata),
-        "flant5_job_id": assignment.job_id,
-        "flant5_owner": assignment.owner,
-        "flant5_fine_tuned_model": assignment.fine_tuned_model,
+        "flant5_job_id": task.job_id,
+        "flant5_owner": task.owner,
+        "flant5_fine_tuned_model": task.fine_tuned_model,
     }
 
 
@@ -109,5 +115,5 @@ def _described(data: Mapping[str, object]) -> dict[str, str]:
     """Returns the data summaries with dotted names."""
     told: dict[str, str] = {}
     for split, report in data.items():
-        told |= flat(report, prefix=f"data.{split}")
+        told |= flatten(report, prefix=f"data.{split}")
     return told

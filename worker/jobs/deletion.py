@@ -4,9 +4,10 @@
     -> remove from `forgotten`
 
 The lock keeps attempts away: an attempt holds it until its last process has ended. A process that
-is killed midway leaves an entry in `forgotten` or a tombstone, and the keeper finishes the deletion
-(`worker.keeper.deletions`). Before the tombstone is on disk, a store that loses its last second has
-the object again; no deletion was acknowledged by then. Afterwards nothing restores it.
+is killed midway leaves an entry in `forgotten` or a tombstone, and the controller finishes the
+deletion (`worker.controller.deletions`). Before the tombstone is on disk, a store that loses its
+last second has the object again; no deletion was acknowledged by then. Afterwards nothing restores
+it.
 
 A checkpoint has no tombstone, because a resumed job may save the same step again. Its directory is
 renamed before its entry leaves the store's list.
@@ -21,7 +22,7 @@ from worker.jobs.errors import BusyError, NotEndedError, NotFoundError
 from worker.jobs.job import Job, model_id
 from worker.jobs.storage.filesystem import is_full, sync_directory
 from worker.jobs.storage.job_files import REMOVED, JobFiles, num_bytes_of, remove
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.storage.lock import LockedError, take_lock
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.run_files import result_file_id
@@ -39,13 +40,13 @@ class Deletions:
     """Each `delete_...` returns the number of freed bytes once all files are gone.
 
     They raise NotFoundError, NotEndedError, InUseError, BusyError, StoreUnavailableError, and
-    OSError for a disk error. The keeper finishes a deletion that has begun.
+    OSError for a disk error. The controller finishes a deletion that has begun.
     """
 
     def __init__(self, store: JobStore, home: Home, *, lock_seconds: float = LOCK_SECONDS) -> None:
         self._store = store
         self._home = home
-        self._ledger = Ledger(home)
+        self._job_records = JobRecordStore(home)
         self._tombstones = Tombstones(home)
         self._lock_seconds = lock_seconds
 
@@ -57,7 +58,7 @@ class Deletions:
         job = self._ended(job_id)
         with self._locked(job_id):
             tombstone = self._tombstone_of(job, "job", num_bytes=self.files_of(job).num_bytes)
-            self._store.ended.delete(job)
+            self._store.deleted.delete(job)
             self._bury(tombstone)
         return tombstone.freed_bytes
 
@@ -66,7 +67,7 @@ class Deletions:
         and that no other job needs. Otherwise does nothing and returns False."""
         with self._locked(job.id):
             tombstone = self._tombstone_of(job, "job", num_bytes=self.files_of(job).num_bytes)
-            if not self._store.ended.forget(job, min_age_seconds=min_age_seconds):
+            if not self._store.deleted.delete_old(job, min_age_seconds=min_age_seconds):
                 return False
             self._bury(tombstone)
         return True
@@ -79,7 +80,7 @@ class Deletions:
             num_bytes = num_bytes_of(*self.files_of(job).model)
             tombstone = self._tombstone_of(job, "model", num_bytes=num_bytes)
             message = f"Model {tombstone.model} deleted: {num_bytes} bytes freed"
-            self._store.ended.delete_model(job, message=message)
+            self._store.deleted.delete_model(job, message=message)
             self._bury(tombstone)
         return num_bytes
 
@@ -114,7 +115,7 @@ class Deletions:
         checkpoint = self.files_of(job).checkpoint(step)
         with self._locked(job_id):
             is_here, num_bytes = checkpoint.is_dir(), num_bytes_of(checkpoint)
-            self._store.ended.claim_checkpoint(job, step)
+            self._store.deleted.claim_checkpoint(job, step)
             if is_here:
                 removed = checkpoint.with_name(REMOVED + checkpoint.name)
                 remove(removed)
@@ -130,7 +131,7 @@ class Deletions:
         """Finishes an interrupted deletion, or answers a retried request, and returns the number
         of freed bytes. None for a job that never existed for the owner, or whose deletion is
         complete (without `is_retry`). Raises as `finish`."""
-        is_begun = self._store.ended.is_forgotten(job_id)
+        is_begun = self._store.deleted.is_unfinished(job_id)
         tombstone = self._tombstones.read(job_id)
         if tombstone is None and is_begun:
             tombstone = self._begun(job_id, "job")
@@ -158,7 +159,7 @@ class Deletions:
         if tombstone is not None:
             self._forget_by_force(tombstone)
         elif kind == "job" and not self._store.unknown((job_id,)):
-            self._store.ended.files_are_gone(deletion)  # the job was restored since
+            self._store.deleted.mark_files_deleted(deletion)  # the job was restored since
             return
         with self._locked(job_id):
             self._bury(tombstone or self._begun(job_id, kind))
@@ -177,8 +178,8 @@ class Deletions:
     def _forget_by_force(self, tombstone: Tombstone) -> bool:
         """Returns True if the store still had the deleted object."""
         of_kind = {
-            "job": self._store.ended.forget_by_force,
-            "model": self._store.ended.forget_model_by_force,
+            "job": self._store.deleted.force_delete,
+            "model": self._store.deleted.force_delete_model,
         }
         return of_kind[tombstone.kind](tombstone.job_id, model=tombstone.model)
 
@@ -203,7 +204,7 @@ class Deletions:
     def _begun(self, job_id: str, kind: Kind) -> Tombstone:
         """Returns the tombstone of a deletion that was interrupted before it had one."""
         try:
-            record = self._ledger.read(job_id)
+            record = self._job_records.read(job_id)
         except (FileNotFoundError, ValueError) as error:
             # Never acknowledged; or the disk was full and the files were removed first.
             if not isinstance(error, FileNotFoundError):
@@ -232,17 +233,17 @@ class Deletions:
             self._tombstones.write(tombstone)
         self._remove_files(tombstone)
         of_model = "/model" if tombstone.kind == "model" else ""
-        self._store.ended.files_are_gone(tombstone.job_id + of_model)
+        self._store.deleted.mark_files_deleted(tombstone.job_id + of_model)
 
     def _remove_files(self, tombstone: Tombstone) -> None:
         files = JobFiles(self._home, tombstone.job_id, tombstone.result_file)
         if tombstone.kind == "model":
-            self._ledger.forget_model(tombstone.job_id)
+            self._job_records.mark_model_deleted(tombstone.job_id)
             for path in files.model:
                 remove(path)
             return
         # Without its record no recovery restores the job, whatever else is left.
-        self._ledger.forget(tombstone.job_id)
+        self._job_records.delete(tombstone.job_id)
         files.remove_all()
 
     def _finish_checkpoint(self, job_id: str, step: int, *, freed: str = "") -> bool:
@@ -254,9 +255,9 @@ class Deletions:
         removed = checkpoint.with_name(REMOVED + checkpoint.name)
         if not checkpoint.exists():
             message = f"Checkpoint of step {step} deleted{freed}"
-            was_listed = self._store.ended.forget_checkpoint(job_id, step, message=message)
+            was_listed = self._store.deleted.delete_checkpoint(job_id, step, message=message)
         remove(removed)
-        self._store.ended.files_are_gone(f"{job_id}/checkpoint-{step}")
+        self._store.deleted.mark_files_deleted(f"{job_id}/checkpoint-{step}")
         return was_listed
 
     @contextmanager

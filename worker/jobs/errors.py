@@ -78,10 +78,10 @@ class ChatLimitError(JobsError):
     """The inference queue is full for the moment."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns a hint with the known name most similar to `name`, or ''.
 
-    >>> nearest("learning_rat", ["learning_rate", "seed"])
+    >>> did_you_mean("learning_rat", ["learning_rate", "seed"])
     "; did you mean 'learning_rate'?"
     """
     close = get_close_matches(name, list(known), n=1)

@@ -78,7 +78,7 @@ class Status(StrEnum):
 _RESUMED = frozenset({Status.QUEUED, Status.VALIDATING_FILES})
 """VALIDATING_FILES: the files never passed their check."""
 
-NEXT: dict[Status, frozenset[Status]] = {
+ALLOWED_TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.VALIDATING_FILES: frozenset(
         {Status.QUEUED, Status.PAUSED, Status.FAILED, Status.CANCELLED}
     ),
@@ -115,7 +115,7 @@ class JobError(BaseModel):
         return redacted(message)
 
 
-class Progress(BaseModel):
+class JobProgressState(BaseModel):
     """Progress of the training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -187,7 +187,7 @@ class Job(BaseModel):
     """Time of the last request of a caller (create, cancel, pause, resume), in milliseconds."""
     submission_key: str = ""
     """Redis key of the submission that created it; empty if it has none."""
-    progress: Progress | None = None
+    progress: JobProgressState | None = None
     trained_tokens: int | None = None
     chosen: Chosen | None = None
     """The chosen automatic hyperparameters; None until the run has read its data."""

@@ -7,10 +7,10 @@ SUBMISSION_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class QueuePolicy:
     """All processes of one service use the same rules."""
 
-    max_losses: int = 5
+    max_infra_retries: int = 5
     """Maximum number of attempts lost in a row without a new checkpoint. The job then fails."""
     retry_seconds: float = 2.0
     """Retry delay after the second loss in a row, in seconds. Each further loss doubles it."""
@@ -20,5 +20,5 @@ class Rules:
     """Maximum number of running jobs per owner; 0 disables the limit."""
     left_seconds: float = 2.0
     """Time for which a job is reserved for smaller idle workers that can run it, in seconds."""
-    seat_seconds: float = 2.0
+    gang_wait_seconds: float = 2.0
     """Time for which a worker keeps a seat in a gang without renewing it, in seconds."""

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.jobs.logging import LogFormat
 from worker.jobs.redis_address import RedisAddress
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.storage.paths import Home
 
 FROM_ENVIRONMENT = SettingsConfigDict(
@@ -99,7 +99,7 @@ class SharedSettings(BaseSettings):
     `redis_url`."""
     allow_lossy_redis: bool = False
     """Allows a server that evicts jobs (a maxmemory, and a maxmemory-policy other than noeviction
-    and volatile-*) or keeps no append-only file. Both lose acknowledged jobs. The keeper then
+    and volatile-*) or keeps no append-only file. Both lose acknowledged jobs. The controller then
     restores missing jobs from the disk, and reports them. False refuses such a server."""
     data_root: Path | None = None
     """Directory of host data sets that jobs may reference by relative path. Unset: none."""
@@ -135,9 +135,11 @@ class SharedSettings(BaseSettings):
         return url
 
     @property
-    def rules(self) -> Rules:
+    def queue_policy(self) -> QueuePolicy:
         """The rules of scheduling, as far as they follow from the shared settings."""
-        return Rules(max_waiting=self.max_queued_per_key, max_running=self.max_running_per_key)
+        return QueuePolicy(
+            max_waiting=self.max_queued_per_key, max_running=self.max_running_per_key
+        )
 
     @property
     def home_directories(self) -> Home:

@@ -1,6 +1,6 @@
 """Finds and kills process trees without leaving a process behind.
 
-`readable_on` is a file descriptor for signals, for use with `select`. Linux only. Imports only the
+`signal_fd` is a file descriptor for signals, for use with `select`. Linux only. Imports only the
 standard library, because the supervisor depends on it.
 """
 
@@ -93,7 +93,7 @@ def _children(pid: int) -> list[int]:
     return children
 
 
-def readable_on(*numbers: signal.Signals) -> int:
+def signal_fd(*numbers: signal.Signals) -> int:
     """Returns a descriptor that receives one byte, the signal number, for each of these signals.
 
     They no longer interrupt or end the process. Call it in the main thread, once per process.

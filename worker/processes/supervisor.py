@@ -33,7 +33,7 @@ from typing import IO
 
 from flant5_train.protocol.host import adopt_orphans, end_with
 from worker.jobs.storage.log_format import Stream
-from worker.processes.process_tree import descendants, kill_descendants, readable_on
+from worker.processes.process_tree import descendants, kill_descendants, signal_fd
 from worker.processes.trainer_log import LineSplitter, TrainerLog
 
 LIFELINE_CUT = 70
@@ -55,7 +55,7 @@ class Supervisor:
         self._kill_at = self._kill_ranks_at = math.inf
         self._exit_code: int | None = None
         self._selector = selectors.DefaultSelector()
-        self._wakeup = readable_on(signal.SIGTERM, signal.SIGCHLD)
+        self._wakeup = signal_fd(signal.SIGTERM, signal.SIGCHLD)
         self._command = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """Writes `train.log` (`worker.jobs.storage.log_format`).
 
-If the log is full, `LogEnd` holds the newest lines, which are written when the log is closed.
+If the log is full, `LogFollower` holds the newest lines, which are written when the log is closed.
 Imports only the standard library, because the supervisor depends on it.
 """
 
@@ -20,7 +20,7 @@ END_BYTES = 65_536
 """More than failure diagnosis reads (`worker.failures.evidence`)."""
 
 
-class LogEnd:
+class LogTail:
     """Holds at most END_BYTES of whole lines."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class TrainerLog:
         size = os.lseek(self._descriptor, 0, os.SEEK_END)
         self._max_bytes = max_bytes
         self._room_bytes = max_bytes - size if max_bytes else math.inf
-        self._end: LogEnd | None = None
+        self._end: LogTail | None = None
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")  # an earlier process was killed while writing
 
@@ -101,7 +101,7 @@ class TrainerLog:
         at = datetime.now(UTC)
         new = [format_line(line, stream=stream, at=at) for line in lines]
         if self._end is None and sum(map(len, new)) > self._room_bytes:
-            self._end = LogEnd()
+            self._end = LogTail()
             self._write([_note(f"the log has reached {self._max_bytes:,} bytes: {_HELD_BACK}")])
         if self._end is None:
             self._room_bytes -= sum(map(len, new))

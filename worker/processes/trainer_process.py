@@ -125,7 +125,7 @@ class TrainerProcess:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeSpec:
     """One of `num_nodes` nodes. A single-node run needs no rendezvous."""
 
     num_processes: int
@@ -162,11 +162,11 @@ interface, even with IPv6 only."""
 ONE_NODE_ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo"}
 """Defaults of a single-node run. Without this, gloo resolves the host's own name in each rank."""
 
-TrainerArgv = Callable[[Path, Node, float], list[str]]
+TrainerArgv = Callable[[Path, NodeSpec, float], list[str]]
 """(run.json, this machine's node, grace seconds) -> the training command."""
 
 
-def torchrun_argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+def torchrun_argv(run_config: Path, node: NodeSpec, grace_seconds: float) -> list[str]:
     """Returns torchrun's command for one node.
 
     torchrun must not restart: the service retries, where attempts are counted and visible.
@@ -183,7 +183,7 @@ def torchrun_argv(run_config: Path, node: Node, grace_seconds: float) -> list[st
     ]
 
 
-def _rendezvous(node: Node) -> list[str]:
+def _rendezvous(node: NodeSpec) -> list[str]:
     """Returns torchrun's rendezvous options.
 
     One node: its own store on the loopback address, never on the host name or `localhost`.

@@ -8,14 +8,14 @@ from pydantic import ValidationError
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup.start_check import wait_for_start
-from worker.serving.process import ServeArgv, ServeSettings, serve_argv
+from worker.serving.process import InferenceSettings, ServeArgv, inference_argv
 from worker.serving.server import run_server
 
 
-def main(argv: ServeArgv = serve_argv) -> int:
+def main(argv: ServeArgv = inference_argv) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        settings = ServeSettings()
+        settings = InferenceSettings()
     except ValidationError as error:
         wrong = settings_fault(error)
         print(f"the settings of the serving process are wrong: {wrong}", file=sys.stderr)  # noqa: T201

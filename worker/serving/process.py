@@ -16,27 +16,27 @@ from functools import partial
 from pydantic import Field, ValidationError
 
 from flant5_train.protocol.host import end_with
-from flant5_train.protocol.inference import Order, Piece, parse_piece
+from flant5_train.protocol.inference import Order, StreamEvent, parse_event
 from worker.processes.environment_policy import allowed_environment
 from worker.settings import HubTokenSettings
 
 
-class ServeSettings(HubTokenSettings):
+class InferenceSettings(HubTokenSettings):
     """Built once in `python -m worker.serving`."""
 
-    serve_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")
+    inference_name: str = Field(default_factory=socket.gethostname, pattern=r"^[\w.-]{1,128}$")
     """Name of this serving process. Default: the host name."""
-    serve_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    inference_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """Device for inference: `cpu`, `cuda` or `cuda:1`. A GPU is shared with the job that trains on
     it."""
-    serve_model_bytes: int = Field(8 * 2**30, ge=2**20)
+    inference_model_bytes: int = Field(8 * 2**30, ge=2**20)
     """Memory for loaded models, in bytes (4 bytes per weight). Beyond it, the least recently used
     model is unloaded."""
-    serve_source_tokens: int = Field(4096, ge=32, le=65536)
+    inference_source_tokens: int = Field(4096, ge=32, le=65536)
     """Maximum number of input tokens per conversation, independent of the limit in training."""
-    serve_answer_tokens: int = Field(2048, ge=1, le=65536)
+    inference_answer_tokens: int = Field(2048, ge=1, le=65536)
     """Maximum number of answer tokens that a caller may request."""
-    serve_rows: int = Field(8, ge=1, le=256)
+    inference_max_batch_size: int = Field(8, ge=1, le=256)
     """Maximum batch size: requests to one model that are answered at the same time."""
 
 
@@ -44,23 +44,23 @@ _CHUNK_BYTES = 65536
 
 logger = logging.getLogger(__name__)
 
-ServeArgv = Callable[[ServeSettings], list[str]]
+ServeArgv = Callable[[InferenceSettings], list[str]]
 
 
-def serve_argv(settings: ServeSettings) -> list[str]:
+def inference_argv(settings: InferenceSettings) -> list[str]:
     """Returns the command of the inference process."""
     return [
         sys.executable,
         *("-m", "flant5_train.serving"),
-        *("--device", settings.serve_device),
-        *("--max-model-bytes", str(settings.serve_model_bytes)),
-        *("--max-source-tokens", str(settings.serve_source_tokens)),
-        *("--max-answer-tokens", str(settings.serve_answer_tokens)),
-        *("--max-rows", str(settings.serve_rows)),
+        *("--device", settings.inference_device),
+        *("--max-model-bytes", str(settings.inference_model_bytes)),
+        *("--max-source-tokens", str(settings.inference_source_tokens)),
+        *("--max-answer-tokens", str(settings.inference_answer_tokens)),
+        *("--max-rows", str(settings.inference_max_batch_size)),
     ]
 
 
-def serve_environment(inherited: Mapping[str, str], *, device: str) -> dict[str, str]:
+def inference_environment(inherited: Mapping[str, str], *, device: str) -> dict[str, str]:
     """Returns the environment of the inference process.
 
     On the CPU, GPUs are hidden: even an idle CUDA context would take memory from a job.
@@ -69,7 +69,7 @@ def serve_environment(inherited: Mapping[str, str], *, device: str) -> dict[str,
     return allowed_environment(inherited) | hidden
 
 
-class AnswerProgram:
+class InferenceProcess:
     """A running inference process. The kernel kills it when this process ends."""
 
     def __init__(self, argv: list[str], environment: dict[str, str]) -> None:
@@ -108,7 +108,7 @@ class AnswerProgram:
             # The end of its output shows that it has exited.
             logger.warning("inference process: cannot send %s", order.type)
 
-    def read(self) -> list[Piece]:
+    def read(self) -> list[StreamEvent]:
         """Returns the messages since the last call, without waiting."""
         while not self._has_ended:
             try:
@@ -119,7 +119,7 @@ class AnswerProgram:
             self._has_ended = not data
         *lines, self._begun = self._begun.split(b"\n")
         try:
-            return [parse_piece(line) for line in lines]
+            return [parse_event(line) for line in lines]
         except ValidationError:
             logger.exception("inference process: invalid message; terminating it")
             self._has_ended = True

@@ -47,7 +47,7 @@ def start_driver(driver: Driver) -> int:
     return num_devices.value
 
 
-def exercise_device(driver: Driver, index: int) -> None:
+def run_device_selftest(driver: Driver, index: int) -> None:
     """Writes GPU memory and reads it back. Raises CudaError for the first failing call."""
     device = ctypes.c_int()
     context = ctypes.c_void_p()
@@ -90,12 +90,12 @@ def _error_string(driver: Driver, code: int) -> str:
 _MEMORY_PATTERN = bytes(range(251)) * 2**14
 
 
-class SickSlotError(Exception):
+class UnhealthySlotError(Exception):
     """A slot is unhealthy. The message names the slot and the failed check."""
 
 
 def check_gpus(slots: tuple[Slot, ...], *, load_driver: Callable[[], Driver] = load_driver) -> None:
-    """Tests the GPUs. Raises SickSlotError for the first failure.
+    """Tests the GPUs. Raises UnhealthySlotError for the first failure.
 
     This process must see exactly these GPUs.
     """
@@ -104,28 +104,28 @@ def check_gpus(slots: tuple[Slot, ...], *, load_driver: Callable[[], Driver] = l
         driver = load_driver()
         num_devices = start_driver(driver)
     except CudaError as error:
-        raise SickSlotError(f"slot {names}: {error}") from error
+        raise UnhealthySlotError(f"slot {names}: {error}") from error
     for index, slot in enumerate(slots):
         if index >= num_devices:
-            raise SickSlotError(
+            raise UnhealthySlotError(
                 f"slot {slot.name}: CUDA sees {num_devices} of the {len(slots)} GPUs {names}"
             )
         try:
-            exercise_device(driver, index)
+            run_device_selftest(driver, index)
         except CudaError as error:
-            raise SickSlotError(f"slot {slot.name}: {error}") from error
+            raise UnhealthySlotError(f"slot {slot.name}: {error}") from error
 
 
 def check_memory(slot: Slot) -> None:
-    """Tests a CPU slot: allocates memory and verifies its content. Raises SickSlotError."""
+    """Tests a CPU slot: allocates memory and verifies its content. Raises UnhealthySlotError."""
     try:
         memory = bytearray(_MEMORY_PATTERN)
     except MemoryError as error:
-        raise SickSlotError(
+        raise UnhealthySlotError(
             f"slot {slot.name}: cannot allocate {len(_MEMORY_PATTERN)} bytes"
         ) from error
     if memory != _MEMORY_PATTERN:
-        raise SickSlotError(f"slot {slot.name}: memory differs from the data written to it")
+        raise UnhealthySlotError(f"slot {slot.name}: memory differs from the data written to it")
 
 
 def main(names: list[str]) -> int:
@@ -143,7 +143,7 @@ def main(names: list[str]) -> int:
             # Directly into the C environment, which libcuda reads when it starts.
             os.putenv("CUDA_VISIBLE_DEVICES", ",".join(slot.name for slot in gpus))
             check_gpus(gpus)
-    except SickSlotError as error:
+    except UnhealthySlotError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -7,13 +7,13 @@ import sys
 
 from pydantic import ValidationError
 
-from worker.daemon import KeeperPresence, OperatorsFile
+from worker.daemon import DaemonPresence, ReloadingConfigFile
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.http_client import NetworkSettingsError
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup.start_check import wait_for_start
 from worker.jobs.store import keys
-from worker.jobs.store.outbox import Deliveries
+from worker.jobs.store.outbox import WebhookOutbox
 from worker.jobs.store.redis import Scripts, open_redis
 from worker.webhooks.endpoints import Endpoint, WebhookSettings, WebhooksFileError, read_endpoints
 from worker.webhooks.sender import Sender
@@ -25,7 +25,7 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = WebhookSettings()
-        file = OperatorsFile(settings.webhooks_file, read_endpoints)
+        file = ReloadingConfigFile(settings.webhooks_file, read_endpoints)
         wait_for_start(
             settings.redis_url,
             settings.home_directories,
@@ -42,10 +42,12 @@ def main() -> int:
     return 0
 
 
-async def _send(settings: WebhookSettings, file: OperatorsFile[tuple[Endpoint, ...]]) -> None:
+async def _send(settings: WebhookSettings, file: ReloadingConfigFile[tuple[Endpoint, ...]]) -> None:
     with open_redis(settings.redis_url) as redis:
-        presence = KeeperPresence(redis, key_of=keys.webhook_sender)
-        sender = Sender(settings, file, Deliveries(Scripts(redis, settings.rules)), presence)
+        presence = DaemonPresence(redis, key_of=keys.webhook_sender)
+        sender = Sender(
+            settings, file, WebhookOutbox(Scripts(redis, settings.queue_policy)), presence
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, sender.stop)

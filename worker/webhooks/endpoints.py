@@ -24,7 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from worker.jobs.job import Status
 from worker.jobs.settings import SharedSettings
-from worker.jobs.store.outbox import ALL_OWNERS, Subscription
+from worker.jobs.store.outbox import ALL_OWNERS, WebhookSubscription
 
 EVENT_TYPES = {
     f"fine_tuning.job.{status}": status
@@ -99,9 +99,9 @@ class Endpoint(BaseModel):
         """The key that signs its deliveries."""
         return _key(self.secret.get_secret_value())
 
-    def subscription(self, *, max_age_seconds: float) -> Subscription:
+    def subscription(self, *, max_age_seconds: float) -> WebhookSubscription:
         statuses = frozenset(EVENT_TYPES[event] for event in self.events)
-        return Subscription(self.name, self.owner, statuses, max_age_seconds)
+        return WebhookSubscription(self.name, self.owner, statuses, max_age_seconds)
 
 
 def read_endpoints(path: Path) -> tuple[Endpoint, ...]:

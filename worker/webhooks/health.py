@@ -2,7 +2,7 @@
 
 import sys
 
-from worker.daemon import PRESENCE_SECONDS, KeeperPresence, exit_code
+from worker.daemon import PRESENCE_SECONDS, DaemonPresence, exit_code
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.store import keys
 from worker.jobs.store.redis import open_redis
@@ -13,7 +13,7 @@ def sender_trouble(settings: WebhookSettings) -> str | None:
     """Returns the problem of this host's sender, or None if it is healthy."""
     with open_redis(settings.redis_url) as redis:
         try:
-            if KeeperPresence(redis, key_of=keys.webhook_sender).is_here():
+            if DaemonPresence(redis, key_of=keys.webhook_sender).is_alive():
                 return None
         except StoreUnavailableError as error:
             return str(error)

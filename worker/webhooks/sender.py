@@ -22,22 +22,22 @@ from dataclasses import dataclass
 
 import httpx
 
-from worker.daemon import KeeperPresence, OperatorsFile
+from worker.daemon import DaemonPresence, ReloadingConfigFile
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.http_client import REJECTED, open_async_client, through_proxy
-from worker.jobs.store.outbox import Deliveries, Delivery
+from worker.jobs.store.outbox import Delivery, WebhookOutbox
 from worker.webhooks.endpoints import Endpoint, WebhookSettings, WebhooksFileError
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WebhookMessage:
     """One request to an endpoint."""
 
     headers: dict[str, str]
     body: bytes
 
 
-def write_message(delivery: Delivery, *, key: bytes, at: float) -> Message:
+def write_message(delivery: Delivery, *, key: bytes, at: float) -> WebhookMessage:
     """Returns the request, signed with `key`. `at` is the time of this try in Unix seconds."""
     body = json.dumps(
         {
@@ -58,7 +58,7 @@ def write_message(delivery: Delivery, *, key: bytes, at: float) -> Message:
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{signature}",
     }
-    return Message(headers, body)
+    return WebhookMessage(headers, body)
 
 
 GONE = 410
@@ -66,7 +66,7 @@ GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookResponse:
     """Outcome of one request."""
 
     problem: str | None
@@ -75,7 +75,9 @@ class Answer:
     """True if another try is pointless."""
 
 
-async def post(client: httpx.AsyncClient, endpoint: Endpoint, message: Message) -> Answer:
+async def post(
+    client: httpx.AsyncClient, endpoint: Endpoint, message: WebhookMessage
+) -> WebhookResponse:
     """Sends the message and returns the outcome. The body of the response is not read.
 
     The client's timeouts limit each phase, and `timeout.read` also limits the whole request.
@@ -90,16 +92,16 @@ async def post(client: httpx.AsyncClient, endpoint: Endpoint, message: Message) 
         ):
             status = response.status_code
     except (TimeoutError, httpx.TimeoutException):
-        return Answer(f"no response within {client.timeout.read:g} s")
+        return WebhookResponse(f"no response within {client.timeout.read:g} s")
     except (*REJECTED, ssl.SSLError) as error:
         # Only the class name: some messages contain the URL.
         proxy = through_proxy(endpoint.url)
-        return Answer(f"connection failed or not HTTP{proxy} ({type(error).__name__})")
+        return WebhookResponse(f"connection failed or not HTTP{proxy} ({type(error).__name__})")
     if 200 <= status < 300:
-        return Answer(None)
+        return WebhookResponse(None)
     if 300 <= status < 400:
-        return Answer(f"HTTP {status}: redirects are not followed")
-    return Answer(f"HTTP {status}", is_final=status == GONE)
+        return WebhookResponse(f"HTTP {status}: redirects are not followed")
+    return WebhookResponse(f"HTTP {status}", is_final=status == GONE)
 
 
 MAX_UNDER_WAY = 8
@@ -130,13 +132,13 @@ class Sender:
     def __init__(
         self,
         settings: WebhookSettings,
-        file: OperatorsFile[tuple[Endpoint, ...]],
-        deliveries: Deliveries,
-        presence: KeeperPresence,
+        file: ReloadingConfigFile[tuple[Endpoint, ...]],
+        outbox: WebhookOutbox,
+        presence: DaemonPresence,
     ) -> None:
         self._settings = settings
         self._file = file
-        self._deliveries = deliveries
+        self._outbox = outbox
         self._presence = presence
         self._under_way: set[asyncio.Task[None]] = set()
         self._num_under_way: Counter[str] = Counter()
@@ -175,7 +177,7 @@ class Sender:
 
     async def _round(self, client: httpx.AsyncClient) -> None:
         await self._subscribe()
-        await asyncio.to_thread(self._presence.appear)
+        await asyncio.to_thread(self._presence.register)
         for endpoint in self._file.content:
             num_free = MAX_UNDER_WAY - self._num_under_way[endpoint.name]
             if num_free > 0:
@@ -192,7 +194,7 @@ class Sender:
             return
         age = self._settings.give_up_seconds
         wanted = [each.subscription(max_age_seconds=age) for each in self._file.content]
-        gone = await asyncio.to_thread(self._deliveries.subscribe, wanted)
+        gone = await asyncio.to_thread(self._outbox.subscribe, wanted)
         for name, number in gone.items():
             logger.warning(
                 "webhook %s: endpoint removed from the file; dropped pending deliveries (count=%d)",
@@ -204,7 +206,7 @@ class Sender:
     async def _take(self, endpoint: Endpoint, limit: int) -> Sequence[Delivery]:
         lease = self._settings.lease_seconds
         return await asyncio.to_thread(
-            self._deliveries.take, endpoint.name, limit=limit, lease_seconds=lease
+            self._outbox.claim_due, endpoint.name, limit=limit, lease_seconds=lease
         )
 
     def _begin(self, client: httpx.AsyncClient, endpoint: Endpoint, delivery: Delivery) -> None:
@@ -229,7 +231,7 @@ class Sender:
         answer = await post(client, endpoint, message)
         try:
             if answer.problem is None:
-                await asyncio.to_thread(self._deliveries.delivered, delivery)
+                await asyncio.to_thread(self._outbox.ack, delivery)
                 logger.info("webhook %s: delivered (job=%s, status=%s)", *_of(delivery))
             else:
                 await self._failed(delivery, answer.problem, is_final=answer.is_final)
@@ -247,12 +249,12 @@ class Sender:
         if is_final or time.time() + pause > gives_up_at:
             tries = "1 try" if number == 1 else f"{number} tries"
             reason = f"gave up after {tries}; last error: {problem}"
-            await asyncio.to_thread(self._deliveries.give_up, delivery, reason=reason)
+            await asyncio.to_thread(self._outbox.dead_letter, delivery, reason=reason)
             logger.error(
                 "webhook %s: not delivered (job=%s, status=%s): %s", *_of(delivery), reason
             )
             return
-        await asyncio.to_thread(self._deliveries.retry, delivery, pause_seconds=pause)
+        await asyncio.to_thread(self._outbox.retry, delivery, pause_seconds=pause)
         logger.warning(
             "webhook %s: delivery failed (job=%s, status=%s): %s; try %d in %.0f s",
             *_of(delivery),

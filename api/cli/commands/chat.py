@@ -13,7 +13,7 @@ import typer
 
 from api.cli import options
 from api.cli.client import Client, CommandError, Json, reported
-from api.cli.commands.jobs import assignment
+from api.cli.commands.jobs import parse_override
 from api.cli.settings import ClientSettings
 from api.cli.views.format import print_json
 
@@ -22,7 +22,7 @@ _HELP = "/reset clears the conversation, /system [TEXT] sets or clears the syste
 _HELP += "/quit exits"
 
 
-class Conversation:
+class ChatHistory:
     """The messages so far, and the settings of each request."""
 
     def __init__(self, request: Json, *, system: str | None) -> None:
@@ -76,8 +76,8 @@ def chat(
 ) -> None:
     """Chat with a model. Commands: /reset, /system [TEXT], /quit."""
     with reported(as_json=as_json), Client(ClientSettings()) as client:
-        conversation = Conversation(
-            {"model": model, **dict(map(assignment, settings or []))}, system=system
+        conversation = ChatHistory(
+            {"model": model, **dict(map(parse_override, settings or []))}, system=system
         )
         answering = _show_document if as_json else _say
         if message is None:
@@ -89,7 +89,7 @@ def chat(
         answering(client, conversation.body(text))
 
 
-def _talk(conversation: Conversation, answering: Callable[[Json], str]) -> None:
+def _talk(conversation: ChatHistory, answering: Callable[[Json], str]) -> None:
     """Runs until end of input or /quit. An error prints one line and keeps the conversation."""
     if sys.stdin.isatty():
         import readline  # noqa: F401 - makes `input` an editor with a history
@@ -114,7 +114,7 @@ def _talk(conversation: Conversation, answering: Callable[[Json], str]) -> None:
             _ask(conversation, text, answering)
 
 
-def _ask(conversation: Conversation, text: str, answering: Callable[[Json], str]) -> None:
+def _ask(conversation: ChatHistory, text: str, answering: Callable[[Json], str]) -> None:
     try:
         answer = answering(conversation.body(text))
     except CommandError as error:

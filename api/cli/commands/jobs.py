@@ -10,7 +10,7 @@ import typer
 
 from api.cli import options
 from api.cli.client import Client, CommandError, Json, reported
-from api.cli.commands.plan import dry_run, tell
+from api.cli.commands.plan import dry_run, print_plan
 from api.cli.commands.watch import watch_job
 from api.cli.options import file_id_of, integration
 from api.cli.settings import ClientSettings
@@ -85,7 +85,7 @@ def submit(
             raise CommandError("--watch can't be combined with --dry-run")
         if gpu_memory_gib is not None and not dry:
             raise CommandError("--gpu-memory-gib requires --dry-run")
-        hyperparameters = dict(assignment(setting) for setting in settings or [])
+        hyperparameters = dict(parse_override(setting) for setting in settings or [])
         request: Json = {"model": model, "suffix": suffix, "seed": seed}
         request |= {"priority": priority, "max_run_seconds": max_run_seconds}
         request["method"] = {
@@ -97,7 +97,7 @@ def submit(
         files = {"training_file": data} | ({"validation_file": validation} if validation else {})
         if dry:
             plan = dry_run(client, request, files=files, gpu_memory_gib=gpu_memory_gib)
-            raise typer.Exit(tell(plan, as_json=as_json))
+            raise typer.Exit(print_plan(plan, as_json=as_json))
         request |= {field: file_id_of(client, reference) for field, reference in files.items()}
         job = client.post("/fine_tuning/jobs", request)
         if watch:
@@ -118,10 +118,10 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
         print_table(("FIELD", "VALUE"), [row for row in _details(job) if row[1]])
 
 
-def assignment(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, Any]:
     """Parses NAME=VALUE. The value is JSON if possible, otherwise text.
 
-    >>> assignment("learning_rate=2e-5"), assignment("bf16=true"), assignment("a=cosine")
+    >>> parse_override("learning_rate=2e-5"), parse_override("bf16=true"), parse_override("a=cosine")
     (('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine'))
     """
     name, equals, value = text.partition("=")

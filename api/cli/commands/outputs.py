@@ -12,7 +12,7 @@ from api.cli.client import Client, CommandError, Json, reported
 from api.cli.commands.jobs import AsJson, JobId
 from api.cli.settings import ClientSettings
 from api.cli.views.format import moment, print_json, print_table, size
-from api.cli.views.live import Away, Ended, Quiet, follow
+from api.cli.views.live import Disconnected, Idle, StreamEnded, follow_stream
 
 
 def logs(
@@ -82,8 +82,8 @@ def _follow_logs(client: Client, path: str, *, tail: int | None, as_json: bool) 
         for line in client.get(path, {"tail": tail})["data"]:
             after = line["id"]
             _print_line(line, as_json=as_json)
-    for item in follow(client, path, after=after):
-        if not isinstance(item, Ended | Quiet | Away):
+    for item in follow_stream(client, path, after=after):
+        if not isinstance(item, StreamEnded | Idle | Disconnected):
             _print_line(item, as_json=as_json)
 
 

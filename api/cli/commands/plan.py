@@ -162,7 +162,7 @@ def dry_run(
         return _plan(client, request | named, gpu_memory_gib=gpu_memory_gib)
 
 
-def tell(plan: Json, *, as_json: bool) -> int:
+def print_plan(plan: Json, *, as_json: bool) -> int:
     """Prints the plan. Returns the exit code: 1 if the job would fail."""
     if as_json:
         print_json(plan)

@@ -48,7 +48,7 @@ def _followed_to_its_end(client: Client, recovery: Json, *, patience: float) -> 
         if time.monotonic() - since > patience:
             raise CommandError(
                 f"recovery was requested, but made no progress in {patience:g} s; check that the "
-                "keeper is running, then run `flant5 recover` again"
+                "controller is running, then run `flant5 recover` again"
             )
         time.sleep(_POLL_SECONDS)
         recovery = _state(client, recovery)

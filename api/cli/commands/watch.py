@@ -16,11 +16,11 @@ from api.cli.client import Client, CommandError, Json, reported
 from api.cli.options import job_ids
 from api.cli.settings import ClientSettings
 from api.cli.views.format import print_json
-from api.cli.views.live import Away, Ended, Quiet, follow
+from api.cli.views.live import Disconnected, Idle, StreamEnded, follow_stream
 from api.cli.views.watch import WatchView, numbers_of
 
 
-class Idleness:
+class PendingReasonTracker:
     """Looks up the reason when a job becomes idle, and while its stream is quiet."""
 
     def __init__(self, client: Client, path: str) -> None:
@@ -29,9 +29,9 @@ class Idleness:
         self._status = ""
         self._said = ""
 
-    def reason(self, item: Json | Quiet) -> str | None:
+    def reason(self, item: Json | Idle) -> str | None:
         """Returns a line to show; None if the reason has not changed."""
-        if not isinstance(item, Quiet):
+        if not isinstance(item, Idle):
             if "status" not in item["data"]:
                 return None
             self._status, self._said = item["data"]["status"], ""
@@ -137,15 +137,15 @@ class _Screen(Protocol):
 def _show_all(client: Client, path: str, screen: _Screen) -> str:
     """Shows all events and returns the final status of the job."""
     status = ""
-    idleness = Idleness(client, path)
-    for item in follow(client, f"{path}/events"):
-        if isinstance(item, Ended):
+    idleness = PendingReasonTracker(client, path)
+    for item in follow_stream(client, f"{path}/events"):
+        if isinstance(item, StreamEnded):
             status = item.status
             continue
-        if isinstance(item, Away):
+        if isinstance(item, Disconnected):
             screen.away()
             continue
-        if isinstance(item, Quiet):
+        if isinstance(item, Idle):
             screen.back()
         else:
             screen.event(item)

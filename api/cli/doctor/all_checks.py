@@ -24,8 +24,8 @@ from api.cli.doctor.installation import (
 )
 from api.cli.doctor.redis import check_losses, check_port, check_redis, check_service
 from api.cli.doctor.services import (
+    check_controller,
     check_integrations,
-    check_keeper,
     check_serving,
     check_webhooks,
     check_workers,
@@ -98,7 +98,7 @@ def _of_service(host: Host, settings: ApiSettings) -> tuple[Check, ...]:
         Check("data of redis", partial(check_losses, url, settings.home_directories)),
         Check("service", partial(check_service, url, settings.home_directories)),
         Check("workers", partial(check_workers, url)),
-        Check("keeper", partial(check_keeper, url)),
+        Check("controller", partial(check_controller, url)),
         Check("serving process", partial(check_serving, url)),
     )
 

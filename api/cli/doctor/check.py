@@ -171,7 +171,7 @@ class ProgramError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProgramOutput:
     """Exit code and output of a program."""
 
     code: int
@@ -187,7 +187,7 @@ class Answer:
 
 def ask(
     *argv: str, directory: Path | None = None, patience_seconds: float = PATIENCE_SECONDS
-) -> Answer:
+) -> ProgramOutput:
     """Runs a program. On timeout, kills its process group.
 
     Raises ProgramMissingError and ProgramError.
@@ -215,7 +215,7 @@ def ask(
             os.killpg(process.pid, signal.SIGKILL)
             command = " ".join(argv)
             raise ProgramError(f"`{command}` timed out after {patience_seconds:g} s") from error
-    return Answer(code=process.returncode, out=out, err=err)
+    return ProgramOutput(code=process.returncode, out=out, err=err)
 
 
 def version_in(text: str) -> tuple[int, ...] | None:

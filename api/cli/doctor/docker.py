@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from api.cli.doctor.check import (
-    Answer,
     Finding,
     Host,
     ProgramError,
     ProgramMissingError,
+    ProgramOutput,
     ask,
     dotted,
     failed,
@@ -120,7 +120,7 @@ def engine_info(host: Host) -> dict[str, Any]:
     return info
 
 
-def _asked(*argv: str, host: Host) -> Answer:
+def _asked(*argv: str, host: Host) -> ProgramOutput:
     try:
         return ask(*argv)
     except ProgramMissingError as error:
@@ -143,7 +143,7 @@ def _no_program(host: Host) -> Finding:
     )
 
 
-def _silent(answer: Answer) -> Finding:
+def _silent(answer: ProgramOutput) -> Finding:
     if "permission denied" in answer.err.lower():
         return failed(
             f"this user has no access to Docker: {answer.said}",
@@ -167,7 +167,7 @@ def _document(text: str) -> dict[str, Any]:
 
 
 COMPOSE_FILE = "docker-compose.yml"
-PARTS = ("redis", "api", "keeper", "worker")
+PARTS = ("redis", "api", "controller", "worker")
 """Name prefixes of the required services. The worker's name depends on the kind of host."""
 
 

@@ -2,7 +2,7 @@
 
 Redis or Valkey must be reachable, writable and durable, and belong to the same service as HOME. The
 port must be free or served by the API. The checks also report recent losses of Redis data, as
-detected by a keeper.
+detected by a controller.
 """
 
 import socket
@@ -19,13 +19,13 @@ from api.cli.views.format import size
 from api.services.store_loss import StoreLoss
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.redis_address import RedisAddress
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.startup.server_check import ServerFacts, check_server, evicts_expiring, losses_of
 from worker.jobs.startup.service_identity import ServiceIdentity
 from worker.jobs.storage.paths import Home
-from worker.jobs.storage.store_losses import LossLog
-from worker.jobs.store.recovery import RecoveryDesk
-from worker.jobs.store.redis import Scripts, open_redis, unavailable
+from worker.jobs.storage.store_losses import DataLossLog
+from worker.jobs.store.recovery import RecoveryRequests
+from worker.jobs.store.redis import Scripts, open_redis, translate_redis_errors
 
 NEARLY_FULL = 0.9
 
@@ -48,7 +48,7 @@ def check_redis(url: SecretStr, *, is_chosen: bool, may_lose_data: bool = False)
     except StoreUnavailableError as error:
         return _not_answering(error, address, is_chosen=is_chosen)
     try:
-        with open_redis(url) as redis, unavailable():
+        with open_redis(url) as redis, translate_redis_errors():
             redis.eval(_PROBE, 0)
     except (StoreUnavailableError, exceptions.ResponseError) as error:
         return failed(
@@ -215,11 +215,11 @@ _REMEDY = (
 
 def check_losses(url: SecretStr, home: Home) -> Finding:
     """Checks that no data was lost in the last week, and that all lost jobs are restored."""
-    log = LossLog(home.losses)
+    log = DataLossLog(home.losses)
     try:
         losses = log.read()
         with open_redis(url) as redis:
-            notice = StoreLoss(log, RecoveryDesk(Scripts(redis, Rules()))).notice()
+            notice = StoreLoss(log, RecoveryRequests(Scripts(redis, QueuePolicy()))).notice()
     except OSError as error:
         return not_applicable(f"{home.losses} can't be read: {error.strerror}")
     except (StoreUnavailableError, exceptions.ResponseError) as error:

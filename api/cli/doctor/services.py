@@ -10,10 +10,10 @@ from redis import Redis, exceptions
 from api.cli.doctor.check import Finding, failed, fine, not_applicable, warning
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.store import keys
-from worker.jobs.store.inference import ChatServers
-from worker.jobs.store.outbox import count_shipments, count_webhooks, offered_types
-from worker.jobs.store.redis import open_redis, unavailable
-from worker.jobs.store.workers import WorkerState, workers_here
+from worker.jobs.store.inference import InferenceWorkers
+from worker.jobs.store.outbox import count_exports, count_webhooks, published_types
+from worker.jobs.store.redis import open_redis, translate_redis_errors
+from worker.jobs.store.workers import WorkerState, live_workers
 
 _START = "docker compose up -d --wait, or `flant5 up`"
 
@@ -23,9 +23,9 @@ def check_workers(url: SecretStr) -> Finding:
     return _asked(url, _workers)
 
 
-def check_keeper(url: SecretStr) -> Finding:
-    """Checks that a keeper is alive, which validates files and requeues lost jobs."""
-    return _asked(url, _keepers)
+def check_controller(url: SecretStr) -> Finding:
+    """Checks that a controller is alive, which validates files and requeues lost jobs."""
+    return _asked(url, _controllers)
 
 
 def check_serving(url: SecretStr) -> Finding:
@@ -54,11 +54,11 @@ def _asked(url: SecretStr, look: Callable[[Redis], Finding]) -> Finding:
 
 
 def _workers(redis: Redis) -> Finding:
-    workers = workers_here(redis)
+    workers = live_workers(redis)
     if not workers:
         return warning("no worker is alive", expected="at least one worker", remedy=_START)
     found = "; ".join(map(_described, workers))
-    sick = [worker for worker in workers if worker.sick]
+    sick = [worker for worker in workers if worker.unhealthy_reason]
     if not sick:
         return fine(found)
     problem = failed if len(sick) == len(workers) else warning
@@ -69,19 +69,19 @@ def _workers(redis: Redis) -> Finding:
     )
 
 
-def _keepers(redis: Redis) -> Finding:
-    found = _present(redis, keys.keeper)
+def _controllers(redis: Redis) -> Finding:
+    found = _present(redis, keys.controller)
     if not found:
         return warning(
-            "no keeper is alive",
-            expected="at least one keeper: new jobs wait for it",
+            "no controller is alive",
+            expected="at least one controller: new jobs wait for it",
             remedy=_START,
         )
     return fine(", ".join(found))
 
 
 def _serving(redis: Redis) -> Finding:
-    devices = ChatServers(redis).devices()
+    devices = InferenceWorkers(redis).devices()
     if not devices:
         return warning(
             "no serving process is alive",
@@ -113,11 +113,11 @@ def _webhooks(redis: Redis, *, file: Path | None) -> Finding:
 
 
 def _integrations(redis: Redis, *, file: Path | None) -> Finding:
-    types, num_waiting = offered_types(redis), count_shipments(redis).num_waiting
+    types, num_waiting = published_types(redis), count_exports(redis).num_waiting
     if file is None and not types and not num_waiting:
         return not_applicable("no integrations are configured (docs/integrations.md)")
     runs = f"; pending exports: {num_waiting}" if num_waiting else ""
-    if shippers := _present(redis, keys.shipper):
+    if shippers := _present(redis, keys.integrations_process):
         return fine(f"{', '.join(shippers)} exports to {', '.join(types) or 'no tracker'}{runs}")
     return warning(
         f"integrations are configured ({', '.join(types) or file}), but no integrations process "
@@ -130,7 +130,7 @@ def _integrations(redis: Redis, *, file: Path | None) -> Finding:
 
 def _present(redis: Redis, key_of: Callable[[str], str]) -> list[str]:
     """Returns the names of the live processes of a kind."""
-    with unavailable():
+    with translate_redis_errors():
         found = sorted(set(redis.scan_iter(match=key_of("*"), count=1000)))
     return [key.removeprefix(key_of("")) for key in found]
 
@@ -138,6 +138,6 @@ def _present(redis: Redis, key_of: Callable[[str], str]) -> list[str]:
 def _described(worker: WorkerState) -> str:
     kind = "GPU" if not worker.devices[0].startswith("cpu-") else "CPU slot"
     number = f"{worker.num_slots} {kind}{'' if worker.num_slots == 1 else 's'}"
-    if worker.sick:
-        return f"{worker.name} ({number}) accepts no jobs: {worker.sick}"
+    if worker.unhealthy_reason:
+        return f"{worker.name} ({number}) accepts no jobs: {worker.unhealthy_reason}"
     return f"{worker.name} ({number}, {worker.job_id or 'idle'})"

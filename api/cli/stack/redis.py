@@ -20,7 +20,7 @@ from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.cli.stack.server_program import NoServerError, ServerProgram, find_server
+from api.cli.stack.server_program import NoRedisServerError, ServerProgram, find_server
 from flant5_train.protocol.host import end_with
 
 START_SECONDS = 60.0
@@ -95,7 +95,7 @@ class EmbeddedRedis:
         """Returns the server program. It is searched once: a restart uses the same program."""
         try:
             self._program = self._program or find_server(self._directory)
-        except (NoServerError, OSError) as error:
+        except (NoRedisServerError, OSError) as error:
             raise EmbeddedRedisError(str(error)) from error
         return self._program
 

@@ -25,7 +25,7 @@ _VERSION = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
 _SECONDS = 10.0
 
 
-class NoServerError(Exception):
+class NoRedisServerError(Exception):
     """No usable program. The message lists the programs that were found."""
 
 
@@ -71,7 +71,7 @@ def find_server(directory: Path | None = None, *, with_wheel: bool = True) -> Se
         if (fault := _fault_of(release, data)) is None and release is not None:
             return ServerProgram(path, release, tuple(passed_over))
         passed_over.append(f"{path} is {release or 'not a usable server'}: {fault}")
-    raise NoServerError(_nothing(directory, data, passed_over))
+    raise NoRedisServerError(_nothing(directory, data, passed_over))
 
 
 def release_of(path: Path) -> Release | None:

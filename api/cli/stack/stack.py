@@ -1,6 +1,6 @@
 """Child processes of `flant5 up`: start, restart on failure, stop.
 
-They are Valkey, the API, the worker, the keeper and the serving process, plus the webhook and
+They are Valkey, the API, the worker, the controller and the serving process, plus the webhook and
 integration senders if they are configured.
 """
 
@@ -49,7 +49,7 @@ class Program:
     """Timeout for a graceful shutdown."""
 
 
-class Child:
+class ServiceProcess:
     """A program that is restarted until it is stopped on request."""
 
     def __init__(self, program: Program, *, inherited: tuple[int, ...]) -> None:
@@ -172,7 +172,7 @@ class Stack:
             password = SecretStr(secrets.token_urlsafe(32))
             self._redis = EmbeddedRedis(self._home / "redis", password=password, inherited=(lock,))
         self._lock = lock
-        self._children: tuple[Child, ...] = ()
+        self._children: tuple[ServiceProcess, ...] = ()
         self._num_stop_requests = 0
         self._view = LogView(say)
 
@@ -193,7 +193,7 @@ class Stack:
         self._start_redis()
         self._check_store()
         self._children = tuple(
-            Child(program, inherited=(self._lock,)) for program in self._programs()
+            ServiceProcess(program, inherited=(self._lock,)) for program in self._programs()
         )
         for child in self._children:
             self._view.add(child.name, child.log)
@@ -230,7 +230,7 @@ class Stack:
         if self._redis is not None:
             self._redis.stop()
 
-    def _stop_child(self, child: Child) -> None:
+    def _stop_child(self, child: ServiceProcess) -> None:
         child.send(signal.SIGTERM)
         deadline = time.monotonic() + child.stop_seconds
         while child.is_alive:
@@ -270,7 +270,7 @@ class Stack:
     def _programs(self) -> tuple[Program, ...]:
         """Returns the programs in shutdown order."""
         worker_seconds = self._settings.trainer_grace_seconds + _MARGIN_SECONDS
-        modules = {"serve": "worker.serving", "keeper": "worker.keeper", "api": "api"}
+        modules = {"serve": "worker.serving", "controller": "worker.controller", "api": "api"}
         if self._settings.webhooks_file is not None:
             modules["webhooks"] = "worker.webhooks"
         if self._settings.integrations_file is not None:

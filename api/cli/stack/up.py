@@ -94,7 +94,7 @@ def up(
         bool, typer.Option("--json", help="Print one JSON document when the service is ready.")
     ] = False,
 ) -> None:
-    """Run the whole service until Ctrl-C: Valkey, API, worker, serving process, keeper."""
+    """Run the whole service until Ctrl-C: Valkey, API, worker, serving process, controller."""
     # Imported here: the Redis client adds a third to the import time of other commands.
     from api.cli.stack.stack import Stack
 

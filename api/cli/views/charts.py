@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class PlotCurve:
     """Points in ascending x, joined by lines. Non-finite values are skipped."""
 
     points: Sequence[Point]
@@ -35,12 +35,12 @@ class Canvas:
     is_ascii: bool = False
 
 
-def draw(curves: Sequence[Curve], canvas: Canvas) -> list[Text]:
+def draw(curves: Sequence[PlotCurve], canvas: Canvas) -> list[Text]:
     """Returns `canvas.height` lines, top first. Where curves meet, the later curve's style wins.
 
     draw([Curve([(1, 2.0), (2, 1.0)], "")], Canvas(2, 1)) -> ["⠑⢄"]
     """
-    frame = _Frame.around([point for curve in curves for point in _finite(curve.points)], canvas)
+    frame = _PlotArea.around([point for curve in curves for point in _finite(curve.points)], canvas)
     if frame is None:
         return [Text() for _ in range(canvas.height)]
     cells: dict[tuple[int, int], tuple[int, str]] = {}
@@ -56,7 +56,7 @@ def draw(curves: Sequence[Curve], canvas: Canvas) -> list[Text]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _PlotArea:
     """The region that the canvas shows, and its size in dots."""
 
     left: float
@@ -67,7 +67,7 @@ class _Frame:
     num_rows: int
 
     @classmethod
-    def around(cls, points: Sequence[Point], canvas: Canvas) -> "_Frame | None":
+    def around(cls, points: Sequence[Point], canvas: Canvas) -> "_PlotArea | None":
         """Returns the smallest frame around the points; None without points."""
         if not points:
             return None
@@ -119,7 +119,7 @@ _MAX_PARTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _CurveSegment:
     """Consecutive steps, merged."""
 
     last_step: int
@@ -132,7 +132,7 @@ class LossCurve:
 
     def __init__(self) -> None:
         self.last: Point | None = None
-        self._parts: list[_Part] = []
+        self._parts: list[_CurveSegment] = []
         self._width = 1
 
     @property
@@ -150,7 +150,7 @@ class LossCurve:
         if loss is None:
             return
         self.last = step, loss
-        self._parts.append(_Part(step, loss, 1))
+        self._parts.append(_CurveSegment(step, loss, 1))
         if len(self._parts) > 1 and self._number(self._parts[-2]) == self._number(self._parts[-1]):
             self._parts[-2:] = [_merged(self._parts[-2:])]
         if len(self._parts) > _MAX_PARTS:
@@ -164,13 +164,13 @@ class LossCurve:
             self._parts.pop()
         self.last = self.points[-1] if self._parts else None
 
-    def _number(self, part: _Part) -> int:
+    def _number(self, part: _CurveSegment) -> int:
         return part.last_step // self._width
 
 
-def _merged(parts: list[_Part]) -> _Part:
+def _merged(parts: list[_CurveSegment]) -> _CurveSegment:
     total, count = sum(part.total for part in parts), sum(part.count for part in parts)
-    return _Part(parts[-1].last_step, total, count)
+    return _CurveSegment(parts[-1].last_step, total, count)
 
 
 _LABEL_WIDTH = 8
@@ -189,7 +189,7 @@ def loss_plot(
     width = canvas.width - _LABEL_WIDTH - 2
     if canvas.height < MIN_HEIGHT or width < MIN_HEIGHT or len(training) < 2:
         return []
-    curves = [Curve(training, TRAINING), Curve(validation, VALIDATION)]
+    curves = [PlotCurve(training, TRAINING), PlotCurve(validation, VALIDATION)]
     inside = Canvas(width, canvas.height - 1, canvas.is_ascii)
     losses = [loss for _, loss in (*training, *validation)]
     labels = {0: f"{max(losses):.3f}", inside.height - 1: f"{min(losses):.3f}"}

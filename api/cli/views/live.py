@@ -10,28 +10,28 @@ import httpx
 from api.cli.client import Client, Json, UnavailableError
 
 MAX_SECONDS_AWAY = 120.0
-"""Time without a reachable server after which `follow` fails."""
+"""Time without a reachable server after which `follow_stream` fails."""
 _PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class StreamEnded:
     """The job has ended, and so has the stream."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class Idle:
     """The server is reachable, but has no new events."""
 
 
 @dataclass(frozen=True, slots=True)
-class Away:
+class Disconnected:
     """The server is unreachable; retrying. Sent once per outage; Quiet follows on reconnect."""
 
 
-Item = Json | Quiet | Away | Ended
+Item = Json | Idle | Disconnected | StreamEnded
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class _Block:
     data: str = ""
 
 
-def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[Item]:
+def follow_stream(client: Client, path: str, *, after: str | None = None) -> Iterator[Item]:
     """Yields each item after the id `after` once, in order, then Ended. Quiet and Away may occur.
 
     Raises CommandError if the server rejects the request or is unreachable for two minutes.
@@ -57,16 +57,16 @@ def follow(client: Client, path: str, *, after: str | None = None) -> Iterator[I
             with client.stream(path, headers) as response:
                 if away_since is not None:
                     away_since = None
-                    yield Quiet()
+                    yield Idle()
                 for item_id, item in _items(response.iter_lines()):
                     headers |= {"last-event-id": item_id} if item_id else {}
                     yield item
-                    if isinstance(item, Ended):
+                    if isinstance(item, StreamEnded):
                         return
         except (httpx.HTTPError, UnavailableError) as error:
             if away_since is None:
                 away_since = time.monotonic()
-                yield Away()
+                yield Disconnected()
             if time.monotonic() - away_since > MAX_SECONDS_AWAY:
                 if isinstance(error, UnavailableError):
                     raise
@@ -78,9 +78,9 @@ def _items(lines: Iterator[str]) -> Iterator[tuple[str | None, Item]]:
     """Yields the items of one response with their ids."""
     for block in _blocks(lines):
         if block.event == "end":
-            yield None, Ended(json.loads(block.data)["status"])
+            yield None, StreamEnded(json.loads(block.data)["status"])
         else:
-            yield block.id, json.loads(block.data) if block.data else Quiet()
+            yield block.id, json.loads(block.data) if block.data else Idle()
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[_Block]:

@@ -1,6 +1,6 @@
-"""Log views: `LogView` shows new lines of log files, `LogTail` the last lines of a job's log.
+"""Log views: `LogView` shows new lines of log files, `LogFollower` the last lines of a job's log.
 
-`LogView` prefixes lines with the process name. `LogTail` is updated by a background thread.
+`LogView` prefixes lines with the process name. `LogFollower` is updated by a background thread.
 """
 
 import threading
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from api.cli.client import Client, CommandError
 from api.cli.settings import ClientSettings
-from api.cli.views.live import Away, Ended, Quiet, follow
+from api.cli.views.live import Disconnected, Idle, StreamEnded, follow_stream
 
 _MAX_BYTES_AT_A_TIME = 2**16
 
 
 @dataclass(slots=True)
-class _Place:
+class _TailPosition:
     """Read position in a log file."""
 
     name: str
@@ -30,12 +30,12 @@ class LogView:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._places: list[_Place] = []
+        self._places: list[_TailPosition] = []
 
     def add(self, name: str, path: Path) -> None:
         """Shows `path` from its current end."""
         offset = path.stat().st_size if path.exists() else 0
-        self._places.append(_Place(name, path, offset))
+        self._places.append(_TailPosition(name, path, offset))
 
     def show_new_lines(self) -> None:
         for place in self._places:
@@ -43,7 +43,7 @@ class LogView:
                 self._say(f"{place.name:>6} | {line}")
 
 
-def _new_lines(place: _Place) -> list[str]:
+def _new_lines(place: _TailPosition) -> list[str]:
     """Returns the complete lines after `place` and advances it."""
     if not place.path.exists():
         return []
@@ -62,7 +62,7 @@ def _new_lines(place: _Place) -> list[str]:
 _MAX_LINES = 200
 
 
-class LogTail:
+class LogFollower:
     """Follows the log from `start` on until the job ends."""
 
     def __init__(self, job_id: str) -> None:
@@ -89,8 +89,8 @@ class LogTail:
                 for line in client.get(self._path, {"tail": _MAX_LINES})["data"]:
                     after = line["id"]
                     self._lines.append(line["line"])
-                for item in follow(client, self._path, after=after):
-                    if not isinstance(item, Ended | Quiet | Away):
+                for item in follow_stream(client, self._path, after=after):
+                    if not isinstance(item, StreamEnded | Idle | Disconnected):
                         self._lines.append(item["line"])
             except CommandError as error:
                 self._lines.append(f"(cannot follow the log: {error})")

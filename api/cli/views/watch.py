@@ -19,13 +19,13 @@ from rich.text import Text
 from api.cli.client import Json
 from api.cli.views.charts import TRAINING, VALIDATION, Canvas, LossCurve, loss_plot
 from api.cli.views.format import duration, plain
-from api.cli.views.log import LogTail
+from api.cli.views.log import LogFollower
 
 _MAX_KEPT_MESSAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class JobMessage:
     """A message to show. `level` is info, warn or error; note for messages of this program."""
 
     text: str
@@ -45,7 +45,7 @@ class WatchedJob:
     eval_loss: LossCurve = field(default_factory=LossCurve)
     step: Json | None = None
     """Metrics of the last reported step."""
-    messages: deque[Message] = field(default_factory=lambda: deque(maxlen=_MAX_KEPT_MESSAGES))
+    messages: deque[JobMessage] = field(default_factory=lambda: deque(maxlen=_MAX_KEPT_MESSAGES))
     is_server_away: bool = False
     _step_told_at: float = 0.0
 
@@ -62,17 +62,17 @@ class WatchedJob:
             for curve in (self.loss, self.eval_loss):
                 curve.cut(data["step"])
         if event["type"] != "metrics":
-            self.messages.append(Message(event["message"], event["level"]))
+            self.messages.append(JobMessage(event["message"], event["level"]))
         elif "eval_loss" in data:
             self.eval_loss.put(data["step"], data["eval_loss"])
-            self.messages.append(Message(event["message"], event["level"]))
+            self.messages.append(JobMessage(event["message"], event["level"]))
         elif "max_steps" in data:
             self.loss.put(data["step"], data["loss"])
             self.step, self._step_told_at = data, time.monotonic()
 
     def note(self, text: str) -> None:
         """Adds a message that is not an event."""
-        self.messages.append(Message(text, "note"))
+        self.messages.append(JobMessage(text, "note"))
 
     @property
     def state(self) -> str:
@@ -141,7 +141,7 @@ class WatchView:
 
     def __init__(self, job: Json) -> None:
         self._job = WatchedJob.of(job)
-        self._log = LogTail(job["id"])
+        self._log = LogFollower(job["id"])
         self._console = Console()
         self._live = Live(
             console=self._console,
@@ -260,5 +260,5 @@ def _line(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
-def _said(message: Message) -> Text:
+def _said(message: JobMessage) -> Text:
     return _line((plain(message.text), _LEVEL_STYLES[message.level]))

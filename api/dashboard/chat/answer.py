@@ -13,10 +13,10 @@ from fastapi.concurrency import run_in_threadpool
 from nicegui import ui
 from pydantic import ValidationError
 
-from api.dashboard.chat.history import Said
-from api.dashboard.ui.auth import NotAllowedError, SessionEndedError, Visitor
+from api.dashboard.chat.history import ChatReply
+from api.dashboard.ui.auth import NotAllowedError, SessionEndedError, SessionUser
 from api.dashboard.ui.format import number
-from api.dashboard.ui.layout import note
+from api.dashboard.ui.layout import record_audit_event
 from api.http.errors import (
     ChatFailedError,
     ChatTimeoutError,
@@ -24,12 +24,12 @@ from api.http.errors import (
     ServerLostError,
     error_of,
 )
-from api.http.validation import explain
+from api.http.validation import format_validation_error
 from api.schemas.chat import CreateChatCompletion
-from flant5_train.protocol.inference import Delta, Finished, Refused, Started
+from flant5_train.protocol.inference import AnswerFinished, AnswerStarted, Refused, TextDelta
 from worker.jobs.errors import InvalidRequestError, JobsError
 
-Pieces = AsyncGenerator[Started | Delta | Finished]
+Pieces = AsyncGenerator[AnswerStarted | TextDelta | AnswerFinished]
 
 NO_ANSWER = (
     JobsError,
@@ -43,11 +43,11 @@ NO_ANSWER = (
 """Errors that end an answer. Their messages are shown to the visitor."""
 
 
-async def answer(visitor: Visitor, request: Mapping[str, Any]) -> Pieces:
+async def answer(user: SessionUser, request: Mapping[str, Any]) -> Pieces:
     """Yields the pieces of the answer. Closing the generator cancels it. Raises NO_ANSWER."""
     body = _body(request)
-    await run_in_threadpool(_admit, visitor, body.model)
-    async with aclosing(visitor.services.chats.ask(body.question())) as pieces:
+    await run_in_threadpool(_admit, user, body.model)
+    async with aclosing(user.services.chats.ask(body.question())) as pieces:
         async for piece in pieces:
             if isinstance(piece, Refused):
                 raise error_of(piece)
@@ -59,15 +59,15 @@ def _body(request: Mapping[str, Any]) -> CreateChatCompletion:
     try:
         return CreateChatCompletion.model_validate(request)
     except ValidationError as error:
-        message, field = explain(error, model=CreateChatCompletion)
+        message, field = format_validation_error(error, model=CreateChatCompletion)
         raise InvalidRequestError(message, param=field) from error
 
 
-def _admit(visitor: Visitor, model: str) -> None:
+def _admit(user: SessionUser, model: str) -> None:
     """Raises NotFoundError for missing models and for those of other owners."""
-    caller = visitor.changing()
-    visitor.services.models.resolve(model, owner=caller.limited_to)
-    note("POST /v1/chat/completions", model, caller=caller, services=visitor.services)
+    caller = user.changing()
+    user.services.models.resolve(model, owner=caller.owner_filter)
+    record_audit_event("POST /v1/chat/completions", model, caller=caller, services=user.services)
 
 
 _BUG = "Internal server error. See the server log for details."
@@ -77,7 +77,7 @@ class AnswerView:
     """Shows answers as plain text. Markup in them is never rendered."""
 
     def __init__(self, title: str) -> None:
-        self.said = Said()
+        self.said = ChatReply()
         with ui.element("article").classes("said"):
             ui.label(title).classes("quiet one-line said-by")
             self._text = ui.label().classes("said-text wrap")
@@ -88,7 +88,7 @@ class AnswerView:
                 self._error = ui.label().classes("wrap")
         self._show(self.said, is_coming=True)
 
-    def end(self, said: Said) -> None:
+    def end(self, said: ChatReply) -> None:
         """Shows the final answer."""
         self._show(said, is_coming=False)
 
@@ -110,14 +110,14 @@ class AnswerView:
     async def _follow(self, pieces: Pieces) -> None:
         left_out = ""
         async for piece in pieces:
-            if isinstance(piece, Started) and piece.truncated_tokens:
+            if isinstance(piece, AnswerStarted) and piece.truncated_tokens:
                 left_out = f" · the oldest {number(piece.truncated_tokens)} tokens were dropped"
-            elif isinstance(piece, Delta):
+            elif isinstance(piece, TextDelta):
                 self._show(replace(self.said, text=self.said.text + piece.text), is_coming=True)
-            elif isinstance(piece, Finished):
+            elif isinstance(piece, AnswerFinished):
                 self.end(replace(self.said, note=_length(piece) + left_out))
 
-    def _show(self, said: Said, *, is_coming: bool) -> None:
+    def _show(self, said: ChatReply, *, is_coming: bool) -> None:
         self.said = said
         self._text.set_text(said.text)
         self._note.set_text(said.note)
@@ -128,7 +128,7 @@ class AnswerView:
         self._trouble.set_visibility(bool(said.error))
 
 
-def _length(finished: Finished) -> str:
+def _length(finished: AnswerFinished) -> str:
     cut = " (length limit reached)" if finished.reason == "length" else ""
     unit = "token" if finished.completion_tokens == 1 else "tokens"
     return f"{number(finished.completion_tokens)} {unit}{cut}"

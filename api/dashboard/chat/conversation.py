@@ -10,8 +10,14 @@ from nicegui import context, ui
 from nicegui.events import GenericEventArguments
 
 from api.dashboard.chat.answer import AnswerView, answer
-from api.dashboard.chat.history import BASE, MODEL, Round, Talk, TalkShelf
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.chat.history import (
+    BASE,
+    MODEL,
+    ChatConversation,
+    ChatExchange,
+    ConversationCache,
+)
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.layout import empty
 from worker.jobs.errors import StoreUnavailableError
 
@@ -26,14 +32,14 @@ _TO_THE_END = "window.scrollTo({top: document.body.scrollHeight, behavior: 'smoo
 _log = logging.getLogger(__name__)
 
 
-class Conversation:
+class ConversationView:
     """Sends each message to both sides at once. Leaving the page cancels pending answers."""
 
-    def __init__(self, visitor: Visitor, shelf: TalkShelf) -> None:
-        self._visitor = visitor
-        self._shelf = shelf
+    def __init__(self, user: SessionUser, cache: ConversationCache) -> None:
+        self._user = user
+        self._cache = cache
         self._talk_id = ""
-        self._talk = Talk()
+        self._conversation = ChatConversation()
         self._sides: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._keeping = asyncio.Lock()
@@ -52,19 +58,19 @@ class Conversation:
         self._show_buttons()
 
     @property
-    def talk(self) -> Talk:
-        return self._talk
+    def conversation(self) -> ChatConversation:
+        return self._conversation
 
-    def begin(self, talk_id: str, talk: Talk, names: Mapping[str, str]) -> None:
+    def begin(self, talk_id: str, conversation: ChatConversation, names: Mapping[str, str]) -> None:
         """Shows a conversation. `names` holds the model of each side; it is empty if deleted."""
         self.stop()
-        self._talk_id, self._talk, self._names = talk_id, talk, dict(names)
+        self._talk_id, self._conversation, self._names = talk_id, conversation, dict(names)
         self._rounds.clear()
         with self._rounds:
-            if not talk.rounds:
+            if not conversation.rounds:
                 missing = "No messages yet." if names else "Choose a model to chat with."
                 empty("forum", missing)
-            for each in talk.rounds:
+            for each in conversation.rounds:
                 views = self._draw(each)
                 for side, said in each.answers.items():
                     views[side].end(said)
@@ -74,9 +80,9 @@ class Conversation:
         self._sides = dict(sides)
         self._show_buttons()
 
-    async def change(self, talk: Talk) -> None:
+    async def change(self, conversation: ChatConversation) -> None:
         """Replaces the conversation, with new settings, and saves it."""
-        self._talk = talk
+        self._conversation = conversation
         await self._keep()
 
     def stop(self) -> None:
@@ -93,15 +99,15 @@ class Conversation:
     async def _ask(self, question: str) -> None:
         if self._tasks or not self._sides or not question.strip():
             return
-        if self._talk.is_full:
+        if self._conversation.is_full:
             ui.notify("This conversation is full. Start a new one.", type="warning")
             return
-        if not self._talk.rounds:
+        if not self._conversation.rounds:
             self._rounds.clear()
         self._input.set_value("")
-        self._talk = self._talk.asked(question, sides=tuple(self._sides))
+        self._conversation = self._conversation.asked(question, sides=tuple(self._sides))
         with self._rounds:
-            views = self._draw(self._talk.rounds[-1])
+            views = self._draw(self._conversation.rounds[-1])
         ui.run_javascript(_TO_THE_END)
         talk_id = self._talk_id
         tasks = await self._run(views)
@@ -112,7 +118,7 @@ class Conversation:
     async def _run(self, views: Mapping[str, AnswerView]) -> dict[str, asyncio.Task[None]]:
         """Runs the requests of all sides; returns their finished tasks."""
         tasks = {
-            side: asyncio.create_task(view.follow(answer(self._visitor, self._request(side))))
+            side: asyncio.create_task(view.follow(answer(self._user, self._request(side))))
             for side, view in views.items()
         }
         self._tasks = tuple(tasks.values())
@@ -132,7 +138,7 @@ class Conversation:
         for side, view in views.items():
             if tasks[side].cancelled():
                 view.stop()
-            self._talk = self._talk.answered(side, view.said)
+            self._conversation = self._conversation.answered(side, view.said)
         await self._keep()
         ui.run_javascript(_TO_THE_END)
         for task in tasks.values():
@@ -140,9 +146,9 @@ class Conversation:
                 task.result()  # raises unexpected errors
 
     def _request(self, side: str) -> dict[str, Any]:
-        return self._talk.request(self._sides[side], side=side)
+        return self._conversation.request(self._sides[side], side=side)
 
-    def _draw(self, each: Round) -> dict[str, AnswerView]:
+    def _draw(self, each: ChatExchange) -> dict[str, AnswerView]:
         """Draws a question and an empty answer for each side."""
         with ui.element("section").classes("round"):
             ui.label(each.question).classes("asked wrap")
@@ -153,9 +159,9 @@ class Conversation:
     async def _keep(self) -> None:
         """Saves the current conversation. The lock keeps saves in order: the newest is last."""
         async with self._keeping:
-            talk_id, talk = self._talk_id, self._talk
+            talk_id, conversation = self._talk_id, self._conversation
             try:
-                await run_in_threadpool(self._shelf.keep, talk_id, talk)
+                await run_in_threadpool(self._cache.keep, talk_id, conversation)
             except StoreUnavailableError as error:
                 _log.warning("chat: cannot save conversation: %s", error)
                 if not self._client.is_deleted:

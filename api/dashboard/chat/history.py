@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from redis import Redis
 
-from worker.jobs.store.inference import TalkStore
+from worker.jobs.store.inference import ConversationStore
 
 MODEL, BASE = "model", "base"
 """The two sides."""
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChatReply:
     """A complete or partial answer."""
 
     text: str = ""
@@ -36,15 +36,15 @@ class Said:
         return not self.error
 
 
-LEFT = Said(error="No answer: the page was closed before it was complete.")
+LEFT = ChatReply(error="No answer: the page was closed before it was complete.")
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class ChatExchange:
     """A question and its answers, by side."""
 
     question: str
-    answers: Mapping[str, Said]
+    answers: Mapping[str, ChatReply]
 
     @property
     def num_characters(self) -> int:
@@ -52,10 +52,10 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class ChatConversation:
     """A conversation, with the settings for the next question."""
 
-    rounds: tuple[Round, ...] = ()
+    rounds: tuple[ChatExchange, ...] = ()
     system: str = ""
     temperature: float | None = None
     max_tokens: int | None = None
@@ -66,16 +66,16 @@ class Talk:
         num_characters = sum(each.num_characters for each in self.rounds)
         return len(self.rounds) >= _MAX_ROUNDS or num_characters > _MAX_CHARACTERS
 
-    def asked(self, question: str, *, sides: tuple[str, ...]) -> "Talk":
+    def asked(self, question: str, *, sides: tuple[str, ...]) -> "ChatConversation":
         """Returns the conversation with a new, unanswered question."""
-        new = Round(question, dict.fromkeys(sides, LEFT))
+        new = ChatExchange(question, dict.fromkeys(sides, LEFT))
         return replace(self, rounds=(*self.rounds, new))
 
-    def answered(self, side: str, said: Said) -> "Talk":
+    def answered(self, side: str, said: ChatReply) -> "ChatConversation":
         """Returns the conversation with one side's answer to the last question."""
         *before, last = self.rounds
         answers = {**last.answers, side: said}
-        return replace(self, rounds=(*before, Round(last.question, answers)))
+        return replace(self, rounds=(*before, ChatExchange(last.question, answers)))
 
     def request(self, model: str, *, side: str) -> dict[str, Any]:
         """Returns the body for `POST /v1/chat/completions` with one side's last question.
@@ -98,17 +98,17 @@ class Talk:
         }
 
 
-_TALK = TypeAdapter(Talk)
+_TALK = TypeAdapter(ChatConversation)
 
 
-class TalkShelf:
+class ConversationCache:
     """Stored conversations of one owner. Both methods raise StoreUnavailableError."""
 
     def __init__(self, redis: Redis, *, owner: str) -> None:
-        self._talks = TalkStore(redis)
+        self._talks = ConversationStore(redis)
         self._owner = owner
 
-    def get(self, talk_id: str) -> Talk | None:
+    def get(self, talk_id: str) -> ChatConversation | None:
         """Returns None if it is missing, or in an incompatible format of another version."""
         content = self._talks.get(self._owner, talk_id)
         if content is None:
@@ -119,11 +119,11 @@ class TalkShelf:
             _log.warning("chat: cannot load conversation %s: %s", talk_id, error)
             return None
 
-    def keep(self, talk_id: str, talk: Talk) -> None:
+    def keep(self, talk_id: str, conversation: ChatConversation) -> None:
         """Saves the conversation, replacing its previous version."""
-        self._talks.keep(self._owner, talk_id, _TALK.dump_json(talk).decode())
+        self._talks.keep(self._owner, talk_id, _TALK.dump_json(conversation).decode())
 
 
-def new_talk_id() -> str:
+def new_conversation_id() -> str:
     """Returns an unguessable id. Without API keys, only this keeps conversations private."""
     return secrets.token_urlsafe(12)

@@ -11,11 +11,17 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.chat.conversation import Conversation
-from api.dashboard.chat.history import BASE, MODEL, Talk, TalkShelf, new_talk_id
+from api.dashboard.chat.conversation import ConversationView
+from api.dashboard.chat.history import (
+    BASE,
+    MODEL,
+    ChatConversation,
+    ConversationCache,
+    new_conversation_id,
+)
 from api.dashboard.jobs.rows import name_of, recent_jobs
-from api.dashboard.ui.auth import Visitor
-from api.dashboard.ui.layout import frame, heading, replace_address, tried
+from api.dashboard.ui.auth import SessionUser
+from api.dashboard.ui.layout import heading, page_layout, replace_address, run_with_error_toast
 from api.schemas.history import CheckpointObject
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Job
@@ -25,38 +31,38 @@ _MAX_JOBS = 30
 _MAX_CHECKPOINTS = 10
 
 
-def models_to_ask(visitor: Visitor) -> dict[str, str]:
+def models_to_ask(user: SessionUser) -> dict[str, str]:
     """Returns ids and names of fine-tuned models, base models, and recent jobs' checkpoints."""
-    services, owner = visitor.services, visitor.caller.limited_to
+    services, owner = user.services, user.caller.owner_filter
     names = {model.id: model.id for model in islice(services.models.list(owner=owner), _MAX_MODELS)}
-    for job in recent_jobs(visitor, limit=_MAX_JOBS):
-        names |= _checkpoints(visitor, job)
+    for job in recent_jobs(user, limit=_MAX_JOBS):
+        names |= _checkpoints(user, job)
     return names
 
 
-def _checkpoints(visitor: Visitor, job: Job) -> dict[str, str]:
-    page = visitor.services.history.checkpoints(job.id, limit=_MAX_CHECKPOINTS)
+def _checkpoints(user: SessionUser, job: Job) -> dict[str, str]:
+    page = user.services.history.checkpoints(job.id, limit=_MAX_CHECKPOINTS)
     found = {}
     for checkpoint in page.items:
         model = CheckpointObject.of(checkpoint, job=job).fine_tuned_model_checkpoint
         try:
-            visitor.services.models.resolve(model)
+            user.services.models.resolve(model)
         except NotFoundError:
             continue  # deleted by checkpoint rotation
         found[model] = f"{name_of(job)}, checkpoint at step {checkpoint.step} · {model}"
     return found
 
 
-def base_of(visitor: Visitor, model: str) -> str | None:
+def base_of(user: SessionUser, model: str) -> str | None:
     """Returns the base of a fine-tuned model or checkpoint; None for any other model.
 
     Raises NotFoundError for missing models and for those of other owners.
     """
-    visitor.services.models.resolve(model, owner=visitor.caller.limited_to)
+    user.services.models.resolve(model, owner=user.caller.owner_filter)
     if not model.startswith("ft:"):
         return None
     name, _, _ = model.partition(":ckpt-step-")
-    return visitor.job(visitor.services.store.models.job_of_name(name)).spec.model
+    return user.job(user.services.store.models.job_of_name(name)).spec.model
 
 
 _MAX_SYSTEM_CHARACTERS = 10_000
@@ -66,31 +72,35 @@ _MAX_SYSTEM_CHARACTERS = 10_000
 class Opened:
     """A stored or new conversation, with the shelf that holds it."""
 
-    shelf: TalkShelf
-    talk_id: str
-    talk: Talk
+    cache: ConversationCache
+    conversation_id: str
+    conversation: ChatConversation
 
 
-def opened_talk(request: Request) -> Opened:
+def opened_conversation(request: Request) -> Opened:
     """Returns the visitor's conversation named in the address, or a new one.
 
     Raises StoreUnavailableError, SessionEndedError.
     """
-    visitor = Visitor.of(request)
-    shelf = TalkShelf(visitor.services.redis, owner=visitor.caller.owner)
+    user = SessionUser.of(request)
+    cache = ConversationCache(user.services.redis, owner=user.caller.owner)
     talk_id = request.query_params.get("talk", "")
-    talk = shelf.get(talk_id)
-    return Opened(shelf, new_talk_id(), Talk()) if talk is None else Opened(shelf, talk_id, talk)
+    conversation = cache.get(talk_id)
+    return (
+        Opened(cache, new_conversation_id(), ChatConversation())
+        if conversation is None
+        else Opened(cache, talk_id, conversation)
+    )
 
 
 def chat_page(request: Request, opened: Opened) -> None:
     """Builds the page. Its address holds the model, the base switch and the conversation."""
-    with frame(request, "Chat", here="/chat"):
-        _ChatPage(Visitor.of(request), opened, request.query_params)
+    with page_layout(request, "Chat", here="/chat"):
+        _ChatPage(SessionUser.of(request), opened, request.query_params)
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class _ModelChoice:
     """A model and its base model, if any."""
 
     model: str
@@ -107,18 +117,18 @@ class _Chosen:
 
 
 class _ChatPage:
-    def __init__(self, visitor: Visitor, opened: Opened, query: Mapping[str, str]) -> None:
-        self._visitor = visitor
-        self._chosen: _Chosen | None = None
+    def __init__(self, user: SessionUser, opened: Opened, query: Mapping[str, str]) -> None:
+        self._user = user
+        self._chosen: _ModelChoice | None = None
         self._wanted = query.get("model", "")
         self._with_base = query.get("base") != "off"
-        self._talk_id, talk = opened.talk_id, opened.talk
+        self._talk_id, conversation = opened.conversation_id, opened.conversation
         with ui.element("section").classes("card"):
             self._head()
-            self._settings(talk)
-        self._conversation = Conversation(visitor, opened.shelf)
-        self._conversation.begin(self._talk_id, Talk(), {})
-        ui.timer(0, lambda: self._load(talk), once=True)
+            self._settings(conversation)
+        self._conversation = ConversationView(user, opened.cache)
+        self._conversation.begin(self._talk_id, ChatConversation(), {})
+        ui.timer(0, lambda: self._load(conversation), once=True)
 
     def _head(self) -> None:
         with ui.row().classes("spread"):
@@ -138,36 +148,36 @@ class _ChatPage:
             self._switch = ui.switch("Compare with base model", value=self._with_base)
             self._switch.on_value_change(lambda event: self._turn_base(bool(event.value)))
             self._switch.set_visibility(False)
-        if not self._visitor.may_change:
+        if not self._user.may_change:
             ui.label("Your API key is read-only. It cannot send messages.").classes("quiet")
 
-    def _settings(self, talk: Talk) -> None:
+    def _settings(self, conversation: ChatConversation) -> None:
         more = ui.expansion("System message, temperature, length", icon="tune").props("dense")
         with more, ui.element("div").classes("fields"):
             system = ui.textarea(
                 "System message",
-                value=talk.system,
+                value=conversation.system,
                 on_change=lambda event: self._change(system=str(event.value or "")),
             )
             system.props(f'debounce=300 maxlength={_MAX_SYSTEM_CHARACTERS} rows="2" autogrow')
             system.props('hint="replaces the prompt\'s first sentence from the next message on"')
             heat = ui.number(
                 "Temperature",
-                value=talk.temperature,
+                value=conversation.temperature,
                 on_change=lambda event: self._change(temperature=event.value),
             ).props('debounce=300 step=any hint="0 to 2; default: 0, greedy decoding"')
             length = ui.number(
                 "Max tokens",
-                value=talk.max_tokens,
+                value=conversation.max_tokens,
                 on_change=lambda event: self._change(max_tokens=_whole(event.value)),
             ).props('debounce=300 step=1 hint="default: as in training"')
             for field, name in ((system, "System"), (heat, "Temperature"), (length, "Tokens")):
                 field.props(f'outlined dense aria-label="{name}"')
 
-    async def _load(self, talk: Talk) -> None:
+    async def _load(self, conversation: ChatConversation) -> None:
         if self._wanted:
-            await self._show(self._wanted, self._talk_id, talk)
-        names = await tried(lambda: models_to_ask(self._visitor), done="")
+            await self._show(self._wanted, self._talk_id, conversation)
+        names = await run_with_error_toast(lambda: models_to_ask(self._user), done="")
         if names is not None:
             chosen = {self._wanted: self._wanted} if self._wanted else {}
             self._select.set_options(chosen | names, value=self._wanted or None)
@@ -179,14 +189,16 @@ class _ChatPage:
 
     async def _again(self) -> None:
         """Starts a new conversation with the same settings."""
-        talk = replace(self._conversation.talk, rounds=())
+        conversation = replace(self._conversation.conversation, rounds=())
         if self._wanted:
-            await self._show(self._wanted, new_talk_id(), talk)
+            await self._show(self._wanted, new_conversation_id(), conversation)
 
-    async def _show(self, model: str, talk_id: str, talk: Talk) -> None:
-        found = await tried(lambda: _Chosen(model, base_of(self._visitor, model)), done="")
+    async def _show(self, model: str, talk_id: str, conversation: ChatConversation) -> None:
+        found = await run_with_error_toast(
+            lambda: _ModelChoice(model, base_of(self._user, model)), done=""
+        )
         self._chosen, self._talk_id = found, talk_id
-        self._conversation.begin(talk_id, talk, found.names() if found else {})
+        self._conversation.begin(talk_id, conversation, found.names() if found else {})
         base = found.base if found else None
         self._switch.set_text(f"Compare with base model {base}")
         self._switch.set_visibility(base is not None)
@@ -195,13 +207,13 @@ class _ChatPage:
     def _turn_base(self, with_base: bool) -> None:
         self._with_base = with_base
         chosen = self._chosen
-        may_ask = chosen is not None and self._visitor.may_change
+        may_ask = chosen is not None and self._user.may_change
         self._conversation.address(chosen.sides(with_base=with_base) if chosen and may_ask else {})
         query = {"model": self._wanted} | ({} if with_base else {"base": "off"})
         replace_address(f"/chat?{urlencode(query | {'talk': self._talk_id})}")
 
     async def _change(self, **how: str | float | None) -> None:
-        await self._conversation.change(replace(self._conversation.talk, **how))  # type: ignore[arg-type]
+        await self._conversation.change(replace(self._conversation.conversation, **how))  # type: ignore[arg-type]
 
 
 def _whole(number: float | None) -> float | None:

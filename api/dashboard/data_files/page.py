@@ -4,10 +4,10 @@ from fastapi import Request
 from nicegui import ui
 
 from api.dashboard.data_files.widgets import ReportCard, recent_files
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.deletion import delete_if_sure, file_deletion
 from api.dashboard.ui.format import instant, size
-from api.dashboard.ui.layout import Fresh, empty, frame, heading
+from api.dashboard.ui.layout import Poller, empty, heading, page_layout
 from api.schemas.plans import ReportQuery
 from worker.jobs.storage.files import StoredFile
 
@@ -16,13 +16,13 @@ _SECONDS = 5.0
 
 def files_page(request: Request) -> None:
     """Builds the page."""
-    with frame(request, "Files", here="/files"):
-        _FilesPage(Visitor.of(request))
+    with page_layout(request, "Files", here="/files"):
+        _FilesPage(SessionUser.of(request))
 
 
 class _FilesPage:
-    def __init__(self, visitor: Visitor) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser) -> None:
+        self._user = user
         self._shown: tuple[StoredFile, ...] | None = None
         with ui.row().classes("spread"):
             heading("Files")
@@ -30,7 +30,7 @@ class _FilesPage:
             new = ui.button("Upload", icon="upload_file", on_click=lambda: ui.navigate.to("/new"))
             new.props("unelevated no-caps")
         self._list = ui.element("div").classes("list")
-        self._fresh = Fresh(lambda: recent_files(visitor), self._show, seconds=_SECONDS)
+        self._poller = Poller(lambda: recent_files(user), self._show, seconds=_SECONDS)
 
     def _show(self, files: tuple[StoredFile, ...]) -> None:
         if files == self._shown:
@@ -53,7 +53,7 @@ class _FilesPage:
             with ui.row().classes("actions"):
                 ui.link("New job with this file", f"/new?training_file={file.id}")
                 ui.link("Download", f"/download/files/{file.id}").props("download")
-                if self._visitor.may_change:
+                if self._user.may_change:
                     button = ui.button(icon="delete", on_click=lambda: self._delete(file))
                     button.props('flat round dense aria-label="Delete"').tooltip("Delete")
             with ui.expansion("Report").props("dense").classes("entry-report") as expansion:
@@ -64,8 +64,8 @@ class _FilesPage:
         box.clear()
         if is_open:
             with box:
-                ReportCard(self._visitor, file.id, ReportQuery())
+                ReportCard(self._user, file.id, ReportQuery())
 
     async def _delete(self, file: StoredFile) -> None:
-        if await delete_if_sure(file_deletion(self._visitor, file)):
-            await self._fresh.look()
+        if await delete_if_sure(file_deletion(self._user, file)):
+            await self._poller.refresh()

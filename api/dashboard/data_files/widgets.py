@@ -13,9 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.format import instant, number, size
-from api.dashboard.ui.layout import Fresh, tried
+from api.dashboard.ui.layout import Poller, run_with_error_toast
 from api.http.errors import TooManyReportsError
 from api.schemas.plans import ReportQuery
 from flant5_train.protocol.file_report import FileReport, Problems
@@ -25,18 +25,18 @@ _MAX_LISTED = 200
 _TRAINABLE = "fine-tune"
 
 
-def recent_files(visitor: Visitor) -> tuple[StoredFile, ...]:
+def recent_files(user: SessionUser) -> tuple[StoredFile, ...]:
     """Returns the newest training files that the visitor may see."""
-    caller = visitor.caller
-    files = (file for file in visitor.services.files.all() if caller.may_see(file.owner))
+    caller = user.caller
+    files = (file for file in user.services.files.all() if caller.may_see(file.owner))
     return tuple(islice((file for file in files if file.purpose == _TRAINABLE), _MAX_LISTED))
 
 
 class FileChoice:
     """Calls `on_choice` with a file id, a path under the data root, or ''."""
 
-    def __init__(self, visitor: Visitor, chosen: str, on_choice: Callable[[str], Any]) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, chosen: str, on_choice: Callable[[str], Any]) -> None:
+        self._user = user
         self._on_choice = on_choice
         self._chosen = chosen
         self._uploader()
@@ -55,16 +55,16 @@ class FileChoice:
 
     async def load(self) -> None:
         """Reloads the list of files."""
-        files = await tried(lambda: recent_files(self._visitor), done="")
+        files = await run_with_error_toast(lambda: recent_files(self._user), done="")
         options = {file.id: _label(file) for file in files or ()}
         if self._chosen and self._chosen not in options:
             options[self._chosen] = self._chosen
         self._select.set_options(options, value=self._chosen or None)
 
     def _uploader(self) -> None:
-        if not self._visitor.may_change:
+        if not self._user.may_change:
             return
-        limit = self._visitor.services.settings.max_file_bytes
+        limit = self._user.services.settings.max_file_bytes
         uploader = ui.upload(
             label="Drop a file of conversations here, or press +",
             auto_upload=True,
@@ -83,7 +83,7 @@ class FileChoice:
 
     async def _uploaded(self, event: GenericEventArguments) -> None:
         file_id = str(json.loads(event.args)["id"])
-        stored = await run_in_threadpool(self._visitor.file, file_id)
+        stored = await run_in_threadpool(self._user.file, file_id)
         ui.notify(f"Uploaded {stored.filename}", type="positive")
         self._chosen = stored.id
         await self.load()
@@ -110,28 +110,28 @@ _MAX_LISTED_RECORDS = 20
 class ReportCard:
     """Polls until the report is ready, then shows it."""
 
-    def __init__(self, visitor: Visitor, file_id: str, query: ReportQuery) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, file_id: str, query: ReportQuery) -> None:
+        self._user = user
         self._file_id = file_id
         self._query = query.model_copy(update={"wait_seconds": 0.0})
         self._box = ui.element("div").classes("report")
         with self._box, ui.row().classes("spread"):
             ui.spinner()
             ui.label("Checking the file …").classes("quiet")
-        self._fresh = Fresh(self._read, self._show)
+        self._poller = Poller(self._read, self._show)
 
     def _read(self) -> FileReport | None:
-        stored, caller = self._visitor.file(self._file_id), self._visitor.caller
-        reports = self._visitor.services.reports
+        stored, caller = self._user.file(self._file_id), self._user.caller
+        reports = self._user.services.reports
         try:
-            return reports.ask(stored.id, self._query, owner=caller.limited_to)
+            return reports.ask(stored.id, self._query, owner=caller.owner_filter)
         except TooManyReportsError:
             return None  # retried at the next poll
 
     def _show(self, report: FileReport | None) -> None:
         if report is None:
             return
-        self._fresh.stop()
+        self._poller.stop()
         self._box.clear()
         with self._box:
             _verdict(report)

@@ -7,11 +7,11 @@ from functools import partial
 from nicegui import ui
 
 from api.dashboard.jobs.rows import JobRow
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.deletion import delete_if_sure, job_deletion
-from api.dashboard.ui.layout import is_sure, note, tried
+from api.dashboard.ui.layout import confirm, record_audit_event, run_with_error_toast
 from api.services import jobs
-from api.services.jobs import Wish
+from api.services.jobs import JobAction
 from worker.jobs.job import Job
 
 Look = Callable[[], Awaitable[None]]
@@ -25,7 +25,7 @@ class Action:
     name: str
     icon: str
     question: str
-    wish: Wish
+    job_action: JobAction
 
 
 PAUSE = Action(
@@ -48,17 +48,17 @@ CANCEL = Action(
 )
 
 
-def fulfil(visitor: Visitor, job_id: str, action: Action) -> Job:
+def perform_action(user: SessionUser, job_id: str, action: Action) -> Job:
     """Applies the action and returns the updated job.
 
     Raises NotAllowedError, SessionEndedError, NotFoundError for jobs of other owners, and the
     errors of `wishes.fulfil`.
     """
-    caller, services = visitor.changing(), visitor.services
-    visitor.job(job_id)
-    job = jobs.fulfil(action.wish, job_id, is_retry=False, services=services)
+    caller, services = user.changing(), user.services
+    user.job(job_id)
+    job = jobs.apply_action(action.job_action, job_id, is_retry=False, services=services)
     call = f"POST /v1/fine_tuning/jobs/{job_id}/{action.name.lower()}"
-    note(call, job_id, caller=caller, services=services)
+    record_audit_event(call, job_id, caller=caller, services=services)
     return job
 
 
@@ -66,10 +66,10 @@ class ActionButtons:
     """Action buttons of one job. Only possible actions are visible."""
 
     def __init__(
-        self, visitor: Visitor, look: Look, *, after_delete: Look | None = None, are_small: bool
+        self, user: SessionUser, look: Look, *, after_delete: Look | None = None, are_small: bool
     ) -> None:
         """`after_delete` replaces the refresh after a deletion."""
-        self._visitor = visitor
+        self._user = user
         self._look = look
         self._after_delete = after_delete or look
         self._job_id = self._name = ""
@@ -84,7 +84,7 @@ class ActionButtons:
     def show(self, row: JobRow) -> None:
         """Sets the job and shows its possible actions."""
         self._job_id, self._name, choices = row.id, row.name, row.choices
-        may_change = self._visitor.may_change
+        may_change = self._user.may_change
         self._buttons["Pause"].set_visibility(may_change and choices.pause)
         self._buttons["Resume"].set_visibility(may_change and choices.resume)
         self._buttons["Cancel"].set_visibility(may_change and choices.cancel)
@@ -100,13 +100,15 @@ class ActionButtons:
 
     async def _delete(self) -> None:
         # The row may show another job while the dialog is open.
-        if await delete_if_sure(job_deletion(self._visitor, self._job_id, name=self._name)):
+        if await delete_if_sure(job_deletion(self._user, self._job_id, name=self._name)):
             await self._after_delete()
 
     async def _ask(self, action: Action) -> None:
         # The row may show another job while the dialog is open.
         job_id, name = self._job_id, self._name
-        if await is_sure(f"{action.name} job {name}?", action.question, yes=action.name):
+        if await confirm(f"{action.name} job {name}?", action.question, yes=action.name):
             done = f"{action.name}: job {name}"
-            await tried(lambda: fulfil(self._visitor, job_id, action), done=done)
+            await run_with_error_toast(
+                lambda: perform_action(self._user, job_id, action), done=done
+            )
             await self._look()

@@ -8,11 +8,18 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from api.dashboard.jobs.curves import COLORS, Changes, CurveChart, Line
+from api.dashboard.jobs.curves import COLORS, Changes, ChartLine, CurveChart
 from api.dashboard.jobs.live_curve import SMOOTHED
-from api.dashboard.jobs.rows import Desk, name_of, recent_jobs
-from api.dashboard.ui.auth import Visitor
-from api.dashboard.ui.layout import Fresh, empty, frame, heading, replace_address, tried
+from api.dashboard.jobs.rows import SharedPageCache, name_of, recent_jobs
+from api.dashboard.ui.auth import SessionUser
+from api.dashboard.ui.layout import (
+    Poller,
+    empty,
+    heading,
+    page_layout,
+    replace_address,
+    run_with_error_toast,
+)
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Job
 
@@ -34,7 +41,7 @@ _OVER = {_STEPS: "Over steps", "percent": "Over percent"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _Comparison:
     """The comparison encoded in the address: jobs, column and x axis."""
 
     ids: tuple[str, ...]
@@ -55,18 +62,18 @@ class _Shown:
         return f"/compare?{urlencode(query, safe=',')}"
 
 
-def compare_page(request: Request, desk: Desk) -> None:
+def compare_page(request: Request, page_cache: SharedPageCache) -> None:
     """Builds the page. Its address holds the compared jobs."""
-    with frame(request, "Compare", here="/compare"):
-        _Compare(Visitor.of(request), desk, _Shown.of(request.query_params))
+    with page_layout(request, "Compare", here="/compare"):
+        _Compare(SessionUser.of(request), page_cache, _Comparison.of(request.query_params))
 
 
 class _Compare:
-    def __init__(self, visitor: Visitor, desk: Desk, shown: _Shown) -> None:
-        self._visitor = visitor
-        self._desk = desk
+    def __init__(self, user: SessionUser, page_cache: SharedPageCache, shown: _Comparison) -> None:
+        self._user = user
+        self._page_cache = page_cache
         self._shown = shown
-        self._fresh: Fresh[Changes] | None = None
+        self._poller: Poller[Changes] | None = None
         self._names: dict[str, str] = {}
         with ui.element("section").classes("card"):
             heading("Compare jobs")
@@ -92,7 +99,7 @@ class _Compare:
         ui.timer(0, self._load, once=True)
 
     def _choices(
-        self, choices: dict[str, str], value: str, change: Callable[[str], _Shown]
+        self, choices: dict[str, str], value: str, change: Callable[[str], _Comparison]
     ) -> ui.select:
         return (
             ui.select(
@@ -103,7 +110,7 @@ class _Compare:
         )
 
     async def _load(self) -> None:
-        jobs = await tried(self._jobs, done="") or ()
+        jobs = await run_with_error_toast(self._jobs, done="") or ()
         self._names = {job.id: _name(job) for job in jobs}
         known = tuple(job_id for job_id in self._shown.ids if job_id in self._names)
         self._shown = replace(self._shown, ids=known)
@@ -112,12 +119,12 @@ class _Compare:
 
     def _jobs(self) -> tuple[Job, ...]:
         """Returns the newest jobs, and the jobs in the address."""
-        recent = recent_jobs(self._visitor, limit=_MAX_LISTED)
+        recent = recent_jobs(self._user, limit=_MAX_LISTED)
         known = {job.id for job in recent}
         older = []
         for job_id in self._shown.ids:
             try:
-                older += [] if job_id in known else [self._visitor.job(job_id)]
+                older += [] if job_id in known else [self._user.job(job_id)]
             except NotFoundError:
                 continue  # missing, or of another owner
         return (*recent, *older)
@@ -129,19 +136,19 @@ class _Compare:
             return
         self._show(replace(self._shown, ids=ids))
 
-    def _show(self, shown: _Shown) -> None:
+    def _show(self, shown: _Comparison) -> None:
         self._shown = shown
         replace_address(shown.address)
         self._draw()
 
     def _draw(self) -> None:
-        if self._fresh is not None:
-            self._fresh.stop()
+        if self._poller is not None:
+            self._poller.stop()
         self._place.clear()
         shown, column = self._shown, self._shown.column
         unit = _UNITS.get(column, 1.0)
         lines = [
-            Line(job_id, self._names.get(job_id, "…"), column, color, unit=unit)
+            ChartLine(job_id, self._names.get(job_id, "…"), column, color, unit=unit)
             for job_id, color in zip(shown.ids, COLORS, strict=False)
         ]
         with self._place:
@@ -151,13 +158,13 @@ class _Compare:
             if self._names:
                 title, in_percent = _COLUMNS[column], shown.over != _STEPS
                 chart = CurveChart(title, lines, height="min(60vh, 520px)", in_percent=in_percent)
-                self._fresh = Fresh(lambda: self._changes(chart, shown), chart.show)
+                self._poller = Poller(lambda: self._changes(chart, shown), chart.show)
 
-    def _changes(self, chart: CurveChart, shown: _Shown) -> Changes:
-        services = self._visitor.services
-        jobs = [self._visitor.job(job_id) for job_id in shown.ids]
+    def _changes(self, chart: CurveChart, shown: _Comparison) -> Changes:
+        services = self._user.services
+        jobs = [self._user.job(job_id) for job_id in shown.ids]
         paths = {job.id: services.home.run_directory(job.id).progress for job in jobs}
-        curves = {job_id: self._desk.curves.get(path) for job_id, path in paths.items()}
+        curves = {job_id: self._page_cache.curves.get(path) for job_id, path in paths.items()}
         columns = {job_id: curve.column(shown.column) for job_id, curve in curves.items()}
         if shown.over == _STEPS:
             return chart.changes(columns)

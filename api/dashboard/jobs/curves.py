@@ -16,9 +16,9 @@ from api.dashboard.jobs.live_curve import (
     SMOOTH,
     SMOOTHED,
     TRAIN,
+    ChartUpdater,
     Column,
     LiveCurve,
-    PointSender,
 )
 
 COLORS = ("#4c78d8", "#e0823d", "#3a9d6e", "#b65fc4", "#c9a227", "#d1495b", "#4aa3a2", "#8d7b68")
@@ -28,7 +28,7 @@ Changes = list[list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One line of a chart."""
 
     id: str
@@ -48,14 +48,14 @@ class CurveChart:
     def __init__(
         self,
         title: str,
-        lines: Sequence[Line],
+        lines: Sequence[ChartLine],
         *,
         height: str = "260px",
         from_zero: bool = False,
         in_percent: bool = False,
     ) -> None:
         self._lines = lines
-        self._senders = {line.id: PointSender(is_smooth=line.column in SMOOTH) for line in lines}
+        self._senders = {line.id: ChartUpdater(is_smooth=line.column in SMOOTH) for line in lines}
         self.whole = ui.element("section").classes("card chart")
         with self.whole:
             ui.label(title).classes("heading").props('role="heading" aria-level="2"')
@@ -84,7 +84,7 @@ class CurveChart:
             self._chart.client.run_javascript(script)
 
 
-def _options(lines: Sequence[Line], *, from_zero: bool, in_percent: bool) -> dict[str, Any]:
+def _options(lines: Sequence[ChartLine], *, from_zero: bool, in_percent: bool) -> dict[str, Any]:
     label = {"hideOverlap": True, "color": "#7d8795"}
     axis = {"type": "value", "scale": True, "axisLabel": label}
     grid_line = {"lineStyle": {"color": "rgba(128,140,155,0.18)"}}
@@ -116,7 +116,7 @@ def _options(lines: Sequence[Line], *, from_zero: bool, in_percent: bool) -> dic
     }
 
 
-def _series(line: Line) -> dict[str, Any]:
+def _series(line: ChartLine) -> dict[str, Any]:
     """Returns the options of a series, without `data`.
 
     NiceGUI may send these options again to a chart with points. An empty list would remove them.
@@ -137,32 +137,34 @@ def _series(line: Line) -> dict[str, Any]:
 
 _CHARTS = {
     "Loss": (
-        Line("loss", "each step", "loss", COLORS[0], is_faint=True),
-        Line(SMOOTHED, "smoothed", SMOOTHED, COLORS[0]),
-        Line("eval_loss", "validation", "eval_loss", COLORS[1], has_marks=True),
+        ChartLine("loss", "each step", "loss", COLORS[0], is_faint=True),
+        ChartLine(SMOOTHED, "smoothed", SMOOTHED, COLORS[0]),
+        ChartLine("eval_loss", "validation", "eval_loss", COLORS[1], has_marks=True),
     ),
-    "Learning rate": (Line("learning_rate", "learning rate", "learning_rate", COLORS[2]),),
+    "Learning rate": (ChartLine("learning_rate", "learning rate", "learning_rate", COLORS[2]),),
     "Gradient norm": (
-        Line("grad_norm", "each step", "grad_norm", COLORS[3], is_faint=True),
-        Line("smoothed_grad_norm", "smoothed", "smoothed_grad_norm", COLORS[3]),
+        ChartLine("grad_norm", "each step", "grad_norm", COLORS[3], is_faint=True),
+        ChartLine("smoothed_grad_norm", "smoothed", "smoothed_grad_norm", COLORS[3]),
     ),
     "Tokens per second": (
-        Line("tokens_per_second", "each step", "tokens_per_second", COLORS[6], is_faint=True),
-        Line("smoothed_tokens_per_second", "smoothed", "smoothed_tokens_per_second", COLORS[6]),
+        ChartLine("tokens_per_second", "each step", "tokens_per_second", COLORS[6], is_faint=True),
+        ChartLine(
+            "smoothed_tokens_per_second", "smoothed", "smoothed_tokens_per_second", COLORS[6]
+        ),
     ),
     "GPU memory (GB)": (
-        Line("gpu_memory_bytes", "GPU memory", "gpu_memory_bytes", COLORS[4], unit=1e9),
+        ChartLine("gpu_memory_bytes", "GPU memory", "gpu_memory_bytes", COLORS[4], unit=1e9),
     ),
     "Sample answer scores": (
-        Line(
+        ChartLine(
             "eval_token_accuracy",
             "token accuracy",
             "eval_token_accuracy",
             COLORS[2],
             has_marks=True,
         ),
-        Line("eval_exact_match", "exact match", "eval_exact_match", COLORS[1], has_marks=True),
-        Line("eval_rouge_l", "ROUGE-L", "eval_rouge_l", COLORS[3], has_marks=True),
+        ChartLine("eval_exact_match", "exact match", "eval_exact_match", COLORS[1], has_marks=True),
+        ChartLine("eval_rouge_l", "ROUGE-L", "eval_rouge_l", COLORS[3], has_marks=True),
     ),
 }
 

@@ -14,11 +14,11 @@ from api.dashboard.jobs.actions import ActionButtons
 from api.dashboard.jobs.curves import Changes, JobCurves
 from api.dashboard.jobs.log import LogPanel
 from api.dashboard.jobs.outputs import CheckpointsPanel
-from api.dashboard.jobs.rows import Desk, JobRow, name_of
-from api.dashboard.jobs.timeline import StoryPanel
+from api.dashboard.jobs.rows import JobRow, SharedPageCache, name_of
+from api.dashboard.jobs.timeline import TimelinePanel
 from api.dashboard.new_job.integrations import described
-from api.dashboard.ui.auth import Visitor
-from api.dashboard.ui.layout import Fresh, frame, heading
+from api.dashboard.ui.auth import SessionUser
+from api.dashboard.ui.layout import Poller, heading, page_layout
 from flant5_train.config import Hyperparameters
 from worker.jobs.job import Job, Status
 
@@ -67,32 +67,32 @@ class _News:
     curves: dict[str, Changes]
 
 
-def job_page(request: Request, job: Job, desk: Desk) -> None:
+def job_page(request: Request, job: Job, page_cache: SharedPageCache) -> None:
     """Builds the page of a job."""
-    visitor = Visitor.of(request)
-    with frame(request, name_of(job)):
+    user = SessionUser.of(request)
+    with page_layout(request, name_of(job)):
         with ui.element("section").classes("card"):
-            _JobHead(visitor, job, desk)
-        LogPanel(visitor, job.id)
+            _JobHead(user, job, page_cache)
+        LogPanel(user, job.id)
         with ui.element("div").classes("columns"):
-            StoryPanel(visitor, job.id)
-            CheckpointsPanel(visitor, job.id)
+            TimelinePanel(user, job.id)
+            CheckpointsPanel(user, job.id)
             configuration(job)
 
 
 class _JobHead:
     """Status, buttons, failure and curves."""
 
-    def __init__(self, visitor: Visitor, job: Job, desk: Desk) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, job: Job, page_cache: SharedPageCache) -> None:
+        self._user = user
         self._job_id = job.id
-        self._desk = desk
+        self._page_cache = page_cache
         with ui.row().classes("spread"):
             ui.label(name_of(job)).classes("title")
             self._status = ui.label().classes("chip")
             ui.space()
             self._actions = ActionButtons(
-                visitor, self._look, after_delete=self._leave, are_small=False
+                user, self._look, after_delete=self._leave, are_small=False
             )
         ui.label(job.id).classes("mono quiet")
         self._about = ui.label().classes("quiet wrap")
@@ -104,21 +104,21 @@ class _JobHead:
             self._lines = ui.label().classes("mono wrap failure-lines")
         self._failure.set_visibility(False)
         self._curves = JobCurves()
-        self._fresh = Fresh(self._read, self._show)
+        self._poller = Poller(self._read, self._show)
 
     async def _look(self) -> None:
-        await self._fresh.look()
+        await self._poller.refresh()
 
     async def _leave(self) -> None:
         """Returns to the list after the job was deleted."""
         ui.navigate.to("/")
 
     def _read(self) -> _News:
-        visitor, job = self._visitor, self._visitor.job(self._job_id)
-        curve = self._desk.curves.get(visitor.services.home.run_directory(job.id).progress)
-        [row] = self._desk.board.rows(visitor, [job], now=time.time())
+        user, job = self._user, self._user.job(self._job_id)
+        curve = self._page_cache.curves.get(user.services.home.run_directory(job.id).progress)
+        [row] = self._page_cache.rows.rows(user, [job], now=time.time())
         has_failed = job.status is Status.FAILED and job.error is not None
-        lines = visitor.services.history.logs(job.id, tail=_LAST_LINES) if has_failed else None
+        lines = user.services.history.logs(job.id, tail=_LAST_LINES) if has_failed else None
         return _News(
             row=row,
             error=f"{job.error.message} ({job.error.code})" if has_failed and job.error else "",
@@ -133,8 +133,8 @@ class _JobHead:
         self._status.classes(replace=f"chip {row.status}")
         about = (row.model, row.data, row.owner, f"created {row.created}", news.attempt)
         self._about.set_text(" · ".join(filter(None, about)))
-        self._doing.set_text("" if news.error else row.doing)
-        self._doing.set_visibility(bool(row.doing) and not news.error)
+        self._doing.set_text("" if news.error else row.activity_label)
+        self._doing.set_visibility(bool(row.activity_label) and not news.error)
         self._bar.set_value(row.share)
         self._progress.set_text(" · ".join(filter(None, (row.progress, row.loss))))
         self._actions.show(row)

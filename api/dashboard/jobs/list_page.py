@@ -4,27 +4,27 @@ from fastapi import Request
 from nicegui import ui
 
 from api.dashboard.jobs.actions import ActionButtons, Look
-from api.dashboard.jobs.rows import Desk, Found, JobRow, Search, find_jobs
+from api.dashboard.jobs.rows import Found, JobRow, Search, SharedPageCache, find_jobs
 from api.dashboard.jobs.sparkline import HEIGHT, WIDTH
-from api.dashboard.ui.auth import Visitor
-from api.dashboard.ui.layout import Fresh, frame, replace_address
+from api.dashboard.ui.auth import SessionUser
+from api.dashboard.ui.layout import Poller, page_layout, replace_address
 from worker.jobs.job import Status
 
 _STATUSES = {"": "All statuses"} | {status.value: status.replace("_", " ") for status in Status}
 
 
-def jobs_page(request: Request, desk: Desk) -> None:
+def jobs_page(request: Request, page_cache: SharedPageCache) -> None:
     """Builds the page."""
-    visitor, search = Visitor.of(request), Search.of(request.query_params)
-    with frame(request, "Jobs", here="/"):
-        _JobsPage(visitor, search, desk)
+    user, search = SessionUser.of(request), Search.of(request.query_params)
+    with page_layout(request, "Jobs", here="/"):
+        _JobsPage(user, search, page_cache)
 
 
 class _JobsPage:
-    def __init__(self, visitor: Visitor, search: Search, desk: Desk) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, search: Search, page_cache: SharedPageCache) -> None:
+        self._user = user
         self._search = search
-        self._desk = desk
+        self._page_cache = page_cache
         self._older: str | None = None
         self._views: list[_RowView] = []
         self._filters()
@@ -35,11 +35,11 @@ class _JobsPage:
             self._next = ui.button("Older", icon="chevron_right", on_click=self._to_next)
             for button in (self._first, self._next):
                 button.props("flat dense no-caps").set_visibility(False)
-        self._fresh = Fresh(self._read, self._show)
+        self._poller = Poller(self._read, self._show)
 
     def _read(self) -> tuple[Search, Found]:
         search = self._search
-        return search, find_jobs(self._visitor, search, self._desk.board)
+        return search, find_jobs(self._user, search, self._page_cache.rows)
 
     def _show(self, answer: tuple[Search, Found]) -> None:
         search, found = answer
@@ -48,7 +48,7 @@ class _JobsPage:
         self._older = found.older
         with self._list:
             for _ in range(len(self._views), len(found.rows)):
-                self._views.append(_RowView(self._visitor, self._fresh.look))
+                self._views.append(_RowView(self._user, self._poller.refresh))
         while len(self._views) > len(found.rows):
             self._views.pop().delete()
         for view, row in zip(self._views, found.rows, strict=True):
@@ -89,7 +89,7 @@ class _JobsPage:
     async def _go(self, search: Search) -> None:
         self._search = search
         replace_address(search.address)
-        await self._fresh.look()
+        await self._poller.refresh()
 
     def _say_nothing(self, search: Search, *, is_empty: bool) -> None:
         self._nothing.clear()
@@ -113,7 +113,7 @@ class _JobsPage:
 class _RowView:
     """One row of the list. Only changed values are sent to the browser."""
 
-    def __init__(self, visitor: Visitor, look: Look) -> None:
+    def __init__(self, user: SessionUser, look: Look) -> None:
         self._row: JobRow | None = None
         with ui.element("article").classes("job") as self._whole:
             with ui.element("div").classes("job-what"):
@@ -131,7 +131,7 @@ class _RowView:
                 with ui.element("svg").props(f'{shape} aria-hidden="true"'):
                     self._curve = ui.element("polyline").classes("sparkline")
                 self._loss = ui.label().classes("quiet one-line")
-            self._actions = ActionButtons(visitor, look, are_small=True)
+            self._actions = ActionButtons(user, look, are_small=True)
 
     def show(self, row: JobRow) -> None:
         if row == self._row:
@@ -145,8 +145,8 @@ class _RowView:
         self._set(self._about, "title", f"{row.model}\n{row.data}\n{row.id}")
         self._status.set_text(row.status.replace("_", " "))
         self._status.classes(replace=f"chip {row.status}")
-        self._doing.set_text(row.doing)
-        self._set(self._doing, "title", row.doing)
+        self._doing.set_text(row.activity_label)
+        self._set(self._doing, "title", row.activity_label)
         self._bar.set_value(row.share)
         self._progress.set_text(row.progress)
         self._loss.set_text(row.loss)

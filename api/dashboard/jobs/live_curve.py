@@ -134,7 +134,7 @@ def _next(before: Sequence[float], value: float) -> float:
     return before[-1] + weight * (value - before[-1])
 
 
-class CurveShelf:
+class CurveCache:
     """LRU cache of curves, shared by all browsers."""
 
     def __init__(self) -> None:
@@ -158,14 +158,14 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class ChartDelta:
     """Update of a series: keep the first `kept` points, then append `points`."""
 
     kept: int
     points: tuple[Point, ...]
 
 
-class PointSender:
+class ChartUpdater:
     """Tracks the points of one column that one browser has received."""
 
     def __init__(self, *, is_smooth: bool = False) -> None:
@@ -177,7 +177,7 @@ class PointSender:
         self._num_final_rows = 0
         self._num_final_points = 0
 
-    def delta(self, column: Column) -> Delta | None:
+    def delta(self, column: Column) -> ChartDelta | None:
         """Returns the points to send, or None if nothing changed."""
         num_rows = len(column.values)
         width = width_of(num_rows)
@@ -194,7 +194,7 @@ class PointSender:
                 self._num_final_rows = first + width
                 self._num_final_points = kept + len(points)
         self._num_rows = num_rows
-        return Delta(kept, tuple(points))
+        return ChartDelta(kept, tuple(points))
 
     def _of_bucket(self, column: Column, first: int, end: int) -> list[Point]:
         steps, values = column.steps[first:end], column.values[first:end]

@@ -9,8 +9,8 @@ from fastapi.concurrency import run_in_threadpool
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
-from api.dashboard.ui.auth import Visitor
-from api.dashboard.ui.layout import Fresh, heading
+from api.dashboard.ui.auth import SessionUser
+from api.dashboard.ui.layout import Poller, heading
 from worker.jobs.events import LogLine
 
 MAX_FOUND = 300
@@ -80,8 +80,8 @@ class _Lines:
 class LogPanel:
     """Follows the log unless the user scrolls up."""
 
-    def __init__(self, visitor: Visitor, job_id: str) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, job_id: str) -> None:
+        self._user = user
         self._job_id = job_id
         self._cursor: str | None = None
         with ui.element("section").classes("card wide"):
@@ -96,11 +96,11 @@ class LogPanel:
             self._found.box.set_visibility(False)
         self._note.set_text("No output yet.")
         self._words = ""
-        Fresh(self._read, self._show)
+        Poller(self._read, self._show)
 
     def _read(self) -> tuple[LogLine, ...]:
-        self._visitor.job(self._job_id)
-        history = self._visitor.services.history
+        self._user.job(self._job_id)
+        history = self._user.services.history
         if self._cursor is None:
             return history.logs(self._job_id, tail=_TAIL).items
         return history.logs(self._job_id, after=self._cursor, limit=_PAGE).items
@@ -124,8 +124,8 @@ class LogPanel:
         if not words:
             self._note.set_text("")
             return
-        job = await run_in_threadpool(self._visitor.job, self._job_id)
-        path = self._visitor.services.home.run_directory(job.id).log
+        job = await run_in_threadpool(self._user.job, self._job_id)
+        path = self._user.services.home.run_directory(job.id).log
         matches = await run_in_threadpool(search_log, path, words)
         if words == self._words:
             self._show_found(matches)

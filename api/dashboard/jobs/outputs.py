@@ -13,12 +13,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from nicegui import ui
 
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.deletion import checkpoint_deletion, delete_if_sure
 from api.dashboard.ui.format import instant, number, size
-from api.dashboard.ui.layout import Fresh, chat_address, heading
+from api.dashboard.ui.layout import Poller, chat_address, heading
 from api.schemas.history import CheckpointObject
-from api.services.outputs import Download as FileDownload
+from api.services.outputs import FileDownload as FileDownload
 from api.services.outputs import find_artifact, list_artifacts
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Status
@@ -28,7 +28,7 @@ _SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class DownloadLink:
     """One entry of the list."""
 
     name: str
@@ -43,24 +43,24 @@ class Download:
 class CheckpointsPanel:
     """Lists the final model first, then checkpoints from newest to oldest."""
 
-    def __init__(self, visitor: Visitor, job_id: str) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, job_id: str) -> None:
+        self._user = user
         self._job_id = job_id
-        self._shown: tuple[Download, ...] | None = None
+        self._shown: tuple[DownloadLink, ...] | None = None
         with ui.element("section").classes("card"):
             heading("Checkpoints and model")
             self._list = ui.element("div").classes("downloads")
-        self._fresh = Fresh(self._read, self._show, seconds=_SECONDS)
+        self._poller = Poller(self._read, self._show, seconds=_SECONDS)
 
-    def _read(self) -> tuple[Download, ...]:
-        visitor, job = self._visitor, self._visitor.job(self._job_id)
-        sizes = _sizes(visitor, job.id)
-        page = visitor.services.history.checkpoints(job.id, limit=_MAX_SHOWN)
+    def _read(self) -> tuple[DownloadLink, ...]:
+        user, job = self._user, self._user.job(self._job_id)
+        sizes = _sizes(user, job.id)
+        page = user.services.history.checkpoints(job.id, limit=_MAX_SHOWN)
         found = []
         if job.status is Status.SUCCEEDED and job.fine_tuned_model and "" in sizes:
             about = f"final result · {size(sizes[''])}"
             address = f"/download/jobs/{job.id}/model.tar"
-            found.append(Download("Final model", about, job.fine_tuned_model, address))
+            found.append(DownloadLink("Final model", about, job.fine_tuned_model, address))
         for checkpoint in page.items:
             shown = CheckpointObject.of(checkpoint, job=job)
             name = f"checkpoint-{checkpoint.step}"
@@ -72,13 +72,13 @@ class CheckpointsPanel:
                 parts.append(f"validation loss {number(loss)}")
             address = f"/download/jobs/{job.id}/{name}.tar"
             model = shown.fine_tuned_model_checkpoint
-            can_go = job.status.is_final and visitor.may_change
+            can_go = job.status.is_final and user.may_change
             step = checkpoint.step if can_go else None
             about = " · ".join(parts)
-            found.append(Download(f"Step {checkpoint.step}", about, model, address, step))
+            found.append(DownloadLink(f"Step {checkpoint.step}", about, model, address, step))
         return tuple(found)
 
-    def _show(self, found: tuple[Download, ...]) -> None:
+    def _show(self, found: tuple[DownloadLink, ...]) -> None:
         if found == self._shown:
             return
         self._shown = found
@@ -105,13 +105,13 @@ class CheckpointsPanel:
         button.props(f'flat round dense aria-label="Delete step {step}"').tooltip("Delete")
 
     async def _delete(self, step: int) -> None:
-        if await delete_if_sure(checkpoint_deletion(self._visitor, self._job_id, step=step)):
-            await self._fresh.look()
+        if await delete_if_sure(checkpoint_deletion(self._user, self._job_id, step=step)):
+            await self._poller.refresh()
 
 
-def _sizes(visitor: Visitor, job_id: str) -> dict[str, int]:
+def _sizes(user: SessionUser, job_id: str) -> dict[str, int]:
     """Returns the bytes of each checkpoint directory, and of the final model under ''."""
-    output = visitor.services.home.run_directory(job_id).output
+    output = user.services.home.run_directory(job_id).output
     try:
         root = find_artifact(output, "")
     except NotFoundError:
@@ -132,9 +132,9 @@ router = APIRouter(prefix="/download")
 @router.get("/jobs/{job_id}/{name}.tar")
 def download_model(request: Request, job_id: str, name: str) -> StreamingResponse:
     """Sends the final `model` or a checkpoint, such as `checkpoint-40`, as a tar archive."""
-    visitor = Visitor.of(request)
-    job = visitor.job(job_id)
-    output = visitor.services.home.run_directory(job.id).output
+    user = SessionUser.of(request)
+    job = user.job(job_id)
+    output = user.services.home.run_directory(job.id).output
     paths = model_files(output) if name == "model" else checkpoint_files(output, name)
     label = f"{job.id}-{name}"
     headers = {"content-disposition": f'attachment; filename="{label}.tar"'}
@@ -144,9 +144,9 @@ def download_model(request: Request, job_id: str, name: str) -> StreamingRespons
 @router.get("/files/{file_id}", response_class=FileDownload)
 def download_file(request: Request, file_id: str) -> FileDownload:
     """Sends an uploaded file unchanged."""
-    visitor = Visitor.of(request)
-    stored = visitor.file(file_id)
-    path = visitor.services.files.content_path(stored.id)
+    user = SessionUser.of(request)
+    stored = user.file(file_id)
+    path = user.services.files.content_path(stored.id)
     return FileDownload(path, filename=stored.filename)
 
 

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from api.dashboard.jobs.live_curve import CurveShelf
+from api.dashboard.jobs.live_curve import CurveCache
 from api.dashboard.jobs.sparkline import Sparklines
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.format import ago, duration, number
 from worker.jobs.job import Job, Status
 from worker.jobs.storage.files import FILE_IDS
@@ -54,7 +54,7 @@ class JobRow:
     id: str
     name: str
     status: str
-    doing: str
+    activity_label: str
     """Phase, reason for waiting, or error."""
     model: str
     data: str
@@ -74,7 +74,7 @@ def name_of(job: Job) -> str:
     return job.spec.suffix or job.id[-8:]
 
 
-def doing(job: Job, *, waits_for: str | None) -> str:
+def activity_label(job: Job, *, waits_for: str | None) -> str:
     """Returns a short description of the current activity."""
     if job.is_cancelling:
         return "cancelling"
@@ -106,43 +106,43 @@ def share_of(job: Job) -> float:
     return 0.0 if job.progress is None else min(1.0, job.progress.percent / 100)
 
 
-class RowBoard:
+class JobRowCache:
     """Builds job rows. Caches file names and sparklines, which rarely change."""
 
     def __init__(self) -> None:
         self._sparklines = Sparklines()
         self._names: dict[str, str] = {}
 
-    def rows(self, visitor: Visitor, jobs: Sequence[Job], *, now: float) -> tuple[JobRow, ...]:
+    def rows(self, user: SessionUser, jobs: Sequence[Job], *, now: float) -> tuple[JobRow, ...]:
         """Returns the rows of these jobs."""
-        reasons = visitor.services.waiting_room.explain(jobs)
+        reasons = user.services.queue_position.explain(jobs)
         return tuple(
             JobRow(
                 id=job.id,
                 name=name_of(job),
                 status=job.status.value,
-                doing=doing(job, waits_for=reasons.get(job.id)),
+                activity_label=activity_label(job, waits_for=reasons.get(job.id)),
                 model=job.spec.model,
-                data=self.data_name(visitor, job.spec.training_file),
+                data=self.data_name(user, job.spec.training_file),
                 owner=job.owner,
                 share=share_of(job),
                 progress=progress_text(job),
                 loss=""
                 if job.progress is None or job.progress.loss is None
                 else f"loss {number(round(job.progress.loss, 4))}",
-                curve=self._sparklines.of(visitor.services.home.run_directory(job.id).progress),
+                curve=self._sparklines.of(user.services.home.run_directory(job.id).progress),
                 created=ago(job.created_at, now=now),
                 choices=Choices.of(job),
             )
             for job in jobs
         )
 
-    def data_name(self, visitor: Visitor, reference: str) -> str:
+    def data_name(self, user: SessionUser, reference: str) -> str:
         """Returns the name of an uploaded file; the reference for a path or a deleted file."""
         if not FILE_IDS.matches(reference):
             return reference
         if reference not in self._names:
-            stored = visitor.services.files.find(reference)
+            stored = user.services.files.find(reference)
             if stored is None:
                 return f"{reference} (deleted)"
             if len(self._names) > 10_000:
@@ -196,29 +196,29 @@ class Found:
     """Cursor of the next page; None on the last page."""
 
 
-def find_jobs(visitor: Visitor, search: Search, board: RowBoard) -> Found:
+def find_jobs(user: SessionUser, search: Search, row_cache: JobRowCache) -> Found:
     """Returns a page of matching jobs, newest first.
 
     Raises SessionEndedError, StoreUnavailableError, and InvalidRequestError for a bad `after`.
     """
     found: list[Job] = []
     last, has_more = search.after, False
-    for num_scanned, job in enumerate(_newest_first(visitor, search)):
+    for num_scanned, job in enumerate(_newest_first(user, search)):
         if len(found) == PAGE or num_scanned == _MAX_SCANNED:
             has_more = True
             break
         last = job.id
-        if _matches(job, search, board.data_name(visitor, job.spec.training_file)):
+        if _matches(job, search, row_cache.data_name(user, job.spec.training_file)):
             found.append(job)
-    rows = board.rows(visitor, found, now=time.time())
+    rows = row_cache.rows(user, found, now=time.time())
     return Found(rows, older=last if has_more else None)
 
 
-def _newest_first(visitor: Visitor, search: Search) -> Iterator[Job]:
-    after, owner = search.after, visitor.caller.limited_to
+def _newest_first(user: SessionUser, search: Search) -> Iterator[Job]:
+    after, owner = search.after, user.caller.owner_filter
     limit = _BATCH if search.is_filter else PAGE + 1
     while True:
-        page = visitor.services.store.list(after=after, limit=limit, owner=owner)
+        page = user.services.store.list(after=after, limit=limit, owner=owner)
         yield from page.items
         if not page.has_more:
             return
@@ -233,14 +233,14 @@ def _matches(job: Job, search: Search, data: str) -> bool:
     return all(word in text for word in search.words.lower().split())
 
 
-def recent_jobs(visitor: Visitor, *, limit: int) -> tuple[Job, ...]:
+def recent_jobs(user: SessionUser, *, limit: int) -> tuple[Job, ...]:
     """Returns the newest jobs."""
-    return tuple(islice(_newest_first(visitor, Search(status=None)), limit))
+    return tuple(islice(_newest_first(user, Search(status=None)), limit))
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class SharedPageCache:
     """Cached job rows and curves; safe to lose."""
 
-    board: RowBoard = field(default_factory=RowBoard)
-    curves: CurveShelf = field(default_factory=CurveShelf)
+    rows: JobRowCache = field(default_factory=JobRowCache)
+    curves: CurveCache = field(default_factory=CurveCache)

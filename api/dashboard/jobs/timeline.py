@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from nicegui import ui
 
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.format import instant
-from api.dashboard.ui.layout import Fresh, heading
+from api.dashboard.ui.layout import Poller, heading
 from worker.jobs.events import Event
 
 _PAGE = 1000
@@ -18,7 +18,7 @@ _MAX_READ = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SampleAnswerView:
     """The model's answer to a validation question."""
 
     step: int
@@ -27,18 +27,18 @@ class Answer:
     given: str
 
 
-class Story:
+class Timeline:
     """Events of one job, limited to the newest. Each call of `more` reads new events."""
 
-    def __init__(self, visitor: Visitor, job_id: str) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, job_id: str) -> None:
+        self._user = user
         self._job_id = job_id
         self._newest: str | None = None
         self.is_whole = True
 
     def more(self) -> tuple[Event, ...]:
         """Returns new messages since the last call, oldest first."""
-        self._visitor.job(self._job_id)
+        self._user.job(self._job_id)
         events = self._all_so_far() if self._newest is None else self._since(self._newest)
         if events:
             self._newest = events[-1].id
@@ -48,25 +48,25 @@ class Story:
         found: list[Event] = []
         has_more, after = True, None
         while has_more and len(found) < _MAX_READ:
-            page = self._visitor.services.history.events(self._job_id, after=after, limit=_PAGE)
+            page = self._user.services.history.events(self._job_id, after=after, limit=_PAGE)
             found += page.items
             has_more, after = page.has_more, found[-1].id if found else None
         self.is_whole = not has_more
         return found[::-1]
 
     def _since(self, after: str) -> list[Event]:
-        page = self._visitor.services.history.events_since(self._job_id, after=after, limit=_PAGE)
+        page = self._user.services.history.events_since(self._job_id, after=after, limit=_PAGE)
         return list(page.items)
 
 
-def answers_of(event: Event) -> tuple[Answer, ...]:
+def answers_of(event: Event) -> tuple[SampleAnswerView, ...]:
     """Returns the sample answers in an event; most events have none."""
     told = event.data.get("answers")
     step = event.data.get("step")
     if not isinstance(told, list) or not isinstance(step, int):
         return ()
     return tuple(
-        Answer(step, str(each["question"]), str(each["expected"]), str(each["given"]))
+        SampleAnswerView(step, str(each["question"]), str(each["expected"]), str(each["given"]))
         for each in told
         if isinstance(each, dict)
     )
@@ -86,11 +86,11 @@ _ICONS = {
 }
 
 
-class StoryPanel:
+class TimelinePanel:
     """Both parts share one reader of the events."""
 
-    def __init__(self, visitor: Visitor, job_id: str) -> None:
-        self._story = Story(visitor, job_id)
+    def __init__(self, user: SessionUser, job_id: str) -> None:
+        self._timeline = Timeline(user, job_id)
         self._entries: list[ui.element] = []
         with ui.element("section").classes("card") as self._answers_card:
             heading("Sample answers")
@@ -102,7 +102,7 @@ class StoryPanel:
             self._cut = ui.label("Only the newest events are shown.").classes("quiet")
             self._cut.set_visibility(False)
             self._list = ui.element("div").classes("story")
-        Fresh(self._story.more, self._show)
+        Poller(self._timeline.more, self._show)
 
     def _show(self, events: tuple[Event, ...]) -> None:
         told = [answers for event in events if (answers := answers_of(event))]
@@ -113,7 +113,7 @@ class StoryPanel:
                 self._add(event)
         while len(self._entries) > _MAX_SHOWN:
             self._entries.pop(0).delete()
-        self._cut.set_visibility(len(self._entries) == _MAX_SHOWN or not self._story.is_whole)
+        self._cut.set_visibility(len(self._entries) == _MAX_SHOWN or not self._timeline.is_whole)
 
     def _add(self, event: Event) -> None:
         status = str(event.data.get("status", ""))
@@ -127,7 +127,7 @@ class StoryPanel:
         entry.move(target_index=0)
         self._entries.append(entry)
 
-    def _show_answers(self, answers: tuple[Answer, ...]) -> None:
+    def _show_answers(self, answers: tuple[SampleAnswerView, ...]) -> None:
         self._answers_card.set_visibility(True)
         self._answers_from.set_text(f"Validation questions at step {answers[0].step}")
         self._answers.clear()

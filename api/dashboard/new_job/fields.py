@@ -108,7 +108,7 @@ class FormField:
         """
         return self.name.replace("_", " ")
 
-    def read(self, text: str) -> Value:
+    def parse(self, text: str) -> Value:
         """Parses a value from an address; returns the default if it has the wrong type.
 
         Ranges are checked when the job is validated.
@@ -129,7 +129,7 @@ class FormField:
         return text
 
     @staticmethod
-    def written(value: Value) -> str:
+    def to_text(value: Value) -> str:
         """Formats a value for an address."""
         if isinstance(value, tuple):
             return ",".join(value)

@@ -8,15 +8,15 @@ from worker.jobs.integrations import Integration, IntegrationType
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _IntegrationField:
     setting: str
     help: str
 
 
-_PLACES: Mapping[IntegrationType, _Place] = {
-    "wandb": _Place("project", "Logs the run to this Weights & Biases project."),
-    "mlflow": _Place("experiment", "Logs the run to this MLflow experiment."),
-    "huggingface": _Place(
+_PLACES: Mapping[IntegrationType, _IntegrationField] = {
+    "wandb": _IntegrationField("project", "Logs the run to this Weights & Biases project."),
+    "mlflow": _IntegrationField("experiment", "Logs the run to this MLflow experiment."),
+    "huggingface": _IntegrationField(
         "repository",
         "Uploads the finished model to this hub repository (organization/name)."
         " A missing repository is created as private.",
@@ -24,7 +24,7 @@ _PLACES: Mapping[IntegrationType, _Place] = {
 }
 
 
-def _field(kind: IntegrationType, place: _Place) -> FormField:
+def _field(kind: IntegrationType, place: _IntegrationField) -> FormField:
     return FormField(
         name=f"{kind}_{place.setting}",
         kind="text",
@@ -36,7 +36,7 @@ def _field(kind: IntegrationType, place: _Place) -> FormField:
     )
 
 
-ELSEWHERE: Mapping[IntegrationType, FormField] = {
+INTEGRATION_FIELDS: Mapping[IntegrationType, FormField] = {
     kind: _field(kind, place) for kind, place in _PLACES.items()
 }
 """Fields by integration type."""
@@ -47,7 +47,7 @@ def integrations_of(values: Mapping[str, Value]) -> list[dict[str, object]]:
     return [
         {"type": kind, kind: {place.setting: value}}
         for kind, place in _PLACES.items()
-        if (value := values.get(ELSEWHERE[kind].name))
+        if (value := values.get(INTEGRATION_FIELDS[kind].name))
     ]
 
 

@@ -1,6 +1,6 @@
 """New job page at `/new`: data and its report, settings, plan, start button.
 
-`filled_in` converts the form into a create request, and `start` submits it.
+`prefill` converts the form into a create request, and `start` submits it.
 """
 
 import secrets
@@ -14,11 +14,17 @@ from pydantic import ValidationError
 
 from api.dashboard.data_files.widgets import FileChoice, ReportCard
 from api.dashboard.new_job.fields import FormField, Value, field_view, fields_of, request_of
-from api.dashboard.new_job.integrations import ELSEWHERE, integrations_of
+from api.dashboard.new_job.integrations import INTEGRATION_FIELDS, integrations_of
 from api.dashboard.new_job.plan import Answer, PlanPanel
-from api.dashboard.ui.auth import Visitor
-from api.dashboard.ui.layout import frame, heading, note, replace_address, tried
-from api.http.validation import explain
+from api.dashboard.ui.auth import SessionUser
+from api.dashboard.ui.layout import (
+    heading,
+    page_layout,
+    record_audit_event,
+    replace_address,
+    run_with_error_toast,
+)
+from api.http.validation import format_validation_error
 from api.schemas.jobs import CreateJob
 from api.schemas.plans import JobPlan, ReportQuery
 from api.services.jobs import Origin, submit
@@ -33,7 +39,7 @@ OF_THE_JOB = {
 FIELDS: Mapping[str, FormField] = {
     **OF_THE_JOB,
     **HYPERPARAMETERS,
-    **{field.name: field for field in ELSEWHERE.values()},
+    **{field.name: field for field in INTEGRATION_FIELDS.values()},
 }
 
 COMMON = (
@@ -50,11 +56,11 @@ COMMON = (
 """Hyperparameters that are always visible; the others are in an expansion."""
 
 
-def filled_in(values: Mapping[str, Value]) -> CreateJob | str | None:
+def prefill(values: Mapping[str, Value]) -> CreateJob | str | None:
     """Returns the request, or a validation error, or None if no file is chosen."""
     if not values.get("training_file"):
         return None
-    elsewhere = {field.name for field in ELSEWHERE.values()}
+    elsewhere = {field.name for field in INTEGRATION_FIELDS.values()}
     rest = {name: value for name, value in values.items() if name not in elsewhere}
     body = request_of(rest, hyperparameters=HYPERPARAMETERS)
     if integrations := integrations_of(values):
@@ -62,15 +68,15 @@ def filled_in(values: Mapping[str, Value]) -> CreateJob | str | None:
     try:
         return CreateJob.model_validate(body)
     except ValidationError as error:
-        return explain(error, model=CreateJob)[0]
+        return format_validation_error(error, model=CreateJob)[0]
 
 
-def start(visitor: Visitor, request: CreateJob, *, form_id: str) -> Job:
+def start(user: SessionUser, request: CreateJob, *, form_id: str) -> Job:
     """Creates the job. Submitting the same form twice, as by a double click, creates one job.
 
     Raises NotAllowedError, SessionEndedError, and the errors of `submit`.
     """
-    caller = visitor.changing()
+    caller = user.changing()
     origin = Origin(
         caller=caller,
         authorization=f"dashboard {caller.owner}",
@@ -78,8 +84,8 @@ def start(visitor: Visitor, request: CreateJob, *, form_id: str) -> Job:
         is_retry=False,
         arrived_at=time.time(),
     )
-    job = submit(request, origin=origin, services=visitor.services)
-    note("POST /v1/fine_tuning/jobs", job.id, caller=caller, services=visitor.services)
+    job = submit(request, origin=origin, services=user.services)
+    record_audit_event("POST /v1/fine_tuning/jobs", job.id, caller=caller, services=user.services)
     return job
 
 
@@ -88,21 +94,21 @@ _ASIDE = ("validation_file", "seed", "priority", "max_run_seconds")
 
 def new_job_page(request: Request) -> None:
     """Builds the page. Its address holds the values that were filled in."""
-    with frame(request, "New job", here="/new"):
-        _NewJob(Visitor.of(request), dict(request.query_params))
+    with page_layout(request, "New job", here="/new"):
+        _NewJob(SessionUser.of(request), dict(request.query_params))
 
 
 class _NewJob:
-    def __init__(self, visitor: Visitor, query: dict[str, str]) -> None:
-        self._visitor = visitor
+    def __init__(self, user: SessionUser, query: dict[str, str]) -> None:
+        self._user = user
         self._form_id = secrets.token_hex(16)
         self._values: dict[str, Value] = {
-            name: FIELDS[name].read(text) for name, text in query.items() if name in FIELDS
+            name: FIELDS[name].parse(text) for name, text in query.items() if name in FIELDS
         }
         self._values.setdefault("model", DEMO_MODEL)
         with ui.element("section").classes("card"):
             heading("1 · Data")
-            FileChoice(visitor, str(self._values.get("training_file", "")), self._choose_file)
+            FileChoice(user, str(self._values.get("training_file", "")), self._choose_file)
             self._report = ui.element("div")
             self._show_report()
         with ui.element("section").classes("card"):
@@ -110,12 +116,12 @@ class _NewJob:
             self._settings()
         with ui.element("section").classes("card"):
             heading("3 · Plan")
-            PlanPanel(visitor, lambda: filled_in(self._values), self._planned)
+            PlanPanel(user, lambda: prefill(self._values), self._planned)
             with ui.row().classes("spread"):
                 self._start = ui.button("Start the job", icon="rocket_launch", on_click=self._go)
                 self._start.props("unelevated no-caps")
                 self._start.set_enabled(False)
-                if not visitor.may_change:
+                if not user.may_change:
                     ui.label("Your API key is read-only. It cannot start jobs.").classes("quiet")
 
     def _settings(self) -> None:
@@ -131,7 +137,7 @@ class _NewJob:
                 self._field(FIELDS[name])
 
     def _model_choice(self) -> None:
-        owner, chosen = self._visitor.caller.limited_to, str(self._values["model"])
+        owner, chosen = self._user.caller.owner_filter, str(self._values["model"])
         field = FIELDS["model"]
         with ui.element("div").classes("field"):
             select = ui.select(
@@ -145,7 +151,9 @@ class _NewJob:
             ui.label(field.help).classes("quiet")
 
         async def load() -> None:
-            models = await tried(lambda: self._visitor.services.models.list(owner=owner), done="")
+            models = await run_with_error_toast(
+                lambda: self._user.services.models.list(owner=owner), done=""
+            )
             ids = [model.id for model in models or ()]
             value = str(self._values["model"])
             select.set_options(ids if value in ids else [value, *ids], value=value)
@@ -154,14 +162,14 @@ class _NewJob:
 
     def _elsewhere(self, place: ui.element) -> None:
         """Adds fields for the integrations that the operator has configured."""
-        offers, owner = self._visitor.services.integrations, self._visitor.caller.owner
+        offers, owner = self._user.services.integrations, self._user.caller.owner
         place.set_visibility(False)
 
         async def load() -> None:
-            types = await tried(lambda: offers.types_for(owner), done="") or ()
+            types = await run_with_error_toast(lambda: offers.allowed_for(owner), done="") or ()
             place.set_visibility(bool(types))
             with place:
-                for kind, field in ELSEWHERE.items():
+                for kind, field in INTEGRATION_FIELDS.items():
                     if kind in types:
                         self._field(field)
 
@@ -174,7 +182,7 @@ class _NewJob:
         self._values = {name: old for name, old in self._values.items() if name != field.name}
         if value != field.default and value not in ("", None):
             self._values[field.name] = value
-        texts = {name: FormField.written(each) for name, each in self._values.items()}
+        texts = {name: FormField.to_text(each) for name, each in self._values.items()}
         replace_address(f"/new?{urlencode(texts)}")
 
     def _choose_file(self, reference: str) -> None:
@@ -186,21 +194,23 @@ class _NewJob:
         reference = str(self._values.get("training_file", ""))
         if FILE_IDS.matches(reference):
             with self._report:
-                ReportCard(self._visitor, reference, ReportQuery())
+                ReportCard(self._user, reference, ReportQuery())
 
     def _planned(self, answer: Answer) -> None:
         asked, plan = answer
-        self._start.set_enabled(isinstance(asked, CreateJob) and self._visitor.may_change)
+        self._start.set_enabled(isinstance(asked, CreateJob) and self._user.may_change)
         is_doubtful = isinstance(plan, str) or (isinstance(plan, JobPlan) and not plan.is_feasible)
         self._start.set_text("Start anyway" if is_doubtful else "Start the job")
 
     async def _go(self) -> None:
-        request = filled_in(self._values)
+        request = prefill(self._values)
         if not isinstance(request, CreateJob):
             ui.notify(request or "Choose a file first.", type="negative")
             return
         self._start.set_enabled(False)
-        job = await tried(lambda: start(self._visitor, request, form_id=self._form_id), done="")
+        job = await run_with_error_toast(
+            lambda: start(self._user, request, form_id=self._form_id), done=""
+        )
         if job is None:
             self._form_id = secrets.token_hex(16)
             self._start.set_enabled(True)

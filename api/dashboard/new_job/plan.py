@@ -5,9 +5,9 @@ from collections.abc import Callable
 from nicegui import ui
 
 from api.dashboard.data_files.widgets import figure_row
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.format import duration, number, size
-from api.dashboard.ui.layout import Fresh
+from api.dashboard.ui.layout import Poller
 from api.http.errors import TooManyReportsError
 from api.schemas.jobs import CreateJob
 from api.schemas.plans import JobPlan, PlanQuery
@@ -26,14 +26,14 @@ class PlanPanel:
     """
 
     def __init__(
-        self, visitor: Visitor, asked: Callable[[], Asked], on_plan: Callable[[Answer], None]
+        self, user: SessionUser, asked: Callable[[], Asked], on_plan: Callable[[Answer], None]
     ) -> None:
-        self._visitor = visitor
+        self._user = user
         self._asked = asked
         self._on_plan = on_plan
         self._shown: Answer | None = None
         self._box = ui.element("div").classes("plan")
-        Fresh(self._read, self._show, seconds=1.0)
+        Poller(self._read, self._show, seconds=1.0)
 
     def _read(self) -> Answer:
         asked = self._asked()
@@ -41,9 +41,9 @@ class PlanPanel:
             return self._shown
         if not isinstance(asked, CreateJob):
             return asked, asked
-        query, visitor = PlanQuery(wait_seconds=0), self._visitor
+        query, user = PlanQuery(wait_seconds=0), self._user
         try:
-            plan = plan_of(asked, query, caller=visitor.caller, services=visitor.services)
+            plan = plan_of(asked, query, caller=user.caller, services=user.services)
         except InvalidRequestError as error:
             return asked, str(error)
         except TooManyReportsError:

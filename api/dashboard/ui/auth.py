@@ -2,7 +2,7 @@
 
 The login form needs no scripts. A random token in the browser's cookie maps to a key held in
 memory, so a server restart ends all sessions. Every request looks the key up again, so revoking a
-key ends its sessions. A `Visitor` accesses the services, limited by the key of its session.
+key ends its sessions. A `SessionUser` accesses the services, limited by the key of its session.
 """
 
 import html
@@ -82,7 +82,7 @@ class NotAllowedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class SessionUser:
     """One browser session. Each access checks the key again: a page may stay open for days."""
 
     services: Services
@@ -92,9 +92,9 @@ class Visitor:
     """Path prefix that a reverse proxy strips from each request."""
 
     @classmethod
-    def of(cls, request: Request) -> "Visitor":
+    def of(cls, request: Request) -> "SessionUser":
         """Returns the visitor that `door` has attached to the request."""
-        return cast(Visitor, request.state.visitor)
+        return cast(SessionUser, request.state.visitor)
 
     @property
     def caller(self) -> Caller:
@@ -125,7 +125,7 @@ class Visitor:
 
     def file(self, file_id: str) -> StoredFile:
         """Returns a file. Raises NotFoundError if it is missing or has another owner."""
-        return self.services.files.get(file_id, owner=self.caller.limited_to)
+        return self.services.files.get(file_id, owner=self.caller.owner_filter)
 
 
 _PAGE = files("api.dashboard").joinpath("static/login.html").read_text(encoding="utf-8")
@@ -147,16 +147,16 @@ def log_in(
     next: str = Form("/", max_length=2048),  # noqa: A002
 ) -> HTMLResponse | RedirectResponse:
     """Starts a session. The key is kept only in this server's memory."""
-    visitor = Visitor.of(request)
-    token = visitor.sessions.begin(key.strip())
+    user = SessionUser.of(request)
+    token = user.sessions.begin(key.strip())
     if token is None:
         return _page(request, next, message=_REFUSAL, status=401)
-    response = RedirectResponse(visitor.path_prefix + _inside(next), 303)
+    response = RedirectResponse(user.path_prefix + _inside(next), 303)
     response.set_cookie(
         COOKIE,
         token,
         max_age=SESSION_SECONDS,
-        path=visitor.path_prefix or "/",
+        path=user.path_prefix or "/",
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
@@ -167,15 +167,15 @@ def log_in(
 @router.post("/logout")
 def log_out(request: Request) -> RedirectResponse:
     """Ends the session."""
-    visitor = Visitor.of(request)
-    visitor.sessions.end(visitor.token)
-    response = RedirectResponse(f"{visitor.path_prefix}/login", 303)
-    response.delete_cookie(COOKIE, path=visitor.path_prefix or "/")
+    user = SessionUser.of(request)
+    user.sessions.end(user.token)
+    response = RedirectResponse(f"{user.path_prefix}/login", 303)
+    response.delete_cookie(COOKIE, path=user.path_prefix or "/")
     return response
 
 
 def _page(request: Request, target: str, *, message: str, status: int) -> HTMLResponse:
-    text = _PAGE.replace("{prefix}", Visitor.of(request).path_prefix)
+    text = _PAGE.replace("{prefix}", SessionUser.of(request).path_prefix)
     text = text.replace("{message}", message).replace("{next}", html.escape(_inside(target)))
     return HTMLResponse(text, status, headers={"cache-control": "no-store"})
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from api.auth import Caller
-from api.dashboard.ui.auth import Visitor
+from api.dashboard.ui.auth import SessionUser
 from api.dashboard.ui.format import size
-from api.dashboard.ui.layout import is_sure, note, tried
+from api.dashboard.ui.layout import confirm, record_audit_event, run_with_error_toast
 from api.services import deletion
 from worker.jobs.storage.files import StoredFile
 from worker.jobs.storage.job_files import JobFiles, num_bytes_of
@@ -30,74 +30,72 @@ class PageDeletion:
 
 async def delete_if_sure(wanted: PageDeletion) -> bool:
     """Returns True when the deletion was confirmed and carried out."""
-    num_bytes = await tried(wanted.measure, done="")
+    num_bytes = await run_with_error_toast(wanted.measure, done="")
     if num_bytes is None:
         return False
     text = f"{wanted.goes} This frees {size(num_bytes)} of disk space and can't be undone."
-    if not await is_sure(f"Delete {wanted.thing}?", text, yes="Delete"):
+    if not await confirm(f"Delete {wanted.thing}?", text, yes="Delete"):
         return False
-    freed = await tried(wanted.delete, done="")
+    freed = await run_with_error_toast(wanted.delete, done="")
     if freed is None:
         return False
     ui.notify(f"Deleted: {wanted.thing}, {size(freed)} freed", type="positive")
     return True
 
 
-def job_deletion(visitor: Visitor, job_id: str, *, name: str) -> PageDeletion:
+def job_deletion(user: SessionUser, job_id: str, *, name: str) -> PageDeletion:
     def delete() -> int:
-        caller, services = visitor.changing(), visitor.services
-        visitor.job(job_id)
+        caller, services = user.changing(), user.services
+        user.job(job_id)
         freed = deletion.delete_job(job_id, caller=caller, is_retry=False, services=services)
-        _note(f"fine_tuning/jobs/{job_id}", job_id, visitor=visitor, caller=caller)
+        _note(f"fine_tuning/jobs/{job_id}", job_id, user=user, caller=caller)
         return freed
 
     return PageDeletion(
         thing=f"job {name}",
         goes="Its model, checkpoints, curves and log are deleted. Its training files stay.",
-        measure=lambda: _files_of(visitor, job_id).num_bytes,
+        measure=lambda: _files_of(user, job_id).num_bytes,
         delete=delete,
     )
 
 
-def model_deletion(visitor: Visitor, model: str, *, job_id: str) -> PageDeletion:
+def model_deletion(user: SessionUser, model: str, *, job_id: str) -> PageDeletion:
     def delete() -> int:
-        caller = visitor.changing()
-        freed = deletion.delete_model(
-            model, caller=caller, is_retry=False, services=visitor.services
-        )
-        _note(f"models/{model}", model, visitor=visitor, caller=caller)
+        caller = user.changing()
+        freed = deletion.delete_model(model, caller=caller, is_retry=False, services=user.services)
+        _note(f"models/{model}", model, user=user, caller=caller)
         return freed
 
     return PageDeletion(
         thing=f"model {model}",
         goes="Chats and jobs can no longer use it. Its job and checkpoints stay.",
-        measure=lambda: num_bytes_of(*_files_of(visitor, job_id).model),
+        measure=lambda: num_bytes_of(*_files_of(user, job_id).model),
         delete=delete,
     )
 
 
-def checkpoint_deletion(visitor: Visitor, job_id: str, *, step: int) -> PageDeletion:
+def checkpoint_deletion(user: SessionUser, job_id: str, *, step: int) -> PageDeletion:
     def delete() -> int:
-        caller, services = visitor.changing(), visitor.services
-        visitor.job(job_id)
+        caller, services = user.changing(), user.services
+        user.job(job_id)
         _, freed = deletion.delete_checkpoint(job_id, str(step), caller=caller, services=services)
         path = f"fine_tuning/jobs/{job_id}/checkpoints/{step}"
-        _note(path, job_id, visitor=visitor, caller=caller)
+        _note(path, job_id, user=user, caller=caller)
         return freed
 
     return PageDeletion(
         thing=f"the checkpoint of step {step}",
         goes="The job and its other checkpoints stay.",
-        measure=lambda: num_bytes_of(_files_of(visitor, job_id).checkpoint(step)),
+        measure=lambda: num_bytes_of(_files_of(user, job_id).checkpoint(step)),
         delete=delete,
     )
 
 
-def file_deletion(visitor: Visitor, file: StoredFile) -> PageDeletion:
+def file_deletion(user: SessionUser, file: StoredFile) -> PageDeletion:
     def delete() -> int:
-        caller, services = visitor.changing(), visitor.services
+        caller, services = user.changing(), user.services
         freed = deletion.delete_file(file.id, caller=caller, services=services)
-        _note(f"files/{file.id}", file.id, visitor=visitor, caller=caller)
+        _note(f"files/{file.id}", file.id, user=user, caller=caller)
         return freed
 
     return PageDeletion(
@@ -108,9 +106,9 @@ def file_deletion(visitor: Visitor, file: StoredFile) -> PageDeletion:
     )
 
 
-def _files_of(visitor: Visitor, job_id: str) -> JobFiles:
-    return visitor.services.deletions.files_of(visitor.job(job_id))
+def _files_of(user: SessionUser, job_id: str) -> JobFiles:
+    return user.services.deletions.files_of(user.job(job_id))
 
 
-def _note(path: str, thing: str, *, visitor: Visitor, caller: Caller) -> None:
-    note(f"DELETE /v1/{path}", thing, caller=caller, services=visitor.services)
+def _note(path: str, thing: str, *, user: SessionUser, caller: Caller) -> None:
+    record_audit_event(f"DELETE /v1/{path}", thing, caller=caller, services=user.services)

@@ -1,10 +1,10 @@
 """Page layout, and functions that all pages share.
 
-- `frame` draws the navigation bar with the theme button, the logout and the banners.
-- `is_sure` is the confirmation dialog for actions that delete something or change a job.
-- `sought` loads the object of a page, or renders an error page.
-- `note` records dashboard actions in the audit log.
-- `Fresh` polls for live pages. `Banner` and `tried` show errors.
+- `page_layout` draws the navigation bar with the theme button, the logout and the banners.
+- `confirm` is the confirmation dialog for actions that delete something or change a job.
+- `load_or_404` loads the object of a page, or renders an error page.
+- `record_audit_event` records dashboard actions in the audit log.
+- `Poller` polls for live pages. `Banner` and `run_with_error_toast` show errors.
 """
 
 import json
@@ -21,7 +21,7 @@ from fastapi.concurrency import run_in_threadpool
 from nicegui import context, ui
 
 from api.auth import Caller
-from api.dashboard.ui.auth import NotAllowedError, SessionEndedError, Visitor
+from api.dashboard.ui.auth import NotAllowedError, SessionEndedError, SessionUser
 from api.dependencies import Services
 from api.http.audit import AuditLog
 from worker.jobs.errors import JobsError, NotFoundError, StoreUnavailableError
@@ -50,7 +50,7 @@ class Banner:
         self._row.set_visibility(bool(text))
 
 
-class Fresh(Generic[Read]):
+class Poller(Generic[Read]):
     """Polls `read` in a thread and passes each result to `show`, until the page is left.
 
     Its timer belongs to the page and ends a few seconds after the browser disconnects.
@@ -63,13 +63,13 @@ class Fresh(Generic[Read]):
         self._show = show
         self._seconds = seconds
         self._client = context.client
-        self._timer = ui.timer(seconds, self.look)
+        self._timer = ui.timer(seconds, self.refresh)
 
     def stop(self) -> None:
         """Stops polling."""
         self._timer.cancel()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Refreshes immediately."""
         try:
             answer, cost_seconds = await run_in_threadpool(_timed, self._read)
@@ -101,7 +101,7 @@ def _timed(read: Callable[[], Read]) -> tuple[Read, float]:
     return read(), time.thread_time() - began_at
 
 
-async def tried(action: Callable[[], Read], *, done: str) -> Read | None:
+async def run_with_error_toast(action: Callable[[], Read], *, done: str) -> Read | None:
     """Runs an action in a thread and returns its result; shows `done` on success.
 
     On failure, notifies the user of the error and returns None.
@@ -133,10 +133,10 @@ _PAGES = (
 
 
 @contextmanager
-def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
+def page_layout(request: Request, title: str, *, here: str = "") -> Iterator[None]:
     """Draws the layout around a page. `here` is the page's address in the navigation bar."""
-    visitor = Visitor.of(request)
-    prefix = visitor.path_prefix
+    user = SessionUser.of(request)
+    prefix = user.path_prefix
     ui.add_head_html(
         f'<link rel="stylesheet" href="{prefix}/dashboard/static/dashboard.css">'
         f'<script src="{prefix}/dashboard/static/dashboard.js"></script>'
@@ -152,22 +152,22 @@ def frame(request: Request, title: str, *, here: str = "") -> Iterator[None]:
                     ui.label(name).classes("page-name")
         ui.space()
         _theme_button(request)
-        if visitor.sessions.are_needed:
-            ui.label(visitor.caller.owner).classes("owner")
+        if user.sessions.are_needed:
+            ui.label(user.caller.owner).classes("owner")
             with ui.element("form").props(f'method="post" action="{prefix}/logout"'):
                 button = ui.button(icon="logout").props('type="submit" flat round dense')
                 button.props('aria-label="Log out"').tooltip("Log out")
     with ui.element("main").classes("content"):
         context.client.storage["banner"] = Banner()
-        _loss_notice(visitor)
+        _loss_notice(user)
         yield
 
 
-def _loss_notice(visitor: Visitor) -> None:
+def _loss_notice(user: SessionUser) -> None:
     """Shows a banner while a recent loss of Redis data needs attention."""
     notice = Banner(icon="warning")
-    store_loss = visitor.services.store_loss
-    Fresh(store_loss.notice, lambda text: notice.say(text or ""), seconds=_NOTICE_SECONDS)
+    store_loss = user.services.store_loss
+    Poller(store_loss.notice, lambda text: notice.say(text or ""), seconds=_NOTICE_SECONDS)
 
 
 def _is_dark(request: Request) -> bool | None:
@@ -204,7 +204,7 @@ def chat_address(model: str) -> str:
     return f"/chat?{urlencode({'model': model})}"
 
 
-async def is_sure(title: str, text: str, *, yes: str) -> bool:
+async def confirm(title: str, text: str, *, yes: str) -> bool:
     """Returns True if the user confirmed."""
     with ui.dialog() as dialog, ui.card().classes("question"):
         ui.label(title).classes("heading wrap")
@@ -221,7 +221,7 @@ async def is_sure(title: str, text: str, *, yes: str) -> bool:
 Thing = TypeVar("Thing")
 
 
-async def sought(request: Request, find: Callable[[], Thing]) -> Thing | None:
+async def load_or_404(request: Request, find: Callable[[], Thing]) -> Thing | None:
     """Returns the object. If it can't be loaded, builds an error page and returns None.
 
     Objects of other owners produce the same 404 as missing ones.
@@ -232,14 +232,14 @@ async def sought(request: Request, find: Callable[[], Thing]) -> Thing | None:
         is_missing = isinstance(error, NotFoundError)
         context.client.status_code = 404 if is_missing else 503
         title = "Not found" if is_missing else "Unavailable"
-        with frame(request, title), ui.column().classes("empty"):
+        with page_layout(request, title), ui.column().classes("empty"):
             ui.icon("search_off" if is_missing else "cloud_off").classes("empty-icon")
             ui.label(str(error))
             ui.link("All jobs", "/")
         return None
 
 
-def note(action: str, thing: str, *, caller: Caller, services: Services) -> None:
+def record_audit_event(action: str, thing: str, *, caller: Caller, services: Services) -> None:
     """Appends an audit event. `action` is the equivalent API call."""
     at = datetime.now(UTC)
     AuditLog(services.home.audit).append(

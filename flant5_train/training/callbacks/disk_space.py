@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as HfTrainingArguments
 from transformers.training_args import OptimizerNames
 
-from flant5_train.estimates.checkpoint import optimizer_state_bytes, small_files_bytes
+from flant5_train.estimates.checkpoint import metadata_bytes, optimizer_state_bytes
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.host import free_bytes
 from flant5_train.training.checkpoints import complete_checkpoints
@@ -37,7 +37,7 @@ class SaveSize:
         adapters, a checkpoint holds only the trained weights; the final model holds all.
         """
         config: Any = model.config
-        small = small_files_bytes(config.vocab_size, num_logs=num_logs)
+        small = metadata_bytes(config.vocab_size, num_logs=num_logs)
         optimizer = OptimizerNames(training.optim).value
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         shapes = [tuple(parameter.shape) for parameter in trained]
@@ -64,7 +64,7 @@ def first_need(size: SaveSize, output_dir: Path, *, steps_left: bool) -> tuple[s
     return "the first checkpoint and the final model", size.checkpoint + size.final_model
 
 
-def require_room(what: str, needed: int, directory: Path, *, device: torch.device) -> None:
+def require_disk_space(what: str, needed: int, directory: Path, *, device: torch.device) -> None:
     """Raises TrainingError in all processes if one of them finds less than `needed` bytes.
 
     All processes must call it. If one stopped alone, the files of the others would be left behind.
@@ -82,7 +82,7 @@ def require_room(what: str, needed: int, directory: Path, *, device: torch.devic
         )
 
 
-class RequireRoom(TrainerCallback):
+class DiskSpaceGuard(TrainerCallback):
     """Refuses to start training if the disk has no space for the first save."""
 
     def on_train_begin(
@@ -96,4 +96,4 @@ class RequireRoom(TrainerCallback):
         size = SaveSize.of(kwargs["model"], args, num_logs=len(state.log_history))
         steps_left = state.global_step < state.max_steps
         what, needed = first_need(size, output_dir, steps_left=steps_left)
-        require_room(what, needed, output_dir, device=args.device)
+        require_disk_space(what, needed, output_dir, device=args.device)

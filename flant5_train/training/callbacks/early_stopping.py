@@ -1,7 +1,7 @@
 """Selection of the best checkpoint, and early stopping.
 
 `SaveBest` saves the best checkpoint. `StopEarly` ends a run whose validation loss no longer
-improves. `Selection` holds the settings of a run and finds the selected checkpoint.
+improves. `CheckpointSelector` holds the settings of a run and finds the selected checkpoint.
 
 All decisions use the history of evaluations alone, from the logs in the trainer's state. It is
 saved with each checkpoint and equal in all processes: a resumed run decides like an uninterrupted
@@ -20,7 +20,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from flant5_train.arguments import TrainingArguments
 from flant5_train.protocol.progress import StoppedEarly
-from flant5_train.training.callbacks.reporting import Report
+from flant5_train.training.callbacks.reporting import ProgressSink
 from flant5_train.training.checkpoints import complete_checkpoints, step_of
 
 
@@ -108,7 +108,7 @@ class StopEarly(_SavesAfterEvaluation):
     """Stops training when the rule is met, and saves a checkpoint. If the run crashes before the
     final model is written, the resumed run stops immediately."""
 
-    def __init__(self, rule: EarlyStopping, report: Report) -> None:
+    def __init__(self, rule: EarlyStopping, report: ProgressSink) -> None:
         self._rule = rule
         self._report = report
 
@@ -147,14 +147,14 @@ class StopEarly(_SavesAfterEvaluation):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class CheckpointSelector:
     """Selection settings of a run."""
 
     keeps_best: bool
     early_stopping: EarlyStopping
 
     @classmethod
-    def of(cls, training: TrainingArguments) -> "Selection":
+    def of(cls, training: TrainingArguments) -> "CheckpointSelector":
         return cls(
             training.load_best_model_at_end,
             EarlyStopping(training.early_stopping_patience, training.early_stopping_threshold),

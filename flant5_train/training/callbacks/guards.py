@@ -130,7 +130,7 @@ class WorseThanGuessing:
         return statistics.median(last) < share * statistics.median(first)
 
 
-class RefuseExplodedLoss(TrainerCallback):
+class LossSpikeGuard(TrainerCallback):
     """Stops the run by the rules above: it would not recover, and only waste the machine's time."""
 
     def on_train_begin(
@@ -190,7 +190,7 @@ def _explosion(found: str) -> TrainingError:
 _WATCHED = ("loss", "grad_norm", "eval_loss")
 
 
-class RefuseBrokenLoss(TrainerCallback):
+class NonFiniteLossGuard(TrainerCallback):
     """Stops the run when the loss or the gradient norm is NaN or infinite, before the next save.
     The weights are unusable by then, but the last checkpoint is not."""
 
@@ -224,7 +224,7 @@ class RefuseBrokenLoss(TrainerCallback):
                 )
 
 
-class RefuseZeroLearningRate(TrainerCallback):
+class ZeroLearningRateGuard(TrainerCallback):
     """Stops the run when the remaining steps can't change the weights.
 
     A schedule is also 0 before the first step of a warm-up and after the last step. Neither case is
@@ -290,7 +290,7 @@ def _bad_config(name: str, message: str) -> TrainingError:
     return TrainingError(FailureCode.BAD_CONFIG, message, param=name)
 
 
-def refuse_unusable(training: TrainingArguments) -> None:
+def validate_arguments(training: TrainingArguments) -> None:
     """Raises TrainingError for `torch_compile` without packed batches on a GPU."""
     if training.compiles_blocks and (training.batching != "packed" or training.use_cpu):
         raise TrainingError(

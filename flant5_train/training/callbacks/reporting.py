@@ -40,20 +40,20 @@ from flant5_train.training.stopping import StopSignal
 from flant5_train.training.telemetry import device_peak_flops, take_peak_memory
 
 
-class Report(Protocol):
+class ProgressSink(Protocol):
     """Sink of progress records: `progress.jsonl` on rank 0, none on other ranks."""
 
     def __call__(self, record: Record, /) -> None: ...
 
 
-def discard(record: Record, /) -> None:
+def ignore_record(record: Record, /) -> None:
     """Drops a record; the report of all ranks except 0."""
 
 
 class ReportSteps(TrainerCallback):
     """Reports the start of training and every logged step."""
 
-    def __init__(self, report: Report, *, num_pairs: int) -> None:
+    def __init__(self, report: ProgressSink, *, num_pairs: int) -> None:
         self._report = report
         self._num_pairs = num_pairs
         self._began_at = 0.0
@@ -119,10 +119,10 @@ class ReportSteps(TrainerCallback):
         self._last_tokens = tokens
 
 
-class StopWhenTold(TrainerCallback):
+class GracefulStopCallback(TrainerCallback):
     """Saves a checkpoint and stops training at the end of the step in which SIGTERM arrived."""
 
-    def __init__(self, stop: StopSignal, report: Report) -> None:
+    def __init__(self, stop: StopSignal, report: ProgressSink) -> None:
         self._stop = stop
         self._report = report
 
@@ -234,7 +234,7 @@ PAUSE_SECONDS = 1.0
 """Minimum time between heartbeats; small models run many steps per second."""
 
 
-class SignOfLife(TrainerCallback):
+class HeartbeatCallback(TrainerCallback):
     """Touches the progress file on rank 0 after each step and each micro-step."""
 
     def __init__(self, progress: Path) -> None:

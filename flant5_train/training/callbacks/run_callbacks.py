@@ -2,28 +2,32 @@
 
 from transformers import TrainerCallback
 
-from flant5_train.training.callbacks.disk_space import RequireRoom
-from flant5_train.training.callbacks.early_stopping import SaveBest, Selection, StopEarly
+from flant5_train.training.callbacks.disk_space import DiskSpaceGuard
+from flant5_train.training.callbacks.early_stopping import CheckpointSelector, SaveBest, StopEarly
 from flant5_train.training.callbacks.guards import (
-    RefuseBrokenLoss,
-    RefuseExplodedLoss,
-    RefuseZeroLearningRate,
+    LossSpikeGuard,
+    NonFiniteLossGuard,
+    ZeroLearningRateGuard,
 )
-from flant5_train.training.callbacks.reporting import Report, ReportSteps, StopWhenTold
+from flant5_train.training.callbacks.reporting import (
+    GracefulStopCallback,
+    ProgressSink,
+    ReportSteps,
+)
 from flant5_train.training.stopping import StopSignal
 
 
 def callbacks_of(
-    selection: Selection, report: Report, stop: StopSignal, *, num_pairs: int
+    selection: CheckpointSelector, report: ProgressSink, stop: StopSignal, *, num_pairs: int
 ) -> list[TrainerCallback]:
     """Returns the callbacks in the order of their calls."""
     chosen: list[TrainerCallback] = [
-        RequireRoom(),
-        RefuseBrokenLoss(),
-        RefuseZeroLearningRate(),
-        StopWhenTold(stop, report),
+        DiskSpaceGuard(),
+        NonFiniteLossGuard(),
+        ZeroLearningRateGuard(),
+        GracefulStopCallback(stop, report),
         ReportSteps(report, num_pairs=num_pairs),
-        RefuseExplodedLoss(),  # after ReportSteps, which reports the last loss
+        LossSpikeGuard(),  # after ReportSteps, which reports the last loss
     ]
     if selection.keeps_best:
         chosen.append(SaveBest())

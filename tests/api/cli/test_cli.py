@@ -7,7 +7,7 @@ import pytest
 from api.settings import ApiSettings
 from tests.api.cli_runs import FLANT5, flant5, line_of, started
 from tests.api.scenes import claim_new_job, make_job
-from worker.jobs.job import JobSpec, Progress
+from worker.jobs.job import JobProgressState, JobSpec
 from worker.jobs.store.serialization import Claim, NewLogLine, Succeeded, Update
 from worker.jobs.store.store import JobStore
 
@@ -98,7 +98,7 @@ def test_jobs_and_job_show_the_state_for_people_and_for_programs(
     server_url: str, store: JobStore, running_job: Claim
 ) -> None:
     waiting = make_job(store)
-    progress = Progress(step=12, max_steps=75, percent=16.0, loss=3.21, eta_seconds=65.0)
+    progress = JobProgressState(step=12, max_steps=75, percent=16.0, loss=3.21, eta_seconds=65.0)
     store.leases.record(running_job, Update(phase="training", progress=progress))
     listed = flant5("jobs", url=server_url).out.splitlines()
     assert waiting.id in listed[1]

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Iterator
 import pytest
 from pydantic import SecretStr
 
-from flant5_train.protocol.inference import Piece
+from flant5_train.protocol.inference import StreamEvent
 from tests.api.chat_scenes import Server, echo, refusing
 from tests.api.cli_runs import FLANT5, Run, environment, flant5
-from worker.jobs.store.inference import Chat
+from worker.jobs.store.inference import InferenceRequest
 
 
 @pytest.fixture
 def server(redis_url: SecretStr) -> Iterator[Server]:
-    def whole_conversation(chat: Chat) -> Iterable[Piece]:
+    def whole_conversation(chat: InferenceRequest) -> Iterable[StreamEvent]:
         """The last message, and how many came before it."""
-        *before, last = chat.question.turns
+        *before, last = chat.prompt.turns
         content = f"{last.content} ({', '.join(turn.role[0] for turn in before)})"
         turns = (*before, last.model_copy(update={"content": content}))
-        question = chat.question.model_copy(update={"turns": turns})
-        yield from echo(Chat(chat.id, question))
+        prompt = chat.prompt.model_copy(update={"turns": turns})
+        yield from echo(InferenceRequest(chat.id, prompt))
 
     with Server(redis_url, whole_conversation) as server:
         yield server
@@ -57,8 +57,8 @@ def test_one_question_is_answered_and_can_be_read_by_a_program(
         url=server_url,
     ).document
     assert answer["choices"][0]["message"]["content"] == "Hi (s)"
-    question = server.chats[-1].question
-    assert (question.temperature, question.stop) == (0.5, ("END",))
+    prompt = server.chats[-1].prompt
+    assert (prompt.temperature, prompt.stop) == (0.5, ("END",))
     assert typed("from a\npipe", model, "-m", "-", url=server_url).out == "from a\npipe ()\n"
 
 

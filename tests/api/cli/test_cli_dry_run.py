@@ -8,7 +8,7 @@ from redis import Redis
 from api.settings import ApiSettings
 from tests.api.cli_runs import flant5
 from tests.api.plan_scenes import EXAMPLES
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
@@ -47,7 +47,7 @@ def test_a_dry_run_of_an_uploaded_file_leaves_it_alone(
     server_url: str, store: JobStore, data: Path, redis: Redis
 ) -> None:
     state = WorkerState(name="gpu-0", devices=("GPU-1",), gpu_bytes=80 * 2**30)
-    WorkerRegistry(Scripts(redis, Rules())).appear(state, seconds=600)
+    WorkerRegistry(Scripts(redis, QueuePolicy())).register(state, seconds=600)
     submitted = flant5("submit", data, "--json", url=server_url)
     file_id = submitted.document["training_file"]
     plan = flant5("submit", file_id, "--dry-run", "--json", url=server_url).document

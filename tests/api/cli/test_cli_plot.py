@@ -5,14 +5,14 @@ from itertools import pairwise
 
 import pytest
 
-from api.cli.views.charts import Canvas, Curve, LossCurve, draw, loss_plot
+from api.cli.views.charts import Canvas, LossCurve, PlotCurve, draw, loss_plot
 from api.cli.views.watch import WatchedJob
 
 JOB = {"id": "ftjob-a", "model": "flant5-demo", "status": "running"}
 
 
 def drawn(*points: tuple[float, float], width: int = 2, height: int = 1) -> list[str]:
-    return [line.plain for line in draw([Curve(points, "")], Canvas(width, height))]
+    return [line.plain for line in draw([PlotCurve(points, "")], Canvas(width, height))]
 
 
 def event(step: int, loss: float | None) -> dict[str, object]:

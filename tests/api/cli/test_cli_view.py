@@ -10,7 +10,7 @@ from tests.api.cli_runs import FLANT5, flant5, started
 from tests.api.scenes import claim_new_job, wait_until
 from tests.api.terminal import Terminal, in_terminal
 from tests.ports import free_port
-from worker.jobs.job import JobError, Progress
+from worker.jobs.job import JobError, JobProgressState
 from worker.jobs.store.serialization import Claim, Failed, NewEvent, NewLogLine, Succeeded, Update
 from worker.jobs.store.store import JobStore
 
@@ -165,7 +165,7 @@ def test_the_view_says_that_the_server_is_away_and_goes_on_when_it_is_back(
 
 def test_jobs_is_a_table_as_wide_as_the_terminal(server_url: str, store: JobStore) -> None:
     claim = claim_new_job(store)
-    progress = Progress(step=42, max_steps=100, percent=42.0, loss=3.21, eta_seconds=65.0)
+    progress = JobProgressState(step=42, max_steps=100, percent=42.0, loss=3.21, eta_seconds=65.0)
     store.leases.record(claim, Update(phase="training", progress=progress))
     with in_terminal([*FLANT5, "jobs"], url=server_url) as terminal:
         narrow = terminal.end().splitlines()[1]

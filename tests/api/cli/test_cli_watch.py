@@ -13,7 +13,7 @@ from tests.api.cli_runs import FLANT5, flant5, line_of, started
 from tests.api.scenes import make_job, wait_until
 from tests.ports import free_port
 from worker.jobs.job import JobError
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Claim, Failed, NewEvent, Succeeded, Update
 from worker.jobs.store.store import JobStore
@@ -34,7 +34,7 @@ def test_watch_says_what_a_job_waits_for_and_how_a_paused_one_goes_on(
 ) -> None:
     job = make_job(store)
     store.accept(job.id)
-    registry = WorkerRegistry(Scripts(redis, Rules()))
+    registry = WorkerRegistry(Scripts(redis, QueuePolicy()))
     with started([*FLANT5, "watch", job.id], url=server_url) as watching:
 
         def next_line_with(text: str) -> str:
@@ -42,9 +42,9 @@ def test_watch_says_what_a_job_waits_for_and_how_a_paused_one_goes_on(
 
         assert next_line_with("waiting for") == "waiting for a worker: none is online\n"
         # Nothing happens to the job meanwhile.
-        state = WorkerState(name="gpu-0", devices=("0",), sick="CUDA is gone")
-        registry.appear(state, seconds=600)
-        registry.set_health("gpu-0", state.sick)
+        state = WorkerState(name="gpu-0", devices=("0",), unhealthy_reason="CUDA is gone")
+        registry.register(state, seconds=600)
+        registry.set_health("gpu-0", state.unhealthy_reason)
         assert "gpu-0 takes no jobs (CUDA is gone)" in next_line_with("waiting for")
         store.pause(job.id)
         assert next_line_with("flant5") == f"paused; continue it with `flant5 resume {job.id}`\n"

@@ -2,7 +2,7 @@
 
 from tests.api.cli_runs import flant5
 from tests.api.scenes import make_job
-from worker.jobs.store.serialization import Beat, Claim
+from worker.jobs.store.serialization import Claim, HeartbeatDirective
 from worker.jobs.store.store import JobStore
 
 
@@ -19,7 +19,7 @@ def test_cancel_can_let_a_running_job_save_first(
 ) -> None:
     run = flant5("cancel", running_job.job.id, "--save", url=server_url)
     assert run.out == f"{running_job.job.id} is saving a checkpoint, then stopping\n"
-    assert store.leases.beat(running_job, 60) is Beat.CANCEL_SAVE
+    assert store.leases.heartbeat(running_job, 60) is HeartbeatDirective.CANCEL_SAVE
 
 
 def test_pause_and_resume_say_what_happened(

@@ -13,10 +13,10 @@ from api.dashboard.jobs.live_curve import (
     SMOOTH,
     SMOOTHED,
     TRAIN,
+    ChartDelta,
+    ChartUpdater,
     Column,
-    Delta,
     LiveCurve,
-    PointSender,
 )
 from api.dashboard.jobs.sparkline import Sparklines
 from api.services.outputs import read_curve
@@ -96,7 +96,7 @@ def test_a_step_that_comes_again_without_a_start_takes_the_place_of_the_first(
     assert list(curve.column("loss").values) == [1.0, 7.0]
 
 
-def grown(shown: list[tuple[float, float]], delta: Delta | None) -> list[tuple[float, float]]:
+def grown(shown: list[tuple[float, float]], delta: ChartDelta | None) -> list[tuple[float, float]]:
     """As the browser does it."""
     return shown if delta is None else shown[: delta.kept] + list(delta.points)
 
@@ -107,7 +107,7 @@ def test_a_browser_that_is_sent_what_is_new_shows_what_one_that_comes_later_does
 ) -> None:
     dice = random.Random(7)
     values = [dice.random() if dice.random() > 0.1 else math.nan for _ in range(5000)]
-    sender, num_rows, num_sent = PointSender(is_smooth=is_smooth), 0, 0
+    sender, num_rows, num_sent = ChartUpdater(is_smooth=is_smooth), 0, 0
     shown: list[tuple[float, float]] = []
     while num_rows < len(values):
         num_rows = min(len(values), num_rows + dice.randint(0, 90))
@@ -115,21 +115,21 @@ def test_a_browser_that_is_sent_what_is_new_shows_what_one_that_comes_later_does
         delta = sender.delta(column)
         num_sent += len(delta.points) if delta else 0
         shown = grown(shown, delta)
-        assert shown == grown([], PointSender(is_smooth=is_smooth).delta(column))
+        assert shown == grown([], ChartUpdater(is_smooth=is_smooth).delta(column))
     assert len(shown) <= 1200
     assert num_sent < 10_000  # all points each time would be 80,000
 
 
 def test_nothing_is_sent_of_a_curve_that_stands_still() -> None:
-    sender, column = PointSender(), Column([1, 2], [3.0, 4.0], generation=0)
-    assert sender.delta(column) == Delta(0, ((1, 3.0), (2, 4.0)))
+    sender, column = ChartUpdater(), Column([1, 2], [3.0, 4.0], generation=0)
+    assert sender.delta(column) == ChartDelta(0, ((1, 3.0), (2, 4.0)))
     assert sender.delta(column) is None
 
 
 def test_a_run_that_went_back_is_sent_anew() -> None:
-    sender = PointSender()
+    sender = ChartUpdater()
     sender.delta(Column([1, 2, 3], [3.0, 4.0, 5.0], generation=0))
-    assert sender.delta(Column([1, 2, 3], [3.0, 4.0, 6.0], generation=1)) == Delta(
+    assert sender.delta(Column([1, 2, 3], [3.0, 4.0, 6.0], generation=1)) == ChartDelta(
         0, ((1, 3.0), (2, 4.0), (3, 6.0))
     )
 

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from api.auth import KeyRing, hash_of
 from api.dashboard.new_job.fields import Value
-from api.dashboard.new_job.page import FIELDS, filled_in
+from api.dashboard.new_job.page import FIELDS, prefill
 from api.dashboard.ui.auth import SESSION_SECONDS, Sessions
 from api.schemas.jobs import CreateJob
 from api.settings import ApiSettings
@@ -99,28 +99,28 @@ def test_each_hyperparameter_has_a_field_with_its_default_range_and_help() -> No
         assert field.default == info.default
         assert field.help
         assert field.kind != "whole" or None not in (field.range.least, field.range.most)
-        text = field.written(field.default)
-        assert field.read(text) == field.default or field.default is None
+        text = field.to_text(field.default)
+        assert field.parse(text) == field.default or field.default is None
     assert str(FIELDS["learning_rate"].range) == "above 0, to 1"
     assert 0.0 not in FIELDS["learning_rate"].range
     assert FIELDS["batching"].choices == ("padded", "bucketed", "packed")
 
 
 def test_what_is_filled_in_is_a_create_and_what_is_wrong_is_said() -> None:
-    assert filled_in({"model": "flant5-demo"}) is None
+    assert prefill({"model": "flant5-demo"}) is None
     values: dict[str, Value] = {
         "model": "flant5-demo",
         "training_file": "a.json",
         "suffix": "x",
         "save_steps": 5,
     }
-    request = filled_in(values)
+    request = prefill(values)
     assert isinstance(request, CreateJob)
     assert request.method is not None
     assert request.method.supervised is not None
     assert request.method.supervised.hyperparameters is not None
     assert request.method.supervised.hyperparameters.save_steps == 5
     assert request.suffix == "x"
-    fault = filled_in(values | {"save_steps": 0})
+    fault = prefill(values | {"save_steps": 0})
     assert isinstance(fault, str)
     assert "save_steps: input should be greater than or equal to 1, got 0" in fault

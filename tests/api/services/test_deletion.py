@@ -19,7 +19,7 @@ from worker.jobs.deletion import Deletions
 from worker.jobs.job import Job, JobError, Status
 from worker.jobs.storage.files import FileStore
 from worker.jobs.storage.job_files import num_bytes_of
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.storage.lock import take_lock
 from worker.jobs.store.serialization import Cancelled, Failed, Outcome
 from worker.jobs.store.store import JobStore
@@ -264,7 +264,7 @@ def test_a_create_that_meets_a_deletion_of_what_it_names_is_refused(
         "file": lambda: FileStore(home, None).delete(file_id),
         "job": lambda: deletions.delete_job(done.job.id),
         "model": lambda: deletions.delete_model(done.job.id),
-        "checkpoint": lambda: store.ended.claim_checkpoint(done.job, 4),
+        "checkpoint": lambda: store.deleted.claim_checkpoint(done.job, 4),
     }[thing]
     model = {"file": "flant5-demo", "checkpoint": f"{done.model}:ckpt-step-4"}
 
@@ -284,7 +284,7 @@ def test_a_create_that_meets_a_deletion_of_what_it_names_is_refused(
     assert f"{param}: no f" in error["message"]
     made = [job for job in store.list(after=None, limit=9).items if job.id != done.job.id]
     assert [job.status for job in made] == ([Status.CANCELLED] if thing == "file" else [])
-    assert all(job.id not in Ledger(home).job_ids() for job in made)
+    assert all(job.id not in JobRecordStore(home).job_ids() for job in made)
 
 
 def test_a_file_that_a_job_comes_to_need_while_it_is_deleted_stays(
@@ -334,11 +334,11 @@ def test_files_that_cant_be_removed_are_no_success(
         assert "not completely deleted: Permission denied" in error["message"]
         assert client.get(jobs_url(done.job)).status_code == 404
         assert client.get(jobs_url(done.job) + "/artifacts/model.safetensors").status_code == 404
-    assert store.ended.forgotten() == (done.job.id,)
+    assert store.deleted.unfinished() == (done.job.id,)
     # The request that comes again goes on with it.
     assert client.delete(jobs_url(done.job)).status_code == 200
     assert not done.files.exist
-    assert store.ended.forgotten() == ()
+    assert store.deleted.unfinished() == ()
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"id": "ftjob-other"}', "no JSON"])
@@ -354,13 +354,13 @@ def test_a_damaged_record_of_the_job_keeps_nothing_from_being_deleted(
     record.write_text(damage)
     assert client.delete(f"/models/{done.model}").status_code == 200
     assert not done.files.model
-    assert store.ended.forgotten() == ()
+    assert store.deleted.unfinished() == ()
     assert str(record) in caplog.text
     assert client.get(jobs_url(done.job)).json()["fine_tuned_model"] is None
     # A deletion that was killed before it had a tombstone.
-    store.ended.delete(store.get(done.job.id))
+    store.deleted.delete(store.get(done.job.id))
     Deletions(store, settings.home_directories).finish(done.job.id)
-    assert store.ended.forgotten() == ()
+    assert store.deleted.unfinished() == ()
     assert not done.files.run_directory.path.exists()
 
 

@@ -12,18 +12,18 @@ from redis import Redis
 from api.services.planning import _forecast
 from api.services.reports import ReportPrograms
 from api.settings import ApiSettings
-from flant5_train.protocol.forecast import Forecast, Question
+from flant5_train.protocol.forecast import Forecast, ForecastRequest
 from tests.api.cli_runs import flant5
 from tests.api.plan_scenes import EXAMPLES, REQUEST, make_model, plan, planned
 from tests.api.test_files import upload
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 
 def appear(redis: Redis, name: str, *devices: str) -> None:
-    registry = WorkerRegistry(Scripts(redis, Rules()))
-    registry.appear(WorkerState(name=name, devices=devices), seconds=600)
+    registry = WorkerRegistry(Scripts(redis, QueuePolicy()))
+    registry.register(WorkerState(name=name, devices=devices), seconds=600)
 
 
 def refused(client: TestClient, **fields: Any) -> tuple[str, str]:
@@ -202,9 +202,9 @@ def test_a_dry_run_of_such_a_job_ends_with_an_error(
 def test_bf16_on_processors_without_it_is_warned_of(
     client: TestClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(question: Question, programs: ReportPrograms) -> Forecast:
-        told = _forecast(question, programs)
-        found = "bf16 is slow here" if question.is_on_cpu else None
+    def slow(forecast_request: ForecastRequest, programs: ReportPrograms) -> Forecast:
+        told = _forecast(forecast_request, programs)
+        found = "bf16 is slow here" if forecast_request.is_on_cpu else None
         return told.model_copy(update={"slow_bf16": found})
 
     monkeypatch.setattr("api.services.planning._forecast", slow)

@@ -1,4 +1,4 @@
-"""A loss of the store that the keeper noticed, as it is shown until it is over."""
+"""A loss of the store that the controller noticed, as it is shown until it is over."""
 
 import time
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from api.cli.doctor.check import State
 from api.cli.doctor.redis import check_losses
 from api.settings import ApiSettings
 from worker.jobs.job import Status
-from worker.jobs.rules import Rules
-from worker.jobs.storage.store_losses import Loss, LossLog
-from worker.jobs.store.recovery import Problem, Recovery, RecoveryDesk, RestoredJob
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.storage.store_losses import DataLoss, DataLossLog
+from worker.jobs.store.recovery import Problem, Recovery, RecoveryRequests, RestoredJob
 from worker.jobs.store.redis import Scripts
 
-Lose = Callable[..., Loss]
+Lose = Callable[..., DataLoss]
 
 
 @pytest.fixture
 def lose(settings: ApiSettings) -> Lose:
-    log = LossLog(settings.home_directories.losses)
+    log = DataLossLog(settings.home_directories.losses)
 
-    def append(*, seconds_ago: float = 0.0, **found: object) -> Loss:
+    def append(*, seconds_ago: float = 0.0, **found: object) -> DataLoss:
         found = {"num_missing": 2, "jobs": ("ftjob-1", "ftjob-2")} | found
-        loss = Loss.model_validate(
+        loss = DataLoss.model_validate(
             {"noticed_at": time.time() - seconds_ago, "cause": "the count went back"} | found
         )
         log.append(loss)
@@ -34,8 +34,8 @@ def lose(settings: ApiSettings) -> Lose:
     return append
 
 
-def recovered(redis: Redis, loss: Loss, *problems: Problem) -> None:
-    known = RecoveryDesk(Scripts(redis, Rules())).state()
+def recovered(redis: Redis, loss: DataLoss, *problems: Problem) -> None:
+    known = RecoveryRequests(Scripts(redis, QueuePolicy())).state()
     restored = tuple(RestoredJob(id=job, status=Status.QUEUED) for job in loss.jobs)
     done = Recovery(
         status="done",
@@ -44,7 +44,7 @@ def recovered(redis: Redis, loss: Loss, *problems: Problem) -> None:
         restored=restored,
         problems=problems,
     )
-    assert RecoveryDesk(Scripts(redis, Rules())).replace(known, done)
+    assert RecoveryRequests(Scripts(redis, QueuePolicy())).replace(known, done)
 
 
 def ready(client: TestClient) -> dict[str, object]:
@@ -74,7 +74,7 @@ def test_a_loss_that_was_found_in_several_rounds_is_over_when_its_recovery_ends_
     client: TestClient, redis: Redis, lose: Lose
 ) -> None:
     loss = lose(seconds_ago=3600)
-    desk = RecoveryDesk(Scripts(redis, Rules()))
+    desk = RecoveryRequests(Scripts(redis, QueuePolicy()))
     first = Recovery(status="requested", requested_at=loss.noticed_at - 60)
     assert desk.replace(None, first)
     assert "0 are restored so far" in str(ready(client)["reason"])

@@ -11,7 +11,13 @@ from api.auth import hash_of
 from api.settings import ApiSettings
 from tests.api.scenes import claim_new_job, make_job
 from worker.jobs.job import JobError
-from worker.jobs.store.serialization import Beat, Claim, Failed, Loss, Succeeded
+from worker.jobs.store.serialization import (
+    Claim,
+    Failed,
+    HeartbeatDirective,
+    InfraFailure,
+    Succeeded,
+)
 from worker.jobs.store.store import JobStore
 
 REQUEST = {"model": "flant5-demo", "training_file": "chats.json"}
@@ -49,26 +55,26 @@ def test_a_running_job_is_asked_to_pause_and_that_can_be_taken_back(
     job_id = running_job.job.id
     answer = ask(client, job_id, "pause")
     assert (answer["status"], answer["phase"]) == ("running", "stopping")
-    assert store.leases.beat(running_job, 60) is Beat.PAUSE
+    assert store.leases.heartbeat(running_job, 60) is HeartbeatDirective.PAUSE
     answer = ask(client, job_id, "resume")
     assert (answer["status"], answer["phase"]) == ("running", None)
-    assert store.leases.beat(running_job, 60) is Beat.GO_ON
+    assert store.leases.heartbeat(running_job, 60) is HeartbeatDirective.GO_ON
 
 
 @pytest.mark.parametrize(
     ("query", "beat"),
     [
-        ("", Beat.CANCEL),
-        ("?save_checkpoint=false", Beat.CANCEL),
-        ("?save_checkpoint=true", Beat.CANCEL_SAVE),
+        ("", HeartbeatDirective.CANCEL),
+        ("?save_checkpoint=false", HeartbeatDirective.CANCEL),
+        ("?save_checkpoint=true", HeartbeatDirective.CANCEL_SAVE),
     ],
 )
 def test_a_running_job_is_cancelled_with_or_without_a_checkpoint(
-    client: TestClient, store: JobStore, running_job: Claim, query: str, beat: Beat
+    client: TestClient, store: JobStore, running_job: Claim, query: str, beat: HeartbeatDirective
 ) -> None:
     answer = ask(client, running_job.job.id, f"cancel{query}")
     assert (answer["status"], answer["phase"]) == ("running", "stopping")
-    assert store.leases.beat(running_job, 60) is beat
+    assert store.leases.heartbeat(running_job, 60) is beat
 
 
 def test_impatience_turns_a_saving_cancel_into_one_at_once(
@@ -76,7 +82,7 @@ def test_impatience_turns_a_saving_cancel_into_one_at_once(
 ) -> None:
     ask(client, running_job.job.id, "cancel?save_checkpoint=true")
     ask(client, running_job.job.id, "cancel")
-    assert store.leases.beat(running_job, 60) is Beat.CANCEL
+    assert store.leases.heartbeat(running_job, 60) is HeartbeatDirective.CANCEL
 
 
 def test_a_failed_and_a_cancelled_job_can_be_resumed(client: TestClient, store: JobStore) -> None:
@@ -173,7 +179,7 @@ def test_a_job_that_lost_attempts_says_when_it_may_run_again(
 ) -> None:
     claim = running_job
     for _ in range(2):
-        store.leases.release(claim, reason="x", loss=Loss("worker_lost"))
+        store.leases.release(claim, reason="x", infra_failure=InfraFailure("worker_lost"))
         claim = store.leases.claim(worker="w", num_slots=1, lease_seconds=60) or claim
     shown = client.get(f"/fine_tuning/jobs/{claim.job.id}").json()
     assert isinstance(shown["retry_at"], int)

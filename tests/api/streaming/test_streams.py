@@ -150,7 +150,7 @@ def test_an_open_stream_survives_a_restart_of_redis(
     directory = tmp_path_factory.mktemp("own-redis")
     with EmbeddedRedis(directory) as server:
         app = create_app(
-            ApiSettings(home=directory / "home", redis_url=server.url, heartbeat_seconds=60)
+            ApiSettings(home=directory / "home", redis_url=server.url, sse_keepalive_seconds=60)
         )
         store = JobStore(app.state.services.redis)
         claim = claim_new_job(store)

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 
 from benchmarks.pair_lengths import drawn_lengths
-from flant5_train.batching.cost import PaddedWork, estimated_cost
+from flant5_train.batching.cost import PaddedTokenCounts, estimated_cost
 from flant5_train.batching.schedule import (
     GroupedEpochs,
-    Order,
+    PairOrder,
     StepShape,
-    dealt,
+    balanced_shards,
     split_up,
     straggler,
 )
 from flant5_train.batching.types import MicroBatches, Pairs
 
 LENGTHS = drawn_lengths(60)
-WORK = PaddedWork(LENGTHS, estimated_cost)
+WORK = PaddedTokenCounts(LENGTHS, estimated_cost)
 
 
 class GroupsOf:
@@ -30,7 +30,7 @@ class GroupsOf:
 
 def planned(group: GroupsOf, *, per_step: int = 2) -> GroupedEpochs:
     shape = StepShape(num_processes=per_step, num_passes=1)
-    return GroupedEpochs(Order(60, seed=1), shape, work=WORK, group=group)
+    return GroupedEpochs(PairOrder(60, seed=1), shape, work=WORK, group=group)
 
 
 def check_once_each(batches: MicroBatches) -> None:
@@ -70,7 +70,7 @@ def test_single_pairs_are_not_split_further() -> None:
 def test_processes_work_on_equal_costs_at_the_same_time() -> None:
     batches = MicroBatches.of(np.split(np.arange(60), 20))
     costs = np.random.default_rng(0).permutation(np.repeat([1, 5, 9, 40, 90], 4))
-    rounds = dealt(batches, costs, num_processes=4, rng=np.random.default_rng(1))
+    rounds = balanced_shards(batches, costs, num_processes=4, rng=np.random.default_rng(1))
     by_group = dict(zip(_groups(batches), costs.tolist(), strict=True))
     dealt_costs = np.array([by_group[group] for group in _groups(rounds)])
     assert straggler(dealt_costs, num_processes=4) == 1

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from flant5_train.batching.loader import run_and_forget
+from flant5_train.batching.loader import memory_dry_run
 from flant5_train.config import Batching
-from flant5_train.model_card.card import Told
+from flant5_train.model_card.card import RunMetadata
 from flant5_train.protocol.failure import TrainingError
-from flant5_train.training.callbacks.reporting import discard
+from flant5_train.training.callbacks.reporting import ignore_record
 from flant5_train.training.run import _build_trainer, parse_run
 from flant5_train.training.stopping import StopSignal
 from flant5_train.training.trainer import ConversationTrainer
@@ -33,7 +33,7 @@ def trainer(model: Path, tmp_path: Path, batching: Batching = "padded") -> Conve
     }
     argv = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
     arguments = parse_run(argv)
-    return _build_trainer(arguments, Told.of(arguments), discard, StopSignal())[0]
+    return _build_trainer(arguments, RunMetadata.of(arguments), ignore_record, StopSignal())[0]
 
 
 class Watched(nn.Module):
@@ -55,7 +55,7 @@ def test_neither_gradients_nor_drawn_numbers_are_left() -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    run_and_forget(step, model, room_for=2)
+    memory_dry_run(step, model, room_for=2)
     assert torch.equal(torch.rand(4), expected)
     assert len(seen) == 2
     assert all(weight.grad is None for weight in model.parameters())

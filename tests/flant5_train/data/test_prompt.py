@@ -4,7 +4,7 @@ import pytest
 
 from flant5_train.config import OnMissingQuestion
 from flant5_train.data.errors import DataError
-from flant5_train.data.prompt import SYSTEM, Pair, _add_speaker_and_signal, _form_qa, write_script
+from flant5_train.data.prompt import SYSTEM, Pair, _add_speaker_and_signal, _form_qa, render_prompt
 from flant5_train.protocol.turns import Conversation, Role, Turn
 
 TALK = [
@@ -44,13 +44,13 @@ def test_an_answer_without_a_question_can_be_left_out_and_stays_context() -> Non
     blank, first = Turn(Role.HUMAN, " \n"), Turn(Role.GPT, "Hello!")
     for begin in ((first,), (Turn(Role.SYSTEM, "Be brief."), first), (blank, first)):
         conversation = Conversation((*begin, Turn(Role.HUMAN, "Bye"), Turn(Role.GPT, "See you")))
-        texts = [segment.text for segment in write_script(conversation).segments]
-        script = write_script(conversation, OnMissingQuestion.SKIP)
-        assert [segment.text for segment in script.segments] == texts
-        learned = [segment.text for segment in script.segments if segment.is_answer]
+        texts = [segment.text for segment in render_prompt(conversation).segments]
+        rendered = render_prompt(conversation, OnMissingQuestion.SKIP)
+        assert [segment.text for segment in rendered.segments] == texts
+        learned = [segment.text for segment in rendered.segments if segment.is_answer]
         assert learned == ["See you\n"]
-        assert script.left_out == {"answer without a question": 1}
-        assert sum(segment.is_answer for segment in write_script(conversation).segments) == 2
+        assert rendered.left_out == {"answer without a question": 1}
+        assert sum(segment.is_answer for segment in render_prompt(conversation).segments) == 2
 
 
 def test_what_makes_no_pair_is_counted_by_reason() -> None:
@@ -61,9 +61,9 @@ def test_what_makes_no_pair_is_counted_by_reason() -> None:
         Turn(Role.GPT, "c", is_trained=False),
         Turn(Role.HUMAN, "d"),
     )
-    script = write_script(Conversation(turns))
-    assert not any(segment.is_answer for segment in script.segments)
-    assert script.left_out == {
+    rendered = render_prompt(Conversation(turns))
+    assert not any(segment.is_answer for segment in rendered.segments)
+    assert rendered.left_out == {
         "empty answer": 1,
         "answer of weight 0": 1,
         "human turn without an answer": 1,

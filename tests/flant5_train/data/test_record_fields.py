@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from flant5_train.data.errors import Problem
-from flant5_train.data.prompt import SYSTEM, write_script
+from flant5_train.data.errors import RecordProblem
+from flant5_train.data.prompt import SYSTEM, render_prompt
 from flant5_train.data.record_fields import (
     MASKED_FLAGS,
     RECORD_WEIGHTS,
@@ -66,7 +66,7 @@ def learned(reading: RecordReading) -> list[tuple[str, str]]:
     assert reading.problems == ()
     assert reading.conversation is not None
     before, pairs = "", []
-    for segment in write_script(reading.conversation).segments:
+    for segment in render_prompt(reading.conversation).segments:
         if segment.is_answer:
             pairs.append((before, segment.text))
         before += segment.text
@@ -231,7 +231,7 @@ def test_an_unknown_field_is_reported(level: str, name: str, hint: str) -> None:
     reading = read_record(record)
     assert learned(reading) == BOTH
     assert reading.warnings == (
-        Problem("unknown field", f"an unknown field, without effect{hint}", None, place),
+        RecordProblem("unknown field", f"an unknown field, without effect{hint}", None, place),
     )
 
 

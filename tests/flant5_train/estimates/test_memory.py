@@ -7,7 +7,7 @@ import pytest
 from transformers import T5ForConditionalGeneration
 
 from flant5_train.arguments import parse_arguments
-from flant5_train.batching.cost import Capacity
+from flant5_train.batching.cost import TokenBudget
 from flant5_train.batching.plan import PlanSettings, RunPlan
 from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching
@@ -24,7 +24,7 @@ from flant5_train.estimates.memory import (
 )
 from flant5_train.estimates.memory_plan import MAX_SUGGESTIONS, plan_memory
 from flant5_train.training.telemetry import memory_planned, setup_of
-from worker.execution.progress import event_of
+from worker.execution.progress import event_from_record
 
 XL = ModelShape(2048, 64, 32, 5120, 24, 24, 32128)
 BASE = ModelShape(768, 64, 12, 2048, 12, 12, 32128)
@@ -102,7 +102,7 @@ def test_the_micro_batch_is_the_largest_of_the_plan(batching: Batching) -> None:
     batch = MicroBatch.of(plan.largest, num_pairs=4, batching=batching)
     assert batch.longest_source == plan.lengths.source[list(plan.largest.pairs)].max()
     if batching == "packed":
-        assert plan.row_capacity == Capacity(batch.source_places, batch.target_places)
+        assert plan.row_capacity == TokenBudget(batch.source_places, batch.target_places)
     else:
         assert batch.source_places == plan.largest.num_pairs * batch.longest_source
     assert batch.num_pairs == 4
@@ -189,7 +189,7 @@ def test_a_runs_arguments_decide_over_its_estimate(tmp_path: Path) -> None:
     record = memory_planned(arguments, config=XL, batches=batches, gpu_bytes=80 * GIB)
     assert record.fits
     assert record.total_bytes == total(setup)
-    assert event_of(record).level == "info"
+    assert event_from_record(record).level == "info"
     small = memory_planned(arguments, config=XL, batches=batches, gpu_bytes=40 * GIB)
-    assert event_of(small).level == "warn"
-    assert event_of(small).message == f"Memory: {small.message}"
+    assert event_from_record(small).level == "warn"
+    assert event_from_record(small).message == f"Memory: {small.message}"

@@ -12,7 +12,7 @@ import pytest
 import transformers
 
 from flant5_train.data.encoding import encoder_for
-from flant5_train.data.prompt import write_script
+from flant5_train.data.prompt import render_prompt
 from flant5_train.models.tokenizer import Tokenization, load_tokenizer
 from flant5_train.protocol.inference import AskedTurn
 from flant5_train.protocol.turns import Role
@@ -92,7 +92,7 @@ def prompt_of(messages: list[dict[str, str]]) -> str:
     asks = conversation.turns[-1].role is Role.HUMAN
     turns = [*messages, {"role": "assistant", "content": "-"}] if asks else messages
     whole = conversation_of([AskedTurn.model_validate(each) for each in turns])
-    segments = write_script(whole).segments
+    segments = render_prompt(whole).segments
     return "".join(segment.text for segment in (segments[:-1] if asks else segments))
 
 

@@ -24,7 +24,7 @@ from flant5_train.protocol.forecast import Forecast
 from tests.flant5_train.conftest import EXAMPLES
 from tests.flant5_train.forecast.scenes import question
 from tests.flant5_train.runs import some_examples
-from worker.keeper.retention import remove_unused
+from worker.controller.retention import remove_unused
 
 XL = "google/flan-t5-xl"
 GIB = 2**30
@@ -212,7 +212,7 @@ def test_steps_of_more_batches_than_pairs_are_planned_as_a_run_plans_them(
     told = planned.forecast()
     assert told.num_steps == plan.num_steps
     assert told.micro_batches_per_epoch == plan.num_micro_batches
-    assert (told.source_fill, told.target_fill) == plan.fill()
+    assert (told.source_fill, told.target_fill) == plan.packing_efficiency()
     assert planned.largest.padded_tokens == plan.largest.padded_tokens
     assert told.source_tokens == 2 * lengths.source.sum()
 

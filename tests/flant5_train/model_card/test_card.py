@@ -10,7 +10,7 @@ from PIL import Image
 
 from flant5_train.arguments import parse_arguments
 from flant5_train.config import OF_LORA, Hyperparameters
-from flant5_train.model_card.card import Told, card_text, escaped, write_card
+from flant5_train.model_card.card import RunMetadata, card_text, escaped, write_card
 from flant5_train.model_card.plot import History
 from flant5_train.protocol.progress import (
     PROGRESS_FILE,
@@ -28,9 +28,11 @@ SAVED = ModelSaved(path="out", step=4, train_loss=1.5, tokens_seen=12345)
 HOSTILE = "<img src=x onerror=alert(1)>|**[a](http://b.example)** `c` ![d](e)\n# f --- $g$ \\"
 
 
-def told(tmp_path: Path, **flags: object) -> Told:
+def told(tmp_path: Path, **flags: object) -> RunMetadata:
     settings = {"data_path": "talks.json", "output_dir": tmp_path, **flags}
-    return Told.of(parse_arguments([f"--{name}={value}" for name, value in settings.items()]))
+    return RunMetadata.of(
+        parse_arguments([f"--{name}={value}" for name, value in settings.items()])
+    )
 
 
 def trained(step: int, loss: float) -> StepTrained:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from flant5_train.data.prompt import write_script
+from flant5_train.data.prompt import render_prompt
 from flant5_train.data.record_reader import read_record
 from flant5_train.models.tokenizer import LosslessTokenizer
 from flant5_train.protocol.turns import ROLES, Role
@@ -65,7 +65,7 @@ def test_the_template_takes_every_name_of_a_role_that_files_take(
     talk = {Role.SYSTEM: [message, USER], Role.HUMAN: [message], Role.GPT: [USER, message, USER]}
     as_trained = read_record({"messages": [*talk[role], ASSISTANT]}).conversation
     assert as_trained is not None
-    expected = "".join(segment.text for segment in write_script(as_trained).segments[:-1])
+    expected = "".join(segment.text for segment in render_prompt(as_trained).segments[:-1])
     text = exported.apply_chat_template(talk[role], tokenize=False, add_generation_prompt=True)
     assert text == expected
 
@@ -77,7 +77,7 @@ def test_an_empty_list_of_parts_is_an_empty_text(exported: PreTrainedTokenizerBa
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}, ASSISTANT]
         conversation = read_record({"messages": messages}).conversation
         assert conversation is not None
-        texts.append("".join(segment.text for segment in write_script(conversation).segments))
+        texts.append("".join(segment.text for segment in render_prompt(conversation).segments))
         texts.append(str(exported.apply_chat_template(messages, tokenize=False)))
     assert texts == [f"{SYSTEM}\n\n### Human: \n### Assistant: Hello!\n"] * 4
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flant5_train.models.loading import load_model
-from flant5_train.models.lora import refuse_machine_without_qlora
+from flant5_train.models.lora import check_qlora_available
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.model_files import ADAPTER_RECORD, ADAPTER_WEIGHTS
@@ -43,7 +43,7 @@ def test_qlora_without_its_package_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("flant5_train.models.lora.find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"pip install 'flant5\[qlora\]'"):
-        refuse_machine_without_qlora()
+        check_qlora_available()
 
 
 def broken_adapter(finished: Run, directory: Path, how: str) -> Path:

@@ -12,8 +12,8 @@ from flant5_train.batching.schedule import StepShape
 from flant5_train.config import Batching, Hyperparameters, RunConfig
 from flant5_train.data.pairs import PairLengths
 from flant5_train.demo_model import small_config
-from flant5_train.model_card.card import Told
-from flant5_train.protocol.auto import Choice
+from flant5_train.model_card.card import RunMetadata
+from flant5_train.protocol.auto import AutoChoice
 from flant5_train.training.run_settings import settle
 
 
@@ -57,7 +57,7 @@ def test_an_explicit_end_is_never_changed(given: dict[str, float], num_steps: in
     plan = plan_of(10, batching="padded", **given)
     assert plan.num_steps == num_steps
     assert plan.chosen_epochs is None
-    assert Choice.of(plan, learning_rate=1e-5, num_weights=1).sentence() is None
+    assert AutoChoice.of(plan, learning_rate=1e-5, num_weights=1).sentence() is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_choice_gives_its_reasons(
     num_pairs: int, num_weights: int | None, sentence: str
 ) -> None:
     plan = plan_of(num_pairs, batching="padded")
-    assert Choice.of(plan, learning_rate=None, num_weights=num_weights).sentence() == sentence
+    assert AutoChoice.of(plan, learning_rate=None, num_weights=num_weights).sentence() == sentence
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_run_trains_and_describes_itself_with_the_values_that_were_chosen(
     tmp_path: Path, given: Hyperparameters, epochs: float, learning_rate: float
 ) -> None:
     arguments = parse_arguments([str(written(tmp_path, given))])
-    told = Told.of(arguments)
+    metadata = RunMetadata.of(arguments)
     training = arguments.training
     plan = plan_of(
         10, batching="padded", num_epochs=training.num_train_epochs, max_steps=training.max_steps
@@ -110,7 +110,7 @@ def test_a_run_trains_and_describes_itself_with_the_values_that_were_chosen(
     config = small_config(d_model=32, d_kv=8, num_heads=4, d_ff=64, num_layers=1, vocab_size=320)
     record = settle(arguments, plan=plan, config=config)
     assert (training.num_train_epochs, training.learning_rate) == (epochs, learning_rate)
-    shown = told.settled(training).hyperparameters
+    shown = metadata.settled(training).hyperparameters
     assert (shown["num_train_epochs"], shown["learning_rate"]) == (epochs, learning_rate)
     is_automatic = given == Hyperparameters()
     assert (record is not None) is is_automatic

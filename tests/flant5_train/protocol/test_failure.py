@@ -9,14 +9,14 @@ import torch
 import torch.distributed as dist
 
 from flant5_train.data.errors import DataError
-from flant5_train.disk import writing
+from flant5_train.disk import disk_full_context
 from flant5_train.protocol.failure import (
     Failure,
     FailureCode,
     TrainingError,
     failure_code,
     read_failure,
-    room_for_failure,
+    reserve_failure_space,
 )
 from tests.small_disk import fill, free_bytes, small_disk
 
@@ -95,7 +95,10 @@ def test_whatever_a_library_says_of_a_full_disk_it_is_told_in_a_sentence(
         fill(disk, leaving_bytes=room)
         path = disk / "weights.npy"
         path.touch()
-        with pytest.raises(TrainingError) as caught, writing("the weights", disk, undo=path.unlink):
+        with (
+            pytest.raises(TrainingError) as caught,
+            disk_full_context("the weights", disk, undo=path.unlink),
+        ):
             write(path)
         assert not path.exists()
         assert free_bytes(disk) == room
@@ -107,7 +110,7 @@ def test_whatever_a_library_says_of_a_full_disk_it_is_told_in_a_sentence(
 def test_other_errors_while_writing_pass_and_undo_nothing(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     path.touch()
-    with pytest.raises(KeyError), writing("x", tmp_path, undo=path.unlink):
+    with pytest.raises(KeyError), disk_full_context("x", tmp_path, undo=path.unlink):
         raise KeyError
     assert path.exists()
 
@@ -115,7 +118,7 @@ def test_other_errors_while_writing_pass_and_undo_nothing(tmp_path: Path) -> Non
 def test_a_failure_finds_its_room_on_a_full_disk(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", num_bytes=1 << 20) as disk:
         path = disk / "error.json"
-        with pytest.raises(ZeroDivisionError), room_for_failure(path):
+        with pytest.raises(ZeroDivisionError), reserve_failure_space(path):
             print(1 // fill(disk, leaving_bytes=0).name.count("/"))
         failure = Failure(code=FailureCode.DISK_FULL, message="full", traceback="x" * 16_000)
         failure.write_first(path)
@@ -133,6 +136,6 @@ def test_a_failure_that_finds_no_room_leaves_nothing_half_written(tmp_path: Path
 
 
 def test_a_good_end_gives_the_room_back(tmp_path: Path) -> None:
-    with room_for_failure(tmp_path / "run" / "error.json"):
+    with reserve_failure_space(tmp_path / "run" / "error.json"):
         assert [left.name for left in (tmp_path / "run").iterdir()] == ["error.json.room"]
     assert not list((tmp_path / "run").iterdir())

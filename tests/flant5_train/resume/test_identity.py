@@ -8,10 +8,10 @@ import pytest
 
 from flant5_train.arguments import parse_arguments
 from flant5_train.command_line.document import GROUPS
-from flant5_train.model_card.card import Told
+from flant5_train.model_card.card import RunMetadata
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.resume.identity import default_values, model_digest, record_of_run
-from flant5_train.resume.record import Difference, RunRecord, read_record
+from flant5_train.resume.record import RunRecord, SettingDifference, read_record
 from tests.flant5_train.runs import some_examples
 
 ANOTHER = {
@@ -70,10 +70,10 @@ def record(tiny_model: Path, data: Path, *flags: str) -> RunRecord:
     argv = [text for name, value in basic.items() for text in (f"--{name}", str(value))]
     arguments = parse_arguments([*argv, *flags])
     tokenizer = load_tokenizer(tiny_model, tokenization=arguments.model.tokenization)
-    return record_of_run(arguments, Told.of(arguments), tokenizer=tokenizer, batch_plan=1)
+    return record_of_run(arguments, RunMetadata.of(arguments), tokenizer=tokenizer, batch_plan=1)
 
 
-def differences(before: RunRecord, now: RunRecord) -> dict[str, Difference]:
+def differences(before: RunRecord, now: RunRecord) -> dict[str, SettingDifference]:
     found = before.differences_to(now, defaults=default_values())
     return {each.name: each for each in found}
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from flant5_train.protocol.inference import AskedTurn, Delta, Finished, Piece
-from flant5_train.serving.detokenizer import AnswerText, text_stream
-from flant5_train.serving.generation import Chooser, Decoding, Row, answer
+from flant5_train.protocol.inference import AnswerFinished, AskedTurn, StreamEvent, TextDelta
+from flant5_train.serving.detokenizer import AnswerDetokenizer, detokenizer_for
+from flant5_train.serving.generation import Decoding, GeneratedSequence, Sampler, answer
 from flant5_train.serving.model_cache import LoadedModel
 from flant5_train.serving.server import conversation_of, source_of
 
@@ -16,38 +16,40 @@ LENGTH = 24
 
 def row(
     loaded: LoadedModel, text: str, *, seed: int | None = None, stop: tuple[str, ...] = ()
-) -> Row:
+) -> GeneratedSequence:
     """Greedy unless it has a seed."""
     conversation = conversation_of([AskedTurn(role="user", content=text)])
-    return Row(
+    return GeneratedSequence(
         id=text,
         source=source_of(conversation, loaded.encoder, max_tokens=512).ids,
-        chooser=Chooser(temperature=0.0 if seed is None else 1.0, top_p=0.9, seed=seed),
-        text=AnswerText(text_stream(loaded.tokenizer), stop=stop),
+        sampler=Sampler(temperature=0.0 if seed is None else 1.0, top_p=0.9, seed=seed),
+        text=AnswerDetokenizer(detokenizer_for(loaded.tokenizer), stop=stop),
         max_new_tokens=LENGTH,
     )
 
 
 def said(
     loaded: LoadedModel,
-    rows: list[Row],
-    *later: list[Row],
+    rows: list[GeneratedSequence],
+    *later: list[GeneratedSequence],
     unwanted: tuple[str, ...] = (),
-) -> dict[str, list[Piece]]:
+) -> dict[str, list[StreamEvent]]:
     """What is said to `rows` and to those that join them, some at each token."""
-    pieces: dict[str, list[Piece]] = {each.id: [] for group in (rows, *later) for each in group}
+    pieces: dict[str, list[StreamEvent]] = {
+        each.id: [] for group in (rows, *later) for each in group
+    }
     groups = iter((rows, *later))
     answer(
         loaded.model,
         lambda going: next(groups, []),
-        is_wanted=lambda row_id: row_id not in unwanted,
+        is_active=lambda row_id: row_id not in unwanted,
         say=lambda piece: pieces[piece.id].append(piece),
     )
     return pieces
 
 
-def text_of(pieces: list[Piece]) -> str:
-    return "".join(piece.text for piece in pieces if isinstance(piece, Delta))
+def text_of(pieces: list[StreamEvent]) -> str:
+    return "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
 
 
 def test_answers_given_together_are_those_given_alone(loaded: LoadedModel) -> None:
@@ -105,7 +107,7 @@ def test_an_answer_is_the_librarys(loaded: LoadedModel) -> None:
         generated = library.generate(
             source, attention_mask=torch.ones_like(source), max_new_tokens=LENGTH, do_sample=False
         )
-        stream = text_stream(loaded.tokenizer)
+        stream = detokenizer_for(loaded.tokenizer)
         expected = "".join(map(stream.feed, generated[0].tolist())) + stream.end()
         assert text_of(said(loaded, [row(loaded, text)])[text]) == expected
 
@@ -123,7 +125,7 @@ def test_the_same_seed_is_the_same_answer_whoever_is_answered_beside_it(
 def test_the_length_is_a_limit_and_said_to_be_the_reason(loaded: LoadedModel) -> None:
     for pieces in said(loaded, [row(loaded, text, seed=1) for text in QUESTIONS]).values():
         end = pieces[-1]
-        assert isinstance(end, Finished)
+        assert isinstance(end, AnswerFinished)
         assert end.completion_tokens <= LENGTH
         assert (end.reason == "length") == (end.completion_tokens == LENGTH)
 
@@ -134,7 +136,7 @@ def test_an_answer_ends_at_its_stop_sequence(loaded: LoadedModel) -> None:
     pieces = said(loaded, [row(loaded, "Hi", seed=3, stop=(stop,))])["Hi"]
     assert text_of(pieces) == whole.partition(stop)[0]
     end = pieces[-1]
-    assert isinstance(end, Finished)
+    assert isinstance(end, AnswerFinished)
     assert end.reason == "stop"
 
 
@@ -151,8 +153,8 @@ def test_the_nucleus_holds_the_fewest_likeliest_tokens() -> None:
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
 
     def chosen(top_p: float) -> set[int]:
-        chooser = Chooser(temperature=1.0, top_p=top_p, seed=0)
-        return {chooser.choose(logits) for _ in range(300)}
+        sampler = Sampler(temperature=1.0, top_p=top_p, seed=0)
+        return {sampler.sample(logits) for _ in range(300)}
 
     assert [chosen(top_p) for top_p in (0.4, 0.5, 0.51, 0.9, 1.0)] == [
         {0},

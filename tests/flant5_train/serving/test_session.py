@@ -14,31 +14,33 @@ import torch
 
 from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.protocol.inference import (
-    Ask,
+    AnswerFinished,
+    AnswerStarted,
     AskedTurn,
-    Cancel,
-    Delta,
-    Finished,
-    Piece,
-    Question,
+    CancelRequest,
+    ChatPrompt,
+    GenerateRequest,
     Refused,
-    Started,
+    StreamEvent,
+    TextDelta,
 )
 from flant5_train.serving import request_queue as inbox_module
 from flant5_train.serving import server
 from flant5_train.serving.generation import Decoding
-from flant5_train.serving.model_cache import LoadedModel, Shelf, shelf_on
-from flant5_train.serving.request_queue import Inbox
-from flant5_train.serving.server import Limits, Session
+from flant5_train.serving.model_cache import LoadedModel, ModelCache, model_cache_on
+from flant5_train.serving.request_queue import RequestQueue
+from flant5_train.serving.server import EngineLimits, InferenceEngine
 
 
-def ask(ask_id: str, *texts: str, model: str = "m", max_new_tokens: int | None = 4) -> Ask:
+def ask(
+    ask_id: str, *texts: str, model: str = "m", max_new_tokens: int | None = 4
+) -> GenerateRequest:
     turns = tuple(
         AskedTurn(role="system" if text == "!late system" else "user", content=text)
         for text in texts or ("Hi",)
     )
-    return Ask(
-        id=ask_id, question=Question(model=model, turns=turns, max_new_tokens=max_new_tokens)
+    return GenerateRequest(
+        id=ask_id, question=ChatPrompt(model=model, turns=turns, max_new_tokens=max_new_tokens)
     )
 
 
@@ -46,14 +48,14 @@ class Scene:
     """A session on a shelf that holds one model, whatever it is called."""
 
     def __init__(self, loaded: LoadedModel) -> None:
-        self.inbox = Inbox()
-        self.pieces: list[Piece] = []
+        self.requests = RequestQueue()
+        self.pieces: list[StreamEvent] = []
         self.num_loads = 0
         self.error: BaseException | None = None
         self._loaded = loaded
-        shelf = Shelf(max_bytes=10**9, load_model=self._load, expected=lambda _: 0)
-        limits = Limits(max_rows=3, max_answer_tokens=8)
-        self.session = Session(shelf, self.inbox, limits=limits, say=self._say)
+        cache = ModelCache(max_bytes=10**9, load_model=self._load, expected=lambda _: 0)
+        limits = EngineLimits(max_rows=3, max_answer_tokens=8)
+        self.session = InferenceEngine(cache, self.requests, limits=limits, say=self._say)
         self.last = ""
 
     def _load(self, name: str) -> LoadedModel:
@@ -63,22 +65,22 @@ class Scene:
             raise error
         return self._loaded
 
-    def _say(self, piece: Piece) -> None:
+    def _say(self, piece: StreamEvent) -> None:
         self.pieces.append(piece)
-        if piece.id == self.last and isinstance(piece, Finished | Refused):
-            self.inbox.close()
+        if piece.id == self.last and isinstance(piece, AnswerFinished | Refused):
+            self.requests.close()
 
-    def run(self, *asks: Ask) -> None:
+    def run(self, *asks: GenerateRequest) -> None:
         """Until the last one of them has ended."""
         self.last = asks[-1].id
         for each in asks:
-            self.inbox.put(each)
+            self.requests.put(each)
         runner = threading.Thread(target=self.session.run)
         runner.start()
         runner.join(timeout=60)
         assert not runner.is_alive()
 
-    def of(self, ask_id: str) -> list[Piece]:
+    def of(self, ask_id: str) -> list[StreamEvent]:
         return [piece for piece in self.pieces if piece.id == ask_id]
 
 
@@ -91,26 +93,26 @@ def test_each_question_is_answered_from_start_to_finish(scene: Scene) -> None:
     scene.run(ask("1", "Hi"), ask("2", "Bye"))
     for ask_id in ("1", "2"):
         start, *_, end = scene.of(ask_id)
-        assert isinstance(start, Started)
+        assert isinstance(start, AnswerStarted)
         assert start.prompt_tokens > 10
-        assert isinstance(end, Finished)
+        assert isinstance(end, AnswerFinished)
 
 
 def test_questions_to_one_model_are_a_batch_whoever_waits_between_them() -> None:
-    inbox = Inbox()
+    requests = RequestQueue()
     for number, model in enumerate(("a", "b", "a", "a", "a")):
-        inbox.put(ask(str(number), model=model))
-    taken = [[each.id for each in inbox.next_batch(3)] for _ in range(3)]
+        requests.put(ask(str(number), model=model))
+    taken = [[each.id for each in requests.next_batch(3)] for _ in range(3)]
     assert taken == [["0", "2", "3"], ["1"], ["4"]]
 
 
 class LateScene(Scene):
     """One where question 2 comes when the answer to the first question has begun."""
 
-    def _say(self, piece: Piece) -> None:
-        if isinstance(piece, Delta) and self.last == "1":
+    def _say(self, piece: StreamEvent) -> None:
+        if isinstance(piece, TextDelta) and self.last == "1":
             self.last = "2"
-            self.inbox.put(ask("2", max_new_tokens=8))
+            self.requests.put(ask("2", max_new_tokens=8))
         super()._say(piece)
 
 
@@ -123,15 +125,15 @@ def test_a_question_that_comes_later_joins_the_answer_that_is_given(loaded: Load
 
 
 def test_who_waits_for_another_model_is_not_passed_by_those_that_join() -> None:
-    inbox = Inbox()
+    requests = RequestQueue()
     for number, model in enumerate(("a", "a", "a", "b", "a")):
-        inbox.put(ask(str(number), model=model))
-    inbox.put(Cancel(id="1"))
-    assert [each.id for each in inbox.next_of("a", 1)] == ["0"]
-    assert [each.id for each in inbox.next_of("a", 9)] == ["2"]
-    assert [each.id for each in inbox.next_batch(9)] == ["3"]
-    assert [each.id for each in inbox.next_of("a", 0)] == []
-    assert [each.id for each in inbox.next_of("a", 9)] == ["4"]
+        requests.put(ask(str(number), model=model))
+    requests.put(CancelRequest(id="1"))
+    assert [each.id for each in requests.next_of("a", 1)] == ["0"]
+    assert [each.id for each in requests.next_of("a", 9)] == ["2"]
+    assert [each.id for each in requests.next_batch(9)] == ["3"]
+    assert [each.id for each in requests.next_of("a", 0)] == []
+    assert [each.id for each in requests.next_of("a", 9)] == ["4"]
 
 
 def test_a_failure_is_said_to_those_that_joined_as_well(
@@ -152,7 +154,7 @@ def test_sources_that_are_too_long_together_are_answered_one_after_the_other(
 ) -> None:
     monkeypatch.setattr(server, "MAX_BATCH_TOKENS", 1)
     scene.run(*(ask(str(number)) for number in range(4)))
-    texts = [piece.id for piece in scene.pieces if not isinstance(piece, Started)]
+    texts = [piece.id for piece in scene.pieces if not isinstance(piece, AnswerStarted)]
     assert texts == sorted(texts)
     assert {*texts} == {"0", "1", "2", "3"}
 
@@ -173,27 +175,27 @@ def test_an_idle_session_gives_up_a_model_that_is_deleted(
 ) -> None:
     monkeypatch.setattr(inbox_module, "IDLE_SECONDS", 0.01)
     model = shutil.copytree(talkative, tmp_path / "m")
-    shelf = shelf_on(torch.device("cpu"), max_bytes=10**9, max_source_tokens=256)
-    shelf.take(str(model))
-    inbox = Inbox()
-    idle = Session(shelf, inbox, limits=Limits(), say=lambda _: None)
+    cache = model_cache_on(torch.device("cpu"), max_bytes=10**9, max_source_tokens=256)
+    cache.get(str(model))
+    requests = RequestQueue()
+    idle = InferenceEngine(cache, requests, limits=EngineLimits(), say=lambda _: None)
     runner = threading.Thread(target=idle.run)
     runner.start()
     shutil.rmtree(model)
     deadline = time.monotonic() + 30
-    while shelf.names and time.monotonic() < deadline:
+    while cache.names and time.monotonic() < deadline:
         time.sleep(0.01)
-    inbox.close()
+    requests.close()
     runner.join(timeout=30)
-    assert shelf.names == ()
+    assert cache.names == ()
 
 
 def test_a_question_that_was_cancelled_is_not_answered(scene: Scene) -> None:
-    scene.inbox.put(ask("1"))
-    scene.inbox.put(Cancel(id="1"))
+    scene.requests.put(ask("1"))
+    scene.requests.put(CancelRequest(id="1"))
     scene.run(ask("2"))
     assert scene.of("1") == []
-    assert isinstance(scene.of("2")[-1], Finished)
+    assert isinstance(scene.of("2")[-1], AnswerFinished)
 
 
 @pytest.mark.parametrize(
@@ -205,14 +207,14 @@ def test_a_question_that_was_cancelled_is_not_answered(scene: Scene) -> None:
     ],
 )
 def test_a_question_that_can_not_be_answered_harms_no_other(
-    scene: Scene, refused: Ask, kind: str, param: str, message: str
+    scene: Scene, refused: GenerateRequest, kind: str, param: str, message: str
 ) -> None:
     scene.run(refused, ask("2"))
     (only,) = scene.of("1")
     assert isinstance(only, Refused)
     assert (only.kind, only.param) == (kind, param)
     assert message in only.message
-    assert isinstance(scene.of("2")[-1], Finished)
+    assert isinstance(scene.of("2")[-1], AnswerFinished)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_a_failure_is_said_and_the_next_question_is_answered(
     assert isinstance(refused, Refused)
     assert refused.kind == kind
     assert str(error) not in refused.message
-    assert isinstance(scene.of("2")[-1], Finished)
+    assert isinstance(scene.of("2")[-1], AnswerFinished)
 
 
 def test_the_program_speaks_lines_and_ends_with_its_input(talkative: Path) -> None:
@@ -258,6 +260,6 @@ def test_the_program_speaks_lines_and_ends_with_its_input(talkative: Path) -> No
 
 def test_the_pieces_of_an_answer_are_its_text(scene: Scene) -> None:
     scene.run(ask("1", max_new_tokens=8))
-    deltas = [piece.text for piece in scene.of("1") if isinstance(piece, Delta)]
+    deltas = [piece.text for piece in scene.of("1") if isinstance(piece, TextDelta)]
     assert deltas
     assert all(deltas)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flant5_train.data.encoding import encoder_for
 from flant5_train.models.tokenizer import AnyTokenizer, LosslessTokenizer, load_tokenizer
-from flant5_train.serving.detokenizer import AnswerText, text_stream
+from flant5_train.serving.detokenizer import AnswerDetokenizer, detokenizer_for
 
 TEXTS = (
     "Hello!\n",
@@ -23,7 +23,7 @@ QUICK = settings(
 
 
 def streamed(tokenizer: AnyTokenizer, ids: list[int]) -> str:
-    stream = text_stream(tokenizer)
+    stream = detokenizer_for(tokenizer)
     return "".join(map(stream.feed, ids)) + stream.end()
 
 
@@ -58,7 +58,7 @@ def test_any_tokens_without_broken_bytes_do_as_well(lossless: LosslessTokenizer,
 
 def test_a_character_of_several_bytes_is_said_when_it_is_whole(lossless: LosslessTokenizer) -> None:
     ids = [byte_id(lossless, byte) for byte in "🎉🎉".encode()]
-    stream = text_stream(lossless)
+    stream = detokenizer_for(lossless)
     assert list(map(stream.feed, ids)) == ["", "", "", "🎉"] * 2
     assert stream.end() == ""
 
@@ -74,7 +74,7 @@ def test_bytes_that_make_no_character_spoil_nothing_beside_them(
 
 
 def test_the_space_of_a_line_start_is_never_said(lossless: LosslessTokenizer) -> None:
-    stream = text_stream(lossless)
+    stream = detokenizer_for(lossless)
     said = [text for token in ids_of(lossless, "a\nb\n\n  c") if (text := stream.feed(token))]
     assert "".join(said) == "a\nb\n\n  c"
 
@@ -98,7 +98,7 @@ def answered(
     tokenizer: LosslessTokenizer, text: str, *, stop: tuple[str, ...] = (), is_whole: bool = True
 ) -> tuple[list[str], bool]:
     """What is said of an answer of this text, and whether a stop sequence ended it."""
-    answer = AnswerText(text_stream(tokenizer), stop=stop)
+    answer = AnswerDetokenizer(detokenizer_for(tokenizer), stop=stop)
     said = []
     for token in ids_of(tokenizer, text):
         said.append(answer.feed(token))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from flant5_train.estimates.flops import Work, peak_flops
+from flant5_train.estimates.flops import FlopCounts, peak_flops
 from flant5_train.models.loss import IGNORED
 from flant5_train.training.telemetry import Counter, Trained, counts_of, take_peak_memory
 
@@ -25,7 +25,7 @@ PACKED = {
 
 def test_padding_and_fillers_are_no_work() -> None:
     trained = Trained.of(counts_of(PADDED))
-    assert trained.work == Work.of([3, 2], [2, 4])
+    assert trained.work == FlopCounts.of([3, 2], [2, 4])
     assert trained.source_fill == 5 / 9
     assert trained.target_fill == 6 / 12
     assert trained.num_tokens == 11
@@ -33,7 +33,7 @@ def test_padding_and_fillers_are_no_work() -> None:
 
 def test_a_packed_row_is_the_work_of_its_pairs() -> None:
     trained = Trained.of(counts_of(PACKED))
-    assert trained.work == Work.of([3, 2], [2, 4])
+    assert trained.work == FlopCounts.of([3, 2], [2, 4])
     assert trained.source_fill == 5 / 8
     assert trained.target_fill == 6 / 7
 
@@ -43,8 +43,8 @@ def test_a_counter_sums_batches_and_processes_and_begins_anew() -> None:
     counter.add(PADDED)
     counter.add(PACKED)
     two_processes = counter.take(lambda counts: counts * 2)
-    assert two_processes.work == Work.of([3, 2] * 4, [2, 4] * 4)
-    assert counter.take(lambda counts: counts) == Trained(Work(), 0, 0)
+    assert two_processes.work == FlopCounts.of([3, 2] * 4, [2, 4] * 4)
+    assert counter.take(lambda counts: counts) == Trained(FlopCounts(), 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 from worker.__main__ import main
-from worker.processes.trainer_process import Node, torchrun_argv
+from worker.processes.trainer_process import NodeSpec, torchrun_argv
 
 USUAL, OURS = "flant5_train.train", "tests.stack.programs.trainer_with_faults"
 
 
-def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+def argv(run_config: Path, node: NodeSpec, grace_seconds: float) -> list[str]:
     usual = torchrun_argv(run_config, node, grace_seconds)
     assert USUAL in usual
     return [OURS if word == USUAL else word for word in usual]

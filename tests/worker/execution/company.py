@@ -8,15 +8,15 @@ from redis import Redis
 from tests.worker.scenes import LEASE_SECONDS, queued_job, wait_until
 from tests.worker.workshop import Workshop
 from worker.jobs.job import Job
-from worker.jobs.rules import Rules
-from worker.jobs.store.leases import Membership, Rendezvous, Seat
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.leases import Membership, PendingGang, Rendezvous
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Claim
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 HERE = Rendezvous("127.0.0.1", 29_500)
 
-Kind = TypeVar("Kind", Claim, Membership, Seat)
+Kind = TypeVar("Kind", Claim, Membership, PendingGang)
 
 
 @dataclass
@@ -28,9 +28,9 @@ class Company:
     registry: WorkerRegistry = field(init=False)
 
     def __post_init__(self) -> None:
-        self.registry = WorkerRegistry(Scripts(self.redis, Rules()))
+        self.registry = WorkerRegistry(Scripts(self.redis, QueuePolicy()))
         for name in ("gpu-0", "other"):
-            self.registry.appear(WorkerState(name=name, devices=("cpu-0",)), seconds=60)
+            self.registry.register(WorkerState(name=name, devices=("cpu-0",)), seconds=60)
 
     def new_job(self, **parameters: object) -> Job:
         """For two nodes."""
@@ -42,7 +42,7 @@ class Company:
 
     def comes(self, kind: type[Kind]) -> Kind:
         """What the other worker gets when it looks for work."""
-        found = self.workshop.store.leases.claim_or_sit(
+        found = self.workshop.store.leases.claim_or_wait_for_gang(
             worker="other", num_slots=1, lease_seconds=LEASE_SECONDS
         )
         assert isinstance(found, kind), found
@@ -55,7 +55,7 @@ class Company:
         directory = self.workshop.run_directory(job.id)
         directory.path.mkdir(parents=True, exist_ok=True)
         directory.run_config.write_text("{}")
-        assert self.workshop.store.gangs.meet(claim, HERE)
+        assert self.workshop.store.gangs.publish_rendezvous(claim, HERE)
         return claim
 
     def wait_for_pid(self, job: Job) -> int:

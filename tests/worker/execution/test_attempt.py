@@ -145,7 +145,7 @@ def test_a_crash_without_a_reason_fails_with_its_last_words_and_can_be_resumed(
 
 def test_losses_that_never_end_fail_the_job(workshop: Workshop) -> None:
     job = workshop.new_job()
-    for _ in range(workshop.settings.max_losses):
+    for _ in range(workshop.settings.max_infra_retries):
         assert workshop.store.get(job.id).status is Status.QUEUED
         job = workshop.run(job.id, "loses_a_rank.py")
     assert job.status is Status.FAILED

@@ -8,7 +8,7 @@ from flant5_train.protocol.failure import FailureCode
 from tests.worker.execution.company import Company
 from tests.worker.scenes import is_alive
 from worker.jobs.job import Job, Status
-from worker.jobs.store.leases import MemberEnd, Membership, Seat
+from worker.jobs.store.leases import MemberEnd, Membership, PendingGang
 
 KILLED = MemberEnd(
     kind="failed",
@@ -27,7 +27,7 @@ def lead(
     program: str = "trains.py",
 ) -> Job:
     """The job after an attempt that the workshop's worker leads, while `act` plays the member."""
-    assert company.comes(Seat).job_id == job.id
+    assert company.comes(PendingGang).job_id == job.id
 
     def follow() -> None:
         company.workshop.wait_for_message(job.id, "Attempt 1 started on workers gpu-0, other")

@@ -18,9 +18,9 @@ from worker.execution.runner import find_work
 from worker.jobs.job import Job, Status
 from worker.jobs.storage.lock import take_lock
 from worker.jobs.store import keys
-from worker.jobs.store.leases import MemberNews, Membership, Seat
+from worker.jobs.store.leases import Membership, MemberStatus, PendingGang
 from worker.jobs.store.redis import open_redis
-from worker.jobs.store.serialization import Beat, Cancelled, Claim, Loss
+from worker.jobs.store.serialization import Cancelled, Claim, HeartbeatDirective, InfraFailure
 from worker.processes.trainer_process import torchrun_argv
 
 PROGRAM = "ends_when_told.py"
@@ -38,7 +38,7 @@ def run_member(company: Company, job: Job, act: Callable[[Claim], object]) -> li
     return claims
 
 
-def news(company: Company, claim: Claim) -> MemberNews:
+def news(company: Company, claim: Claim) -> MemberStatus:
     (found,) = company.workshop.store.gangs.members(claim)
     return found
 
@@ -69,7 +69,7 @@ def test_a_member_that_fails_tells_the_cause_and_its_last_words(company: Company
     assert "exit code 3" in end.message
     assert end.words[-1] == "the member's last words"
     store = company.workshop.store
-    assert store.leases.beat(claim, 60) is Beat.MEMBER_OVER
+    assert store.leases.heartbeat(claim, 60) is HeartbeatDirective.MEMBER_OVER
 
 
 @pytest.mark.parametrize("end", ["cancelled", "released", "claimed again"])
@@ -81,7 +81,7 @@ def test_a_member_ends_its_trainer_when_the_attempt_is_over(company: Company, en
         if end == "cancelled":
             assert leases.finish(claim, Cancelled())
         else:
-            leases.release(claim, reason="x", loss=Loss("worker_lost"))
+            leases.release(claim, reason="x", infra_failure=InfraFailure("worker_lost"))
         if end == "claimed again":
             company.redis.hset(keys.job(job.id), "num_nodes", 1)
             assert leases.claim(worker="third", num_slots=1, lease_seconds=60)
@@ -118,10 +118,10 @@ def test_a_member_whose_worker_stops_leaves_it_to_the_leader_to_save(company: Co
         pid = company.wait_for_pid(job)
         company.workshop.stopping.set()
 
-        def beat() -> Beat:
-            return company.workshop.store.leases.beat(claim, 60)
+        def beat() -> HeartbeatDirective:
+            return company.workshop.store.leases.heartbeat(claim, 60)
 
-        wait_until(lambda: beat() is Beat.MEMBER_STOPS)
+        wait_until(lambda: beat() is HeartbeatDirective.MEMBER_STOPS)
         assert is_alive(pid)
         let_end(company, job, 0)
 
@@ -134,8 +134,10 @@ def test_a_member_whose_worker_stops_leaves_it_to_the_leader_to_save(company: Co
 def test_a_member_that_stops_before_it_began_leaves_at_once(company: Company) -> None:
     job, workshop = company.new_job(), company.workshop
     context = open_context(workshop.settings, trainer_argv=torchrun_argv, is_stopping=lambda: True)
-    sat = workshop.store.leases.claim_or_sit(worker="gpu-0", num_slots=1, lease_seconds=60)
-    assert isinstance(sat, Seat)
+    sat = workshop.store.leases.claim_or_wait_for_gang(
+        worker="gpu-0", num_slots=1, lease_seconds=60
+    )
+    assert isinstance(sat, PendingGang)
     claim = company.comes(Claim)
     found = find_work(context, num_slots=1)
     assert isinstance(found, Membership), "the others came before it stood up"
@@ -159,11 +161,11 @@ def test_a_worker_that_stops_gives_its_seat_back(company: Company) -> None:
 
 def test_a_seat_is_given_back_when_nobody_comes(company: Company) -> None:
     job = company.new_job()
-    short = company.workshop.settings.model_copy(update={"gang_seconds": 0.3})
+    short = company.workshop.settings.model_copy(update={"gang_wait_seconds": 0.3})
     workshop = Workshop(short, company.workshop.store, company.workshop.history)
     assert workshop.run(job.id).status is Status.QUEUED
     assert not company.redis.hexists("flant5:worker:gpu-0", "sits_at")
-    assert company.redis.llen(keys.DOORBELLS) == 1, "its doorbell was rung for the others"
+    assert company.redis.llen(keys.NOTIFICATIONS) == 1, "its doorbell was rung for the others"
 
 
 def test_a_worker_that_waits_for_others_takes_what_comes_first_meanwhile(company: Company) -> None:
@@ -174,7 +176,7 @@ def test_a_worker_that_waits_for_others_takes_what_comes_first_meanwhile(company
         wait_until(lambda: company.redis.hget("flant5:worker:gpu-0", "sits_at") == job.id)
         # In this order: without the small job, a look between the two would find nothing to do.
         small.append(company.workshop.new_job())
-        company.registry.leave("other")
+        company.registry.deregister("other")
 
     company.workshop.run_while(job.id, submit, "trains.py")
     assert company.workshop.store.get(small[0].id).status is Status.SUCCEEDED

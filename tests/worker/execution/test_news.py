@@ -10,7 +10,7 @@ from flant5_train.protocol.progress import (
     StoppedEarly,
     WarningIssued,
 )
-from worker.execution.progress import chosen_of, event_of
+from worker.execution.progress import event_from_record, latest_chosen
 from worker.jobs.job import Chosen
 
 ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
@@ -43,12 +43,12 @@ ANSWERS = (SampleAnswer(question="2 + 2?", expected="4", given="5"),)
     ],
 )
 def test_what_evaluations_decide_is_told_in_a_sentence(record: Record, message: str) -> None:
-    event = event_of(record)
+    event = event_from_record(record)
     assert (event.type, event.message, event.at) == ("message", message, record.at)
 
 
 def test_the_answers_of_an_evaluation_are_in_its_event() -> None:
-    event = event_of(SampleAnswers(step=30, num_answers=64, answers=ANSWERS))
+    event = event_from_record(SampleAnswers(step=30, num_answers=64, answers=ANSWERS))
     assert event.data == {
         "step": 30,
         "num_answers": 64,
@@ -57,7 +57,7 @@ def test_the_answers_of_an_evaluation_are_in_its_event() -> None:
 
 
 def test_a_warning_of_the_trainer_is_an_event_of_that_level() -> None:
-    event = event_of(WarningIssued(param="bf16", message="bf16 is slow here"))
+    event = event_from_record(WarningIssued(param="bf16", message="bf16 is slow here"))
     assert (event.level, event.message) == ("warn", "bf16 is slow here")
     assert event.data == {"param": "bf16", "message": "bf16 is slow here"}
 
@@ -65,6 +65,6 @@ def test_a_warning_of_the_trainer_is_an_event_of_that_level() -> None:
 def test_the_automatic_hyperparameters_are_an_event_and_values_of_the_job() -> None:
     message = "auto: 20 epochs, 200 steps, because an epoch has 10 steps"
     record = AutoChosen(num_train_epochs=20, message=message)
-    assert (event_of(record).level, event_of(record).message) == ("info", message)
-    assert chosen_of([record]) == Chosen(num_train_epochs=20)
-    assert chosen_of([WarningIssued(message="slow")]) is None
+    assert (event_from_record(record).level, event_from_record(record).message) == ("info", message)
+    assert latest_chosen([record]) == Chosen(num_train_epochs=20)
+    assert latest_chosen([WarningIssued(message="slow")]) is None

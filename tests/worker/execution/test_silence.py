@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from tests.worker.scenes import is_alive, wait_until
 from tests.worker.workshop import open_workshop
-from worker.execution.monitor import WATCHED, Silence
+from worker.execution.monitor import WATCHED, StallDetector
 from worker.jobs.job import Phase, Status
 
 SAID = (
@@ -20,7 +20,7 @@ SAID = (
 def test_a_trainer_that_hangs_is_a_loss_with_its_stacks_in_the_log(
     redis_url: SecretStr, tmp_path: Path
 ) -> None:
-    workshop = open_workshop(redis_url, tmp_path, stall_seconds=3.0, max_losses=2)
+    workshop = open_workshop(redis_url, tmp_path, stall_seconds=3.0, max_infra_retries=2)
     job = workshop.new_job(max_steps=6, save_steps=2)
     workshop.hold_after(3)
     waiting = workshop.run(job.id, "hangs_in_training.py")
@@ -39,7 +39,7 @@ def test_a_trainer_that_hangs_is_a_loss_with_its_stacks_in_the_log(
 def test_one_that_hangs_each_time_fails_with_that_as_its_reason(
     redis_url: SecretStr, tmp_path: Path
 ) -> None:
-    workshop = open_workshop(redis_url, tmp_path, stall_seconds=3.0, max_losses=1)
+    workshop = open_workshop(redis_url, tmp_path, stall_seconds=3.0, max_infra_retries=1)
     job = workshop.new_job(max_steps=6, save_steps=100)
     workshop.hold_after(3)
     failed = workshop.run(job.id)
@@ -50,8 +50,8 @@ def test_one_that_hangs_each_time_fails_with_that_as_its_reason(
 
 
 def test_without_a_limit_a_silent_trainer_is_left_alone(tmp_path: Path) -> None:
-    silence = Silence(tmp_path / "progress.jsonl", limit_seconds=0)
-    assert not any(silence.is_too_long("training") for _ in range(100))
+    stall_detector = StallDetector(tmp_path / "progress.jsonl", limit_seconds=0)
+    assert not any(stall_detector.is_stalled("training") for _ in range(100))
 
 
 @pytest.mark.parametrize("phase", WATCHED)
@@ -60,16 +60,16 @@ def test_a_file_that_stays_as_it_is_becomes_a_silence_and_a_touch_ends_it(
 ) -> None:
     progress = tmp_path / "progress.jsonl"
     progress.touch()
-    silence = Silence(progress, limit_seconds=0.01)
-    wait_until(lambda: silence.is_too_long(phase), what="a silence that is too long")
+    stall_detector = StallDetector(progress, limit_seconds=0.01)
+    wait_until(lambda: stall_detector.is_stalled(phase), what="a silence that is too long")
     os.utime(progress, (1, 1))
-    assert not silence.is_too_long(phase), "heard, whatever the clock of that host says"
-    wait_until(lambda: silence.is_too_long(phase), what="the next one")
+    assert not stall_detector.is_stalled(phase), "heard, whatever the clock of that host says"
+    wait_until(lambda: stall_detector.is_stalled(phase), what="the next one")
 
 
 @pytest.mark.parametrize("phase", [None, "preprocessing", "loading_model", "evaluating"])
 def test_a_phase_that_is_silent_by_nature_counts_as_heard(tmp_path: Path, phase: Phase) -> None:
-    silence = Silence(tmp_path / "progress.jsonl", limit_seconds=0.01)
-    wait_until(lambda: silence.is_too_long("training"), what="a silence that is too long")
-    assert not silence.is_too_long(phase)
-    assert not silence.is_too_long("training"), "counted from then on"
+    stall_detector = StallDetector(tmp_path / "progress.jsonl", limit_seconds=0.01)
+    wait_until(lambda: stall_detector.is_stalled("training"), what="a silence that is too long")
+    assert not stall_detector.is_stalled(phase)
+    assert not stall_detector.is_stalled("training"), "counted from then on"

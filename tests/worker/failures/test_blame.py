@@ -3,9 +3,9 @@
 import pytest
 
 from flant5_train.protocol.failure import FailureCode
-from worker.failures.outcome import Interrupted, Retry, blame
+from worker.failures.outcome import Interrupted, RetryPolicy, root_cause
 from worker.jobs.job import JobError
-from worker.jobs.store.leases import MemberEnd, MemberNews
+from worker.jobs.store.leases import MemberEnd, MemberStatus
 from worker.jobs.store.serialization import Failed
 
 CLOSED = "connection closed by peer"
@@ -14,13 +14,13 @@ BUG = Failed(JobError(code="internal", message="KeyError: 'x'"))
 NAN = Failed(JobError(code="nan_loss", message="loss is nan"))
 KILLED = Interrupted("killed by signal 9", FailureCode.KILLED)
 
-SILENT = MemberNews("w1", 1, silent_seconds=9.0, end=None)
-ALIVE = MemberNews("w1", 1, silent_seconds=0.1, end=None)
+SILENT = MemberStatus("w1", 1, silent_seconds=9.0, end=None)
+ALIVE = MemberStatus("w1", 1, silent_seconds=0.1, end=None)
 
 
-def said(code: FailureCode, message: str) -> MemberNews:
+def said(code: FailureCode, message: str) -> MemberStatus:
     end = MemberEnd(kind="failed", code=code, message=message)
-    return MemberNews("w1", 1, silent_seconds=None, end=end)
+    return MemberStatus("w1", 1, silent_seconds=None, end=end)
 
 
 ALSO_LOST = said(FailureCode.WORKER_LOST, "connection reset by peer")
@@ -40,7 +40,7 @@ GONE = Interrupted("no heartbeat from worker w1")
         (
             BUG,
             [NO_MEMORY],
-            Interrupted("on worker w1: out of memory", FailureCode.HOST_OOM, Retry.ONCE),
+            Interrupted("on worker w1: out of memory", FailureCode.HOST_OOM, RetryPolicy.ONCE),
         ),
         (BUG, [SILENT], GONE),
         (LOST_OTHER, [SILENT], GONE),
@@ -61,6 +61,6 @@ GONE = Interrupted("no heartbeat from worker w1")
     ],
 )
 def test_the_cause_that_explains_the_others_is_blamed(
-    own: Failed | Interrupted, members: list[MemberNews], outcome: Failed | Interrupted
+    own: Failed | Interrupted, members: list[MemberStatus], outcome: Failed | Interrupted
 ) -> None:
-    assert blame(own, members, silent_seconds=5.0) == outcome
+    assert root_cause(own, members, silent_seconds=5.0) == outcome

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.failures.evidence import RankEnd, find_summary, words_before
+from worker.failures.evidence import RankEnd, find_summary, lines_before
 
 END = """
   time      : 2026-11-24_06:52:35
@@ -48,8 +48,8 @@ def test_a_log_without_a_summary_has_none() -> None:
 
 
 def test_the_words_of_the_processes_end_where_torchrun_begins() -> None:
-    assert words_before(["Traceback", "", "ValueError: x", *told((0, 1))]) == [
+    assert lines_before(["Traceback", "", "ValueError: x", *told((0, 1))]) == [
         "Traceback",
         "ValueError: x",
     ]
-    assert words_before(["alone"]) == ["alone"]
+    assert lines_before(["alone"]) == ["alone"]

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from worker.integrations.huggingface import Place, push
+from worker.integrations.huggingface import HubTarget, push
 
 if __name__ == "__main__":
     directory, endpoint, repository, token = sys.argv[1:]
-    place = Place(endpoint, repository)
-    print(push(Path(directory), place=place, token=token, message="pushed by a program").url)
+    place = HubTarget(endpoint, repository)
+    print(push(Path(directory), target=place, token=token, message="pushed by a program").url)

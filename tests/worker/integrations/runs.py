@@ -13,7 +13,7 @@ from typing import Any
 from flant5_train.protocol.metrics import curves
 from flant5_train.protocol.progress import DataRead, Evaluated, Record, StepTrained, TrainingStarted
 from tests.worker.scenes import wait_until
-from worker.integrations.export_task import Assignment, CurveReader, JobEnded, Report, Step
+from worker.integrations.export_task import ExportReport, ExportTask, JobEnded, MetricReader, Step
 from worker.jobs.job import JobSpec, Status
 
 JOB_ID = "ftjob-abcdefghijklmnopqrstuvwx"
@@ -87,7 +87,7 @@ def points_of(steps: Iterable[Step]) -> list[tuple[tuple[str, int], float]]:
 
 
 def read_all(path: Path) -> list[Step]:
-    reader = CurveReader(path)
+    reader = MetricReader(path)
     return [*reader.read(), *reader.rest()]
 
 
@@ -96,14 +96,14 @@ class Shipped:
     """A shipping process and what it said."""
 
     process: subprocess.Popen[bytes]
-    reports: list[Report] = field(default_factory=list)
+    reports: list[ExportReport] = field(default_factory=list)
     thread: threading.Thread | None = None
 
     @property
     def urls(self) -> list[str]:
         return [each.url for each in self.reports if each.url is not None]
 
-    def end(self, status: Status) -> Report:
+    def end(self, status: Status) -> ExportReport:
         """The last report, after the job has ended so."""
         assert self.process.stdin is not None
         self.process.stdin.write(JobEnded(status=status).model_dump_json().encode() + b"\n")
@@ -119,7 +119,7 @@ class Shipped:
 
 
 @contextmanager
-def shipping(assignment: Assignment) -> Iterator[Shipped]:
+def shipping(assignment: ExportTask) -> Iterator[Shipped]:
     process = subprocess.Popen(
         [sys.executable, "-m", "worker.integrations.exporter"],
         stdin=subprocess.PIPE,
@@ -132,7 +132,7 @@ def shipping(assignment: Assignment) -> Iterator[Shipped]:
     shipped, lines = Shipped(process), process.stdout
 
     def listen() -> None:
-        shipped.reports.extend(map(Report.model_validate_json, lines))
+        shipped.reports.extend(map(ExportReport.model_validate_json, lines))
 
     shipped.thread = threading.Thread(target=listen)
     shipped.thread.start()
@@ -146,14 +146,14 @@ def shipping(assignment: Assignment) -> Iterator[Shipped]:
         process.stdout.close()
 
 
-def assignment(directory: Path, *, integration: dict[str, Any], account: object) -> Assignment:
+def assignment(directory: Path, *, integration: dict[str, Any], account: object) -> ExportTask:
     spec = {
         "model": "flant5-demo",
         "training_file": "chats.json",
         "integrations": [integration],
         "hyperparameters": {"num_train_epochs": 3},
     }
-    return Assignment.model_validate(
+    return ExportTask.model_validate(
         {
             "type": integration["type"],
             "job_id": JOB_ID,
@@ -169,7 +169,7 @@ def assignment(directory: Path, *, integration: dict[str, Any], account: object)
 
 def has_said(shipped: Shipped) -> bool:
     """Whether it has looked at the file at least twice since it began."""
-    return len([each for each in shipped.reports if each == Report()]) > 1
+    return len([each for each in shipped.reports if each == ExportReport()]) > 1
 
 
 def wait_until_followed(shipped: Shipped) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.daemon import OperatorsFile
+from worker.daemon import ReloadingConfigFile
 from worker.integrations.accounts import (
     IntegrationsFileError,
     MlflowAccount,
@@ -67,7 +67,7 @@ def test_a_mistake_is_named_with_its_place_and_without_what_is_secret(
 
 
 def test_a_change_counts_when_it_is_good(tmp_path: Path) -> None:
-    file = OperatorsFile(written(tmp_path, GOOD), read_accounts)
+    file = ReloadingConfigFile(written(tmp_path, GOOD), read_accounts)
     written(tmp_path, "[wandb\n")
     with pytest.raises(IntegrationsFileError):
         file.refresh()

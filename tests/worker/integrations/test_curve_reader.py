@@ -16,7 +16,7 @@ from tests.worker.integrations.runs import (
     step,
     write,
 )
-from worker.integrations.export_task import CurveReader, Step, flat
+from worker.integrations.export_task import MetricReader, Step, flatten
 
 
 def test_a_run_that_was_killed_is_one_clean_run(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_run_that_was_killed_is_one_clean_run(tmp_path: Path) -> None:
 
 def test_a_step_is_given_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "progress.jsonl"
-    reader = CurveReader(path)
+    reader = MetricReader(path)
     assert list(reader.read()) == []
     write(path, started(0), step(1))
     assert list(reader.read()) == []
@@ -51,7 +51,7 @@ def test_the_points_do_not_depend_on_when_the_file_is_looked_at(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:
     path = tmp_path_factory.mktemp("run") / "progress.jsonl"
-    reader, left = CurveReader(path), list(INTERRUPTED)
+    reader, left = MetricReader(path), list(INTERRUPTED)
     steps: list[Step] = []
     for size in sizes:
         write(path, *left[:size])
@@ -64,7 +64,7 @@ def test_the_points_do_not_depend_on_when_the_file_is_looked_at(
 
 def test_a_summary_has_dotted_names() -> None:
     report = {"pairs": 3, "left_out": {"empty": 1}, "cut": None, "examples": [1]}
-    assert flat(report, prefix="data.train") == {
+    assert flatten(report, prefix="data.train") == {
         "data.train.pairs": "3",
         "data.train.left_out.empty": "1",
     }

@@ -21,7 +21,7 @@ from worker.jobs.job import JobError, model_id
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.outbox import count_shipments
+from worker.jobs.store.outbox import count_exports
 from worker.jobs.store.serialization import Failed, Succeeded
 from worker.jobs.store.store import JobStore
 
@@ -129,7 +129,7 @@ def test_a_model_is_pushed_when_its_job_has_succeeded_and_no_other(
     assert content(hub, "first") == MODEL
     assert not hub.repositories[NAME].is_private
     assert hub.repositories[NAME].branches["main"] == [head], "no other job's model came"
-    wait_until(lambda: count_shipments(shipping.redis).num_waiting == 0, seconds=PATIENCE_SECONDS)
+    wait_until(lambda: count_exports(shipping.redis).num_waiting == 0, seconds=PATIENCE_SECONDS)
     for each in (failed.job.id, cancelled.id):
         assert not [said for said in shipping.messages(each) if "Hub" in said]
     stored = shipping.redis.hgetall(keys.INTEGRATIONS)
@@ -148,9 +148,7 @@ def test_weights_go_by_xet_unless_the_account_says_otherwise(
         job_id = shipping.succeeded()
         shipping.start()
         shipping.wait_for_message(job_id, "Hugging Face Hub: ")
-        wait_until(
-            lambda: count_shipments(shipping.redis).num_waiting == 0, seconds=PATIENCE_SECONDS
-        )
+        wait_until(lambda: count_exports(shipping.redis).num_waiting == 0, seconds=PATIENCE_SECONDS)
         assert hub.objects == {}
         assert content(hub) == MODEL
 
@@ -165,7 +163,7 @@ def test_what_the_hub_refuses_is_told_at_once_and_not_tried_again(
     assert told.startswith('Integration "huggingface": gave up; ')
     assert "the hub answered 403" in told
     assert "the rights to create a model" in told
-    counts = count_shipments(shipping.redis)
+    counts = count_exports(shipping.redis)
     assert (counts.num_waiting, counts.num_tries["given_up"]) == (0, 1)
     assert [each for each in hub.requests if "create" in each] == ["POST /api/repos/create"]
 

@@ -14,7 +14,7 @@ from tests.hub.hub import READ_TOKEN, WRITE_TOKEN, Fault, Hub
 from tests.hub.repository import Repository, SmallFile
 from tests.hub.server import hub_server
 from tests.hub.xet import XetStore
-from worker.integrations.huggingface import HubError, Place, push
+from worker.integrations.huggingface import HubError, HubTarget, push
 
 # The library's own: it has yet to follow the client that it moved to.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -54,8 +54,8 @@ def model_in(directory: Path) -> Path:
 
 
 def pushed(model: Path, hub: Hub, **place: object) -> str:
-    told = Place(hub.url, NAME, **place)  # type: ignore[arg-type]
-    return push(model, place=told, token=WRITE_TOKEN, message="of job 1").url
+    told = HubTarget(hub.url, NAME, **place)  # type: ignore[arg-type]
+    return push(model, target=told, token=WRITE_TOKEN, message="of job 1").url
 
 
 def content(hub: Hub, branch: str = "main") -> dict[str, bytes]:
@@ -202,7 +202,7 @@ def test_what_trying_again_cannot_help_is_final(
     hub: Hub, model: Path, place: str, token: str, message: str
 ) -> None:
     with pytest.raises(HubError, match=message) as caught:
-        push(model, place=Place(hub.url, place), token=token, message="of job 1")
+        push(model, target=HubTarget(hub.url, place), token=token, message="of job 1")
     assert caught.value.is_final
     assert token not in str(caught.value)
     assert hub.repositories == {}
@@ -242,9 +242,9 @@ def test_a_directory_without_a_model_is_told_and_final(hub: Hub, model: Path, mi
 
 
 def test_a_hub_that_is_not_there_may_be_there_later(model: Path) -> None:
-    place = Place("http://127.0.0.1:9", NAME)
+    target = HubTarget("http://127.0.0.1:9", NAME)
     with pytest.raises(HubError, match="ConnectError") as caught:
-        push(model, place=place, token=WRITE_TOKEN, message="of job 1")
+        push(model, target=target, token=WRITE_TOKEN, message="of job 1")
     assert not caught.value.is_final
 
 

@@ -43,7 +43,7 @@ class Ships:
         self.experiment = directory.name
         self.progress = directory / "progress.jsonl"
         settings = {"experiment": self.experiment, "tags": {"team": "a"}}
-        self.assignment = assignment(
+        self.task = assignment(
             directory,
             integration={"type": "mlflow", "mlflow": settings},
             account={"tracking_uri": server.url},
@@ -62,7 +62,7 @@ class Ships:
 
 def test_a_run_is_there_with_all_that_is_known_of_it(ships: Ships) -> None:
     write(ships.progress, *INTERRUPTED)
-    with shipping(ships.assignment) as shipped:
+    with shipping(ships.task) as shipped:
         assert shipped.end(Status.SUCCEEDED).is_done
     assert ships.has_exactly(*INTERRUPTED)
     (run,) = ships.server.runs(ships.experiment)
@@ -79,7 +79,7 @@ def test_a_run_is_there_with_all_that_is_known_of_it(ships: Ships) -> None:
 def test_points_come_as_the_run_grows_and_a_killed_shipper_doubles_none(ships: Ships) -> None:
     half = len(INTERRUPTED) // 2
     write(ships.progress, *INTERRUPTED[:half])
-    with shipping(ships.assignment) as first:
+    with shipping(ships.task) as first:
         wait_until(lambda: ships.shown(3), seconds=120, what=str(first.reports))
         write(ships.progress, step(5))
         wait_until(lambda: ships.shown(4), seconds=120, what=str(first.reports))
@@ -93,7 +93,7 @@ def test_points_come_as_the_run_grows_and_a_killed_shipper_doubles_none(ships: S
 
 
 def _ship(ships: Ships, status: Status) -> Shipped:
-    with shipping(ships.assignment) as again:
+    with shipping(ships.task) as again:
         if status is Status.RUNNING:
             wait_until_followed(again)
             again.kill()

@@ -3,12 +3,12 @@
 import pytest
 from redis import Redis
 
-from tests.worker.keeper.lost_store import LosableStore
+from tests.worker.controller.lost_store import LosableStore
 from tests.worker.scenes import claim_again, claimed_job, queued_job
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.outbox import Shipment, Shipments, count_shipments
+from worker.jobs.store.outbox import ExportOutbox, PendingExport, count_exports
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Cancelled
 from worker.jobs.store.store import JobStore
@@ -21,16 +21,16 @@ INTEGRATIONS = [
 
 
 @pytest.fixture
-def shipments(redis: Redis) -> Shipments:
-    return Shipments(Scripts(redis, Rules()))
+def shipments(redis: Redis) -> ExportOutbox:
+    return ExportOutbox(Scripts(redis, QueuePolicy()))
 
 
-def due(shipments: Shipments) -> dict[str, Shipment]:
-    return {each.type: each for each in shipments.take(limit=100, lease_seconds=60)}
+def due(outbox: ExportOutbox) -> dict[str, PendingExport]:
+    return {each.type: each for each in outbox.claim_due(limit=100, lease_seconds=60)}
 
 
 def test_a_start_and_an_end_are_told_and_nothing_before(
-    store: JobStore, shipments: Shipments
+    store: JobStore, shipments: ExportOutbox
 ) -> None:
     job = queued_job(store, integrations=INTEGRATIONS)
     assert due(shipments) == {}
@@ -39,75 +39,77 @@ def test_a_start_and_an_end_are_told_and_nothing_before(
     assert tuple(sorted(taken)) == TYPES
     assert {each.job_id for each in taken.values()} == {job.id}
     assert due(shipments) == {}, "leased"
-    assert all(shipments.done(each) for each in taken.values())
-    assert not any(shipments.done(each) for each in taken.values())
+    assert all(shipments.ack(each) for each in taken.values())
+    assert not any(shipments.ack(each) for each in taken.values())
     store.cancel(job.id)
     assert store.leases.finish(claim, Cancelled())
     assert tuple(sorted(due(shipments))) == TYPES
 
 
 def test_an_end_that_comes_while_somebody_is_at_it_is_not_lost(
-    store: JobStore, shipments: Shipments
+    store: JobStore, shipments: ExportOutbox
 ) -> None:
     claim = claimed_job(store, integrations=INTEGRATIONS[:1])
     taken = due(shipments)["wandb"]
     store.cancel(claim.job.id)
     assert store.leases.finish(claim, Cancelled())
     assert due(shipments) == {}, "nobody else gets it"
-    assert shipments.done(taken)
-    assert due(shipments)["wandb"].num_news == 2
+    assert shipments.ack(taken)
+    assert due(shipments)["wandb"].num_changes == 2
 
 
 def test_a_shipper_that_died_does_not_keep_what_it_took(
-    store: JobStore, shipments: Shipments
+    store: JobStore, shipments: ExportOutbox
 ) -> None:
     claimed_job(store, integrations=INTEGRATIONS[:1])
-    (taken,) = shipments.take(limit=1, lease_seconds=0)
-    assert shipments.take(limit=1, lease_seconds=60) == (taken,)
-    assert shipments.keep(taken, lease_seconds=0)
-    assert shipments.take(limit=1, lease_seconds=60) == (taken,)
+    (taken,) = shipments.claim_due(limit=1, lease_seconds=0)
+    assert shipments.claim_due(limit=1, lease_seconds=60) == (taken,)
+    assert shipments.renew(taken, lease_seconds=0)
+    assert shipments.claim_due(limit=1, lease_seconds=60) == (taken,)
 
 
 def test_failures_are_counted_until_it_is_shown(
-    store: JobStore, shipments: Shipments, history: JobHistory, redis: Redis
+    store: JobStore, shipments: ExportOutbox, history: JobHistory, redis: Redis
 ) -> None:
     claim = claimed_job(store, integrations=INTEGRATIONS[:1])
     for number in range(3):
         taken = due(shipments)["wandb"]
         assert taken.num_failed == number
         assert shipments.retry(taken, pause_seconds=0) is not None
-    assert [shipments.shown(taken, url="http://w/1", message="W: http://w/1") for _ in "12"] == [
+    assert [
+        shipments.record_url(taken, url="http://w/1", message="W: http://w/1") for _ in "12"
+    ] == [
         True,
         False,
     ]
     assert due(shipments)["wandb"].num_failed == 0
-    assert shipments.give_up(taken, reason="given up; no")
+    assert shipments.dead_letter(taken, reason="given up; no")
     assert shipments.retry(taken, pause_seconds=0) is None
     said = [each.message for each in history.events_since(claim.job.id).items]
     assert said[-2:] == ["W: http://w/1", 'Integration "wandb": given up; no']
-    counts = count_shipments(redis)
+    counts = count_exports(redis)
     assert counts.num_tries == {"done": 0, "failed": 3, "given_up": 1}
     assert counts.num_waiting == 0
 
 
 def test_a_deleted_job_keeps_nothing_here(
-    store: JobStore, shipments: Shipments, redis: Redis
+    store: JobStore, shipments: ExportOutbox, redis: Redis
 ) -> None:
     claimed_job(store, integrations=INTEGRATIONS[:1])
     (taken,) = due(shipments).values()
     redis.delete(keys.job(taken.job_id), keys.events(taken.job_id))
-    assert shipments.give_up(taken, reason="gone")
-    assert not shipments.shown(taken, url="http://w/1", message="W")
+    assert shipments.dead_letter(taken, reason="gone")
+    assert not shipments.record_url(taken, url="http://w/1", message="W")
     assert redis.keys(f"{keys.SHIPMENTS}*") == []
     assert redis.exists(keys.job(taken.job_id)) == 0
     assert redis.exists(keys.events(taken.job_id)) == 0
 
 
 def test_a_recovery_tells_them_again(service: LosableStore) -> None:
-    shipments = Shipments(Scripts(service.redis, Rules()))
+    outbox = ExportOutbox(Scripts(service.redis, QueuePolicy()))
     service.cancelled(service.queued(integrations=INTEGRATIONS[:1]))
-    assert due(shipments).keys() == {"wandb"}
+    assert due(outbox).keys() == {"wandb"}
     service.lose_the_store()
-    assert due(shipments) == {}
+    assert due(outbox) == {}
     service.recover()
-    assert due(shipments).keys() == {"wandb"}
+    assert due(outbox).keys() == {"wandb"}

@@ -16,11 +16,11 @@ from redis import Redis
 from tests.worker.integrations.fake_mlflow import FakeMlflow, playing_mlflow
 from tests.worker.integrations.runs import INTERRUPTED, step, write
 from tests.worker.scenes import claimed_job, environment, wait_until
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.outbox import IntegrationOffers, Shipments, count_shipments
+from worker.jobs.store.outbox import ExportOutbox, IntegrationRegistry, count_exports
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Cancelled, Claim
 from worker.jobs.store.store import JobStore
@@ -71,7 +71,7 @@ class Shipping:
         assert self.store.leases.finish(claim, Cancelled())
 
     def all_is_told(self) -> bool:
-        return count_shipments(self.redis).num_waiting == 0
+        return count_exports(self.redis).num_waiting == 0
 
     def close(self) -> None:
         for process in self.processes:
@@ -109,7 +109,9 @@ def events(shipping: Shipping, claim: Claim) -> list[str]:
 def test_a_run_is_told_as_it_grows_and_to_its_end(shipping: Shipping, mlflow: FakeMlflow) -> None:
     process = shipping.start()
     wait(lambda: shipping.redis.exists(keys.INTEGRATIONS), of=shipping, what="the offer")
-    assert IntegrationOffers(Scripts(shipping.redis, Rules())).types_for("anybody") == ("mlflow",)
+    assert IntegrationRegistry(Scripts(shipping.redis, QueuePolicy())).allowed_for("anybody") == (
+        "mlflow",
+    )
     claim = shipping.job()
     write(shipping.progress(claim), step(1), step(2))
     wait(lambda: mlflow.steps == [1], of=shipping, what="the first step")
@@ -137,7 +139,7 @@ def test_a_tracker_that_is_down_is_asked_again_and_the_job_goes_on(
     claim = shipping.job()
     write(shipping.progress(claim), *INTERRUPTED)
     wait(
-        lambda: count_shipments(shipping.redis).num_tries["failed"] >= 2,
+        lambda: count_exports(shipping.redis).num_tries["failed"] >= 2,
         of=shipping,
         what="failures",
     )
@@ -145,7 +147,7 @@ def test_a_tracker_that_is_down_is_asked_again_and_the_job_goes_on(
     mlflow.status = 200
     wait(shipping.all_is_told, of=shipping, what="the end")
     assert mlflow.steps == STEPS
-    assert count_shipments(shipping.redis).num_tries["given_up"] == 0
+    assert count_exports(shipping.redis).num_tries["given_up"] == 0
 
 
 def test_a_tracker_that_stays_down_is_given_up_with_an_event(
@@ -206,7 +208,9 @@ def test_a_tracker_that_hangs_holds_up_no_stop(shipping: Shipping, mlflow: FakeM
     wait(lambda: mlflow.num_requests, of=shipping, what="a request")
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
-    (taken,) = Shipments(Scripts(shipping.redis, Rules())).take(limit=1, lease_seconds=60)
+    (taken,) = ExportOutbox(Scripts(shipping.redis, QueuePolicy())).claim_due(
+        limit=1, lease_seconds=60
+    )
     assert taken.job_id == claim.job.id, "due at once, for the next one"
 
 
@@ -221,7 +225,7 @@ def test_a_process_that_gives_no_sign_of_life_is_killed(
         of=shipping,
         what="the time-out",
     )
-    assert count_shipments(shipping.redis).num_tries["failed"]
+    assert count_exports(shipping.redis).num_tries["failed"]
 
 
 def test_a_file_that_is_wrong_is_told_at_the_start(shipping: Shipping) -> None:

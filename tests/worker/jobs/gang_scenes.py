@@ -4,8 +4,8 @@ from redis import Redis
 
 from flant5_train.protocol.failure import FailureCode
 from tests.worker.scenes import LEASE_SECONDS, spec
-from worker.jobs.rules import Rules
-from worker.jobs.store.leases import MemberEnd, Membership, Seat
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.leases import MemberEnd, Membership, PendingGang
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Claim
 from worker.jobs.store.store import JobStore
@@ -15,10 +15,10 @@ FAILED = MemberEnd(kind="failed", code=FailureCode.KILLED, message="m", words=("
 
 
 def appear(redis: Redis, *names: str, num_slots: int = 1) -> WorkerRegistry:
-    registry = WorkerRegistry(Scripts(redis, Rules()))
+    registry = WorkerRegistry(Scripts(redis, QueuePolicy()))
     for name in names:
         devices = tuple(f"cpu-{name}-{number}" for number in range(num_slots))
-        registry.appear(WorkerState(name=name, devices=devices), seconds=60)
+        registry.register(WorkerState(name=name, devices=devices), seconds=60)
     return registry
 
 
@@ -31,8 +31,10 @@ def gang_job(
     return job.id
 
 
-def look(store: JobStore, worker: str, *, num_slots: int = 1) -> Claim | Membership | Seat | None:
-    return store.leases.claim_or_sit(
+def look(
+    store: JobStore, worker: str, *, num_slots: int = 1
+) -> Claim | Membership | PendingGang | None:
+    return store.leases.claim_or_wait_for_gang(
         worker=worker, num_slots=num_slots, lease_seconds=LEASE_SECONDS
     )
 
@@ -41,7 +43,7 @@ def formed(store: JobStore, *workers: str) -> tuple[Claim, list[Membership]]:
     """The last of the workers leads, the others are members."""
     *others, leader = workers
     for name in others:
-        assert isinstance(look(store, name), Seat)
+        assert isinstance(look(store, name), PendingGang)
     claim = look(store, leader)
     assert isinstance(claim, Claim)
     members = [look(store, name) for name in others]

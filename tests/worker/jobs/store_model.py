@@ -4,10 +4,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.jobs.job import JobError, Status
-from worker.jobs.rules import Rules
-from worker.jobs.store.serialization import Beat, Cancelled, Failed, Loss, Outcome, Succeeded
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.serialization import (
+    Cancelled,
+    Failed,
+    HeartbeatDirective,
+    InfraFailure,
+    Outcome,
+    Succeeded,
+)
 
-RULES = Rules(max_losses=2, retry_seconds=0, max_waiting=4, max_running=2, left_seconds=0)
+RULES = QueuePolicy(
+    max_infra_retries=2, retry_seconds=0, max_waiting=4, max_running=2, left_seconds=0
+)
 
 
 MAX_FAILURES = 2
@@ -26,7 +35,7 @@ OUTCOMES: dict[Status, Outcome] = {
 }
 
 
-LOSSES = (None, Loss("worker_lost"), Loss("host_oom", counts_as="failures"))
+LOSSES = (None, InfraFailure("worker_lost"), InfraFailure("host_oom", counts_as="failures"))
 
 
 WAITING = (Status.VALIDATING_FILES, Status.QUEUED, Status.PAUSED)
@@ -35,7 +44,11 @@ WAITING = (Status.VALIDATING_FILES, Status.QUEUED, Status.PAUSED)
 RESUMABLE = (Status.PAUSED, Status.FAILED, Status.CANCELLED)
 
 
-BEATS = {"force": Beat.CANCEL, "save": Beat.CANCEL_SAVE, None: Beat.GO_ON}
+BEATS = {
+    "force": HeartbeatDirective.CANCEL,
+    "save": HeartbeatDirective.CANCEL_SAVE,
+    None: HeartbeatDirective.GO_ON,
+}
 
 
 @dataclass(frozen=True)
@@ -67,18 +80,20 @@ class Model:
             changes["pause"] = False
         return replace(self, status=status, **changes)
 
-    def given_back(self, loss: Loss | None) -> "Model":
+    def given_back(self, infra_failure: InfraFailure | None) -> "Model":
         shut_out = replace(self, epoch=self.epoch + 1)
         if self.cancel:
             return shut_out.to(Status.CANCELLED)
-        if loss is None:
+        if infra_failure is None:
             shut_out = replace(shut_out, attempt=self.attempt - 1)
-        elif loss.counts_as == "losses":
+        elif infra_failure.counts_as == "losses":
             shut_out = replace(shut_out, losses=self.losses + 1)
         else:
             shut_out = replace(shut_out, failures=self.failures + 1)
-        is_too_many = shut_out.losses >= RULES.max_losses or shut_out.failures >= MAX_FAILURES
-        if loss is not None and is_too_many:
+        is_too_many = (
+            shut_out.losses >= RULES.max_infra_retries or shut_out.failures >= MAX_FAILURES
+        )
+        if infra_failure is not None and is_too_many:
             return shut_out.to(Status.FAILED)
         return shut_out.to(Status.PAUSED if self.pause else Status.QUEUED)
 

@@ -6,10 +6,10 @@ import pytest
 from redis import Redis
 
 from tests.worker.scenes import LEASE_SECONDS, claimed_job, queued_job
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.redis import Scripts
-from worker.jobs.store.serialization import Claim, Loss
+from worker.jobs.store.serialization import Claim, InfraFailure
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
@@ -24,9 +24,9 @@ def claim(store: JobStore, *, worker: str = "gpu-0", num_slots: int = 8) -> str 
 
 
 def appear(redis: Redis, name: str, *, num_slots: int) -> WorkerRegistry:
-    registry = WorkerRegistry(Scripts(redis, Rules()))
+    registry = WorkerRegistry(Scripts(redis, QueuePolicy()))
     devices = tuple(f"cpu-{name}-{number}" for number in range(num_slots))
-    registry.appear(WorkerState(name=name, devices=devices), seconds=60)
+    registry.register(WorkerState(name=name, devices=devices), seconds=60)
     return registry
 
 
@@ -69,13 +69,13 @@ def test_a_small_job_is_not_left_to_a_worker_that_cannot_take_it(redis: Redis, s
     elif state == "sick":
         registry.set_health("small", "GPU 0: an illegal memory access")
     else:
-        registry.leave("small")
+        registry.deregister("small")
     job = job_on(store)
     assert claim(store, worker="large", num_slots=4) == job
 
 
 def test_an_owner_runs_no_more_jobs_at_a_time_than_may(redis: Redis) -> None:
-    store = JobStore(redis, Rules(max_running=1))
+    store = JobStore(redis, QueuePolicy(max_running=1))
     first, second = queued_job(store).id, queued_job(store).id
     assert claim(store) == first
     assert claim(store) is None
@@ -84,21 +84,21 @@ def test_an_owner_runs_no_more_jobs_at_a_time_than_may(redis: Redis) -> None:
     assert claim(store) == second
 
 
-def lose(store: JobStore, loss: Loss) -> float:
+def lose(store: JobStore, infra_failure: InfraFailure) -> float:
     """Seconds until the job may run again."""
     found = store.leases.claim(worker="w", num_slots=1, lease_seconds=LEASE_SECONDS)
     assert found is not None
-    store.leases.release(found, reason="x", loss=loss)
+    store.leases.release(found, reason="x", infra_failure=infra_failure)
     retry_at = store.get(found.job.id).retry_at
     return 0.0 if retry_at is None else retry_at - time.time()
 
 
 def test_after_each_further_loss_a_job_waits_twice_as_long(redis: Redis) -> None:
-    store = JobStore(redis, Rules(retry_seconds=20, max_losses=10))
+    store = JobStore(redis, QueuePolicy(retry_seconds=20, max_infra_retries=10))
     job = queued_job(store).id
     waits = []
     for _ in range(4):
-        waits.append(lose(store, Loss("worker_lost")))
+        waits.append(lose(store, InfraFailure("worker_lost")))
         assert (claim(store) is None) is (waits[-1] > 0)
         redis.hdel(keys.job(job), "retry_at")
         store.leases.release_worker("gpu-0")
@@ -108,27 +108,27 @@ def test_after_each_further_loss_a_job_waits_twice_as_long(redis: Redis) -> None
 
 
 def test_a_doorbell_is_rung_when_the_wait_is_over_and_a_worker_is_idle(redis: Redis) -> None:
-    store = JobStore(redis, Rules(retry_seconds=0))
+    store = JobStore(redis, QueuePolicy(retry_seconds=0))
     appear(redis, "idle", num_slots=1)
     job = job_on(store)
-    assert store.leases.bells(30, 10, idle_seconds=2) == (job,)
-    assert store.leases.bells(30, 10, idle_seconds=2) == ()
-    redis.zadd(keys.BELLS, {job: (time.time() - 3) * 1000})
-    assert store.leases.bells(30, 10, idle_seconds=2) == (job,)
-    redis.zadd(keys.BELLS, {job: (time.time() - 3) * 1000})
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == (job,)
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == ()
+    redis.zadd(keys.PENDING_NOTIFICATIONS, {job: (time.time() - 3) * 1000})
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == (job,)
+    redis.zadd(keys.PENDING_NOTIFICATIONS, {job: (time.time() - 3) * 1000})
     redis.hset(keys.job(job), "retry_at", int(time.time() * 1000) + 5_000)
-    assert store.leases.bells(30, 10, idle_seconds=2) == (), "it may not run yet"
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == (), "it may not run yet"
 
 
 def test_no_doorbell_is_rung_again_for_a_worker_that_is_too_small(redis: Redis) -> None:
     store = JobStore(redis)
     appear(redis, "small", num_slots=1)
     job = job_on(store, num_gpus=2)
-    assert store.leases.bells(30, 10, idle_seconds=2) == (job,)
-    redis.zadd(keys.BELLS, {job: (time.time() - 3) * 1000})
-    assert store.leases.bells(30, 10, idle_seconds=2) == ()
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == (job,)
+    redis.zadd(keys.PENDING_NOTIFICATIONS, {job: (time.time() - 3) * 1000})
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == ()
     appear(redis, "large", num_slots=2)
-    assert store.leases.bells(30, 10, idle_seconds=2) == (job,)
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == (job,)
 
 
 def test_the_registry_says_who_is_here_and_what_they_do(redis: Redis, store: JobStore) -> None:
@@ -137,11 +137,11 @@ def test_the_registry_says_who_is_here_and_what_they_do(redis: Redis, store: Job
     registry.set_health("gpu-1", "GPU 1 is lost")
     held: Claim = claimed_job(store, worker="gpu-0")
     first, second = registry.all()
-    assert (first.name, first.num_slots, first.sick, first.job_id) == (
+    assert (first.name, first.num_slots, first.unhealthy_reason, first.job_id) == (
         *("gpu-0", 2, None),
         held.job.id,
     )
-    assert (second.name, second.sick, second.job_id) == ("gpu-1", "GPU 1 is lost", None)
+    assert (second.name, second.unhealthy_reason, second.job_id) == ("gpu-1", "GPU 1 is lost", None)
     registry.set_health("gpu-1", None)
-    registry.leave("gpu-0")
-    assert [(state.name, state.sick) for state in registry.all()] == [("gpu-1", None)]
+    registry.deregister("gpu-0")
+    assert [(state.name, state.unhealthy_reason) for state in registry.all()] == [("gpu-1", None)]

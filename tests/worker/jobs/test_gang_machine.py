@@ -20,16 +20,16 @@ from redis import Redis
 from tests.worker.jobs.test_state_machine import MAX_ROUNDS, NUM_EXAMPLES
 from tests.worker.scenes import spec
 from worker.jobs.job import Status
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
-from worker.jobs.store.leases import MemberEnd, Membership, Seat
+from worker.jobs.store.leases import MemberEnd, Membership, PendingGang
 from worker.jobs.store.redis import Scripts
-from worker.jobs.store.serialization import Beat, Claim, Loss, Succeeded
+from worker.jobs.store.serialization import Claim, HeartbeatDirective, InfraFailure, Succeeded
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 WORKERS = ("a", "b", "c", "d")
-RULES = Rules(max_losses=10**6, retry_seconds=0, left_seconds=0, seat_seconds=600)
+RULES = QueuePolicy(max_infra_retries=10**6, retry_seconds=0, left_seconds=0, gang_wait_seconds=600)
 NAMES, PICKS = st.sampled_from(WORKERS), st.integers(0, 2**16)
 KINDS, OVER = st.sampled_from(("done", "failed", "stops", "left")), {"failed", "left"}
 
@@ -66,9 +66,9 @@ class GangMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.redis.flushall()
         self.store = JobStore(self.redis, RULES)
-        self.registry = WorkerRegistry(Scripts(self.redis, Rules()))
+        self.registry = WorkerRegistry(Scripts(self.redis, QueuePolicy()))
         for name in WORKERS:
-            self.registry.appear(WorkerState(name, (f"cpu-{name}",)), seconds=3600)
+            self.registry.register(WorkerState(name, (f"cpu-{name}",)), seconds=3600)
         self.jobs: dict[str, Gang] = {}
         self.seats: dict[str, str] = {}
         self.sick: set[str] = set()
@@ -113,7 +113,9 @@ class GangMachine(RuleBasedStateMachine):
             return
         kind, job_id, others = self.expected(name)
         GangMachine.seen[f"{kind} with {len(others)}"] += 1
-        found = self.store.leases.claim_or_sit(worker=name, num_slots=1, lease_seconds=600)
+        found = self.store.leases.claim_or_wait_for_gang(
+            worker=name, num_slots=1, lease_seconds=600
+        )
         if kind == "member":
             assert isinstance(found, Membership)
             assert (found.job.id, found.epoch) == (job_id, self.jobs[found.job.id].epoch)
@@ -124,7 +126,7 @@ class GangMachine(RuleBasedStateMachine):
         if kind == "nothing":
             assert found is None
         elif kind == "seated":
-            assert found == Seat(str(job_id), is_new=before != job_id)
+            assert found == PendingGang(str(job_id), is_new=before != job_id)
             self.seats[name] = str(job_id)
         else:
             assert isinstance(found, Claim)
@@ -162,7 +164,7 @@ class GangMachine(RuleBasedStateMachine):
             self.redis.hset(keys.worker(name), "sits_until", 1)
             del self.seats[name]
         elif way == "stands up":
-            found = self.store.gangs.stand_up(name)
+            found = self.store.gangs.leave_gang(name)
             assert (found is not None) is any(name in job.members for job in self.jobs.values())
             self.seats.pop(name, None)
         elif way == "falls ill":
@@ -178,8 +180,8 @@ class GangMachine(RuleBasedStateMachine):
         member = _mostly_of_now(self.memberships, pick, self.takes_part)
         job = self.jobs[member.job.id]
         holds = self.takes_part(member)
-        beat, _ = self.store.gangs.beat(member)
-        assert beat is (Beat.GO_ON if holds else Beat.LOST)
+        directive, _ = self.store.gangs.heartbeat(member)
+        assert directive is (HeartbeatDirective.GO_ON if holds else HeartbeatDirective.LOST)
         end = MemberEnd.model_validate({"kind": kind})
         assert self.store.gangs.end(member, end) is holds
         if holds:
@@ -198,10 +200,10 @@ class GangMachine(RuleBasedStateMachine):
 
     def check_beat(self, claim: Claim) -> None:
         ends = set(self.jobs[claim.job.id].ends.values())
-        heard = Beat.MEMBER_STOPS if "stops" in ends else Beat.GO_ON
-        heard = Beat.MEMBER_OVER if OVER & ends else heard
-        heard = heard if self.holds(claim) else Beat.LOST
-        assert self.store.leases.beat(claim, 600) is heard
+        heard = HeartbeatDirective.MEMBER_STOPS if "stops" in ends else HeartbeatDirective.GO_ON
+        heard = HeartbeatDirective.MEMBER_OVER if OVER & ends else heard
+        heard = heard if self.holds(claim) else HeartbeatDirective.LOST
+        assert self.store.leases.heartbeat(claim, 600) is heard
         GangMachine.seen[heard.name] += 1
 
     @precondition(lambda self: self.claims)
@@ -215,8 +217,8 @@ class GangMachine(RuleBasedStateMachine):
             assert self.store.leases.finish(claim, Succeeded("ft:x"))
             job.leave(Status.SUCCEEDED)
         elif step in ("release", "lose"):
-            loss = Loss("worker_lost") if step == "lose" else None
-            self.store.leases.release(claim, reason="x", loss=loss)
+            infra_failure = InfraFailure("worker_lost") if step == "lose" else None
+            self.store.leases.release(claim, reason="x", infra_failure=infra_failure)
             if holds:
                 job.leave(Status.QUEUED)
 
@@ -265,8 +267,13 @@ class GangMachine(RuleBasedStateMachine):
 def test_gangs_behave_like_their_model(redis: Redis) -> None:
     GangMachine.redis = redis
     found = ("member with 0", "seated with 0", *(f"claimed with {num}" for num in (0, 1, 3)))
-    beats = (Beat.GO_ON, Beat.MEMBER_STOPS, Beat.MEMBER_OVER, Beat.LOST)
-    wanted = {*found, *(beat.name for beat in beats)}
+    beats = (
+        HeartbeatDirective.GO_ON,
+        HeartbeatDirective.MEMBER_STOPS,
+        HeartbeatDirective.MEMBER_OVER,
+        HeartbeatDirective.LOST,
+    )
+    wanted = {*found, *(directive.name for directive in beats)}
     # The first round is the same each time but for the clock; some answers are rare.
     for number in range(MAX_ROUNDS):
         run_state_machine_as_test(

@@ -9,14 +9,14 @@ from redis import Redis
 
 from tests.worker.scenes import claimed_job, queued_job, spec
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.job import NEXT, JobError, Status
-from worker.jobs.rules import Rules
+from worker.jobs.job import ALLOWED_TRANSITIONS, JobError, Status
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.serialization import (
     Cancelled,
     Claim,
     Failed,
-    Loss,
+    InfraFailure,
     Offsets,
     Outcome,
     Succeeded,
@@ -24,7 +24,7 @@ from worker.jobs.store.serialization import (
 from worker.jobs.store.store import JobStore
 
 VALIDATING, QUEUED, RUNNING = Status.VALIDATING_FILES, Status.QUEUED, Status.RUNNING
-LOST = Loss("worker_lost")
+LOST = InfraFailure("worker_lost")
 ERROR = JobError(code="bad_data", message="x")
 
 Transition = Callable[[JobStore, Redis, Claim], object]
@@ -61,22 +61,24 @@ TRANSITIONS: dict[str, Transition] = {
     "accept": lambda store, _, claim: store.accept(claim.job.id),
     "reject": lambda store, _, claim: store.reject(claim.job.id, ERROR),
     "claim": lambda store, _, claim: claim_any(store),
-    "beat": lambda store, _, claim: store.leases.beat(claim, 9),
+    "beat": lambda store, _, claim: store.leases.heartbeat(claim, 9),
     "finish: succeeded": lambda store, _, claim: store.leases.finish(claim, Succeeded("ft:x")),
     "finish: failed": lambda store, _, claim: store.leases.finish(claim, Failed(ERROR)),
     "finish: cancelled": lambda store, _, claim: store.leases.finish(claim, Cancelled()),
     "release": lambda store, _, claim: store.leases.release(claim, reason="x"),
-    "release: lost": lambda store, _, claim: store.leases.release(claim, reason="x", loss=LOST),
+    "release: lost": lambda store, _, claim: store.leases.release(
+        claim, reason="x", infra_failure=LOST
+    ),
     "release: pause": pause_and_release,
     "release worker": lambda store, _, claim: store.leases.release_worker("gpu-0"),
     "reap": reap,
     "cancel": cancel,
     "release: failure": lambda store, _, claim: store.leases.release(
-        claim, reason="x", loss=Loss("host_oom", counts_as="failures")
+        claim, reason="x", infra_failure=InfraFailure("host_oom", counts_as="failures")
     ),
     "pause": lambda store, _, claim: wished(store.pause, claim),
     "resume": lambda store, _, claim: wished(store.resume, claim),
-    "bells": lambda store, _, claim: store.leases.bells(0, 10),
+    "bells": lambda store, _, claim: store.leases.pending_notifications(0, 10),
 }
 
 
@@ -121,7 +123,7 @@ def test_no_transition_makes_a_step_that_is_not_in_the_table(
     claim = bring_to(store, status)
     TRANSITIONS[name](store, redis, claim)
     after = store.get(claim.job.id).status
-    assert after is status or after in NEXT[status]
+    assert after is status or after in ALLOWED_TRANSITIONS[status]
     indexes = {
         found
         for found, key in (
@@ -135,7 +137,7 @@ def test_no_transition_makes_a_step_that_is_not_in_the_table(
 
 
 def test_every_step_of_the_table_can_be_made(redis: Redis) -> None:
-    store = JobStore(redis, Rules(max_losses=1))
+    store = JobStore(redis, QueuePolicy(max_infra_retries=1))
     made: dict[Status, set[Status]] = {status: set() for status in Status}
     for status in Status:
         for bring, transition in product((bring_to, bring_to_unchecked), TRANSITIONS.values()):
@@ -144,5 +146,5 @@ def test_every_step_of_the_table_can_be_made(redis: Redis) -> None:
             transition(store, redis, claim)
             made[status].add(store.get(claim.job.id).status)
     assert {status: steps - {status} for status, steps in made.items()} == {
-        status: set(steps) for status, steps in NEXT.items()
+        status: set(steps) for status, steps in ALLOWED_TRANSITIONS.items()
     }

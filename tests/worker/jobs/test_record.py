@@ -1,14 +1,14 @@
 import pytest
 
 from tests.worker.scenes import claim_again, claimed_job
-from worker.jobs.job import Chosen, Progress
+from worker.jobs.job import Chosen, JobProgressState
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.serialization import (
-    Loss,
-    Move,
+    InfraFailure,
     NewCheckpoint,
     NewEvent,
     NewLogLine,
+    OffsetRange,
     Offsets,
     OffsetsMovedError,
     Update,
@@ -18,7 +18,7 @@ from worker.jobs.store.store import JobStore
 
 def test_an_update_is_stored_with_all_its_parts(store: JobStore, history: JobHistory) -> None:
     claim = claimed_job(store)
-    progress = Progress(step=3, max_steps=9, percent=33.33, loss=2.5, tokens_per_second=1e6)
+    progress = JobProgressState(step=3, max_steps=9, percent=33.33, loss=2.5, tokens_per_second=1e6)
     update = Update(
         events=(
             NewEvent("Step 3", type="metrics", data={"loss": 1 / 3, "big": 2**53 - 1}, at=1.25),
@@ -62,8 +62,10 @@ def test_what_an_update_leaves_out_stays_as_it_is(store: JobStore) -> None:
 
 def test_the_same_part_of_the_files_is_stored_once(store: JobStore, history: JobHistory) -> None:
     claim = claimed_job(store)
-    move = Move(start=Offsets(), end=Offsets(progress=100, log=20))
-    update = Update(events=(NewEvent("x"),), log_lines=(NewLogLine("y"),), move=move)
+    offset_range = OffsetRange(start=Offsets(), end=Offsets(progress=100, log=20))
+    update = Update(
+        events=(NewEvent("x"),), log_lines=(NewLogLine("y"),), offset_range=offset_range
+    )
     assert store.leases.record(claim, update)
     assert store.leases.record(claim, update)
     assert [event.message for event in history.events(claim.job.id).items].count("x") == 1
@@ -72,9 +74,9 @@ def test_the_same_part_of_the_files_is_stored_once(store: JobStore, history: Job
 
 def test_an_update_that_begins_elsewhere_is_refused(store: JobStore, history: JobHistory) -> None:
     claim = claimed_job(store)
-    move = Move(start=Offsets(progress=50), end=Offsets(progress=100))
+    offset_range = OffsetRange(start=Offsets(progress=50), end=Offsets(progress=100))
     with pytest.raises(OffsetsMovedError) as caught:
-        store.leases.record(claim, Update(events=(NewEvent("x"),), move=move))
+        store.leases.record(claim, Update(events=(NewEvent("x"),), offset_range=offset_range))
     assert caught.value.stored == Offsets()
     assert "x" not in {event.message for event in history.events(claim.job.id).items}
 
@@ -82,8 +84,8 @@ def test_an_update_that_begins_elsewhere_is_refused(store: JobStore, history: Jo
 def test_the_next_attempt_is_told_how_far_the_files_are_read(store: JobStore) -> None:
     claim = claimed_job(store)
     end = Offsets(progress=1_234_567_890_123, log=42)
-    store.leases.record(claim, Update(move=Move(start=Offsets(), end=end)))
-    store.leases.release(claim, reason="x", loss=Loss("worker_lost"))
+    store.leases.record(claim, Update(offset_range=OffsetRange(start=Offsets(), end=end)))
+    store.leases.release(claim, reason="x", infra_failure=InfraFailure("worker_lost"))
     assert claim_again(store, claim.job.id).offsets == end
 
 

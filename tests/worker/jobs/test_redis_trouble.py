@@ -17,9 +17,9 @@ from worker.jobs.job import Status
 from worker.jobs.startup.server_check import check_server
 from worker.jobs.storage.paths import Home
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.notify import Doorbell, num_doorbells
+from worker.jobs.store.notify import JobNotifier, num_notifications
 from worker.jobs.store.redis import is_transient, open_redis
-from worker.jobs.store.serialization import Beat, NewLogLine, Succeeded, Update
+from worker.jobs.store.serialization import HeartbeatDirective, NewLogLine, Succeeded, Update
 from worker.jobs.store.store import JobStore
 
 
@@ -38,15 +38,15 @@ def test_a_server_that_is_gone_is_unavailable_and_comes_back(server: EmbeddedRed
             lambda: store.create(spec()),
             lambda: store.get(claim.job.id),
             lambda: store.list(after=None, limit=1),
-            lambda: store.leases.beat(claim, 1),
+            lambda: store.leases.heartbeat(claim, 1),
             lambda: store.models.all(),
             lambda: history.events(claim.job.id),
-            lambda: num_doorbells(redis),
+            lambda: num_notifications(redis),
         ):
             with pytest.raises(StoreUnavailableError, match="Redis is not available"):
                 call()
         server.start()
-        assert store.leases.beat(claim, LEASE_SECONDS) is Beat.GO_ON
+        assert store.leases.heartbeat(claim, LEASE_SECONDS) is HeartbeatDirective.GO_ON
         assert store.leases.finish(claim, Succeeded("ft:x"))
 
 
@@ -62,19 +62,19 @@ def test_nothing_that_was_answered_is_lost_by_a_kill(server: EmbeddedRedis) -> N
 
 
 def test_a_server_that_hangs_is_unavailable_within_seconds(server: EmbeddedRedis) -> None:
-    doorbell = Doorbell(server.url)
+    notifier = JobNotifier(server.url)
     with open_redis(server.url, timeout_seconds=0.3) as redis:
         store = JobStore(redis)
         store.create(spec())
-        assert doorbell.ring("ftjob-1")
+        assert notifier.notify("ftjob-1")
         server.process.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(StoreUnavailableError, match="Timeout"):
                 store.create(spec())
-            assert not doorbell.ring("ftjob-2")
+            assert not notifier.notify("ftjob-2")
         finally:
             server.process.send_signal(signal.SIGCONT)
-    doorbell.close()
+    notifier.close()
 
 
 def test_jobs_on_a_full_server_can_go_on_and_end(server: EmbeddedRedis) -> None:
@@ -86,7 +86,7 @@ def test_jobs_on_a_full_server_can_go_on_and_end(server: EmbeddedRedis) -> None:
             store.create(spec())
         with pytest.raises(StoreUnavailableError):
             store.leases.record(ending, Update(log_lines=(NewLogLine("x"),)))
-        assert store.leases.beat(ending, LEASE_SECONDS) is Beat.GO_ON
+        assert store.leases.heartbeat(ending, LEASE_SECONDS) is HeartbeatDirective.GO_ON
         assert store.cancel(ending.job.id).cancel_requested
         assert store.leases.finish(ending, Succeeded("ft:x"))
         assert store.leases.release(released, reason="x") is Status.QUEUED
@@ -105,15 +105,15 @@ def test_a_doorbell_without_a_server_is_not_rung_and_is_no_error(
     server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.kill()
-    doorbell = Doorbell(server.url)
-    assert not doorbell.ring("ftjob-1")
+    notifier = JobNotifier(server.url)
+    assert not notifier.notify("ftjob-1")
     assert "job ftjob-1: cannot send the wake-up message" in caplog.text
     assert "s3cret" not in caplog.text
     server.start()
-    assert doorbell.ring("ftjob-1")
+    assert notifier.notify("ftjob-1")
     with open_redis(server.url) as redis:
-        assert num_doorbells(redis) == 1
-    doorbell.close()
+        assert num_notifications(redis) == 1
+    notifier.close()
 
 
 @contextmanager

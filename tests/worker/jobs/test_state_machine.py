@@ -33,17 +33,17 @@ from tests.worker.jobs.store_model import (
 )
 from tests.worker.scenes import spec
 from worker.jobs.errors import InvalidRequestError, LimitReachedError
-from worker.jobs.job import NEXT, JobError, Status
+from worker.jobs.job import ALLOWED_TRANSITIONS, JobError, Status
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.serialization import (
-    Beat,
     Claim,
-    Loss,
-    Move,
+    HeartbeatDirective,
+    InfraFailure,
     NewCheckpoint,
     NewEvent,
+    OffsetRange,
     Offsets,
     OffsetsMovedError,
     Update,
@@ -192,8 +192,12 @@ class StoreMachine(RuleBasedStateMachine):
     def beat(self, pick: int) -> None:
         claim = self.claim_of(pick)
         model = self.models[claim.job.id]
-        wished = Beat.PAUSE if model.pause and not model.cancel else BEATS[model.cancel]
-        assert self.leases.beat(claim, 600) is (wished if self.holds(claim) else Beat.LOST)
+        wished = (
+            HeartbeatDirective.PAUSE if model.pause and not model.cancel else BEATS[model.cancel]
+        )
+        assert self.leases.heartbeat(claim, 600) is (
+            wished if self.holds(claim) else HeartbeatDirective.LOST
+        )
 
     @precondition(has_claims)
     @rule(pick=PICKS, start=st.integers(0, 3), length=st.integers(1, 2), saves=st.booleans())
@@ -204,7 +208,7 @@ class StoreMachine(RuleBasedStateMachine):
         update = Update(
             events=tuple(NewEvent(f"line {number}") for number in range(start, end)),
             checkpoints=(NewCheckpoint(start, "c", {}),) if saves else (),
-            move=Move(Offsets(progress=start), Offsets(progress=end)),
+            offset_range=OffsetRange(Offsets(progress=start), Offsets(progress=end)),
         )
         try:
             recorded = self.leases.record(claim, update)
@@ -236,13 +240,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(has_claims)
     @rule(pick=PICKS, loss=st.sampled_from(LOSSES))
-    def release(self, pick: int, loss: Loss | None) -> None:
+    def release(self, pick: int, loss: InfraFailure | None) -> None:
         claim = self.claim_of(pick)
         model = self.models[claim.job.id]
         if self.holds(claim):
             model = model.given_back(loss)
             self.change(claim.job.id, model)
-        assert self.leases.release(claim, reason="x", loss=loss) is model.status
+        assert self.leases.release(claim, reason="x", infra_failure=loss) is model.status
 
     @precondition(has_jobs)
     @rule(pick=PICKS)
@@ -253,7 +257,7 @@ class StoreMachine(RuleBasedStateMachine):
         is_running = model.status is Status.RUNNING
         assert self.leases.reap(10) == ((job,) if is_running else ())
         if is_running:
-            self.change(job, model.given_back(Loss("worker_lost")))
+            self.change(job, model.given_back(InfraFailure("worker_lost")))
 
     @precondition(has_jobs)
     @rule(pick=PICKS, with_checkpoint=st.booleans())
@@ -325,7 +329,7 @@ class StoreMachine(RuleBasedStateMachine):
         for key, is_listed in (
             (keys.VALIDATING, model.status is Status.VALIDATING_FILES),
             (keys.QUEUED, model.status is Status.QUEUED),
-            (keys.BELLS, model.status is Status.QUEUED),
+            (keys.PENDING_NOTIFICATIONS, model.status is Status.QUEUED),
             (keys.WAITING_SINCE, model.status is Status.QUEUED),
             (keys.RUNNING, model.status is Status.RUNNING),
             (keys.PAUSED, model.status is Status.PAUSED),
@@ -347,7 +351,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 def test_the_store_behaves_like_its_model(redis: Redis) -> None:
     StoreMachine.redis = redis
-    wanted = {(of, to) for of, following in NEXT.items() for to in following}
+    wanted = {(of, to) for of, following in ALLOWED_TRANSITIONS.items() for to in following}
     # The first round is the same each time but for the clock; some steps are rare.
     for number in range(MAX_ROUNDS):
         run_state_machine_as_test(

@@ -10,7 +10,7 @@ from tests.worker.workshop import PROGRAMS
 from worker.jobs.storage.paths import RunDirectory
 from worker.processes.trainer_process import (
     ONE_NODE_ENVIRONMENT,
-    Node,
+    NodeSpec,
     torchrun_argv,
     trainer_environment,
 )
@@ -34,7 +34,7 @@ def test_a_run_on_one_machine_needs_no_name(
     hosts_file = tmp_path / "hosts"
     hosts_file.write_text(hosts)
     directory = RunDirectory(tmp_path)
-    argv = torchrun_argv(directory.run_config, Node(num_processes), 1)
+    argv = torchrun_argv(directory.run_config, NodeSpec(num_processes), 1)
     program = [str(PROGRAMS / "sums_ranks.py"), str(tmp_path)]
     launch = [*argv[: argv.index("flant5_train.train") - 1], *program]
     environment = trainer_environment(

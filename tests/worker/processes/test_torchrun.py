@@ -8,15 +8,15 @@ import pytest
 from flant5_train.protocol.failure import FailureCode
 from tests.worker.scenes import is_alive, read_pids, spec, wait_until
 from tests.worker.workshop import PROGRAMS
-from worker.failures.evidence import End
-from worker.failures.outcome import Interrupted, Retry, Start, judge
+from worker.failures.evidence import ProcessExit
+from worker.failures.outcome import AttemptStart, Interrupted, RetryPolicy, classify_outcome
 from worker.jobs.job import Job, Status
 from worker.jobs.storage.lock import take_lock, take_lock_to_share
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.serialization import Failed, Succeeded
 from worker.processes.trainer_process import (
     TRAINER_MARK,
-    Node,
+    NodeSpec,
     TrainerCommand,
     TrainerProcess,
     torchrun_argv,
@@ -33,7 +33,7 @@ def outcome_of(
     directory: RunDirectory, *program: str, num_processes: int = 2, oom_kills: int = 0
 ) -> Succeeded | Failed | Interrupted:
     """The judgement over a program that took the trainer's place under torchrun."""
-    argv = torchrun_argv(directory.run_config, Node(num_processes), 600)
+    argv = torchrun_argv(directory.run_config, NodeSpec(num_processes), 600)
     lock = take_lock(directory.lock, patience_seconds=0)
     trainer = TrainerProcess(
         TrainerCommand(
@@ -52,8 +52,8 @@ def outcome_of(
         trainer.close()
         os.close(lock)
     job = Job(id="ftjob-1", spec=spec(), status=Status.RUNNING, created_at=0)
-    end = End(exit_code=trainer.exit_code, oom_kills=oom_kills)
-    return judge(job, directory, Start(progress=0, log=0), end)
+    end = ProcessExit(exit_code=trainer.exit_code, oom_kills=oom_kills)
+    return classify_outcome(job, directory, AttemptStart(progress=0, log=0), end)
 
 
 def failed(outcome: Succeeded | Failed | Interrupted) -> str:
@@ -66,18 +66,22 @@ def failed(outcome: Succeeded | Failed | Interrupted) -> str:
 @pytest.mark.parametrize(
     ("exit_code", "oom_kills", "outcome"),
     [
-        (-9, 0, Interrupted(f"{KILLED} 9 (SIGKILL)", FailureCode.KILLED, Retry.LOSS)),
+        (
+            -9,
+            0,
+            Interrupted(f"{KILLED} 9 (SIGKILL)", FailureCode.KILLED, RetryPolicy.INFRA_FAILURE),
+        ),
         (
             -9,
             1,
             Interrupted(
                 f"{KILLED} 9 (SIGKILL): the machine ran out of memory",
                 FailureCode.HOST_OOM,
-                Retry.ONCE,
+                RetryPolicy.ONCE,
             ),
         ),
-        (-11, 1, Interrupted(f"{KILLED} 11 (SIGSEGV)", FailureCode.KILLED, Retry.ONCE)),
-        (-6, 0, Interrupted(f"{KILLED} 6 (SIGABRT)", FailureCode.KILLED, Retry.ONCE)),
+        (-11, 1, Interrupted(f"{KILLED} 11 (SIGSEGV)", FailureCode.KILLED, RetryPolicy.ONCE)),
+        (-6, 0, Interrupted(f"{KILLED} 6 (SIGABRT)", FailureCode.KILLED, RetryPolicy.ONCE)),
     ],
 )
 def test_a_killed_rank_ends_the_others_although_they_would_wait_for_minutes(
@@ -97,7 +101,7 @@ def test_the_ranks_are_marked_and_hold_the_slots_until_they_are_dead(tmp_path: P
     slots = (Slot("cpu-0"), Slot("cpu-1"))
     held = locks.take_free(slots)
     lock = take_lock_to_share(directory.lock, holder="gpu-0", patience_seconds=0)
-    argv = torchrun_argv(directory.run_config, Node(2), 600)
+    argv = torchrun_argv(directory.run_config, NodeSpec(2), 600)
     program = [str(PROGRAMS / "holds_locks.py"), str(tmp_path)]
     command = TrainerCommand(
         argv=[*argv[: argv.index("flant5_train.train") - 1], *program],

@@ -7,19 +7,19 @@ import sys
 from pathlib import Path
 
 from flant5_train.protocol.inference import (
-    Cancel,
-    Delta,
-    Finished,
-    Piece,
+    AnswerFinished,
+    AnswerStarted,
+    CancelRequest,
     Refused,
-    Started,
+    StreamEvent,
+    TextDelta,
     parse_order,
 )
 
 notes = Path(sys.argv[1])
 
 
-def say(piece: Piece) -> None:
+def say(piece: StreamEvent) -> None:
     print(piece.model_dump_json(), flush=True)
 
 
@@ -27,7 +27,7 @@ for line in sys.stdin.buffer:
     order = parse_order(line)
     with notes.open("a") as file:
         file.write(f"{order.type} {order.id}\n")
-    if isinstance(order, Cancel):
+    if isinstance(order, CancelRequest):
         continue
     text = order.question.turns[-1].content
     if text == "hang":
@@ -41,8 +41,8 @@ for line in sys.stdin.buffer:
         message = f"model '{order.question.model}' can't be loaded"
         say(Refused(id=order.id, kind="invalid", message=message))
         continue
-    say(Started(id=order.id, prompt_tokens=7, truncated_tokens=0))
+    say(AnswerStarted(id=order.id, prompt_tokens=7, truncated_tokens=0))
     words = text.split(" ")
     for number, word in enumerate(words):
-        say(Delta(id=order.id, text=word if number == 0 else f" {word}"))
-    say(Finished(id=order.id, reason="stop", completion_tokens=len(words)))
+        say(TextDelta(id=order.id, text=word if number == 0 else f" {word}"))
+    say(AnswerFinished(id=order.id, reason="stop", completion_tokens=len(words)))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from worker.context import open_context
 from worker.execution.runner import run_job
-from worker.processes.trainer_process import Node
+from worker.processes.trainer_process import NodeSpec
 from worker.settings import WorkerSettings
 
 
-def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+def argv(run_config: Path, node: NodeSpec, grace_seconds: float) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("trains.py")), str(run_config)]
 
 

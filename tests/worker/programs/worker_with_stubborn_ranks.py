@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from worker.__main__ import main
-from worker.processes.trainer_process import Node
+from worker.processes.trainer_process import NodeSpec
 
 
-def argv(run_config: Path, node: Node, grace_seconds: float) -> list[str]:
+def argv(run_config: Path, node: NodeSpec, grace_seconds: float) -> list[str]:
     launcher = Path(__file__).with_name("spawns_session_children.py")
     return [sys.executable, str(launcher), str(run_config.parent), "ignores_sigterm.py"]
 

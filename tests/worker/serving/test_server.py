@@ -10,23 +10,23 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from flant5_train.protocol.inference import Finished, Refused
+from flant5_train.protocol.inference import AnswerFinished, Refused
 from tests.worker.scenes import environment, is_alive, wait_until
 from tests.worker.serving.scenes import Client
-from worker.jobs.store.inference import ChatServers
+from worker.jobs.store.inference import InferenceWorkers
 from worker.serving.health import serving_trouble
-from worker.serving.process import ServeSettings, serve_environment
-from worker.serving.server import ChatServer
+from worker.serving.process import InferenceSettings, inference_environment
+from worker.serving.server import InferenceWorker
 
 PROGRAM = Path(__file__).parents[1] / "programs" / "answers_by_echo.py"
 
 
 @pytest.fixture
-def settings(redis_url: SecretStr, tmp_path: Path) -> ServeSettings:
+def settings(redis_url: SecretStr, tmp_path: Path) -> InferenceSettings:
     model = tmp_path / "home" / "models" / "my-t5"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
-    return ServeSettings(home=tmp_path / "home", redis_url=redis_url, serve_name="host-1")
+    return InferenceSettings(home=tmp_path / "home", redis_url=redis_url, inference_name="host-1")
 
 
 @pytest.fixture
@@ -36,8 +36,10 @@ def notes(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(settings: ServeSettings, redis: Redis, notes: Path) -> Iterator[ChatServer]:
-    server = ChatServer(settings, redis, argv=lambda _: [sys.executable, str(PROGRAM), str(notes)])
+def server(settings: InferenceSettings, redis: Redis, notes: Path) -> Iterator[InferenceWorker]:
+    server = InferenceWorker(
+        settings, redis, argv=lambda _: [sys.executable, str(PROGRAM), str(notes)]
+    )
     yield server
     server.close()
 
@@ -47,7 +49,7 @@ def client(redis: Redis) -> Client:
     return Client(redis)
 
 
-def rounds(server: ChatServer, until: Callable[[], object]) -> None:
+def rounds(server: InferenceWorker, until: Callable[[], object]) -> None:
     def one_more() -> object:
         server.round()
         return until()
@@ -55,21 +57,21 @@ def rounds(server: ChatServer, until: Callable[[], object]) -> None:
     wait_until(one_more, seconds=60)
 
 
-def test_each_question_gets_its_answer(server: ChatServer, client: Client) -> None:
+def test_each_question_gets_its_answer(server: InferenceWorker, client: Client) -> None:
     ids = [client.ask(text) for text in ("good day", "bye")]
     rounds(server, lambda: all(map(client.end, ids)))
     assert [client.text(chat_id) for chat_id in ids] == ["good day", "bye"]
     end = client.end(ids[0])
-    assert end == Finished(id=ids[0], reason="stop", completion_tokens=2)
+    assert end == AnswerFinished(id=ids[0], reason="stop", completion_tokens=2)
 
 
-def test_no_program_runs_before_the_first_question(server: ChatServer) -> None:
+def test_no_program_runs_before_the_first_question(server: InferenceWorker) -> None:
     server.round()
     assert server.program is None
 
 
 def test_a_model_that_is_gone_is_said_to_be(
-    server: ChatServer, client: Client, settings: ServeSettings
+    server: InferenceWorker, client: Client, settings: InferenceSettings
 ) -> None:
     first, second = client.ask("hello"), client.ask("hello", model="ft:gone:a:b:c")
     rounds(server, lambda: client.end(first) and client.end(second))
@@ -82,7 +84,7 @@ def test_a_model_that_is_gone_is_said_to_be(
     assert isinstance(client.end(again), Refused)
 
 
-def test_a_callers_model_is_called_by_its_name(server: ChatServer, client: Client) -> None:
+def test_a_callers_model_is_called_by_its_name(server: InferenceWorker, client: Client) -> None:
     chat_id = client.ask("which model?")
     rounds(server, lambda: client.end(chat_id))
     end = client.end(chat_id)
@@ -91,7 +93,7 @@ def test_a_callers_model_is_called_by_its_name(server: ChatServer, client: Clien
 
 
 def test_the_demo_model_is_the_one_that_was_built_last(
-    server: ChatServer, client: Client, settings: ServeSettings
+    server: InferenceWorker, client: Client, settings: InferenceSettings
 ) -> None:
     none_yet = client.ask("which model?", model="flant5-demo")
     rounds(server, lambda: client.end(none_yet))
@@ -108,7 +110,7 @@ def test_the_demo_model_is_the_one_that_was_built_last(
 
 @pytest.mark.parametrize("trouble", ["die", "mumble"])
 def test_a_program_that_ends_answers_its_clients_with_an_error_and_comes_back(
-    server: ChatServer, client: Client, trouble: str
+    server: InferenceWorker, client: Client, trouble: str
 ) -> None:
     hanging = client.ask("hang")
     rounds(server, lambda: server.program)
@@ -128,20 +130,22 @@ def test_a_program_that_ends_answers_its_clients_with_an_error_and_comes_back(
 
 
 def test_a_client_that_goes_away_cancels_its_answer(
-    server: ChatServer, client: Client, notes: Path
+    server: InferenceWorker, client: Client, notes: Path
 ) -> None:
     chat_id = client.ask("hang")
     rounds(server, lambda: notes.exists() and f"ask {chat_id}" in notes.read_text())
-    client.queue.withdraw(chat_id)
+    client.queue.cancel(chat_id)
     rounds(server, lambda: f"cancel {chat_id}" in notes.read_text())
     assert client.entries(chat_id) == []
 
 
 def test_as_many_questions_are_taken_as_two_batches_hold(
-    settings: ServeSettings, redis: Redis, client: Client, notes: Path
+    settings: InferenceSettings, redis: Redis, client: Client, notes: Path
 ) -> None:
-    small = settings.model_copy(update={"serve_rows": 1})
-    server = ChatServer(small, redis, argv=lambda _: [sys.executable, str(PROGRAM), str(notes)])
+    small = settings.model_copy(update={"inference_max_batch_size": 1})
+    server = InferenceWorker(
+        small, redis, argv=lambda _: [sys.executable, str(PROGRAM), str(notes)]
+    )
     try:
         ids = [client.ask("hang") for _ in range(3)]
         for _ in range(3):
@@ -152,9 +156,11 @@ def test_as_many_questions_are_taken_as_two_batches_hold(
 
 
 def test_a_server_that_stops_says_so_and_leaves(
-    settings: ServeSettings, redis: Redis, client: Client, notes: Path
+    settings: InferenceSettings, redis: Redis, client: Client, notes: Path
 ) -> None:
-    server = ChatServer(settings, redis, argv=lambda _: [sys.executable, str(PROGRAM), str(notes)])
+    server = InferenceWorker(
+        settings, redis, argv=lambda _: [sys.executable, str(PROGRAM), str(notes)]
+    )
     chat_id = client.ask("hang")
     rounds(server, lambda: server.program)
     assert serving_trouble(settings) is None
@@ -162,12 +168,12 @@ def test_a_server_that_stops_says_so_and_leaves(
     end = client.end(chat_id)
     assert isinstance(end, Refused)
     assert end.message == "the serving process is shutting down; try again"
-    assert ChatServers(redis).all() == set()
+    assert InferenceWorkers(redis).all() == set()
     assert "'host-1' has sent no heartbeat for 10 s" in str(serving_trouble(settings))
 
 
 def test_answers_end_when_redis_was_away(
-    server: ChatServer, client: Client, notes: Path, redis: Redis
+    server: InferenceWorker, client: Client, notes: Path, redis: Redis
 ) -> None:
     chat_id = client.ask("hang")
     rounds(server, lambda: notes.exists() and f"ask {chat_id}" in notes.read_text())
@@ -180,14 +186,14 @@ def test_answers_end_when_redis_was_away(
 
 def test_no_gpu_is_seen_by_a_program_that_answers_on_the_cpu() -> None:
     inherited = {"CUDA_VISIBLE_DEVICES": "0", "FLANT5_REDIS_URL": "redis://:secret@x", "PATH": "/"}
-    on_cpu = serve_environment(inherited, device="cpu")
+    on_cpu = inference_environment(inherited, device="cpu")
     assert on_cpu == {"PATH": "/", "CUDA_VISIBLE_DEVICES": ""}
-    on_gpu = serve_environment(inherited, device="cuda")
+    on_gpu = inference_environment(inherited, device="cuda")
     assert on_gpu == {"PATH": "/", "CUDA_VISIBLE_DEVICES": "0"}
 
 
 def test_the_process_ends_on_sigterm_and_takes_its_program_along(
-    settings: ServeSettings, client: Client, notes: Path
+    settings: InferenceSettings, client: Client, notes: Path
 ) -> None:
     code = (
         "import sys; from worker.serving.__main__ import main; "

@@ -8,9 +8,9 @@ import pytest
 
 from worker.slots.gpu_selftest import (
     CudaError,
-    SickSlotError,
+    UnhealthySlotError,
     check_gpus,
-    exercise_device,
+    run_device_selftest,
     start_driver,
 )
 from worker.slots.slot import Slot
@@ -90,7 +90,7 @@ def test_each_gpu_is_written_to_and_read_back_and_let_go() -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_the_call_that_fails_is_named_with_the_drivers_words(call: str) -> None:
-    with pytest.raises(SickSlotError) as caught:
+    with pytest.raises(UnhealthySlotError) as caught:
         check_gpus(GPUS, load_driver=lambda: FakeDriver(fails=call))
     slot = "GPU-a, GPU-b" if call in CALLS[:2] else "GPU-a"
     assert str(caught.value) == f"slot {slot}: {call} failed: out of memory (error 2)"
@@ -100,16 +100,18 @@ def test_memory_that_forgets_is_told_by_the_byte() -> None:
     driver = FakeDriver(is_forgetful=True)
     assert start_driver(driver) == 2
     with pytest.raises(CudaError, match=r"\d{7} of \d{7} bytes differ after a round trip"):
-        exercise_device(driver, 0)
+        run_device_selftest(driver, 0)
 
 
 def test_a_gpu_that_cuda_does_not_show_is_named() -> None:
-    with pytest.raises(SickSlotError, match="slot GPU-b: CUDA sees 1 of the 2 GPUs GPU-a, GPU-b"):
+    with pytest.raises(
+        UnhealthySlotError, match="slot GPU-b: CUDA sees 1 of the 2 GPUs GPU-a, GPU-b"
+    ):
         check_gpus(GPUS, load_driver=lambda: FakeDriver(num_devices=1))
 
 
 def test_a_driver_without_the_function_is_told() -> None:
     with pytest.raises(
-        SickSlotError, match="slot GPU-a, GPU-b: the CUDA driver has no function cuInit"
+        UnhealthySlotError, match="slot GPU-a, GPU-b: the CUDA driver has no function cuInit"
     ):
         check_gpus(GPUS, load_driver=object)

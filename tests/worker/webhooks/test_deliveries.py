@@ -6,15 +6,21 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from tests.worker.keeper.lost_store import LosableStore
+from tests.worker.controller.lost_store import LosableStore
 from tests.worker.scenes import claimed_job, queued_job, spec, wait_until
 from worker.jobs.job import JobError, Status, model_id
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.outbox import ALL_OWNERS, Deliveries, Delivery, Subscription, count_webhooks
+from worker.jobs.store.outbox import (
+    ALL_OWNERS,
+    Delivery,
+    WebhookOutbox,
+    WebhookSubscription,
+    count_webhooks,
+)
 from worker.jobs.store.redis import Scripts
-from worker.jobs.store.serialization import Cancelled, Failed, Loss, Succeeded
+from worker.jobs.store.serialization import Cancelled, Failed, InfraFailure, Succeeded
 from worker.jobs.store.store import JobStore
 
 ENDS = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
@@ -22,20 +28,20 @@ ERROR = JobError(code="bad_data", message="no")
 
 
 @pytest.fixture
-def deliveries(redis: Redis) -> Deliveries:
-    deliveries = Deliveries(Scripts(redis, Rules()))
-    deliveries.subscribe([wants()])
-    return deliveries
+def deliveries(redis: Redis) -> WebhookOutbox:
+    outbox = WebhookOutbox(Scripts(redis, QueuePolicy()))
+    outbox.subscribe([wants()])
+    return outbox
 
 
 def wants(
     name: str = "ci", *, owner: str = ALL_OWNERS, statuses: frozenset[Status] = ENDS
-) -> Subscription:
-    return Subscription(name, owner, statuses, max_age_seconds=3600)
+) -> WebhookSubscription:
+    return WebhookSubscription(name, owner, statuses, max_age_seconds=3600)
 
 
-def due(deliveries: Deliveries, name: str = "ci", *, lease_seconds: float = 60) -> list[Delivery]:
-    return list(deliveries.take(name, limit=100, lease_seconds=lease_seconds))
+def due(outbox: WebhookOutbox, name: str = "ci", *, lease_seconds: float = 60) -> list[Delivery]:
+    return list(outbox.claim_due(name, limit=100, lease_seconds=lease_seconds))
 
 
 def succeeds(store: JobStore) -> str:
@@ -70,7 +76,9 @@ def is_cancelled_while_it_waits(store: JobStore) -> str:
 def is_lost_too_often(store: JobStore) -> str:
     claim = claimed_job(store)
     for _ in range(2):
-        store.leases.release(claim, reason="out of memory", loss=Loss("host_oom", "failures"))
+        store.leases.release(
+            claim, reason="out of memory", infra_failure=InfraFailure("host_oom", "failures")
+        )
         if store.get(claim.job.id).status.is_final:
             return claim.job.id
         again = store.leases.claim(worker="gpu-0", num_slots=8, lease_seconds=60)
@@ -91,7 +99,7 @@ def is_lost_too_often(store: JobStore) -> str:
     ],
 )
 def test_every_way_to_end_is_told_once(
-    store: JobStore, deliveries: Deliveries, end: Callable[[JobStore], str]
+    store: JobStore, deliveries: WebhookOutbox, end: Callable[[JobStore], str]
 ) -> None:
     job = store.get(end(store))
     (delivery,) = due(deliveries)
@@ -99,13 +107,13 @@ def test_every_way_to_end_is_told_once(
     assert (delivery.end.job_id, delivery.end.status) == (job.id, job.status)
     assert delivery.end.created_at == int(job.finished_at)
     assert delivery.number == 1
-    assert deliveries.delivered(delivery)
-    assert not deliveries.delivered(delivery)
+    assert deliveries.ack(delivery)
+    assert not deliveries.ack(delivery)
     assert due(deliveries) == []
 
 
 def test_an_endpoint_hears_of_its_owner_and_kinds_of_ends_only(
-    store: JobStore, deliveries: Deliveries
+    store: JobStore, deliveries: WebhookOutbox
 ) -> None:
     failed = frozenset({Status.FAILED})
     deliveries.subscribe([wants(), wants("alice", owner="alice"), wants("failed", statuses=failed)])
@@ -122,7 +130,7 @@ def test_an_endpoint_hears_of_its_owner_and_kinds_of_ends_only(
 
 
 def test_what_is_taken_is_due_again_after_its_lease_with_the_same_id(
-    store: JobStore, deliveries: Deliveries, redis: Redis
+    store: JobStore, deliveries: WebhookOutbox, redis: Redis
 ) -> None:
     fails(store)
     (first,) = due(deliveries, lease_seconds=0.05)
@@ -133,7 +141,7 @@ def test_what_is_taken_is_due_again_after_its_lease_with_the_same_id(
 
 
 def test_a_job_that_was_resumed_and_ends_again_is_another_event(
-    store: JobStore, deliveries: Deliveries
+    store: JobStore, deliveries: WebhookOutbox
 ) -> None:
     job = store.cancel(queued_job(store).id)
     store.resume(job.id)
@@ -144,14 +152,14 @@ def test_a_job_that_was_resumed_and_ends_again_is_another_event(
 
 
 def test_a_delivery_that_is_given_up_is_told_to_the_job_and_counted(
-    store: JobStore, deliveries: Deliveries, redis: Redis, history: JobHistory
+    store: JobStore, deliveries: WebhookOutbox, redis: Redis, history: JobHistory
 ) -> None:
     job_id = fails(store)
     (delivery,) = due(deliveries)
     assert deliveries.retry(delivery, pause_seconds=0)
     (delivery,) = due(deliveries)
-    assert deliveries.give_up(delivery, reason="gave up after 2 tries; last error: HTTP 500")
-    assert not deliveries.give_up(delivery, reason="twice")
+    assert deliveries.dead_letter(delivery, reason="gave up after 2 tries; last error: HTTP 500")
+    assert not deliveries.dead_letter(delivery, reason="twice")
     assert not deliveries.retry(delivery, pause_seconds=0)
     (event,) = history.events(job_id, limit=1).items
     assert (event.level, event.message) == (
@@ -164,17 +172,17 @@ def test_a_delivery_that_is_given_up_is_told_to_the_job_and_counted(
 
 
 def test_giving_up_on_a_job_that_was_removed_brings_nothing_of_it_back(
-    store: JobStore, deliveries: Deliveries, redis: Redis
+    store: JobStore, deliveries: WebhookOutbox, redis: Redis
 ) -> None:
     job = store.get(fails(store))
-    assert store.ended.forget(job, min_age_seconds=0)
+    assert store.deleted.delete_old(job, min_age_seconds=0)
     (delivery,) = due(deliveries)
-    assert deliveries.give_up(delivery, reason="x")
+    assert deliveries.dead_letter(delivery, reason="x")
     assert list(redis.scan_iter(f"*{job.id}*")) == []
 
 
 def test_what_waits_for_an_endpoint_that_is_gone_is_dropped_and_counted(
-    store: JobStore, deliveries: Deliveries, redis: Redis
+    store: JobStore, deliveries: WebhookOutbox, redis: Redis
 ) -> None:
     fails(store)
     assert deliveries.subscribe([wants("other")]) == {"ci": 1}
@@ -185,7 +193,7 @@ def test_what_waits_for_an_endpoint_that_is_gone_is_dropped_and_counted(
 
 
 def test_an_endpoint_that_takes_nothing_does_not_fill_the_store(
-    store: JobStore, deliveries: Deliveries, redis: Redis, history: JobHistory
+    store: JobStore, deliveries: WebhookOutbox, redis: Redis, history: JobHistory
 ) -> None:
     redis.zadd("flant5:webhook:ci:due", {f"evt_{number}": 1e15 for number in range(10_000)})
     job_id = fails(store)
@@ -198,12 +206,12 @@ def test_an_endpoint_that_takes_nothing_does_not_fill_the_store(
 def test_a_recovery_tells_what_ended_of_late_again_by_the_same_id_and_nothing_older(
     service: LosableStore,
 ) -> None:
-    deliveries = Deliveries(Scripts(service.redis, Rules()))
-    deliveries.subscribe([wants()])
+    outbox = WebhookOutbox(Scripts(service.redis, QueuePolicy()))
+    outbox.subscribe([wants()])
     service.cancelled(service.queued())
-    (before,) = due(deliveries)
+    (before,) = due(outbox)
     for max_age_seconds, expected in ((3600.0, [before.event_id]), (0.0, [])):
         service.lose_the_store()
-        deliveries.subscribe([Subscription("ci", ALL_OWNERS, ENDS, max_age_seconds)])
+        outbox.subscribe([WebhookSubscription("ci", ALL_OWNERS, ENDS, max_age_seconds)])
         service.recover()
-        assert [each.event_id for each in due(deliveries)] == expected
+        assert [each.event_id for each in due(outbox)] == expected

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.webhooks.receiver import SECRET
-from worker.daemon import OperatorsFile
+from worker.daemon import ReloadingConfigFile
 from worker.jobs.job import Status
 from worker.webhooks.endpoints import WebhooksFileError, read_endpoints
 
@@ -77,7 +77,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_change_counts_and_a_broken_one_is_told_once(tmp_path: Path) -> None:
-    file = OperatorsFile(written(tmp_path, GOOD), read_endpoints)
+    file = ReloadingConfigFile(written(tmp_path, GOOD), read_endpoints)
     before = file.content
     assert not file.refresh()
     written(tmp_path, GOOD + "[broken")

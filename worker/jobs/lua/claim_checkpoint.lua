@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- ARGV: id, model id, step -> {'missing'} | {'not_ended', status} | {'in_use', id of a job...} |
--- {'deleted'}: the files may be removed; forget_checkpoint.lua then removes the entry
+-- {'deleted'}: the files may be removed; delete_checkpoint.lua then removes the entry
 local id, step = ARGV[1], ARGV[3]
 local status = status_of(id)
 if not status then return { 'missing' } end

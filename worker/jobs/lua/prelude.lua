@@ -29,7 +29,7 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Counts the changes that a caller or a worker may rely on. The keeper also keeps the number on
+-- Counts the changes that a caller or a worker may rely on. The controller also keeps the number on
 -- disk. If the store's number is lower, the store went back in time.
 local function count_change() redis.call('HINCRBY', MARK, 'number', 1) end
 

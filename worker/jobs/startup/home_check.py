@@ -35,7 +35,7 @@ class HomeFullError(StartRefusedError):
         )
 
 
-HomeWriter = Literal["api", "worker", "keeper", "writes"]
+HomeWriter = Literal["api", "worker", "controller", "writes"]
 """The process that writes to HOME; `writes` means all of them, as in `flant5 up`."""
 
 
@@ -78,7 +78,7 @@ def check_parts(home: Home, *, writer: HomeWriter = "writes") -> None:
     parts = {
         "api": (home.files, home.uploads, home.incoming, home.jobs, home.deleted, home.audit),
         "worker": (home.files, home.jobs, home.cache, home.workers, home.slots),
-        "keeper": (home.files, home.uploads, home.jobs, home.deleted, home.workers),
+        "controller": (home.files, home.uploads, home.jobs, home.deleted, home.workers),
     }
     every = chain.from_iterable(parts.values())
     for directory in parts.get(writer, dict.fromkeys(every)):

@@ -161,7 +161,7 @@ def _refuse_losses(info: dict[str, Any], place: str) -> None:
         f"{_name(info, place)} may lose acknowledged jobs: {', '.join(losses)}",
         expected=" and ".join(losses.values()),
         remedy=f"{commands}, and the same in its configuration file; or set "
-        "FLANT5_ALLOW_LOSSY_REDIS=true: the keeper then restores missing jobs from the disk",
+        "FLANT5_ALLOW_LOSSY_REDIS=true: the controller then restores missing jobs from the disk",
     )
 
 

@@ -1,14 +1,14 @@
 """The id shared by a HOME and its Redis database. It keeps two services from using one store.
 
     HOME/service/id            the id; written once, by the first process that starts
-    HOME/service/pulse/<name>  empty files; the keeper creates a new one every few seconds
+    HOME/service/pulse/<name>  empty files; the controller creates a new one every few seconds
     flant5:service             the id
-    flant5:pulse               the name of the keeper's newest file; expires after half a minute
+    flant5:pulse               the name of the controller's newest file; expires after half a minute
 
-A copy of a HOME has the same id. While a keeper is alive, the copy lacks the keeper's newest file.
-This distinguishes two directories wherever they are mounted, without comparing paths, inodes or
-host clocks. After a power cut, a file may also be missing in the original. Its keeper is dead
-then, so the name in Redis stays the same until it expires.
+A copy of a HOME has the same id. While a controller is alive, the copy lacks the controller's
+newest file. This distinguishes two directories wherever they are mounted, without comparing paths,
+inodes or host clocks. After a power cut, a file may also be missing in the original. Its controller
+is dead then, so the name in Redis stays the same until it expires.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from worker.jobs.redis_address import RedisAddress
 from worker.jobs.storage.filesystem import sync_directory
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import translate_redis_errors
 
 PULSE_SECONDS = 10.0
-"""Time between two pulse files of a keeper."""
+"""Time between two pulse files of a controller."""
 _PULSE_ENDS_SECONDS = 30
 _NUM_KEPT = 100
 """Files kept, because a Redis that lost its last writes may have an older name."""
@@ -62,7 +62,7 @@ class ServiceIdentity:
         return service_id
 
     def keep(self) -> None:
-        """Restores the id of an emptied store, and writes a new pulse when it is due. A keeper
+        """Restores the id of an emptied store, and writes a new pulse when it is due. A controller
         calls it every round. A failing disk is logged and retried. Raises as `confirm` does."""
         try:
             own, known = self._read(), self._known()
@@ -83,23 +83,23 @@ class ServiceIdentity:
     def adopt(self) -> tuple[str, str | None]:
         """Replaces the store's id with the HOME's. Returns the new id and the former one.
 
-        Raises StartRefusedError while a keeper of the former service is alive.
+        Raises StartRefusedError while a controller of the former service is alive.
         """
         known = self._known()
         if self._pulse() is not None:
             raise StartRefusedError(
-                f"a keeper of service {known} is alive on {self._store.removesuffix(',')}",
+                f"a controller of service {known} is alive on {self._store.removesuffix(',')}",
                 expected="that service to be stopped",
                 remedy=f"stop it, wait {_PULSE_ENDS_SECONDS} s, and try again",
             )
         own = self._read() or self._create()
-        with unavailable():
+        with translate_redis_errors():
             self._redis.set(keys.SERVICE, own)
         return own, known
 
     def refuse_another(self) -> None:
         """Raises StoreUnavailableError while the store belongs to another service, which took it
-        when it was empty. A store without an id gets one from the keeper."""
+        when it was empty. A store without an id gets one from the controller."""
         own, known = self.ids()
         if known is not None and known != own:
             raise StoreUnavailableError(str(self._foreign(f"this HOME to {own}", known)))
@@ -121,7 +121,7 @@ class ServiceIdentity:
         if own is None:
             raise self._foreign(f"{self._home.root} has no service id", known)
         if known is None:
-            with unavailable():
+            with translate_redis_errors():
                 self._redis.set(keys.SERVICE, own, nx=True)
             known = self._known()
         if known != own:
@@ -135,7 +135,7 @@ class ServiceIdentity:
             found = f"{self._home.service} can't be written: {error.strerror}"
             if not may_write_home:
                 raise StoreUnavailableError(
-                    f"{found}; the API, a worker or the keeper has to create its service id"
+                    f"{found}; the API, a worker or the controller has to create its service id"
                 ) from error
             raise StartRefusedError(
                 found,
@@ -155,8 +155,8 @@ class ServiceIdentity:
     def _refuse_a_copy(self, service_id: str) -> None:
         """Raises StartRefusedError if this HOME is a copy.
 
-        If a name without a file stays the same, its keeper is dead: waits until the name expires. A
-        new name without a file comes from a live keeper in another directory.
+        If a name without a file stays the same, its controller is dead: waits until the name
+        expires. A new name without a file comes from a live controller in another directory.
         """
         first = name = self._pulse()
         began_at = seen_at = time.monotonic()
@@ -171,7 +171,9 @@ class ServiceIdentity:
             if is_late and not is_logged:
                 is_logged = True
                 file = self._pulse_file(name)
-                logger.warning("service: waiting for the last keeper to end (missing: %s)", file)
+                logger.warning(
+                    "service: waiting for the last controller to end (missing: %s)", file
+                )
             time.sleep(_LOOK_SECONDS)
             if (known := self._pulse()) != name:
                 name, seen_at = known, time.monotonic()
@@ -179,19 +181,19 @@ class ServiceIdentity:
     def _copied(self, service_id: str) -> StartRefusedError:
         return StartRefusedError(
             f"{self._home.root} is a copy of the directory of service {service_id}, whose "
-            f"keeper is alive elsewhere on {self._store.removesuffix(',')}",
+            f"controller is alive elsewhere on {self._store.removesuffix(',')}",
             expected="one directory for one service",
             remedy="set FLANT5_HOME to the original, or give the copy a database of its "
             "own in FLANT5_REDIS_URL; a copy that replaces the original starts "
-            f"{_PULSE_ENDS_SECONDS} s after the last keeper of the original has ended",
+            f"{_PULSE_ENDS_SECONDS} s after the last controller of the original has ended",
         )
 
     def _known(self) -> str | None:
-        with unavailable():
+        with translate_redis_errors():
             return cast(str | None, self._redis.get(keys.SERVICE))
 
     def _pulse(self) -> str | None:
-        with unavailable():
+        with translate_redis_errors():
             return cast(str | None, self._redis.get(keys.PULSE))
 
     def _pulse_file(self, name: str) -> Path:
@@ -207,7 +209,7 @@ class ServiceIdentity:
             sync_directory(self._home.service)
         file.touch()
         sync_directory(file.parent)
-        with unavailable():
+        with translate_redis_errors():
             self._redis.set(keys.PULSE, name, ex=_PULSE_ENDS_SECONDS)
         self._remove_old_files(file)
 
@@ -216,7 +218,7 @@ class ServiceIdentity:
         times. They are removed first, or every new file would be the oldest."""
         changed_at: dict[Path, float] = {}
         for file in newest.parent.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another keeper removed it
+            with contextlib.suppress(FileNotFoundError):  # another controller removed it
                 changed_at[file] = file.stat().st_mtime
         latest = changed_at.pop(newest, time.time()) + _PULSE_ENDS_SECONDS
         by_age = sorted((at <= latest, at, file) for file, at in changed_at.items())

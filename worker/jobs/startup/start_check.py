@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 def check_directories(home: Home, *, use: HomeUse) -> None:
     """Raises StartRefusedError for an unusable HOME or TMPDIR. A full disk is only logged, because
-    deletions by the API or the keeper free it."""
+    deletions by the API or the controller free it."""
     if use == "reads":
         check_readable_home(home)
     elif use != "may lack":

@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.events import Page
 from worker.jobs.storage.filesystem import (
-    AgedId,
+    SortableId,
     TooManyBytesError,
-    room_for,
     sync_directory,
+    translate_disk_full,
     write_chunks,
     write_whole,
 )
@@ -33,7 +33,7 @@ from worker.jobs.storage.paths import Home, path_under
 
 MAX_FILENAME_LENGTH = 255
 
-FILE_IDS = AgedId("file-")
+FILE_IDS = SortableId("file-")
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _DELETED = "deleted.json"
 _WITHHELD = "withheld.json"
@@ -104,7 +104,7 @@ class FileStore:
         errors of `chunks`. Nothing of the file remains after an error.
         """
         directory = self._root / new.id
-        with room_for("the file"):
+        with translate_disk_full("the file"):
             directory.mkdir(parents=True)
             try:
                 num_bytes = write_chunks(directory / "content", chunks, max_bytes=max_bytes)

@@ -1,7 +1,7 @@
 """File system access: durable writes, free disk space, damaged files, and sortable ids.
 
-Written files survive a power cut once a write returns. `room_for` translates a full disk to
-StorageFullError. An id has a prefix, 13 digits that grow with time, and 13 random ones:
+Written files survive a power cut once a write returns. `translate_disk_full` translates a full disk
+to StorageFullError. An id has a prefix, 13 digits that grow with time, and 13 random ones:
 
     file-1htq6tsrx746sdqtzynznj5vsg
 """
@@ -61,7 +61,7 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def room_for(what: str) -> Iterator[None]:
+def translate_disk_full(what: str) -> Iterator[None]:
     """Translates a full disk or quota during writes to StorageFullError."""
     try:
         yield
@@ -89,10 +89,10 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _NUM_DIGITS = 13
 
 
-class AgedId:
+class SortableId:
     """The ids of one type of object.
 
-    >>> upload_ids = AgedId("upload_")
+    >>> upload_ids = SortableId("upload_")
     >>> first, second = upload_ids.new(), upload_ids.new()
     >>> first < second, upload_ids.matches(first), upload_ids.matches("upload_1")
     (True, True, False)

@@ -1,6 +1,6 @@
 """`job.json`: a caller's request, on disk before it is acknowledged.
 
-If the whole store is lost, the jobs are restored from these files (`worker.keeper.recovery`).
+If the whole store is lost, the jobs are restored from these files (`worker.controller.recovery`).
 Example:
 
     {"id": "ftjob-...", "number": 7, "owner": "alice", "created_at": 1764000000.0,
@@ -29,7 +29,7 @@ Instant = Annotated[float, Field(ge=0, lt=1e11)]
 _log = logging.getLogger(__name__)
 
 
-class Wish(StrEnum):
+class DesiredState(StrEnum):
     """The last request of the caller for a job."""
 
     GO_ON = "go_on"
@@ -47,7 +47,7 @@ class JobRecord(BaseModel):
     owner: str
     created_at: Instant
     spec: JobSpec
-    wish: Wish = Wish.GO_ON
+    wish: DesiredState = DesiredState.GO_ON
     result_floor: Epoch = -1
     finished_at: Instant | None = None
     """End of a job that was cancelled before it ran."""
@@ -60,11 +60,11 @@ class JobRecord(BaseModel):
 
     @classmethod
     def of(cls, job: Job, *, is_model_deleted: bool = False) -> Self:
-        wish = Wish.GO_ON
+        wish = DesiredState.GO_ON
         if job.cancel_requested is not None or job.status is Status.CANCELLED:
-            wish = Wish.CANCEL
+            wish = DesiredState.CANCEL
         elif job.pause_requested or job.status is Status.PAUSED:
-            wish = Wish.PAUSE
+            wish = DesiredState.PAUSE
         return cls(
             id=job.id,
             number=job.number,
@@ -80,7 +80,7 @@ class JobRecord(BaseModel):
         )
 
 
-class Ledger:
+class JobRecordStore:
     """The `job.json` files of a HOME."""
 
     def __init__(self, home: Home) -> None:
@@ -92,7 +92,7 @@ class Ledger:
         is_model_deleted = job.status is Status.SUCCEEDED and self._is_model_deleted(job.id)
         self._write(JobRecord.of(job, is_model_deleted=is_model_deleted))
 
-    def forget_model(self, job_id: str) -> None:
+    def mark_model_deleted(self, job_id: str) -> None:
         """Marks the job's model as deleted, so a recovery leaves it out. Raises OSError."""
         try:
             self._write(self.read(job_id).model_copy(update={"is_model_deleted": True}))
@@ -102,7 +102,7 @@ class Ledger:
             # A job with a damaged record is not restored either.
             _log.error("ledger: cannot record the deletion of a model: %s", error)
 
-    def forget(self, job_id: str) -> None:
+    def delete(self, job_id: str) -> None:
         """Removes the record of a deleted job, so no recovery restores the job."""
         self._home.run_directory(job_id).job_record.unlink(missing_ok=True)
 

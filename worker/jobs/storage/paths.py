@@ -12,9 +12,9 @@
     audit/<day>.jsonl      audit events of the API
     service/               the id of this service (`worker.jobs.startup.service_identity`)
     redis/                 data of the embedded server (`flant5 up`)
-    store.json             the store's change count at a keeper's last look
-                           (`worker.keeper.store_mark`)
-    losses.jsonl           data losses of the store that a keeper noticed
+    store.json             the store's change count at a controller's last look
+                           (`worker.controller.store_mark`)
+    losses.jsonl           data losses of the store that a controller noticed
                            (`worker.jobs.storage.store_losses`)
 
 A path from a caller must stay inside the data root.
@@ -142,7 +142,7 @@ class Home:
 
     @property
     def service(self) -> Path:
-        """The service's id and its keeper's pulse (`worker.jobs.startup.service_identity`)."""
+        """The service's id and its controller's pulse (`worker.jobs.startup.service_identity`)."""
         return self.root / "service"
 
     @property

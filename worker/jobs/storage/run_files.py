@@ -24,7 +24,7 @@ from statistics import median
 
 from pydantic import ValidationError
 
-from flant5_train.protocol.metrics import KeptSteps
+from flant5_train.protocol.metrics import EffectiveSteps
 from flant5_train.protocol.progress import Evaluated, Record, StepTrained, parse_record
 from worker.jobs.events import LogLine
 from worker.jobs.job import Job
@@ -48,14 +48,14 @@ class Curve:
 
 def read_steps(path: Path) -> Curve:
     """Returns the curve so far; empty when the run has recorded no step."""
-    kept = KeptSteps()
+    kept = EffectiveSteps()
     num_malformed_lines = 0
     for line in _lines(path):
         record = _parsed(line)
         if record is None:
             num_malformed_lines += 1
         else:
-            kept.take(record)
+            kept.update(record)
     return Curve(kept.steps, kept.evaluations, num_malformed_lines)
 
 

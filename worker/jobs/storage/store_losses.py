@@ -1,4 +1,4 @@
-"""`losses.jsonl`: data losses of the store that a keeper noticed, one JSON object per line.
+"""`losses.jsonl`: data losses of the store that a controller noticed, one JSON object per line.
 
 They are on disk because the store may lose its record of them too. Example:
 
@@ -16,8 +16,8 @@ MAX_NAMED = 20
 """Maximum number of jobs named in one record; all are counted."""
 
 
-class Loss(BaseModel):
-    """A keeper's findings in one round; `noticed_at` is in Unix seconds."""
+class DataLoss(BaseModel):
+    """A controller's findings in one round; `noticed_at` is in Unix seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -50,24 +50,24 @@ class Loss(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class DataLossSummary:
     """The content of the file in numbers."""
 
     num_losses: int = 0
     num_jobs: int = 0
     """Jobs that were missing or older, in all losses together."""
-    last: Loss | None = None
+    last: DataLoss | None = None
 
 
-class LossLog:
-    """`losses.jsonl` of a HOME. One keeper writes it; any process may read it."""
+class DataLossLog:
+    """`losses.jsonl` of a HOME. One controller writes it; any process may read it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = (0, 0)
-        self._known = Losses()
+        self._known = DataLossSummary()
 
-    def append(self, loss: Loss) -> None:
+    def append(self, loss: DataLoss) -> None:
         """Appends a record; returns once it is on disk. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a+b") as file:
@@ -77,16 +77,16 @@ class LossLog:
             file.flush()
             os.fsync(file.fileno())
 
-    def read(self) -> Losses:
+    def read(self) -> DataLossSummary:
         """Returns the totals; rereads the file only if it has changed. Raises OSError."""
         try:
             stat = self._path.stat()
         except FileNotFoundError:
-            return Losses()
+            return DataLossSummary()
         stamp = (stat.st_mtime_ns, stat.st_size)
         if stamp != self._stamp:
             found = [loss for line in self._lines() if (loss := _parsed(line)) is not None]
-            self._known = Losses(
+            self._known = DataLossSummary(
                 num_losses=len(found),
                 num_jobs=sum(loss.num_jobs for loss in found),
                 last=found[-1] if found else None,
@@ -98,9 +98,9 @@ class LossLog:
         return self._path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _parsed(line: str) -> Loss | None:
+def _parsed(line: str) -> DataLoss | None:
     """Parses a line; None for one that was cut by a full disk."""
     try:
-        return Loss.model_validate_json(line)
+        return DataLoss.model_validate_json(line)
     except ValidationError:
         return None

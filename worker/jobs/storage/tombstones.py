@@ -6,8 +6,8 @@ HOME/deleted/<job-id>.model.json   the deleted final model of a job that is stil
     {"job_id": "ftjob-...", "kind": "job", "owner": "alice", "model": "ft:flant5-demo:...",
      "result_file": "file-...", "deleted_at": 1764000000.0, "freed_bytes": 123456}
 
-Once a tombstone is on disk its deletion is final: the keeper removes all remaining or restored
-files and keys (`worker.keeper.deletions`).
+Once a tombstone is on disk its deletion is final: the controller removes all remaining or restored
+files and keys (`worker.controller.deletions`).
 """
 
 import time
@@ -94,7 +94,7 @@ class Tombstones:
                 if path.stat().st_mtime < oldest_kept:
                     path.unlink()
             except FileNotFoundError:
-                continue  # another keeper removed it
+                continue  # another controller removed it
 
     def _path(self, job_id: str, kind: Kind) -> Path:
         return self._root / f"{job_id}{_SUFFIXES[kind]}"

@@ -19,10 +19,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.jobs.errors import InvalidRequestError
-from worker.jobs.storage.filesystem import AgedId, sync_directory, write_chunks, write_whole
+from worker.jobs.storage.filesystem import SortableId, sync_directory, write_chunks, write_whole
 
-UPLOAD_IDS = AgedId("upload_")
-PART_IDS = AgedId("part_")
+UPLOAD_IDS = SortableId("upload_")
+PART_IDS = SortableId("part_")
 
 MAX_PART_BYTES = 64 * 2**20
 """Maximum size of a part, in bytes: the part size of the SDK."""
@@ -194,7 +194,9 @@ class Draft:
         )
 
 
-def check_room(parts: Sequence[Part], announced: AnnouncedFile, *, num_more_bytes: int) -> None:
+def check_size_left(
+    parts: Sequence[Part], announced: AnnouncedFile, *, num_more_bytes: int
+) -> None:
     """Raises InvalidRequestError if another part would exceed a limit."""
     if len(parts) >= MAX_PARTS:
         raise InvalidRequestError(

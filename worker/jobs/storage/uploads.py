@@ -26,7 +26,7 @@ from worker.jobs.errors import (
     StorageQuotaError,
 )
 from worker.jobs.storage.files import FILE_IDS, FileStore, NewFile, check_filename
-from worker.jobs.storage.filesystem import TooManyBytesError, room_for
+from worker.jobs.storage.filesystem import TooManyBytesError, translate_disk_full
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.upload import (
     MAX_PART_BYTES,
@@ -37,7 +37,7 @@ from worker.jobs.storage.upload import (
     UploadDirectory,
     UploadStatus,
     check_parts,
-    check_room,
+    check_size_left,
 )
 
 
@@ -90,7 +90,7 @@ class UploadStore:
             created_at=now,
             expires_at=now + self._limits.seconds,
         )
-        with room_for("the upload"):
+        with translate_disk_full("the upload"):
             UploadDirectory(self._root / upload.id).make(upload)
         return upload
 
@@ -126,13 +126,13 @@ class UploadStore:
         max_bytes = min(MAX_PART_BYTES, announced.num_bytes)
         try:
             with (
-                room_for("the part"),
+                translate_disk_full("the part"),
                 directory.draft(chunks, max_bytes=max_bytes) as draft,
                 self._locked(directory),
             ):
                 # The upload may have ended meanwhile.
                 _pending(self._seen(directory, owner=owner))
-                check_room(directory.parts(), announced, num_more_bytes=draft.num_bytes)
+                check_size_left(directory.parts(), announced, num_more_bytes=draft.num_bytes)
                 return draft.keep()
         except TooManyBytesError as error:
             raise InvalidRequestError(
@@ -157,7 +157,7 @@ class UploadStore:
                 raise InvalidRequestError(
                     f"upload {upload_id} was already completed with other parts", param="part_ids"
                 )
-            with room_for("the file"):
+            with translate_disk_full("the file"):
                 if upload.status is not UploadStatus.COMPLETED:
                     announced = _pending(upload).announced
                     check_parts(directory.parts(), announced, part_ids=part_ids)

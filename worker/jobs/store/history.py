@@ -14,7 +14,7 @@ from worker.jobs.events import Checkpoint, Event, LogLine, Page
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.run_files import lines_after, position_of
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import translate_redis_errors
 from worker.jobs.store.serialization import read_checkpoint, read_event, read_log_line
 
 Item = TypeVar("Item")
@@ -62,7 +62,7 @@ class JobHistory:
     def _dropped_lines(self, job_id: str, *, after: str | None, limit: int) -> list[LogLine]:
         """Returns at most `limit` lines between the cursor and the oldest line in Redis. Empty if
         there are none, or the file is gone."""
-        with unavailable():
+        with translate_redis_errors():
             oldest = cast(list[Entry], self._redis.xrange(keys.logs(job_id), count=1))
         _, seq = position_of(after)
         num_dropped = int(oldest[0][1]["seq"]) - 1 - seq if oldest else 0
@@ -89,7 +89,7 @@ class JobHistory:
         """
         if after is not None:
             _check_form(after)
-        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+        with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.exists(keys.job(job_id))
             pipeline.xrange(stream, count=1)
             pipeline.xrange(stream, min=after or "+", max=after or "-", count=1)
@@ -104,7 +104,7 @@ class JobHistory:
         """Returns up to `limit` + 1 entries, newest first."""
         if after is not None and not any(map(int, after.split("-"))):
             return []  # Redis rejects a range below the smallest id
-        with unavailable():
+        with translate_redis_errors():
             entries = self._redis.xrevrange(
                 stream, max=f"({after}" if after else "+", count=limit + 1
             )
@@ -112,7 +112,7 @@ class JobHistory:
 
     def _up(self, stream: str, *, after: str | None, limit: int) -> list[Entry]:
         """Returns up to `limit` + 1 entries, oldest first."""
-        with unavailable():
+        with translate_redis_errors():
             entries = self._redis.xrange(stream, min=f"({after}" if after else "-", count=limit + 1)
         return cast(list[Entry], entries)
 

@@ -10,7 +10,7 @@ MAX_ENTRIES = 10_000
 JOBS = f"{PREFIX}jobs"
 VALIDATING = f"{PREFIX}validating"
 QUEUED = f"{PREFIX}queued"
-BELLS = f"{PREFIX}bells"
+PENDING_NOTIFICATIONS = f"{PREFIX}bells"
 WAITING_SINCE = f"{PREFIX}waiting_since"
 RUNNING = f"{PREFIX}running"
 PAUSED = f"{PREFIX}paused"
@@ -23,7 +23,7 @@ FORGOTTEN = f"{PREFIX}forgotten"
 COUNTS = f"{PREFIX}counts"
 CHATS = f"{PREFIX}chats"
 CHAT_SERVERS = f"{PREFIX}chat_servers"
-TALKS = f"{PREFIX}talks"
+CONVERSATIONS = f"{PREFIX}talks"
 WEBHOOKS = f"{PREFIX}webhooks"
 INTEGRATIONS = f"{PREFIX}integrations"
 SHIPMENTS = f"{PREFIX}shipments"
@@ -31,7 +31,7 @@ SERVICE = f"{PREFIX}service"
 PULSE = f"{PREFIX}pulse"
 QUEUE = "doorbells"
 """Celery's name of the queue; Celery adds the prefix to all of its keys."""
-DOORBELLS = f"{PREFIX}{QUEUE}"
+NOTIFICATIONS = f"{PREFIX}{QUEUE}"
 
 
 def job(job_id: str) -> str:
@@ -58,7 +58,7 @@ def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
 
 
-def keeper(name: str) -> str:
+def controller(name: str) -> str:
     return f"{PREFIX}keeper:{name}"
 
 
@@ -70,7 +70,7 @@ def jobs_tagged(name: str, value: str) -> str:
     return f"{PREFIX}metadata:{digest}"
 
 
-def talk(owner: str, talk_id: str) -> str:
+def conversation(owner: str, talk_id: str) -> str:
     return f"{PREFIX}talk:{owner}:{talk_id}"
 
 
@@ -86,7 +86,7 @@ def due_webhooks(endpoint: str) -> str:
     return f"{PREFIX}webhook:{endpoint}:due"
 
 
-def shipper(name: str) -> str:
+def integrations_process(name: str) -> str:
     return f"{PREFIX}shipper:{name}"
 
 

@@ -17,14 +17,14 @@ from flant5_train.protocol.failure import FailureCode
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Job, Status
 from worker.jobs.logging import redacted
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
-from worker.jobs.store.redis import Scripts, unavailable
+from worker.jobs.store.redis import Scripts, translate_redis_errors
 from worker.jobs.store.serialization import (
-    Beat,
     Claim,
     Failed,
-    Loss,
+    HeartbeatDirective,
+    InfraFailure,
     Offsets,
     OffsetsMovedError,
     Outcome,
@@ -36,7 +36,7 @@ from worker.jobs.store.serialization import (
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class PendingGang:
     """A worker's place in the gang that a job waits for."""
 
     job_id: str
@@ -87,7 +87,7 @@ class MemberEnd(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class MemberNews:
+class MemberStatus:
     """The status of a member, for its leader."""
 
     worker: str
@@ -104,47 +104,51 @@ class Gangs:
         self._redis = redis
         self._scripts = scripts
 
-    def stand_up(self, worker: str) -> Membership | None:
+    def leave_gang(self, worker: str) -> Membership | None:
         """Gives up the worker's seat. Returns its membership if the gang was completed just
         before."""
-        answer = self._scripts.run("stand_up", worker)
+        answer = self._scripts.run("leave_gang", worker)
         return None if answer is None else self.membership(worker, answer)
 
     def membership(self, worker: str, answer: list[str]) -> Membership:
         """Returns the membership in a script's answer {'member', id, epoch, node}."""
         _, job_id, epoch, node = answer
-        with unavailable():
+        with translate_redis_errors():
             fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
         return Membership(
             job=read_job(job_id, fields), epoch=int(epoch), worker=worker, node=int(node)
         )
 
-    def meet(self, claim: Claim, at: Rendezvous) -> bool:
+    def publish_rendezvous(self, claim: Claim, at: Rendezvous) -> bool:
         """Publishes the rendezvous to the members; False if the claim no longer holds the job."""
-        return bool(self._scripts.run("meet", claim.job.id, claim.epoch, f"{at.address} {at.port}"))
+        return bool(
+            self._scripts.run(
+                "publish_rendezvous", claim.job.id, claim.epoch, f"{at.address} {at.port}"
+            )
+        )
 
-    def beat(self, membership: Membership) -> tuple[Beat, Rendezvous | None]:
+    def heartbeat(self, membership: Membership) -> tuple[HeartbeatDirective, Rendezvous | None]:
         """Records a heartbeat of a member. Returns LOST if the attempt is over, and the rendezvous
         once it is known."""
         args = (membership.job.id, membership.epoch, membership.worker)
-        answer = self._scripts.run("member_beat", *args)
+        answer = self._scripts.run("member_heartbeat", *args)
         if answer == "over":
-            return Beat.LOST, None
+            return HeartbeatDirective.LOST, None
         if not answer:
-            return Beat.GO_ON, None
+            return HeartbeatDirective.GO_ON, None
         address, port = answer.split(" ")
-        return Beat.GO_ON, Rendezvous(address, int(port))
+        return HeartbeatDirective.GO_ON, Rendezvous(address, int(port))
 
     def end(self, membership: Membership, end: MemberEnd) -> bool:
         """Reports the end of a node to the leader; False if the attempt is already over."""
         args = (membership.job.id, membership.epoch, membership.worker)
         return bool(self._scripts.run("member_end", *args, end.model_dump_json(), int(end.is_last)))
 
-    def members(self, claim: Claim) -> tuple[MemberNews, ...]:
+    def members(self, claim: Claim) -> tuple[MemberStatus, ...]:
         """Returns the members by node; empty if the claim no longer holds the job."""
         found = self._scripts.run("members", claim.job.id, claim.epoch)
         return tuple(
-            MemberNews(
+            MemberStatus(
                 worker=name,
                 node=number,
                 silent_seconds=None if silent_ms < 0 else silent_ms / 1000,
@@ -157,10 +161,10 @@ class Gangs:
 class Leases:
     """Leases of jobs. Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis, scripts: Scripts, rules: Rules) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, policy: QueuePolicy) -> None:
         self._redis = redis
         self._scripts = scripts
-        self._rules = rules
+        self._policy = policy
         self._gangs = Gangs(redis, scripts)
 
     def claim(self, *, worker: str, num_slots: int, lease_seconds: float) -> Claim | None:
@@ -172,35 +176,37 @@ class Leases:
         found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
         return found if isinstance(found, Claim) else None
 
-    def claim_or_sit(
+    def claim_or_wait_for_gang(
         self, *, worker: str, num_slots: int, lease_seconds: float
-    ) -> Claim | Membership | Seat | None:
+    ) -> Claim | Membership | PendingGang | None:
         """As `claim`, but may wait for the gang of a job of several nodes.
 
-        Returns a seat for `Rules.seat_seconds` if there are enough workers. Returns a membership if
-        another worker has begun the attempt meanwhile.
+        Returns a seat for `QueuePolicy.gang_wait_seconds` if there are enough workers. Returns a
+        membership if another worker has begun the attempt meanwhile.
         """
-        return self._look(worker, num_slots, lease_seconds, seat_seconds=self._rules.seat_seconds)
+        return self._look(
+            worker, num_slots, lease_seconds, seat_seconds=self._policy.gang_wait_seconds
+        )
 
     def claim_or_join(
         self, *, worker: str, num_slots: int, lease_seconds: float
     ) -> Claim | Membership | None:
-        """As `claim_or_sit`, but the worker gives up its seat and takes no other."""
+        """As `claim_or_wait_for_gang`, but the worker gives up its seat and takes no other."""
         found = self._look(worker, num_slots, lease_seconds, seat_seconds=0)
-        assert not isinstance(found, Seat), "no seat was requested"
+        assert not isinstance(found, PendingGang), "no seat was requested"
         return found
 
     def _look(
         self, worker: str, num_slots: int, lease_seconds: float, *, seat_seconds: float
-    ) -> Claim | Membership | Seat | None:
+    ) -> Claim | Membership | PendingGang | None:
         answer = self._scripts.run(
             "claim",
             worker,
             num_slots,
             int(lease_seconds * 1000),
             secrets.token_hex(16),
-            self._rules.max_running,
-            int(self._rules.left_seconds * 1000),
+            self._policy.max_running,
+            int(self._policy.left_seconds * 1000),
             int(seat_seconds * 1000),
         )
         if answer is None:
@@ -209,11 +215,11 @@ class Leases:
             return self.claim_of(answer[1])
         if answer[0] == "member":
             return self._gangs.membership(worker, answer)
-        return Seat(job_id=answer[1], is_new=bool(answer[2]))
+        return PendingGang(job_id=answer[1], is_new=bool(answer[2]))
 
     def claim_of(self, job_id: str) -> Claim:
         """Returns the claim of the job's current epoch."""
-        with unavailable():
+        with translate_redis_errors():
             fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
         job = read_job(job_id, fields)
         offsets = Offsets(
@@ -221,10 +227,12 @@ class Leases:
         )
         return Claim(job=job, epoch=job.epoch, attempt=job.attempt, offsets=offsets)
 
-    def beat(self, claim: Claim, lease_seconds: float) -> Beat:
+    def heartbeat(self, claim: Claim, lease_seconds: float) -> HeartbeatDirective:
         """Extends the lease, and returns whether to continue, pause, cancel or stop."""
         lease_ms = int(lease_seconds * 1000)
-        return Beat[self._scripts.run("beat", claim.job.id, claim.epoch, lease_ms).upper()]
+        return HeartbeatDirective[
+            self._scripts.run("heartbeat", claim.job.id, claim.epoch, lease_ms).upper()
+        ]
 
     def record(self, claim: Claim, update: Update) -> bool:
         """Stores an update atomically; False if the claim no longer holds the job.
@@ -246,12 +254,14 @@ class Leases:
         args = (*_finish_args(claim, outcome), int(finished_at * 1000))
         return bool(self._scripts.run("finish", *args))
 
-    def release(self, claim: Claim, *, reason: str, loss: Loss | None = None) -> Status:
+    def release(
+        self, claim: Claim, *, reason: str, infra_failure: InfraFailure | None = None
+    ) -> Status:
         """Requeues the job, or pauses or cancels it if that was requested. Returns the new status.
 
         A loss counts, and one too many fails the job. Without a loss the attempt is not counted.
         """
-        loss_args = (loss.counts_as, loss.code) if loss else ("", "")
+        loss_args = (infra_failure.counts_as, infra_failure.code) if infra_failure else ("", "")
         status = self._scripts.run(
             "release", claim.job.id, claim.epoch, redacted(reason), *loss_args
         )
@@ -275,7 +285,7 @@ class Leases:
         """Requeues jobs with an expired lease, as lost. Returns their ids."""
         return tuple(self._scripts.run("reap", limit))
 
-    def bells(
+    def pending_notifications(
         self, older_than_seconds: float, limit: int, *, idle_seconds: float | None = None
     ) -> tuple[str, ...]:
         """Returns queued jobs that need another wake-up message, and marks them as notified.
@@ -285,7 +295,7 @@ class Leases:
         """
         idle = older_than_seconds if idle_seconds is None else idle_seconds
         args = (int(older_than_seconds * 1000), limit, int(idle * 1000))
-        return tuple(self._scripts.run("bells", *args))
+        return tuple(self._scripts.run("pending_notifications", *args))
 
 
 def _finish_args(claim: Claim, outcome: Outcome) -> tuple[str, int, str, str, str]:

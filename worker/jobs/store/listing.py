@@ -3,8 +3,8 @@
 A list has all jobs, the jobs of one owner, or those with a metadata pair. Each list is a sorted set
 of ids by job number. The cost of a page does not depend on its length.
 
-`EndedJobs` deletes ended jobs, their models and their checkpoints. `ModelIndex` maps models to the
-jobs that made them.
+`DeletedJobs` deletes ended jobs, their models and their checkpoints. `ModelIndex` maps models to
+the jobs that made them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from worker.jobs.errors import InUseError, InvalidRequestError, NotEndedError, N
 from worker.jobs.events import Page
 from worker.jobs.job import Job, model_id
 from worker.jobs.store import keys
-from worker.jobs.store.redis import Scripts, unavailable
+from worker.jobs.store.redis import Scripts, translate_redis_errors
 from worker.jobs.store.serialization import read_job
 
 _BATCH = 1000
@@ -97,7 +97,7 @@ def _read(redis: Redis, job_ids: Sequence[str]) -> list[Job]:
     ]
 
 
-class EndedJobs:
+class DeletedJobs:
     """The deletions. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
@@ -111,18 +111,18 @@ class EndedJobs:
         from its model or from one of its checkpoints.
         """
         args = (job.id, model_id(job.id, job.spec), 0, 0)
-        _check(self._scripts.run_durably("forget", *args), job.id, "job")
+        _check(self._scripts.run_durably("delete_job", *args), job.id, "job")
 
-    def forget(self, job: Job, *, min_age_seconds: float) -> bool:
+    def delete_old(self, job: Job, *, min_age_seconds: float) -> bool:
         """As `delete`, for a job that failed or was cancelled at least `min_age_seconds` ago and
         that no other job needs. Otherwise changes nothing and returns False."""
         args = (job.id, model_id(job.id, job.spec), int(min_age_seconds * 1000), 0)
-        return bool(self._scripts.run_durably("forget", *args)[0] == "deleted")
+        return bool(self._scripts.run_durably("delete_job", *args)[0] == "deleted")
 
-    def forget_by_force(self, job_id: str, *, model: str) -> bool:
+    def force_delete(self, job_id: str, *, model: str) -> bool:
         """As `delete`, for a deleted job, in any state, that a rolled-back store has again. Returns
         True if it was there."""
-        return bool(self._scripts.run("forget", job_id, model, 0, 1)[0] == "deleted")
+        return bool(self._scripts.run("delete_job", job_id, model, 0, 1)[0] == "deleted")
 
     def delete_model(self, job: Job, *, message: str) -> None:
         """Removes the final model of a job from the store, and records an event.
@@ -130,12 +130,12 @@ class EndedJobs:
         Raises NotFoundError, and InUseError if a job that has not ended starts from it.
         """
         model = model_id(job.id, job.spec)
-        _check(self._scripts.run_durably("forget_model", job.id, model, message, 0), job.id, model)
+        _check(self._scripts.run_durably("delete_model", job.id, model, message, 0), job.id, model)
 
-    def forget_model_by_force(self, job_id: str, *, model: str) -> bool:
+    def force_delete_model(self, job_id: str, *, model: str) -> bool:
         """As `delete_model`, for a deleted model that a rolled-back store has again."""
         message = f"Model {model} was deleted before"
-        return bool(self._scripts.run("forget_model", job_id, model, message, 1)[0] == "deleted")
+        return bool(self._scripts.run("delete_model", job_id, model, message, 1)[0] == "deleted")
 
     def claim_checkpoint(self, job: Job, step: int) -> None:
         """Lists the checkpoint in `forgotten`; its files may then be removed.
@@ -147,35 +147,35 @@ class EndedJobs:
         answer = self._scripts.run_durably("claim_checkpoint", *args)
         _check(answer, job.id, model_id(job.id, job.spec, step=step))
 
-    def forget_checkpoint(self, job_id: str, step: int, *, message: str) -> bool:
+    def delete_checkpoint(self, job_id: str, step: int, *, message: str) -> bool:
         """Removes a checkpoint from the job's list, and records `message` as an event. Returns True
         if it was listed."""
-        return bool(self._scripts.run("forget_checkpoint", job_id, step, message))
+        return bool(self._scripts.run("delete_checkpoint", job_id, step, message))
 
-    def forgotten(self) -> tuple[str, ...]:
+    def unfinished(self) -> tuple[str, ...]:
         """Returns the deletions whose files may still exist, as `<job id>`, `<job id>/model` or
         `<job id>/checkpoint-<step>`."""
-        with unavailable():
+        with translate_redis_errors():
             ids = cast(set[str], self._redis.smembers(keys.FORGOTTEN))
         return tuple(sorted(ids))
 
-    def is_forgotten(self, deletion: str) -> bool:
-        with unavailable():
+    def is_unfinished(self, deletion: str) -> bool:
+        with translate_redis_errors():
             return bool(self._redis.sismember(keys.FORGOTTEN, deletion))
 
-    def files_are_gone(self, deletion: str) -> None:
-        with unavailable():
+    def mark_files_deleted(self, deletion: str) -> None:
+        with translate_redis_errors():
             self._redis.srem(keys.FORGOTTEN, deletion)
 
     def users_of_file(self, file_id: str) -> tuple[str, ...]:
         """Returns the ids of the jobs that have not ended and use the file."""
         return tuple(self._scripts.run("file_users", file_id))
 
-    def forget_checkpoints(self, job_id: str, *, min_age_seconds: float, reason: str) -> bool:
+    def delete_checkpoints(self, job_id: str, *, min_age_seconds: float, reason: str) -> bool:
         """Empties the job's list of checkpoints, and records `reason` in an event. Changes nothing
         and returns False unless the job ended at least `min_age_seconds` ago."""
         args = (job_id, int(min_age_seconds * 1000), f"Checkpoints removed: {reason}")
-        return bool(self._scripts.run("forget_checkpoints", *args))
+        return bool(self._scripts.run("delete_checkpoints", *args))
 
 
 def _check(answer: Sequence[str], job_id: str, what: str) -> None:
@@ -201,7 +201,7 @@ class ModelIndex:
 
     def all(self) -> dict[str, str]:
         """Returns all entries: fine-tuned model id -> job id."""
-        with unavailable():
+        with translate_redis_errors():
             return cast(dict[str, str], self._redis.hgetall(keys.MODELS))
 
     def job_of(self, model: str) -> str:
@@ -215,11 +215,11 @@ class ModelIndex:
 
     def add(self, model: str, job_id: str) -> None:
         """Restores an entry that the store has lost."""
-        with unavailable():
+        with translate_redis_errors():
             self._redis.hset(keys.MODELS, model, job_id)
 
     def _job_in(self, key: str, model: str) -> str:
-        with unavailable():
+        with translate_redis_errors():
             job_id = cast(str | None, self._redis.hget(key, model))
         if job_id is None:
             raise no_fine_tuned(model)

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flant5_train.config import DEMO_MODEL
-from worker.jobs.errors import InvalidRequestError, NotFoundError, nearest
+from worker.jobs.errors import InvalidRequestError, NotFoundError, did_you_mean
 from worker.jobs.job import Job
 from worker.jobs.settings import SharedSettings
 from worker.jobs.store.listing import no_fine_tuned
@@ -78,7 +78,7 @@ class ModelCatalog:
         local = (each.id for each in self._local())
         known = [*local, *self._fine_tuned(owner), *filter(self._is_allowed, _PUBLISHED)]
         literal = [pattern for pattern in self._patterns if _HUB_NAME.fullmatch(pattern)]
-        hint = nearest(model, [*known, *literal])
+        hint = did_you_mean(model, [*known, *literal])
         raise NotFoundError(f"unknown model {model!r}{hint or ';'} available: {self._possible()}")
 
     def _is_allowed(self, model: str) -> bool:
@@ -142,9 +142,11 @@ class ModelCatalog:
             # A job that has not ended, or has failed, has checkpoints but no model.
             job_id = index.job_of_name(name) if checkpoint else index.job_of(name)
         except NotFoundError as error:
-            raise NotFoundError(f"{error}{nearest(name, self._fine_tuned(owner))}") from error
+            raise NotFoundError(f"{error}{did_you_mean(name, self._fine_tuned(owner))}") from error
         if owner not in (None, self._store.owner_of(job_id)):
-            raise NotFoundError(f"{no_fine_tuned(name)}{nearest(name, self._fine_tuned(owner))}")
+            raise NotFoundError(
+                f"{no_fine_tuned(name)}{did_you_mean(name, self._fine_tuned(owner))}"
+            )
         return job_id
 
     def _fine_tuned_directory(self, model: str, *, owner: str | None) -> Path:

@@ -1,7 +1,7 @@
 """The queue of wake-up messages (doorbells): one Celery task whose only argument is a job id.
 
 A message is only a hint that a job is pending. It may be lost or duplicated: the claim in the store
-decides, and the keeper sends it again.
+decides, and the controller sends it again.
 """
 
 import logging
@@ -15,7 +15,7 @@ from redis import Redis
 
 from worker.jobs.redis_address import RedisAddress
 from worker.jobs.store import keys
-from worker.jobs.store.redis import CONNECTION_CLASSES, unavailable
+from worker.jobs.store.redis import CONNECTION_CLASSES, translate_redis_errors
 
 TASK = "flant5.run_job"
 
@@ -68,14 +68,14 @@ def _settings(address: RedisAddress, *, socket_timeout_seconds: float) -> dict[s
     }
 
 
-def num_doorbells(redis: Redis) -> int:
+def num_notifications(redis: Redis) -> int:
     """Returns the number of wake-up messages that no worker has received yet. Raises
     StoreUnavailableError."""
-    with unavailable():
-        return redis.llen(keys.DOORBELLS)
+    with translate_redis_errors():
+        return redis.llen(keys.NOTIFICATIONS)
 
 
-class Doorbell:
+class JobNotifier:
     """Wakes up a worker for a queued job."""
 
     def __init__(self, redis_url: SecretStr) -> None:
@@ -83,9 +83,9 @@ class Doorbell:
         # Without these kombu retries for 6 s, even with `retry=False`.
         self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
 
-    def ring(self, job_id: str) -> bool:
-        """Sends a wake-up message. Returns False if the queue is unreachable; the keeper sends it
-        again."""
+    def notify(self, job_id: str) -> bool:
+        """Sends a wake-up message. Returns False if the queue is unreachable; the controller sends
+        it again."""
         try:
             self._celery.send_task(TASK, (job_id,), queue=keys.QUEUE, retry=False)
         except OperationalError as error:

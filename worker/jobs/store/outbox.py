@@ -5,7 +5,7 @@ same step (`announce` and `ship` in lua/prelude.lua). It queues the end for each
 endpoint, and the job for its integrations. So each recorded end is also delivered, whichever
 process is killed. An entry is due again when its lease expires, in case its sender died.
 
-`IntegrationOffers` lists the configured integrations and the owners who may use them. The process
+`IntegrationRegistry` lists the configured integrations and the owners who may use them. The process
 that holds the accounts publishes it to the API, without any secret.
 """
 
@@ -21,14 +21,14 @@ from worker.jobs.errors import InvalidRequestError
 from worker.jobs.integrations import HubIntegration, HubRepository, Integration
 from worker.jobs.job import Status
 from worker.jobs.store import keys
-from worker.jobs.store.redis import Argument, Scripts, unavailable
+from worker.jobs.store.redis import Argument, Scripts, translate_redis_errors
 
 ALL_OWNERS = "*"
 OUTCOMES = ("delivered", "failed", "given_up")
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class WebhookSubscription:
     """The job ends that an endpoint receives."""
 
     endpoint: str
@@ -71,13 +71,13 @@ class WebhookCounts:
     """Pending ends by endpoint."""
 
 
-class Deliveries:
+class WebhookOutbox:
     """The outbox. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    def subscribe(self, subscriptions: Sequence[Subscription]) -> dict[str, int]:
+    def subscribe(self, subscriptions: Sequence[WebhookSubscription]) -> dict[str, int]:
         """Replaces all subscriptions. Drops the pending ends of removed endpoints and returns
         their number by endpoint."""
         arguments: list[Argument] = []
@@ -90,15 +90,15 @@ class Deliveries:
             arguments += [each.endpoint, json.dumps(wants)]
         return dict(self._scripts.run("webhook_subscribe", *arguments))
 
-    def take(self, endpoint: str, *, limit: int, lease_seconds: float) -> tuple[Delivery, ...]:
+    def claim_due(self, endpoint: str, *, limit: int, lease_seconds: float) -> tuple[Delivery, ...]:
         """Takes due deliveries; no other sender gets them before the lease expires."""
         lease = int(lease_seconds * 1000)
         return tuple(
             Delivery(endpoint, event, JobEnd.model_validate_json(end), number)
-            for event, end, number in self._scripts.run("webhook_take", endpoint, limit, lease)
+            for event, end, number in self._scripts.run("webhook_claim", endpoint, limit, lease)
         )
 
-    def delivered(self, delivery: Delivery) -> bool:
+    def ack(self, delivery: Delivery) -> bool:
         """Marks a delivery as delivered; False if it was settled before."""
         return self._settle(delivery, "delivered", said="")
 
@@ -108,7 +108,7 @@ class Deliveries:
         args = (delivery.endpoint, delivery.event_id, pause)
         return bool(self._scripts.run("webhook_retry", *args))
 
-    def give_up(self, delivery: Delivery, *, reason: str) -> bool:
+    def dead_letter(self, delivery: Delivery, *, reason: str) -> bool:
         """Stops retrying, and records that in an event of the job; False if settled before."""
         said = f'Webhook "{delivery.endpoint}" not delivered: {reason}'
         return self._settle(delivery, "given_up", said=said)
@@ -120,9 +120,9 @@ class Deliveries:
 
 def count_webhooks(redis: Redis) -> WebhookCounts:
     """Returns the counters. Raises StoreUnavailableError."""
-    with unavailable():
+    with translate_redis_errors():
         names = sorted(cast(list[str], redis.hkeys(keys.WEBHOOKS)))
-    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+    with translate_redis_errors(), redis.pipeline(transaction=False) as pipeline:
         pipeline.hmget(keys.COUNTS, [f"webhooks_{outcome}" for outcome in OUTCOMES])
         for name in names:
             pipeline.zcard(keys.due_webhooks(name))
@@ -137,12 +137,12 @@ EXPORT_OUTCOMES = ("done", "failed", "given_up")
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
+class PendingExport:
     """One integration of one job, leased by one shipper."""
 
     job_id: str
     type: str
-    num_news: int
+    num_changes: int
     """Number of changes to export when this was taken."""
     num_failed: int
     """Number of failed tries in a row before this one."""
@@ -153,75 +153,75 @@ class Shipment:
 
 
 @dataclass(frozen=True, slots=True)
-class ShipmentCounts:
+class ExportCounts:
     num_tries: dict[str, int]
     """Tries by outcome, since the store was created; `failed` tries are retried."""
     num_waiting: int
     """Integrations with pending or running exports."""
 
 
-class Shipments:
+class ExportOutbox:
     """The outbox. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    def take(self, *, limit: int, lease_seconds: float) -> tuple[Shipment, ...]:
+    def claim_due(self, *, limit: int, lease_seconds: float) -> tuple[PendingExport, ...]:
         """Takes due exports, the longest overdue first. No other shipper gets them before the lease
         expires."""
-        taken = self._scripts.run("shipment_take", limit, int(lease_seconds * 1000))
-        return tuple(Shipment(*name.split("/"), *numbers) for name, *numbers in taken)
+        taken = self._scripts.run("export_claim", limit, int(lease_seconds * 1000))
+        return tuple(PendingExport(*name.split("/"), *numbers) for name, *numbers in taken)
 
-    def keep(self, shipment: Shipment, *, lease_seconds: float) -> bool:
+    def renew(self, pending: PendingExport, *, lease_seconds: float) -> bool:
         """Renews the lease; False if there is nothing left to export."""
-        return bool(self._scripts.run("shipment_keep", shipment.name, int(lease_seconds * 1000)))
+        return bool(self._scripts.run("export_renew", pending.name, int(lease_seconds * 1000)))
 
-    def shown(self, shipment: Shipment, *, url: str, message: str) -> bool:
+    def record_url(self, pending: PendingExport, *, url: str, message: str) -> bool:
         """Records the address of the run or model in an event of the job, once."""
-        args = (shipment.job_id, shipment.type, url, message)
-        return bool(self._scripts.run("shipment_shown", *args))
+        args = (pending.job_id, pending.type, url, message)
+        return bool(self._scripts.run("export_record_url", *args))
 
-    def done(self, shipment: Shipment) -> bool:
+    def ack(self, pending: PendingExport) -> bool:
         """Marks an export as done. Changes since it was taken are due at once."""
-        return self._settle(shipment, "done", said="")
+        return self._settle(pending, "done", said="")
 
-    def retry(self, shipment: Shipment, *, pause_seconds: float) -> float | None:
+    def retry(self, pending: PendingExport, *, pause_seconds: float) -> float | None:
         """Reschedules a failed export after the pause. Returns the seconds since the first failure
         in a row; None if it is no longer pending."""
-        since = self._scripts.run("shipment_retry", shipment.name, int(pause_seconds * 1000))
+        since = self._scripts.run("export_retry", pending.name, int(pause_seconds * 1000))
         return None if since is None else int(since) / 1000
 
-    def give_up(self, shipment: Shipment, *, reason: str) -> bool:
+    def dead_letter(self, pending: PendingExport, *, reason: str) -> bool:
         """Stops retrying until the job starts or ends again, and records that in an event."""
-        return self._settle(shipment, "given_up", said=f'Integration "{shipment.type}": {reason}')
+        return self._settle(pending, "given_up", said=f'Integration "{pending.type}": {reason}')
 
-    def _settle(self, shipment: Shipment, outcome: str, *, said: str) -> bool:
-        args = (shipment.name, shipment.num_news, outcome, shipment.job_id, said)
-        return bool(self._scripts.run("shipment_settle", *args))
+    def _settle(self, pending: PendingExport, outcome: str, *, said: str) -> bool:
+        args = (pending.name, pending.num_changes, outcome, pending.job_id, said)
+        return bool(self._scripts.run("export_settle", *args))
 
 
-def count_shipments(redis: Redis) -> ShipmentCounts:
+def count_exports(redis: Redis) -> ExportCounts:
     """Returns the counters. Raises StoreUnavailableError."""
-    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+    with translate_redis_errors(), redis.pipeline(transaction=False) as pipeline:
         pipeline.hmget(keys.COUNTS, [f"shipments_{outcome}" for outcome in EXPORT_OUTCOMES])
         pipeline.zcard(keys.SHIPMENTS)
         counts, num_waiting = pipeline.execute()
     tries = {name: int(count or 0) for name, count in zip(EXPORT_OUTCOMES, counts, strict=True)}
-    return ShipmentCounts(tries, num_waiting=cast(int, num_waiting))
+    return ExportCounts(tries, num_waiting=cast(int, num_waiting))
 
 
 _NAMESPACES = ":namespaces"
 """Suffix of the field that lists the namespaces to which jobs may write."""
 
 
-class IntegrationOffers:
+class IntegrationRegistry:
     """The registry. Every method raises StoreUnavailableError when Redis does not answer."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._redis = scripts.redis
         self._scripts = scripts
 
-    def offer(
+    def publish(
         self,
         owners: Mapping[str, Sequence[str]],
         *,
@@ -234,21 +234,21 @@ class IntegrationOffers:
             arguments += [kind, json.dumps(list(names))]
         for kind, names in (namespaces or {}).items():
             arguments += [f"{kind}{_NAMESPACES}", json.dumps(list(names))]
-        self._scripts.run_durably("integrations_offer", *arguments)
+        self._scripts.run_durably("integrations_publish", *arguments)
 
     def types(self) -> tuple[str, ...]:
         """Returns the types that any owner may use."""
-        return offered_types(self._redis)
+        return published_types(self._redis)
 
-    def types_for(self, owner: str) -> tuple[str, ...]:
+    def allowed_for(self, owner: str) -> tuple[str, ...]:
         """Returns the types that this owner may use."""
-        return _types_for(owner, self._offered())
+        return _types_for(owner, self._published())
 
     def check(self, integrations: Sequence[Integration], *, owner: str) -> None:
         """Raises InvalidRequestError for an integration that is not configured for this owner."""
         if not integrations:
             return
-        offered = self._offered()
+        offered = self._published()
         here = _types_for(owner, offered)
         for number, each in enumerate(integrations):
             if each.type not in here:
@@ -263,17 +263,17 @@ class IntegrationOffers:
                 allowed = offered.get(f"{each.type}{_NAMESPACES}")
                 _refuse_namespace(each.huggingface, allowed, number=number)
 
-    def _offered(self) -> dict[str, list[str]]:
-        return _offered_in(self._redis)
+    def _published(self) -> dict[str, list[str]]:
+        return _published_in(self._redis)
 
 
-def offered_types(redis: Redis) -> tuple[str, ...]:
+def published_types(redis: Redis) -> tuple[str, ...]:
     """Returns the types that any owner may use. Raises StoreUnavailableError."""
-    return tuple(sorted(name for name in _offered_in(redis) if not name.endswith(_NAMESPACES)))
+    return tuple(sorted(name for name in _published_in(redis) if not name.endswith(_NAMESPACES)))
 
 
-def _offered_in(redis: Redis) -> dict[str, list[str]]:
-    with unavailable():
+def _published_in(redis: Redis) -> dict[str, list[str]]:
+    with translate_redis_errors():
         offered = cast(dict[str, str], redis.hgetall(keys.INTEGRATIONS))
     return {name: json.loads(names) for name, names in offered.items()}
 

@@ -1,7 +1,7 @@
 """State of the queue: reasons for waiting, statistics of the service, and repeated submissions.
 
-`waiting_for` gives the reason why a queued job waits, in one sentence. `look` takes a snapshot of
-the whole service's statistics. Its cost does not grow with ended jobs.
+`pending_reason` gives the reason why a queued job waits, in one sentence. `collect_queue_stats`
+takes a snapshot of the whole service's statistics. Its cost does not grow with ended jobs.
 
 `Submissions` recognizes retries of one submission that have no idempotency key:
 
@@ -26,22 +26,22 @@ from typing import cast
 from redis import Redis
 
 from worker.jobs.job import Job, Status
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import translate_redis_errors
 from worker.jobs.store.serialization import read_job
-from worker.jobs.store.workers import WorkerState, workers_here
+from worker.jobs.store.workers import WorkerState, live_workers
 
 _MAX_NAMED = 3
 
 
-def waiting_for(
+def pending_reason(
     job: Job,
     workers: Sequence[WorkerState],
     *,
     num_ahead: int,
     num_running: int,
-    rules: Rules,
+    policy: QueuePolicy,
     now: float,
 ) -> str | None:
     """Returns the end of "waiting for ..."; None unless the job is queued.
@@ -59,9 +59,9 @@ def waiting_for(
     num_nodes = job.spec.hyperparameters.num_nodes
     if num_nodes > 1:
         needed = _Nodes(num_nodes, num_slots)
-        is_limited = 0 < rules.max_running <= num_running
+        is_limited = 0 < policy.max_running <= num_running
         return needed.missing(workers) or (
-            _limit(rules, num_running) if is_limited else needed.turn(workers, num_ahead=num_ahead)
+            _limit(policy, num_running) if is_limited else needed.turn(workers, num_ahead=num_ahead)
         )
     if not workers:
         return "a worker: none is online"
@@ -72,16 +72,16 @@ def waiting_for(
             f"a worker with {num_slots} slots: none is online; the largest, {largest.name}, has "
             f"{largest.num_slots}"
         )
-    healthy = [worker for worker in fitting if worker.sick is None]
+    healthy = [worker for worker in fitting if worker.unhealthy_reason is None]
     if not healthy:
         return f"a healthy worker{_with_slots(num_slots)}: {_complaints(fitting)}"
-    if 0 < rules.max_running <= num_running:
-        return _limit(rules, num_running)
+    if 0 < policy.max_running <= num_running:
+        return _limit(policy, num_running)
     return _turn(healthy, num_slots=num_slots, num_ahead=num_ahead)
 
 
-def _limit(rules: Rules, num_running: int) -> str:
-    return f"another job of its owner to end: {num_running} running, limit {rules.max_running}"
+def _limit(policy: QueuePolicy, num_running: int) -> str:
+    return f"another job of its owner to end: {num_running} running, limit {policy.max_running}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,14 @@ class _Nodes:
         fitting = self._fitting(workers)
         if len(fitting) < self.num_nodes:
             return f"{self.num_nodes} workers{self._each()}: {_count(len(fitting))} online"
-        sick = [worker for worker in fitting if worker.sick is not None]
+        sick = [worker for worker in fitting if worker.unhealthy_reason is not None]
         if len(fitting) - len(sick) < self.num_nodes:
             return f"{self.num_nodes} healthy workers{self._each()}: {_complaints(sick)}"
         return None
 
     def turn(self, workers: Sequence[WorkerState], *, num_ahead: int) -> str:
         """Returns the reason when `missing` is None: enough workers are online."""
-        healthy = [worker for worker in self._fitting(workers) if worker.sick is None]
+        healthy = [worker for worker in self._fitting(workers) if worker.unhealthy_reason is None]
         idle = [worker.name for worker in healthy if worker.job_id is None]
         ahead = "it is next in the queue" if not num_ahead else f"{_jobs(num_ahead)} ahead of it"
         if len(idle) < self.num_nodes:
@@ -145,24 +145,26 @@ def _jobs(number: int) -> str:
 
 
 def _complaints(sick: Sequence[WorkerState]) -> str:
-    said = "; ".join(f"{worker.name} takes no jobs ({worker.sick})" for worker in sick[:_MAX_NAMED])
+    said = "; ".join(
+        f"{worker.name} takes no jobs ({worker.unhealthy_reason})" for worker in sick[:_MAX_NAMED]
+    )
     return said if len(sick) <= _MAX_NAMED else f"{said}; nor do {len(sick) - _MAX_NAMED} more"
 
 
-class WaitingRoom:
+class QueuePosition:
     """Reasons of many jobs at once. Raises StoreUnavailableError."""
 
-    def __init__(self, redis: Redis, rules: Rules) -> None:
+    def __init__(self, redis: Redis, policy: QueuePolicy) -> None:
         self._redis = redis
-        self._rules = rules
+        self._policy = policy
 
     def explain(self, jobs: Iterable[Job]) -> dict[str, str]:
-        """Returns the reason of each queued job by its id, see `waiting_for`."""
+        """Returns the reason of each queued job by its id, see `pending_reason`."""
         queued = [job for job in jobs if job.status is Status.QUEUED]
         if not queued:
             return {}
-        workers = workers_here(self._redis)
-        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+        workers = live_workers(self._redis)
+        with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for job in queued:
                 pipeline.zrank(keys.QUEUED, job.id)
@@ -170,13 +172,13 @@ class WaitingRoom:
             (seconds, microseconds), *answers = pipeline.execute()
         reasons = {}
         for job, rank, num_running in zip(queued, answers[::2], answers[1::2], strict=True):
-            reason = waiting_for(
+            reason = pending_reason(
                 job,
                 workers,
                 # No rank: a worker has just taken it.
                 num_ahead=cast(int | None, rank) or 0,
                 num_running=cast(int, num_running),
-                rules=self._rules,
+                policy=self._policy,
                 now=seconds + microseconds / 1e6,
             )
             if reason is not None:
@@ -193,7 +195,7 @@ _VERDICTS = ("accepted", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class QueueStats:
     """Job counts, running jobs and workers at one moment."""
 
     num_jobs: Mapping[Status, int]
@@ -205,9 +207,9 @@ class Overview:
     workers: tuple[WorkerState, ...]
 
 
-def look(redis: Redis) -> Overview:
+def collect_queue_stats(redis: Redis) -> QueueStats:
     """Takes a snapshot. Raises StoreUnavailableError."""
-    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+    with translate_redis_errors(), redis.pipeline(transaction=False) as pipeline:
         pipeline.time()
         pipeline.hgetall(keys.COUNTS)
         for index in _INDEXES.values():
@@ -219,17 +221,17 @@ def look(redis: Redis) -> Overview:
     # The size of an index is exact, even in a store that began counting late.
     indexed = dict(zip(_INDEXES, sizes, strict=True))
     counted = {status: max(0, int(counts.get(status, 0))) for status in Status}
-    return Overview(
+    return QueueStats(
         num_jobs=counted | indexed,
         longest_wait_seconds=max((now - since / 1000 for _, since in oldest), default=0.0),
         num_checks={verdict: int(counts.get(verdict, 0)) for verdict in _VERDICTS},
         running=_running(redis, running_ids),
-        workers=workers_here(redis),
+        workers=live_workers(redis),
     )
 
 
 def _running(redis: Redis, job_ids: list[str]) -> tuple[Job, ...]:
-    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+    with translate_redis_errors(), redis.pipeline(transaction=False) as pipeline:
         for job_id in job_ids:
             pipeline.hgetall(keys.job(job_id))
         hashes = cast(list[dict[str, str]], pipeline.execute())
@@ -259,5 +261,5 @@ class Submissions:
             int(is_retry),
             REMEMBERED_SECONDS,
         )
-        with unavailable():
+        with translate_redis_errors():
             return cast(str, self._script(args=args))

@@ -1,11 +1,12 @@
 """Recovery of jobs after the store lost data: requests, status, and the state to restore.
 
-A caller requests it, or the keeper that noticed a loss. The keeper rebuilds the records of the jobs
-from their run directories (`worker.keeper.recovery`). Its status and findings are JSON in one key
-of the store, `flant5:recovery`.
+A caller requests it, or the controller that noticed a loss. The controller rebuilds the records of
+the jobs from their run directories (`worker.controller.recovery`). Its status and findings are JSON
+in one key of the store, `flant5:recovery`.
 
 `Standing` has the fields by which the store's state of a job is compared with its run directory.
-`Known` is the state as restored from there, for a store that lost the job or has an older state.
+`RestorableJob` is the state as restored from there, for a store that lost the job or has an older
+state.
 """
 
 import json
@@ -19,9 +20,9 @@ from redis import Redis
 
 from worker.jobs.job import Status, model_id
 from worker.jobs.rules import SUBMISSION_SECONDS
-from worker.jobs.storage.job_record import JobRecord, Wish
+from worker.jobs.storage.job_record import DesiredState, JobRecord
 from worker.jobs.store import keys
-from worker.jobs.store.redis import Scripts, unavailable
+from worker.jobs.store.redis import Scripts, translate_redis_errors
 
 
 class RestoredJob(BaseModel):
@@ -54,7 +55,7 @@ class Recovery(BaseModel):
     status: Literal["requested", "running", "done"]
     requested_at: float
     cause: str | None = None
-    """The evidence by which a keeper noticed a loss; None for a caller's request."""
+    """The evidence by which a controller noticed a loss; None for a caller's request."""
     finished_at: float | None = None
     num_found: int = 0
     """Jobs with a record on disk."""
@@ -64,7 +65,7 @@ class Recovery(BaseModel):
     problems: tuple[Problem, ...] = ()
 
 
-class RecoveryDesk:
+class RecoveryRequests:
     """Requests a recovery, and reads and updates its state. Every method raises
     StoreUnavailableError when Redis does not answer."""
 
@@ -84,7 +85,7 @@ class RecoveryDesk:
 
     def state(self) -> Recovery | None:
         """Returns the last recovery; None if this store has had none."""
-        with unavailable():
+        with translate_redis_errors():
             text = cast(str | None, self._redis.get(keys.RECOVERY))
         return None if text is None else Recovery.model_validate_json(text)
 
@@ -121,7 +122,7 @@ class Standing:
 def read_standings(redis: Redis, job_ids: Sequence[str]) -> tuple[Standing | None, ...]:
     """Returns the states in the order of the ids; None for an unknown job. Raises
     StoreUnavailableError."""
-    with unavailable(), redis.pipeline(transaction=False) as pipeline:
+    with translate_redis_errors(), redis.pipeline(transaction=False) as pipeline:
         for job_id in job_ids:
             pipeline.hmget(keys.job(job_id), *_FIELDS, "events", "log_lines")
             pipeline.exists(keys.events(job_id))
@@ -144,7 +145,7 @@ def _standing(fields: list[str | None], num_events: int, num_logs: int) -> Stand
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RestorableJob:
     """The data from which a job's record in the store is rebuilt."""
 
     record: JobRecord
@@ -170,9 +171,9 @@ def next_epoch(*epochs: int) -> int:
     return max(time.time_ns() // 1_000_000, *(epoch + 1 for epoch in epochs))
 
 
-def encode_known(known: Known) -> str:
+def encode_restorable_job(restorable: RestorableJob) -> str:
     """Encodes a job for `restore.lua`; nested documents stay text."""
-    record = known.record
+    record = restorable.record
     fields: dict[str, str | int | None] = {
         "spec": record.spec.model_dump_json(),
         "metadata": json.dumps(record.spec.metadata),
@@ -181,14 +182,16 @@ def encode_known(known: Known) -> str:
         "num_nodes": record.spec.hyperparameters.num_nodes,
         "priority": record.spec.priority,
         "created_at": round(record.created_at * 1000),
-        "epoch": str(known.epoch),
-        "attempt": known.attempt,
+        "epoch": str(restorable.epoch),
+        "attempt": restorable.attempt,
         "result_floor": str(record.result_floor),
-        "started_at": None if known.started_at is None else round(known.started_at * 1000),
-        "run_ms": round(known.run_seconds * 1000),
-        "is_accepted": 1 if known.has_begun else None,
-        "cancel_requested": "force" if record.wish is Wish.CANCEL else None,
-        "pause_requested": 1 if record.wish is Wish.PAUSE else None,
+        "started_at": None
+        if restorable.started_at is None
+        else round(restorable.started_at * 1000),
+        "run_ms": round(restorable.run_seconds * 1000),
+        "is_accepted": 1 if restorable.has_begun else None,
+        "cancel_requested": "force" if record.wish is DesiredState.CANCEL else None,
+        "pause_requested": 1 if record.wish is DesiredState.PAUSE else None,
         "is_model_deleted": 1 if record.is_model_deleted else None,
         "wished_at": str(record.wished_at),
         "submission_key": record.submission_key or None,
@@ -196,11 +199,11 @@ def encode_known(known: Known) -> str:
     return json.dumps(
         {
             "number": record.number,
-            "highest_number": known.highest_number,
-            "epoch": str(known.epoch),
+            "highest_number": restorable.highest_number,
+            "epoch": str(restorable.epoch),
             "model": model_id(record.id, record.spec),
             "submission_seconds": round(SUBMISSION_SECONDS - (time.time() - record.created_at)),
-            **_encode_seen(known.seen),
+            **_encode_seen(restorable.seen),
             "fields": {name: value for name, value in fields.items() if value is not None},
         }
     )

@@ -25,9 +25,9 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from worker.jobs.errors import StoreUnavailableError
-from worker.jobs.job import NEXT
+from worker.jobs.job import ALLOWED_TRANSITIONS
 from worker.jobs.redis_address import TCP, TLS, UNIX, RedisAddress
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store.keys import MAX_ENTRIES, PREFIX
 
 Answer = TypeVar("Answer")
@@ -121,7 +121,7 @@ def open_async_redis(
 
 
 @contextmanager
-def unavailable() -> Iterator[None]:
+def translate_redis_errors() -> Iterator[None]:
     """Translates failures of the server to StoreUnavailableError; other errors are bugs."""
     try:
         yield
@@ -150,10 +150,10 @@ class Scripts:
     Without the flag, a server that is out of memory refuses the script before it writes anything.
     """
 
-    def __init__(self, redis: Redis, rules: Rules) -> None:
+    def __init__(self, redis: Redis, policy: QueuePolicy) -> None:
         self.redis = redis
         folder = resources.files("worker.jobs") / "lua"
-        head = _head(rules) + (folder / "prelude.lua").read_text("utf-8")
+        head = _head(policy) + (folder / "prelude.lua").read_text("utf-8")
         self._scripts: dict[str, Callable[..., Any]] = {}
         for file in folder.iterdir():
             name = file.name.removesuffix(".lua")
@@ -163,13 +163,13 @@ class Scripts:
 
     def run(self, name: str, *args: Argument) -> Any:
         """Returns the script's result. Raises StoreUnavailableError."""
-        with unavailable():
+        with translate_redis_errors():
             return self._scripts[name](args=args)
 
     def run_durably(self, name: str, *args: Argument) -> Any:
         """As `run`, but waits until the step is on the server's disk, so a power loss can't undo
         it. Servers without that guarantee (no AOF, Redis before 7.2) answer without waiting."""
-        with unavailable(), self.redis.pipeline(transaction=False) as pipeline:
+        with translate_redis_errors(), self.redis.pipeline(transaction=False) as pipeline:
             self._scripts[name](args=args, client=pipeline)
             pipeline.waitaof(1, 0, _WAIT_FOR_DISK_MS)
             answer, waited = pipeline.execute(raise_on_error=False)
@@ -180,13 +180,14 @@ class Scripts:
             return answer
 
 
-def _head(rules: Rules) -> str:
+def _head(policy: QueuePolicy) -> str:
     steps = ", ".join(
         f"{status.value} = {{ {', '.join(f'{to.value} = true' for to in sorted(following))} }}"
-        for status, following in NEXT.items()
+        for status, following in ALLOWED_TRANSITIONS.items()
     )
     return (
         f"local PREFIX, MAX_ENTRIES = '{PREFIX}', {MAX_ENTRIES}\n"
-        f"local MAX_LOSSES, RETRY_MS = {rules.max_losses}, {int(rules.retry_seconds * 1000)}\n"
+        f"local MAX_LOSSES, RETRY_MS = {policy.max_infra_retries}, "
+        f"{int(policy.retry_seconds * 1000)}\n"
         f"local NEXT = {{ {steps} }}\n"
     )

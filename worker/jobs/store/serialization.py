@@ -13,11 +13,11 @@ from pydantic import JsonValue
 
 from worker.jobs.errors import JobsError
 from worker.jobs.events import Checkpoint, Event, LogLine
-from worker.jobs.job import Chosen, Job, JobError, Phase, Progress
+from worker.jobs.job import Chosen, Job, JobError, JobProgressState, Phase
 from worker.jobs.logging import redacted, redacted_values
 
 
-class Beat(Enum):
+class HeartbeatDirective(Enum):
     """The response to a heartbeat: the instruction for the lease holder."""
 
     GO_ON = auto()
@@ -53,13 +53,14 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class InfraFailure:
     """An infrastructure failure: the attempt ended involuntarily and without an outcome."""
 
     code: str
     """The job's failure class if this loss exceeds the limit."""
     counts_as: Literal["losses", "failures"] = "losses"
-    """`failures`: one retry; `losses`: `Rules.max_losses` attempts without a new checkpoint."""
+    """`failures`: one retry; `losses`: `Rules.max_infra_retries` attempts without a new
+    checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class NewCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class OffsetRange:
     """The range of the run directory's files that an update was read from."""
 
     start: Offsets
@@ -107,10 +108,10 @@ class Update:
     log_lines: tuple[NewLogLine, ...] = ()
     checkpoints: tuple[NewCheckpoint, ...] = ()
     phase: Phase = None
-    progress: Progress | None = None
+    progress: JobProgressState | None = None
     trained_tokens: int | None = None
     chosen: Chosen | None = None
-    move: Move | None = None
+    offset_range: OffsetRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +243,10 @@ def encode_update(update: Update) -> str:
         "log_lines": log_lines,
         "checkpoints": checkpoints,
     }
-    if update.move is not None:
+    if update.offset_range is not None:
         document["move"] = {
-            "start": _offsets(update.move.start),
-            "end": _offsets(update.move.end),
+            "start": _offsets(update.offset_range.start),
+            "end": _offsets(update.offset_range.end),
         }
     return json.dumps(document)
 

@@ -4,7 +4,7 @@
 |---------------------------|--------|------------------------------------------------------------|
 | counter                   | string | number of jobs ever created                                |
 | mark                      | hash   | store: its name, as on disk; number: changes so far        |
-|                           |        | (`worker.keeper.store_mark`)                               |
+|                           |        | (`worker.controller.store_mark`)                               |
 | jobs                      | zset   | ids of all jobs, by number                                 |
 | validating                | zset   | ids of jobs whose files need a check, by number            |
 | queued                    | zset   | ids of queued jobs, by priority, then by number            |
@@ -41,7 +41,7 @@
 | shipments:tries           | hash   | `{job}/{type}` -> failed tries in a row                    |
 | shipments:failing         | hash   | `{job}/{type}` -> time of the first of these, in ms        |
 | service                   | string | id of the service that this database belongs to            |
-| pulse                     | string | name of the keeper's newest file in HOME/service/pulse; 30 s|
+| pulse                     | string | the controller's newest file in HOME/service/pulse; 30 s    |
 | submission:{key}          | string | id of the job created with a submission key; 24 h          |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |
@@ -77,27 +77,27 @@ from redis import Redis
 from worker.jobs.errors import InvalidRequestError, LimitReachedError, NotFoundError
 from worker.jobs.events import Page
 from worker.jobs.job import Job, JobError, JobSpec, Status, model_id
-from worker.jobs.rules import SUBMISSION_SECONDS, Rules
+from worker.jobs.rules import SUBMISSION_SECONDS, QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.leases import Gangs, Leases
-from worker.jobs.store.listing import EndedJobs, ModelIndex, list_jobs, no_fine_tuned
+from worker.jobs.store.listing import DeletedJobs, ModelIndex, list_jobs, no_fine_tuned
 from worker.jobs.store.recovery import Standing, read_standings
-from worker.jobs.store.redis import Scripts, unavailable
+from worker.jobs.store.redis import Scripts, translate_redis_errors
 from worker.jobs.store.serialization import NewEvent, encode_events, read_job
 
 
 class JobStore:
     """All jobs. Every method raises StoreUnavailableError when Redis does not answer."""
 
-    def __init__(self, redis: Redis, rules: Rules | None = None) -> None:
-        rules = rules or Rules()
+    def __init__(self, redis: Redis, policy: QueuePolicy | None = None) -> None:
+        policy = policy or QueuePolicy()
         self._redis = redis
-        self._rules = rules
-        self.scripts = Scripts(redis, rules)
-        self.leases = Leases(redis, self.scripts, rules)
+        self._policy = policy
+        self.scripts = Scripts(redis, policy)
+        self.leases = Leases(redis, self.scripts, policy)
         self.gangs = Gangs(redis, self.scripts)
         self.models = ModelIndex(redis)
-        self.ended = EndedJobs(redis, self.scripts)
+        self.deleted = DeletedJobs(redis, self.scripts)
 
     def create(self, spec: JobSpec, *, owner: str = "", submission_key: str | None = None) -> Job:
         """Creates a job as `submit` does, and returns it."""
@@ -119,7 +119,7 @@ class JobStore:
             SUBMISSION_SECONDS,
             json.dumps(spec.metadata),
             owner,
-            self._rules.max_waiting,
+            self._policy.max_waiting,
             spec.hyperparameters.num_gpus,
             spec.priority,
             spec.hyperparameters.num_nodes,
@@ -134,7 +134,7 @@ class JobStore:
         return str(job_id)
 
     def get(self, job_id: str) -> Job:
-        with unavailable():
+        with translate_redis_errors():
             fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
         if not fields:
             raise NotFoundError(f"no job {job_id!r}")
@@ -142,7 +142,7 @@ class JobStore:
 
     def owner_of(self, job_id: str) -> str:
         """Returns the owner of a job, '' on a server without keys. Raises NotFoundError."""
-        with unavailable():
+        with translate_redis_errors():
             owner = cast(str | None, self._redis.hget(keys.job(job_id), "owner"))
         if owner is None:
             raise NotFoundError(f"no job {job_id!r}")
@@ -159,14 +159,14 @@ class JobStore:
         """Returns a page of jobs after the job `after`, newest first. `metadata` selects the jobs
         that have all of these pairs, `owner` those of one owner."""
         index = keys.JOBS if owner is None else keys.jobs_of(owner)
-        with unavailable():
+        with translate_redis_errors():
             return list_jobs(self._redis, index, after=after, limit=limit, metadata=metadata or {})
 
     def cancel(self, job_id: str, *, with_checkpoint: bool = False) -> Job:
         """Cancels a job at once, or requests a running job to stop."""
         return self._cancelled(job_id, "save" if with_checkpoint else "force", "")
 
-    def give_up(self, job_id: str) -> Job:
+    def cancel_by_system(self, job_id: str) -> Job:
         """Cancels a job that was never acknowledged. A retry of its submission creates another
         one."""
         return self._cancelled(job_id, "force", "given_up")
@@ -185,15 +185,15 @@ class JobStore:
 
     def pause(self, job_id: str) -> Job:
         """Pauses a job at once; a running job saves a checkpoint first."""
-        return self._wished("pause", job_id, expected="a queued or running job can be paused")
+        return self._desired("pause", job_id, expected="a queued or running job can be paused")
 
     def resume(self, job_id: str) -> Job:
         """Requeues a paused, failed or cancelled job, which continues from its latest checkpoint.
         Cancels a pending pause of a running job."""
         expected = "a paused, failed or cancelled job can be resumed"
-        return self._wished("resume", job_id, expected=expected)
+        return self._desired("resume", job_id, expected=expected)
 
-    def _wished(self, script: str, job_id: str, *, expected: str) -> Job:
+    def _desired(self, script: str, job_id: str, *, expected: str) -> Job:
         before, is_done = self.scripts.run(script, job_id)
         if before is None:
             raise NotFoundError(f"no job {job_id!r}")
@@ -205,7 +205,7 @@ class JobStore:
 
     def unknown(self, job_ids: Sequence[str]) -> tuple[str, ...]:
         """Returns the ids of unknown jobs, in the given order."""
-        with unavailable(), self._redis.pipeline(transaction=False) as pipeline:
+        with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.exists(keys.job(job_id))
             found = pipeline.execute()
@@ -215,9 +215,9 @@ class JobStore:
         """Returns the state of each job in the store, in the order of the ids."""
         return read_standings(self._redis, job_ids)
 
-    def note_wish(self, job_id: str) -> None:
+    def record_desired_state(self, job_id: str) -> None:
         """Sets the time of the last request for the job to now."""
-        self.scripts.run("note_wish", job_id)
+        self.scripts.run("record_desired_state", job_id)
 
     def mend(self, job_ids: Sequence[str], *, lease_seconds: float) -> tuple[tuple[str, str], ...]:
         """Adds missing index entries of the jobs and removes stale ones.
@@ -230,17 +230,17 @@ class JobStore:
 
     def is_empty(self) -> bool:
         """Returns True if the store has no jobs."""
-        with unavailable():
+        with translate_redis_errors():
             return not self._redis.exists(keys.JOBS)
 
     def num_to_validate(self) -> int:
         """Returns the number of jobs whose file check has not finished."""
-        with unavailable():
+        with translate_redis_errors():
             return self._redis.zcard(keys.VALIDATING)
 
     def to_validate(self, limit: int) -> tuple[Job, ...]:
         """Returns jobs whose files need a check, oldest first."""
-        with unavailable():
+        with translate_redis_errors():
             ids = cast(tuple[str, ...], self._redis.zrange(keys.VALIDATING, 0, limit - 1))
         return tuple(self.get(job_id) for job_id in ids)
 

@@ -6,7 +6,7 @@ from typing import cast
 from redis import Redis
 
 from worker.jobs.store import keys
-from worker.jobs.store.redis import Scripts, unavailable
+from worker.jobs.store.redis import Scripts, translate_redis_errors
 
 CPU_SLOT = "cpu-"
 """Name prefix of CPU slots."""
@@ -19,7 +19,7 @@ class WorkerState:
     name: str
     devices: tuple[str, ...]
     """Its slots: GPUs by index or UUID, or CPU slots."""
-    sick: str | None = None
+    unhealthy_reason: str | None = None
     """The reason why it takes no jobs; None if it is healthy."""
     job_id: str | None = None
     """The job that it runs."""
@@ -45,7 +45,7 @@ class WorkerRegistry:
         self._redis = scripts.redis
         self._scripts = scripts
 
-    def appear(self, worker: WorkerState, *, seconds: float) -> None:
+    def register(self, worker: WorkerState, *, seconds: float) -> None:
         """Registers a worker, or renews it: it expires after `seconds`. Its health is
         unchanged."""
         devices = ",".join(worker.devices)
@@ -58,29 +58,29 @@ class WorkerRegistry:
             gpu_bytes,
             worker.machine,
         )
-        self._scripts.run("appear", *args)
+        self._scripts.run("register_worker", *args)
 
     def set_health(self, name: str, sick: str | None) -> None:
         """Sets the reason why the worker takes no jobs; None if it is healthy."""
-        with unavailable():
+        with translate_redis_errors():
             if sick is None:
                 self._redis.hdel(keys.worker(name), "sick")
             else:
                 self._redis.hset(keys.worker(name), "sick", sick)
 
-    def leave(self, name: str) -> None:
-        with unavailable():
+    def deregister(self, name: str) -> None:
+        with translate_redis_errors():
             self._redis.zrem(keys.WORKERS, name)
             self._redis.delete(keys.worker(name))
 
     def all(self) -> tuple[WorkerState, ...]:
         """Returns the live workers, by name."""
-        return workers_here(self._redis)
+        return live_workers(self._redis)
 
 
-def workers_here(redis: Redis) -> tuple[WorkerState, ...]:
+def live_workers(redis: Redis) -> tuple[WorkerState, ...]:
     """Returns the live workers, by name. Raises StoreUnavailableError."""
-    with unavailable():
+    with translate_redis_errors():
         names = cast(list[str], redis.zrange(keys.WORKERS, 0, -1))
         running = cast(list[str], redis.zrange(keys.RUNNING, 0, -1))
         with redis.pipeline(transaction=False) as pipeline:
@@ -101,7 +101,7 @@ def workers_here(redis: Redis) -> tuple[WorkerState, ...]:
         WorkerState(
             name=name,
             devices=tuple(fields["devices"].split(",")),
-            sick=fields.get("sick"),
+            unhealthy_reason=fields.get("sick"),
             job_id=held.get(name),
             machine=fields.get("machine", ""),
             gpu_bytes=int(fields["gpu_bytes"]) if fields.get("gpu_bytes") else None,

@@ -11,8 +11,8 @@ from api.auth import hash_of
 from tests.api.cli.doctor.programs import SMI, container, put, put_docker
 from tests.api.cli_runs import flant5
 from tests.ports import free_port
-from worker.daemon import KeeperPresence
-from worker.jobs.rules import Rules
+from worker.daemon import DaemonPresence
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
@@ -20,24 +20,24 @@ NAMES = [
     *("docker engine", "docker compose", "docker disk", "GPUs", "GPU driver", "container toolkit"),
     *("shared memory", "secrets", "containers", "settings", "host name", "home"),
     *("temporary files", "port", "API keys", "redis", "data of redis", "service"),
-    *("workers", "keeper", "serving process", "webhooks", "integrations"),
+    *("workers", "controller", "serving process", "webhooks", "integrations"),
 ]
 
 
 @pytest.fixture
 def host(tmp_path: Path, programs: Path, redis: Redis, redis_url: SecretStr) -> dict[str, str]:
     """A GPU host that is well; the settings of its service."""
-    containers = [container(name) for name in ("redis", "api", "keeper", "worker")]
+    containers = [container(name) for name in ("redis", "api", "controller", "worker")]
     put_docker(
         programs,
         containers="\n".join(map(json.dumps, containers)),
         Runtimes={"nvidia": {}},
     )
     put(programs, "nvidia-smi", SMI)
-    WorkerRegistry(Scripts(redis, Rules())).appear(
+    WorkerRegistry(Scripts(redis, QueuePolicy())).register(
         WorkerState(name="gpu-1", devices=("GPU-1",)), seconds=600
     )
-    KeeperPresence(redis).appear()
+    DaemonPresence(redis).register()
     keys = tmp_path / "keys"
     keys.write_text(f"alice:{hash_of('f5-key')}\n")
     keys.chmod(0o600)
@@ -57,7 +57,7 @@ def test_a_host_that_is_well_ends_with_0(host: dict[str, str], tmp_path: Path) -
     assert list(states) == NAMES
     for name in ("docker engine", "docker compose", "GPUs", "container toolkit", "settings"):
         assert states[name] == "ok"
-    for name in ("port", "API keys", "redis", "workers", "keeper"):
+    for name in ("port", "API keys", "redis", "workers", "controller"):
         assert states[name] == "ok"
     assert (states["secrets"], states["webhooks"]) == ("not applicable", "not applicable")
 

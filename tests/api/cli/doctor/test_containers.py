@@ -9,7 +9,7 @@ from api.cli.doctor.check import Finding, State
 from api.cli.doctor.docker import check_containers
 from tests.api.cli.doctor.programs import container, put, put_docker
 
-ALL = [container(name) for name in ("redis", "api", "keeper", "worker-cpu")]
+ALL = [container(name) for name in ("redis", "api", "controller", "worker-cpu")]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_container_that_is_not_well_has_failed(
 def test_a_part_that_is_missing_is_told(programs: Path, deployment: Path) -> None:
     finding = seen(programs, deployment, ALL[:2])
     assert finding.state is State.WARNING
-    assert "no keeper, no worker" in finding.found
+    assert "no controller, no worker" in finding.found
 
 
 def test_before_the_first_start_nothing_is_judged(

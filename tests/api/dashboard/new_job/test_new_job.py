@@ -1,13 +1,13 @@
 """What a form becomes when it is sent."""
 
-from api.dashboard.new_job.page import FIELDS, filled_in
+from api.dashboard.new_job.page import FIELDS, prefill
 from api.schemas.jobs import CreateJob
 
 FILE = {"model": "flant5-demo", "training_file": "file-1"}
 
 
 def test_a_form_is_the_request_that_a_caller_would_send() -> None:
-    request = filled_in(
+    request = prefill(
         {**FILE, "num_gpus": 2, "wandb_project": "chats", "huggingface_repository": "a/b"}
     )
     assert request == CreateJob.model_validate(
@@ -23,10 +23,10 @@ def test_a_form_is_the_request_that_a_caller_would_send() -> None:
 
 
 def test_what_is_wrong_with_a_form_is_said_with_the_name_of_the_field() -> None:
-    said = filled_in({**FILE, "huggingface_repository": "no-namespace"})
+    said = prefill({**FILE, "huggingface_repository": "no-namespace"})
     assert isinstance(said, str)
     assert said.startswith("integrations.0.huggingface.repository: ")
-    assert filled_in({"model": "flant5-demo"}) is None
+    assert prefill({"model": "flant5-demo"}) is None
 
 
 def test_each_field_of_a_form_has_a_help() -> None:

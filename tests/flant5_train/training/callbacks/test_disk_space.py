@@ -10,7 +10,7 @@ from flant5_train.estimates.checkpoint import optimizer_state_bytes
 from flant5_train.models.loading import load_model
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.failure import ROOM_BYTES, FailureCode, TrainingError
-from flant5_train.training.callbacks.disk_space import SaveSize, require_room
+from flant5_train.training.callbacks.disk_space import SaveSize, require_disk_space
 from flant5_train.training.trainer import ConversationTrainer
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import some_examples
@@ -117,8 +117,8 @@ def test_a_checkpoint_that_would_find_no_room_is_not_begun(
 
 
 def test_the_message_names_what_is_needed_and_what_is_free(tmp_path: Path) -> None:
-    require_room("x", 1, tmp_path, device=torch.device("cpu"))
+    require_disk_space("x", 1, tmp_path, device=torch.device("cpu"))
     with pytest.raises(
         TrainingError, match=r"too full for x: \d+ bytes are free in .*, about 1000"
     ):
-        require_room("x", 10**18, tmp_path, device=torch.device("cpu"))
+        require_disk_space("x", 10**18, tmp_path, device=torch.device("cpu"))

@@ -12,8 +12,8 @@ from flant5_train.protocol.failure import FailureCode, TrainingError
 from flant5_train.training.callbacks.guards import (
     PATIENCE,
     WINDOW,
+    LossSpikeGuard,
     LossTrend,
-    RefuseExplodedLoss,
     WorseThanGuessing,
 )
 from tests.flant5_train.here import run_here
@@ -175,7 +175,7 @@ def test_a_run_whose_loss_explodes_in_its_first_steps_fails_whatever_is_logged(
 
 
 def test_an_evaluation_loss_that_explodes_alone_ends_the_run() -> None:
-    guard = RefuseExplodedLoss()
+    guard = LossSpikeGuard()
     state = TrainerState(max_steps=100, log_history=[])
     arguments: Any = {"args": None, "state": state, "control": TrainerControl()}
     guard.on_train_begin(

@@ -8,7 +8,7 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from flant5_train.training.callbacks import reporting
-from flant5_train.training.callbacks.reporting import SignOfLife
+from flant5_train.training.callbacks.reporting import HeartbeatCallback
 from tests.flant5_train.here import run_here
 from tests.flant5_train.runs import some_examples
 
@@ -38,7 +38,7 @@ def test_a_run_that_logs_nothing_gives_a_sign_at_each_part_of_a_step(
     assert touched.count(tmp_path / "out" / "progress.jsonl") == 4
 
 
-def give(sign: SignOfLife, directory: Path, *, is_first: bool = True) -> None:
+def give(sign: HeartbeatCallback, directory: Path, *, is_first: bool = True) -> None:
     state = TrainerState(is_world_process_zero=is_first)
     sign.on_step_end(TrainingArguments(output_dir=str(directory)), state, TrainerControl())
 
@@ -50,7 +50,7 @@ def test_steps_in_quick_succession_give_one_sign(
     monkeypatch.setattr(reporting, "PAUSE_SECONDS", 3600.0)
     progress = tmp_path / "progress.jsonl"
     progress.touch()
-    sign = SignOfLife(progress)
+    sign = HeartbeatCallback(progress)
     os.utime(progress, (1, 1))
     give(sign, tmp_path)
     assert progress.stat().st_mtime > 1
@@ -63,9 +63,9 @@ def test_only_the_first_process_gives_it(tmp_path: Path) -> None:
     progress = tmp_path / "progress.jsonl"
     progress.touch()
     os.utime(progress, (1, 1))
-    give(SignOfLife(progress), tmp_path, is_first=False)
+    give(HeartbeatCallback(progress), tmp_path, is_first=False)
     assert progress.stat().st_mtime == 1
 
 
 def test_a_sign_that_can_not_be_given_ends_no_run(tmp_path: Path) -> None:
-    give(SignOfLife(tmp_path / "there is no such file"), tmp_path)
+    give(HeartbeatCallback(tmp_path / "there is no such file"), tmp_path)

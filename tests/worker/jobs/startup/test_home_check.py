@@ -128,15 +128,15 @@ def test_each_process_needs_only_the_directories_that_it_writes_to(tmp_path: Pat
     for directory in (tmp_path, *tmp_path.parents[:-2]):
         directory.chmod(0o755)
     writers: dict[str, set[HomeWriter]] = {
-        "files": {"api", "worker", "keeper", "writes"},
-        "uploads": {"api", "keeper", "writes"},
+        "files": {"api", "worker", "controller", "writes"},
+        "uploads": {"api", "controller", "writes"},
         "incoming": {"api", "writes"},
-        "jobs": {"api", "worker", "keeper", "writes"},
-        "deleted": {"api", "keeper", "writes"},
+        "jobs": {"api", "worker", "controller", "writes"},
+        "deleted": {"api", "controller", "writes"},
         "audit": {"api", "writes"},
         "cache": {"worker", "writes"},
         "slots": {"worker", "writes"},
-        "workers": {"worker", "keeper", "writes"},
+        "workers": {"worker", "controller", "writes"},
         "models": set(),
     }
     for part in writers:

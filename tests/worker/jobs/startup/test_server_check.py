@@ -16,7 +16,7 @@ from tests.redis_servers import certificates, old_server, server, tls
 from worker.jobs.errors import StartRefusedError, StoreUnavailableError
 from worker.jobs.startup.server_check import COMMANDS, _refusals, check_server
 from worker.jobs.store import keys
-from worker.jobs.store.notify import TASK, Doorbell, celery_app
+from worker.jobs.store.notify import TASK, JobNotifier, celery_app
 from worker.jobs.store.redis import open_async_redis, open_redis
 
 LUA = Path(__file__).parents[4] / "worker" / "jobs" / "lua"
@@ -82,10 +82,10 @@ def test_each_form_of_url_works_for_all_clients(url: SecretStr) -> None:
         redis.set("flant5:seen", "yes")
         # Another client and another database would not see it.
         assert asyncio.run(read(url, "flant5:seen")) == "yes"
-        doorbell = Doorbell(url)
-        assert doorbell.ring("ftjob-1")
-        doorbell.close()
-        assert redis.llen(keys.DOORBELLS) == 1
+        notifier = JobNotifier(url)
+        assert notifier.notify("ftjob-1")
+        notifier.close()
+        assert redis.llen(keys.NOTIFICATIONS) == 1
         assert set(map(str, redis.keys("*"))) <= set(map(str, redis.keys(f"{keys.PREFIX}*")))
         assert taken(url) == ["ftjob-1"]
 
@@ -264,9 +264,9 @@ def test_all_that_is_asked_for_is_enough_for_the_service(user: Callable[..., str
     for rules in (named, ("+@all", "-@dangerous", "+info")):
         url = SecretStr(user("~flant5:*", *rules))
         check_server(url)
-        doorbell = Doorbell(url)
-        assert doorbell.ring("ftjob-1")
-        doorbell.close()
+        notifier = JobNotifier(url)
+        assert notifier.notify("ftjob-1")
+        notifier.close()
         assert taken(url) == ["ftjob-1"]
 
 

@@ -75,37 +75,37 @@ def test_an_emptied_store_gets_the_id_of_its_home_again(identity: Identity, redi
     first = identity("a").confirm()
     redis.flushall()
     assert identity("a").confirm() == first
-    keeper = identity("a")
+    controller = identity("a")
     redis.flushall()
-    keeper.keep()
+    controller.keep()
     assert redis.get(keys.SERVICE) == first
 
 
-def test_a_store_that_another_service_took_meanwhile_stops_the_keeper(
+def test_a_store_that_another_service_took_meanwhile_stops_the_controller(
     identity: Identity, redis: Redis
 ) -> None:
-    keeper = identity("a")
-    keeper.confirm()
-    keeper.keep()
+    controller = identity("a")
+    controller.confirm()
+    controller.keep()
     redis.flushall()
     identity("b").confirm()
     with pytest.raises(StartRefusedError, match="belongs to service"):
-        keeper.keep()
+        controller.keep()
     with pytest.raises(StoreUnavailableError, match="belongs to service"):
         identity("a").refuse_another()
     identity("b").refuse_another()
 
 
 @contextmanager
-def _alive(keeper: ServiceIdentity, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A keeper that has shown itself once, and does so again and again."""
+def _alive(controller: ServiceIdentity, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A controller that has shown itself once, and does so again and again."""
     monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
-    keeper.keep()
+    controller.keep()
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(0.05):
-            keeper.keep()
+            controller.keep()
 
     thread = threading.Thread(target=beat)
     thread.start()
@@ -116,14 +116,14 @@ def _alive(keeper: ServiceIdentity, monkeypatch: pytest.MonkeyPatch) -> Iterator
         thread.join()
 
 
-def test_a_copy_is_refused_while_the_keeper_of_the_original_is_alive(
+def test_a_copy_is_refused_while_the_controller_of_the_original_is_alive(
     identity: Identity, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = identity("a")
-    keeper.confirm()
+    controller = identity("a")
+    controller.confirm()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     identity("b").confirm()  # nobody is alive: it may have been moved
-    with _alive(keeper, monkeypatch):
+    with _alive(controller, monkeypatch):
         with pytest.raises(StartRefusedError, match="is a copy of the directory of service"):
             identity("b").confirm()
         identity("a").confirm()
@@ -134,16 +134,16 @@ def test_a_copy_is_refused_while_the_keeper_of_the_original_is_alive(
     identity("b").confirm()
 
 
-def test_several_keepers_of_one_home_do_not_take_each_other_for_copies(
+def test_several_controllers_of_one_home_do_not_take_each_other_for_copies(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
     monkeypatch.setattr(service_identity, "_NUM_KEPT", 5)
-    keepers = [identity("a"), identity("a")]
-    keepers[0].confirm()
+    controllers = [identity("a"), identity("a")]
+    controllers[0].confirm()
     for _ in range(10):
-        for keeper in keepers:
-            keeper.keep()
+        for controller in controllers:
+            controller.keep()
             identity("a").confirm()
     assert len(list((tmp_path / "a" / "service" / "pulse").iterdir())) == 5
 
@@ -152,11 +152,11 @@ def test_a_store_that_lost_its_last_seconds_is_still_of_its_home(
     identity: Identity, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
-    keeper = identity("a")
-    keeper.confirm()
-    keeper.keep()
+    controller = identity("a")
+    controller.confirm()
+    controller.keep()
     snapshot = redis.get(keys.PULSE)
-    keeper.keep()
+    controller.keep()
     redis.set(keys.PULSE, str(snapshot))
     identity("a").confirm()
 
@@ -166,7 +166,7 @@ def _pulse_files(home: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_clock_that_was_set_does_not_cost_a_keeper_its_newest_file(
+def test_a_clock_that_was_set_does_not_cost_a_controller_its_newest_file(
     identity: Identity,
     redis: Redis,
     monkeypatch: pytest.MonkeyPatch,
@@ -174,8 +174,8 @@ def test_a_clock_that_was_set_does_not_cost_a_keeper_its_newest_file(
     hours: int,
 ) -> None:
     monkeypatch.setattr(service_identity, "PULSE_SECONDS", 0.0)
-    keeper = identity("a")
-    keeper.confirm()
+    controller = identity("a")
+    controller.confirm()
     before = time.time() + hours * 3600
     directory = tmp_path / "a" / "service" / "pulse"
     directory.mkdir()
@@ -185,28 +185,28 @@ def test_a_clock_that_was_set_does_not_cost_a_keeper_its_newest_file(
         os.utime(file, (before - 10 * number,) * 2)
     names = []
     for _ in range(110):
-        keeper.keep()
+        controller.keep()
         names.append(redis.get(keys.PULSE))
         assert names[-1] in _pulse_files(tmp_path / "a")
     identity("a").confirm()
     assert _pulse_files(tmp_path / "a") == set(names[-100:])
 
 
-def test_a_home_that_lost_its_newest_file_waits_for_the_end_of_the_dead_keepers_pulse(
+def test_a_home_that_lost_its_newest_file_waits_for_the_end_of_the_dead_controllers_pulse(
     identity: Identity, redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As after a power cut: the file was not on disk yet."""
-    keeper = identity("a")
-    first = keeper.confirm()
-    keeper.keep()
+    controller = identity("a")
+    first = controller.confirm()
+    controller.keep()
     (tmp_path / "a" / "service" / "pulse" / str(redis.get(keys.PULSE))).unlink()
     redis.pexpire(keys.PULSE, 600)
     assert identity("a").confirm() == first
     assert redis.get(keys.PULSE) is None
-    assert "waiting for the last keeper to end" in caplog.text
+    assert "waiting for the last controller to end" in caplog.text
 
 
-def test_a_pulse_without_an_end_is_no_living_keeper(
+def test_a_pulse_without_an_end_is_no_living_controller(
     identity: Identity, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_identity, "_PULSE_ENDS_SECONDS", 0)
@@ -224,9 +224,9 @@ def test_the_name_of_a_pulse_is_durable_before_redis_has_it(
         synced.append((path, redis.get(keys.PULSE), len(os.listdir(path))))
 
     monkeypatch.setattr(service_identity, "sync_directory", sync)
-    keeper = identity("a")
-    keeper.confirm()
-    keeper.keep()
+    controller = identity("a")
+    controller.confirm()
+    controller.keep()
     service = tmp_path / "a" / "service"
     assert synced == [(service, None, 2), (service / "pulse", None, 1)]
 
@@ -242,14 +242,14 @@ def test_an_id_that_was_given_again_is_logged_with_who_lacked_it(
     is_home_without: bool,
     lacking: str,
 ) -> None:
-    keeper = identity("a")
-    keeper.confirm()
+    controller = identity("a")
+    controller.confirm()
     redis.flushall()
     if is_home_without:
         (tmp_path / "a" / "service" / "id").unlink()
     with caplog.at_level(logging.WARNING):
-        keeper.keep()
-    own, known = keeper.ids()
+        controller.keep()
+    own, known = controller.ids()
     assert own == known
     assert f"(id={own}, missing in: {lacking})" in caplog.text
 
@@ -257,9 +257,9 @@ def test_an_id_that_was_given_again_is_logged_with_who_lacked_it(
 def test_adoption_is_deliberate_and_waits_for_the_former_service_to_end(
     identity: Identity, redis: Redis
 ) -> None:
-    keeper = identity("a")
-    former = keeper.confirm()
-    keeper.keep()
+    controller = identity("a")
+    former = controller.confirm()
+    controller.keep()
     with pytest.raises(StartRefusedError, match="is alive"):
         identity("b").adopt()
     redis.delete(keys.PULSE)

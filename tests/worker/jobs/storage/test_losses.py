@@ -1,14 +1,14 @@
-"""The file of losses that a keeper noticed."""
+"""The file of losses that a controller noticed."""
 
 from pathlib import Path
 
-from worker.jobs.storage.store_losses import Loss, LossLog
+from worker.jobs.storage.store_losses import DataLoss, DataLossLog
 
 
 def test_a_line_that_a_full_disk_has_cut_does_not_cost_the_next_loss(tmp_path: Path) -> None:
-    log = LossLog(tmp_path / "losses.jsonl")
+    log = DataLossLog(tmp_path / "losses.jsonl")
     first, second, third = (
-        Loss(noticed_at=1e9 + number, cause="it was restarted", num_missing=number)
+        DataLoss(noticed_at=1e9 + number, cause="it was restarted", num_missing=number)
         for number in (1, 2, 3)
     )
     log.append(first)

@@ -9,11 +9,11 @@ from redis import Redis
 from tests.worker.jobs.gang_scenes import appear, formed, gang_job, look
 from tests.worker.scenes import queued_job
 from worker.jobs.job import Status
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.storage.paths import Home
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
-from worker.jobs.store.leases import Membership, Seat
+from worker.jobs.store.leases import Membership, PendingGang
 from worker.jobs.store.redis import Scripts
 from worker.jobs.store.serialization import Claim, Succeeded
 from worker.jobs.store.store import JobStore
@@ -25,9 +25,9 @@ def test_the_last_worker_to_come_leads_and_the_seated_ones_are_members(
 ) -> None:
     appear(redis, "a", "b", "c")
     job_id = gang_job(store, num_nodes=3)
-    assert look(store, "a") == Seat(job_id, is_new=True)
-    assert look(store, "a") == Seat(job_id, is_new=False)
-    assert look(store, "b") == Seat(job_id, is_new=True)
+    assert look(store, "a") == PendingGang(job_id, is_new=True)
+    assert look(store, "a") == PendingGang(job_id, is_new=False)
+    assert look(store, "b") == PendingGang(job_id, is_new=True)
     assert store.get(job_id).status is Status.QUEUED
     claim = look(store, "c")
     assert isinstance(claim, Claim)
@@ -40,7 +40,7 @@ def test_the_last_worker_to_come_leads_and_the_seated_ones_are_members(
     event = JobHistory(redis, Home(Path("nowhere"))).events(job_id, limit=1).items[0]
     assert event.message == "Attempt 1 started on workers c, a, b"
     assert event.data["workers"] == ["c", "a", "b"]
-    states = WorkerRegistry(Scripts(redis, Rules())).all()
+    states = WorkerRegistry(Scripts(redis, QueuePolicy())).all()
     assert [state.job_id for state in states] == [job_id] * 3
 
 
@@ -56,7 +56,7 @@ def test_no_seat_is_taken_where_too_few_workers_could_come(redis: Redis, store: 
     registry.set_health("a", "GPU 0 is lost")
     assert look(store, "b") is None
     registry.set_health("a", None)
-    assert look(store, "b") == Seat(job_id, is_new=True)
+    assert look(store, "b") == PendingGang(job_id, is_new=True)
 
 
 def test_a_worker_with_too_few_slots_does_not_count(redis: Redis, store: JobStore) -> None:
@@ -66,7 +66,7 @@ def test_a_worker_with_too_few_slots_does_not_count(redis: Redis, store: JobStor
     assert look(store, "a", num_slots=2) is None
     appear(redis, "c", num_slots=2)
     assert look(store, "small") is None
-    assert look(store, "a", num_slots=2) == Seat(job_id, is_new=True)
+    assert look(store, "a", num_slots=2) == PendingGang(job_id, is_new=True)
 
 
 def test_a_worker_that_nobody_sees_takes_no_seat(redis: Redis, store: JobStore) -> None:
@@ -81,18 +81,18 @@ def test_a_worker_that_is_not_there_any_more_keeps_no_seat(
 ) -> None:
     registry = appear(redis, "a", "b", "c")
     job_id = gang_job(store)
-    assert isinstance(look(store, "a"), Seat)
+    assert isinstance(look(store, "a"), PendingGang)
     if end == "expired":
         redis.hset(keys.worker("a"), "sits_until", int(time.time() * 1000) - 1)
     elif end == "gone":
-        registry.leave("a")
+        registry.deregister("a")
     elif end == "restarted":
         store.leases.release_worker("a")
     elif end == "stood up":
-        assert store.gangs.stand_up("a") is None
+        assert store.gangs.leave_gang("a") is None
     else:
         registry.set_health("a", "GPU 0 is lost")
-    assert look(store, "b") == Seat(job_id, is_new=True)
+    assert look(store, "b") == PendingGang(job_id, is_new=True)
     claim = look(store, "c")
     assert isinstance(claim, Claim)
     assert claim.job.workers == ("c", "b")
@@ -123,12 +123,12 @@ def test_two_gang_jobs_do_not_share_out_the_workers_between_them(
     appear(redis, "a", "b", "c", "d")
     first, second = gang_job(store, num_nodes=4), gang_job(store, num_nodes=4)
     for name in ("a", "b", "c"):
-        assert look(store, name) == Seat(first, is_new=True)
+        assert look(store, name) == PendingGang(first, is_new=True)
     claim = look(store, "d")
     assert isinstance(claim, Claim)
     assert claim.job.id == first
     store.leases.finish(claim, Succeeded("ft:x"))
-    assert isinstance(look(store, "a"), Seat)
+    assert isinstance(look(store, "a"), PendingGang)
     assert store.get(second).status is Status.QUEUED
 
 
@@ -137,9 +137,9 @@ def test_a_worker_moves_to_a_job_that_comes_before_the_one_it_waits_at(
 ) -> None:
     appear(redis, "a", "b", "c")
     waited_at = gang_job(store, num_nodes=3)
-    assert look(store, "a") == Seat(waited_at, is_new=True)
+    assert look(store, "a") == PendingGang(waited_at, is_new=True)
     urgent = gang_job(store, num_nodes=2, priority=5)
-    assert look(store, "a") == Seat(urgent, is_new=True)
+    assert look(store, "a") == PendingGang(urgent, is_new=True)
     claim = look(store, "b")
     assert isinstance(claim, Claim)
     assert claim.job.workers == ("b", "a")
@@ -157,7 +157,7 @@ def test_a_job_of_one_node_is_taken_before_a_gang_behind_it(redis: Redis, store:
 
 
 def test_a_gang_is_one_job_of_its_owner(redis: Redis) -> None:
-    store = JobStore(redis, Rules(max_running=1))
+    store = JobStore(redis, QueuePolicy(max_running=1))
     appear(redis, "a", "b", "c", "d")
     first = gang_job(store, owner="alice")
     gang_job(store, owner="alice")
@@ -165,7 +165,7 @@ def test_a_gang_is_one_job_of_its_owner(redis: Redis) -> None:
     assert claim.job.id == first
     assert look(store, "c") is None, "the second one is over the limit"
     store.leases.finish(claim, Succeeded("ft:x"))
-    assert isinstance(look(store, "c"), Seat)
+    assert isinstance(look(store, "c"), PendingGang)
 
 
 def test_a_gang_of_small_nodes_is_left_to_small_workers_for_a_moment(redis: Redis) -> None:
@@ -175,7 +175,7 @@ def test_a_gang_of_small_nodes_is_left_to_small_workers_for_a_moment(redis: Redi
     job_id = gang_job(store)
     assert look(store, "large", num_slots=4) is None
     redis.hset(keys.job(job_id), "queued_at", int(time.time() * 1000) - 2_500)
-    assert isinstance(look(store, "large", num_slots=4), Seat)
+    assert isinstance(look(store, "large", num_slots=4), PendingGang)
 
 
 def test_the_doorbell_of_a_gang_is_rung_only_when_enough_could_come(
@@ -183,12 +183,14 @@ def test_the_doorbell_of_a_gang_is_rung_only_when_enough_could_come(
 ) -> None:
     appear(redis, "a")
     job_id = gang_job(store)
-    redis.zadd(keys.BELLS, {job_id: (time.time() - 3) * 1000})
-    assert store.leases.bells(30, 10, idle_seconds=2) == ()
+    redis.zadd(keys.PENDING_NOTIFICATIONS, {job_id: (time.time() - 3) * 1000})
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == ()
     appear(redis, "b")
-    assert store.leases.bells(30, 10, idle_seconds=2) == (job_id,)
-    assert isinstance(look(store, "a"), Seat)
-    redis.zadd(keys.BELLS, {job_id: (time.time() - 3) * 1000})
-    assert store.leases.bells(30, 10, idle_seconds=2) == (job_id,), "one is seated, one idle"
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == (job_id,)
+    assert isinstance(look(store, "a"), PendingGang)
+    redis.zadd(keys.PENDING_NOTIFICATIONS, {job_id: (time.time() - 3) * 1000})
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == (job_id,), (
+        "one is seated, one idle"
+    )
     assert isinstance(look(store, "b"), Claim)
-    assert store.leases.bells(30, 10, idle_seconds=2) == ()
+    assert store.leases.pending_notifications(30, 10, idle_seconds=2) == ()

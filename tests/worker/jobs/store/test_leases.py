@@ -5,14 +5,14 @@ from redis import Redis
 
 from tests.worker.scenes import LEASE_SECONDS, claim_again, claimed_job
 from worker.jobs.job import Status
-from worker.jobs.rules import Rules
+from worker.jobs.rules import QueuePolicy
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.serialization import (
-    Beat,
     Cancelled,
     Claim,
-    Loss,
+    HeartbeatDirective,
+    InfraFailure,
     NewCheckpoint,
     NewEvent,
     Succeeded,
@@ -20,11 +20,11 @@ from worker.jobs.store.serialization import (
 )
 from worker.jobs.store.store import JobStore
 
-LOST = Loss("worker_lost")
+LOST = InfraFailure("worker_lost")
 
 
 def lose(redis: Redis, store: JobStore, claim: Claim) -> tuple[str, ...]:
-    """The lease runs out and the keeper comes by."""
+    """The lease runs out and the controller comes by."""
     redis.zadd(keys.RUNNING, {claim.job.id: 1})
     return store.leases.reap(10)
 
@@ -32,7 +32,7 @@ def lose(redis: Redis, store: JobStore, claim: Claim) -> tuple[str, ...]:
 def test_a_beat_extends_the_lease(store: JobStore, redis: Redis) -> None:
     claim = claimed_job(store)
     redis.zadd(keys.RUNNING, {claim.job.id: time.time() * 1000 + 500})
-    assert store.leases.beat(claim, LEASE_SECONDS) is Beat.GO_ON
+    assert store.leases.heartbeat(claim, LEASE_SECONDS) is HeartbeatDirective.GO_ON
     until = redis.zscore(keys.RUNNING, claim.job.id)
     assert until is not None
     assert until / 1000 - time.time() > LEASE_SECONDS - 30
@@ -42,7 +42,7 @@ def test_a_beat_extends_the_lease(store: JobStore, redis: Redis) -> None:
 def test_a_beat_tells_of_the_cancellation(store: JobStore) -> None:
     claim = claimed_job(store)
     store.cancel(claim.job.id)
-    assert store.leases.beat(claim, LEASE_SECONDS) is Beat.CANCEL
+    assert store.leases.heartbeat(claim, LEASE_SECONDS) is HeartbeatDirective.CANCEL
 
 
 def test_a_lease_that_ran_out_puts_the_job_back(
@@ -65,14 +65,14 @@ def test_the_old_holder_changes_nothing_any_more(store: JobStore, redis: Redis) 
     lose(redis, store, old)
     new = claim_again(store, old.job.id, worker="gpu-1")
     before = redis.hgetall(keys.job(old.job.id))
-    assert store.leases.beat(old, LEASE_SECONDS) is Beat.LOST
+    assert store.leases.heartbeat(old, LEASE_SECONDS) is HeartbeatDirective.LOST
     assert not store.leases.record(old, Update(events=(NewEvent("x"),), phase="training"))
     assert not store.leases.finish(old, Succeeded("ft:old"))
     assert not store.leases.finish(old, Cancelled())
-    assert store.leases.release(old, reason="x", loss=LOST) is Status.RUNNING
+    assert store.leases.release(old, reason="x", infra_failure=LOST) is Status.RUNNING
     assert redis.hgetall(keys.job(old.job.id)) == before
     assert store.models.all() == {}
-    assert store.leases.beat(new, LEASE_SECONDS) is Beat.GO_ON
+    assert store.leases.heartbeat(new, LEASE_SECONDS) is HeartbeatDirective.GO_ON
 
 
 def test_a_job_that_is_given_back_gets_its_attempt_back(store: JobStore) -> None:
@@ -85,12 +85,14 @@ def test_a_job_that_is_given_back_gets_its_attempt_back(store: JobStore) -> None
 
 
 def test_losses_in_a_row_end_the_job(redis: Redis) -> None:
-    store = JobStore(redis, Rules(max_losses=3, retry_seconds=0))
+    store = JobStore(redis, QueuePolicy(max_infra_retries=3, retry_seconds=0))
     claim = claimed_job(store)
     for _ in range(2):
-        assert store.leases.release(claim, reason="rank killed", loss=LOST) is Status.QUEUED
+        assert (
+            store.leases.release(claim, reason="rank killed", infra_failure=LOST) is Status.QUEUED
+        )
         claim = claim_again(store, claim.job.id)
-    assert store.leases.release(claim, reason="rank killed", loss=LOST) is Status.FAILED
+    assert store.leases.release(claim, reason="rank killed", infra_failure=LOST) is Status.FAILED
     error = store.get(claim.job.id).error
     assert error is not None
     assert error.code == "worker_lost"
@@ -99,14 +101,14 @@ def test_losses_in_a_row_end_the_job(redis: Redis) -> None:
 
 
 def test_a_checkpoint_forgives_earlier_losses(redis: Redis) -> None:
-    store = JobStore(redis, Rules(max_losses=2, retry_seconds=0))
+    store = JobStore(redis, QueuePolicy(max_infra_retries=2, retry_seconds=0))
     claim = claimed_job(store)
     for step in (10, 20, 30):
-        assert store.leases.release(claim, reason="lost", loss=LOST) is Status.QUEUED
+        assert store.leases.release(claim, reason="lost", infra_failure=LOST) is Status.QUEUED
         claim = claim_again(store, claim.job.id)
         checkpoint = NewCheckpoint(step=step, path=f"output/checkpoint-{step}", metrics={})
         assert store.leases.record(claim, Update(checkpoints=(checkpoint,)))
-    assert store.leases.release(claim, reason="lost", loss=LOST) is Status.QUEUED
+    assert store.leases.release(claim, reason="lost", infra_failure=LOST) is Status.QUEUED
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
@@ -114,7 +116,8 @@ def test_a_cancelled_job_does_not_go_back_into_the_queue(store: JobStore, is_los
     claim = claimed_job(store)
     store.cancel(claim.job.id)
     assert (
-        store.leases.release(claim, reason="x", loss=LOST if is_lost else None) is Status.CANCELLED
+        store.leases.release(claim, reason="x", infra_failure=LOST if is_lost else None)
+        is Status.CANCELLED
     )
 
 

@@ -127,6 +127,6 @@ def test_a_job_that_is_gone_is_on_no_list(redis: Redis, store: JobStore) -> None
     kept = store.create(spec(metadata={"team": "a"}), owner="alice")
     gone = store.create(spec(metadata={"team": "a"}), owner="alice")
     store.cancel(gone.id)
-    assert store.ended.forget(gone, min_age_seconds=0)
+    assert store.deleted.delete_old(gone, min_age_seconds=0)
     for each in (keys.JOBS, keys.jobs_of("alice"), keys.jobs_tagged("team", "a")):
         assert redis.zrange(each, 0, -1) == [kept.id]

@@ -138,7 +138,7 @@ def test_a_job_that_waits_is_cancelled_at_once(store: JobStore, is_queued: bool)
     job = queued_job(store) if is_queued else store.create(spec())
     assert store.cancel(job.id).status is Status.CANCELLED
     assert store.to_validate(10) == ()
-    assert store.leases.bells(0, 10) == ()
+    assert store.leases.pending_notifications(0, 10) == ()
     with pytest.raises(InvalidRequestError, match="already cancelled"):
         store.cancel(job.id)
 
@@ -173,20 +173,20 @@ def test_doorbells_are_rung_for_new_jobs_first_and_again_when_they_are_old(
     store: JobStore, redis: Redis
 ) -> None:
     first, second = queued_job(store).id, queued_job(store).id
-    assert store.leases.bells(30, limit=10) == (first, second)
-    assert store.leases.bells(30, limit=10) == ()
+    assert store.leases.pending_notifications(30, limit=10) == (first, second)
+    assert store.leases.pending_notifications(30, limit=10) == ()
     third = queued_job(store).id
-    redis.zadd(keys.BELLS, {first: (time.time() - 31) * 1000})
-    assert store.leases.bells(30, limit=10) == (third, first)
+    redis.zadd(keys.PENDING_NOTIFICATIONS, {first: (time.time() - 31) * 1000})
+    assert store.leases.pending_notifications(30, limit=10) == (third, first)
 
 
 def test_a_job_that_went_back_into_the_queue_gets_a_new_doorbell(store: JobStore) -> None:
     job = queued_job(store)
-    assert store.leases.bells(30, limit=10) == (job.id,)
+    assert store.leases.pending_notifications(30, limit=10) == (job.id,)
     claim = claim_again(store, job.id)
-    assert store.leases.bells(30, limit=10) == ()
+    assert store.leases.pending_notifications(30, limit=10) == ()
     store.leases.release(claim, reason="the worker stops")
-    assert store.leases.bells(30, limit=10) == (job.id,)
+    assert store.leases.pending_notifications(30, limit=10) == (job.id,)
 
 
 def test_every_event_of_the_life_says_the_new_status(store: JobStore, history: JobHistory) -> None:
@@ -221,7 +221,7 @@ def test_who_needs_a_file_is_found_without_reading_ended_jobs(
     for _ in range(50):
         store.cancel(store.create(spec()).id)
     redis.config_resetstat()
-    assert store.ended.users_of_file("file-7") == (paused.id,)
+    assert store.deleted.users_of_file("file-7") == (paused.id,)
     stats = cast(dict[str, dict[str, int]], redis.info("commandstats"))
     assert sum(stats[name]["calls"] for name in stats if name in HASH_READS) <= 3
 
@@ -231,7 +231,7 @@ def test_paused_jobs_of_an_older_store_are_found_and_indexed(store: JobStore, re
     for job_id in paused:
         store.pause(job_id)
     redis.delete(keys.PAUSED)
-    assert store.ended.users_of_file("file-7") == tuple(paused)
+    assert store.deleted.users_of_file("file-7") == tuple(paused)
     assert redis.zrange(keys.PAUSED, 0, -1) == paused
     redis.zrem(keys.PAUSED, paused[0])
     assert (paused[0], f"its entry in {keys.PAUSED}") in store.mend(paused, lease_seconds=1)

@@ -5,15 +5,15 @@ from redis import Redis
 
 from tests.worker.scenes import spec
 from worker.jobs.job import Job, Status
-from worker.jobs.rules import Rules
-from worker.jobs.store.queue_status import WaitingRoom, waiting_for
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.store.queue_status import QueuePosition, pending_reason
 from worker.jobs.store.redis import Scripts
-from worker.jobs.store.serialization import Loss
+from worker.jobs.store.serialization import InfraFailure
 from worker.jobs.store.store import JobStore
 from worker.jobs.store.workers import WorkerRegistry, WorkerState
 
 NOW = 1_000_000.0
-AT_MOST_TWO = Rules(max_running=2)
+AT_MOST_TWO = QueuePolicy(max_running=2)
 
 
 def queued(*, num_gpus: int = 1, num_nodes: int = 1, retry_at: float | None = None) -> Job:
@@ -25,7 +25,7 @@ def worker(
     name: str, *, num_slots: int = 1, sick: str | None = None, job_id: str | None = None
 ) -> WorkerState:
     devices = tuple(map(str, range(num_slots)))
-    return WorkerState(name=name, devices=devices, sick=sick, job_id=job_id)
+    return WorkerState(name=name, devices=devices, unhealthy_reason=sick, job_id=job_id)
 
 
 def sentence(
@@ -33,10 +33,10 @@ def sentence(
     *workers: WorkerState,
     num_ahead: int = 0,
     num_running: int = 0,
-    rules: Rules = AT_MOST_TWO,
+    policy: QueuePolicy = AT_MOST_TWO,
 ) -> str | None:
-    return waiting_for(
-        job, workers, num_ahead=num_ahead, num_running=num_running, rules=rules, now=NOW
+    return pending_reason(
+        job, workers, num_ahead=num_ahead, num_running=num_running, policy=policy, now=NOW
     )
 
 
@@ -73,8 +73,8 @@ def test_an_owner_at_its_limit_is_told_so() -> None:
     expected = "another job of its owner to end: 2 running, limit 2"
     assert sentence(queued(), IDLE, num_running=2) == expected
     assert "to start it" in str(sentence(queued(), IDLE, num_running=1))
-    no_limit = Rules(max_running=0)
-    assert "to start it" in str(sentence(queued(), IDLE, num_running=9, rules=no_limit))
+    no_limit = QueuePolicy(max_running=0)
+    assert "to start it" in str(sentence(queued(), IDLE, num_running=9, policy=no_limit))
 
 
 @pytest.mark.parametrize(("retry_at", "left"), [(NOW + 3.2, 4), (NOW + 0.001, 1), (NOW + 60, 60)])
@@ -137,8 +137,8 @@ def test_a_list_of_jobs_is_explained_from_what_the_store_says(
     redis: Redis, store: JobStore
 ) -> None:
     room, registry = (
-        WaitingRoom(redis, Rules(max_running=1)),
-        WorkerRegistry(Scripts(redis, Rules())),
+        QueuePosition(redis, QueuePolicy(max_running=1)),
+        WorkerRegistry(Scripts(redis, QueuePolicy())),
     )
     jobs = [store.create(spec(), owner="alice") for _ in range(2)]
     large = store.create(spec(hyperparameters={"num_gpus": 8}))
@@ -152,7 +152,7 @@ def test_a_list_of_jobs_is_explained_from_what_the_store_says(
 
     assert set(explained().values()) == {"a worker: none is online"}
     assert unchecked.id not in explained()
-    registry.appear(worker("gpu-0"), seconds=60)
+    registry.register(worker("gpu-0"), seconds=60)
     claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=60)
     assert claim is not None
     assert explained() == {
@@ -160,7 +160,7 @@ def test_a_list_of_jobs_is_explained_from_what_the_store_says(
         large.id: "a worker with 8 slots: none is online; the largest, gpu-0, has 1",
     }
     for _ in range(2):
-        store.leases.release(claim, reason="x", loss=Loss("worker_lost"))
+        store.leases.release(claim, reason="x", infra_failure=InfraFailure("worker_lost"))
         claim = store.leases.claim(worker="gpu-0", num_slots=1, lease_seconds=60) or claim
     assert explained()[jobs[0].id] == "the retry delay after a lost attempt: 2 s left"
 
@@ -174,7 +174,7 @@ def test_a_long_list_costs_one_look_at_the_workers(redis: Redis, store: JobStore
     def num_reads() -> int:
         return int(redis.info("commandstats").get("cmdstat_zrange", {}).get("calls", 0))
 
-    room, before = WaitingRoom(redis, Rules()), num_reads()
+    room, before = QueuePosition(redis, QueuePolicy()), num_reads()
     assert len(room.explain(queued_jobs)) == 50
     assert num_reads() - before == 2
     assert room.explain([]) == {}

@@ -15,7 +15,7 @@ from worker.jobs.deletion import Deletions
 from worker.jobs.errors import BusyError
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.tombstones import Kind, Tombstones
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import translate_redis_errors
 from worker.jobs.store.store import JobStore
 
 CHECK_SECONDS = 30.0
@@ -40,7 +40,7 @@ class UnfinishedDeletions:
 
     def step(self) -> None:
         """Runs one round. Raises StoreUnavailableError; the next round retries."""
-        for deletion in self._store.ended.forgotten():
+        for deletion in self._store.deleted.unfinished():
             self._finish(deletion)
         server = self._server_run()
         if server != self._server or time.monotonic() - self._checked_at > CHECK_SECONDS:
@@ -62,7 +62,7 @@ class UnfinishedDeletions:
 
     def _server_run(self) -> str:
         """Returns the server's run id. A restarted server may have lost the latest changes."""
-        with unavailable():
+        with translate_redis_errors():
             server = cast(dict[str, str], self._redis.info("server"))
         return server["run_id"]
 

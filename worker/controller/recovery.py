@@ -1,15 +1,15 @@
 """Recovery on request: restores lost jobs from disk, and updates jobs that are older in the store.
 
-Works in portions to let the keeper's other steps run. A file lock allows one keeper at a time. If
-that keeper is killed, another one continues and skips the jobs restored so far.
+Works in portions to let the controller's other steps run. A file lock allows one controller at a
+time. If that controller is killed, another one continues and skips the jobs restored so far.
 
 A job that the store lost or rolled back is restored from its run directory:
 
     read the files -> restore the record -> replay progress.jsonl and train.log -> outcome
 
-The keeper holds a lease on a job that has begun or ended while it replays the job's files. If the
-keeper is killed, the lease expires and the job is queued. The worker that claims it finds the same
-files and records the same outcome.
+The controller holds a lease on a job that has begun or ended while it replays the job's files. If
+the controller is killed, the lease expires and the job is queued. The worker that claims it finds
+the same files and records the same outcome.
 """
 
 import logging
@@ -24,27 +24,33 @@ from itertools import islice
 from redis.exceptions import ResponseError
 
 from flant5_train.protocol.progress import ModelSaved
+from worker.controller.comparison import Differences, StoreDifference, Unreadable
 from worker.execution.lease import Lease
-from worker.execution.progress import LostError, Pump
-from worker.execution.records import AttemptRecord, carry_out, keep_end, read_attempt, valid_result
+from worker.execution.progress import LostError, ProgressIngester
+from worker.execution.records import (
+    AttemptRecord,
+    apply_desired_state,
+    keep_end,
+    read_attempt,
+    valid_result,
+)
 from worker.failures.outcome import last_record
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import model_id
-from worker.jobs.storage.job_record import JobRecord, Ledger, Wish
+from worker.jobs.storage.job_record import DesiredState, JobRecord, JobRecordStore
 from worker.jobs.storage.lock import LockedError, take_lock
 from worker.jobs.store.recovery import (
-    Known,
     Problem,
     Recovery,
-    RecoveryDesk,
+    RecoveryRequests,
+    RestorableJob,
     RestoredJob,
     Standing,
-    encode_known,
+    encode_restorable_job,
     next_epoch,
 )
 from worker.jobs.store.serialization import Cancelled, Claim, Outcome, Succeeded
 from worker.jobs.store.store import JobStore
-from worker.keeper.comparison import Difference, Differences, Unreadable
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -69,11 +75,11 @@ class Restoration:
         self._store = store
         self._settings = settings
         self._run_directory = settings.home_directories.run_directory(job_id)
-        self._record = Ledger(settings.home_directories).read(job_id)
+        self._record = JobRecordStore(settings.home_directories).read(job_id)
         attempt = read_attempt(self._run_directory.attempt)
         self._result = valid_result(self._run_directory, self._record.result_floor)
         epochs = [each.epoch for each in (attempt, self._result, seen) if each is not None]
-        self._known = Known(
+        self._restorable = RestorableJob(
             record=self._record,
             epoch=next_epoch(self._record.result_floor, *epochs),
             has_begun=attempt is not None or self._run_directory.progress.exists(),
@@ -94,8 +100,8 @@ class Restoration:
         """
         if self._claim is None:
             return not self._restore(holder)
-        self._lease.keep()
-        if self._pump_one():
+        self._lease.renew()
+        if self._ingest_one():
             return False
         self._end(self._claim)
         return True
@@ -116,22 +122,27 @@ class Restoration:
 
     def _restore(self, holder: str) -> bool:
         """Restores the record. Returns False if there is nothing to add to it."""
-        is_plain = self._record.wish is Wish.GO_ON and self._result is None
+        is_plain = self._record.wish is DesiredState.GO_ON and self._result is None
         # A job that has neither begun nor ended has no progress to add: its files are checked.
-        is_held = self._known.has_begun or not is_plain
+        is_held = self._restorable.has_begun or not is_plain
         lease_ms = int(self._settings.lease_seconds * 1000)
-        args = (self._record.id, encode_known(self._known), holder if is_held else "", lease_ms)
+        args = (
+            self._record.id,
+            encode_restorable_job(self._restorable),
+            holder if is_held else "",
+            lease_ms,
+        )
         is_new = self._store.scripts.run("restore", *args)
         if not (is_new and is_held):
             return False
         self._claim = self._store.leases.claim_of(self._record.id)
-        self._lease = Lease.of(self._claim, self._store, self._settings)
-        self._pump = Pump(self._store, self._claim, self._run_directory)
+        self._lease = Lease.from_claim(self._claim, self._store, self._settings)
+        self._ingester = ProgressIngester(self._store, self._claim, self._run_directory)
         return True
 
-    def _pump_one(self) -> bool:
+    def _ingest_one(self) -> bool:
         try:
-            return self._pump.pump()
+            return self._ingester.ingest()
         except OSError as error:
             self.problem = f"its history is incomplete: {error}"
             return False
@@ -163,19 +174,19 @@ class Restoration:
             last = None  # the pump has reported the error
         if isinstance(last, ModelSaved):
             return Succeeded(model_id(record.id, record.spec)), last.at
-        if record.wish is Wish.CANCEL:
+        if record.wish is DesiredState.CANCEL:
             return Cancelled(), record.finished_at or time.time()
         return None
 
 
 SLICE_SECONDS = 0.25
-"""Seconds per keeper round spent on a recovery."""
+"""Seconds per controller round spent on a recovery."""
 _BATCH = 50
 
 
 @dataclass(slots=True)
-class _Run:
-    """State of a running recovery in this keeper."""
+class _RecoveryRun:
+    """State of a running recovery in this controller."""
 
     lock: int
     recovery: Recovery
@@ -210,14 +221,14 @@ class _Run:
 class Recoverer:
     """Runs the recoveries requested from the desk."""
 
-    def __init__(self, store: JobStore, desk: RecoveryDesk, settings: WorkerSettings) -> None:
+    def __init__(self, store: JobStore, desk: RecoveryRequests, settings: WorkerSettings) -> None:
         self._store = store
         self._desk = desk
         self._settings = settings
-        self._ledger = Ledger(settings.home_directories)
+        self._job_records = JobRecordStore(settings.home_directories)
         self._differences = Differences(store, settings.home_directories)
-        self._holder = f"keeper-{socket.gethostname()}-{os.getpid()}"
-        self._run: _Run | None = None
+        self._holder = f"controller-{socket.gethostname()}-{os.getpid()}"
+        self._run: _RecoveryRun | None = None
 
     def step(self) -> None:
         """Works for one time slice, if a recovery is requested.
@@ -239,13 +250,13 @@ class Recoverer:
             self._save(run, run.report())
 
     def close(self) -> None:
-        """Releases the lock for another keeper."""
+        """Releases the lock for another controller."""
         if self._run is not None:
             os.close(self._run.lock)
             self._run = None
 
-    def _begin(self, recovery: Recovery) -> _Run | None:
-        """Returns None if another keeper runs the recovery."""
+    def _begin(self, recovery: Recovery) -> _RecoveryRun | None:
+        """Returns None if another controller runs the recovery."""
         lock_file = self._settings.home_directories.workers / "recovery.lock"
         try:
             lock = take_lock(lock_file, patience_seconds=0)
@@ -254,16 +265,16 @@ class Recoverer:
         except OSError:
             logger.exception("recovery: cannot take the lock")
             return None
-        self._run = _Run(
+        self._run = _RecoveryRun(
             lock=lock,
             recovery=recovery,
-            to_list=self._ledger.job_ids(),
-            restored=list(recovery.restored),  # by a keeper that was killed
+            to_list=self._job_records.job_ids(),
+            restored=list(recovery.restored),  # by a controller that was killed
         )
         self._save(self._run, self._run.report(status="running"))
         return self._run
 
-    def _save(self, run: _Run, report: Recovery) -> None:
+    def _save(self, run: _RecoveryRun, report: Recovery) -> None:
         if self._desk.replace(run.recovery, report):
             run.recovery = report
             if report.status == "done":
@@ -273,7 +284,7 @@ class Recoverer:
             logger.error("recovery: aborted: the store was lost again; request a new recovery")
             self.close()
 
-    def _go_on(self, run: _Run) -> bool:
+    def _go_on(self, run: _RecoveryRun) -> bool:
         """Processes one portion. Returns False if nothing is left to do."""
         if run.num_found is None:
             self._list_some(run)
@@ -287,7 +298,7 @@ class Recoverer:
             self._restore_on(run, run.to_restore[0], run.current)
         return True
 
-    def _list_some(self, run: _Run) -> None:
+    def _list_some(self, run: _RecoveryRun) -> None:
         batch = tuple(islice(run.to_list, _BATCH))
         run.to_look_at.extend(batch)
         if not batch:
@@ -295,7 +306,7 @@ class Recoverer:
             run.num_found = len(run.to_look_at)
             logger.info("recovery: %d jobs on disk", run.num_found)
 
-    def _look_at_some(self, run: _Run) -> None:
+    def _look_at_some(self, run: _RecoveryRun) -> None:
         batch = tuple(run.to_look_at)[:_BATCH]
         before = {each.id for each in run.restored}
         for job_id, seen in self._differences.look(batch).items():
@@ -303,7 +314,7 @@ class Recoverer:
                 self._note(run, job_id, f"not restored: {seen.reason}")
             elif isinstance(seen, Unreadable) or seen.difference is None:
                 run.num_known += job_id not in before
-            elif seen.difference is Difference.WISHED:
+            elif seen.difference is StoreDifference.WISHED:
                 self._carry_out(run, seen.disk.record)
             else:
                 run.numbers[job_id] = seen.disk.record.number
@@ -315,15 +326,15 @@ class Recoverer:
             run.to_restore.extend(sorted(run.numbers, key=run.numbers.__getitem__))
             run.highest_number = max(run.numbers.values(), default=0)
 
-    def _carry_out(self, run: _Run, record: JobRecord) -> None:
+    def _carry_out(self, run: _RecoveryRun, record: JobRecord) -> None:
         try:
-            status = carry_out(record, self._store)
+            status = apply_desired_state(record, self._store)
         except NotFoundError:
             self._note(run, record.id, "lost again with the store; request a new recovery")
         else:
             run.restored.append(RestoredJob(id=record.id, status=status))
 
-    def _read_next(self, run: _Run, job_id: str) -> None:
+    def _read_next(self, run: _RecoveryRun, job_id: str) -> None:
         try:
             run.current = Restoration(
                 job_id,
@@ -336,14 +347,14 @@ class Recoverer:
             run.to_restore.popleft()
             self._note(run, job_id, f"not restored: {error}")
 
-    def _restore_on(self, run: _Run, job_id: str, restoration: Restoration) -> None:
+    def _restore_on(self, run: _RecoveryRun, job_id: str, restoration: Restoration) -> None:
         try:
             if not restoration.step(self._holder):
                 return
         except (LostError, NotFoundError) as error:
-            # This keeper was suspended until the lease expired. The worker that claims the job
+            # This controller was suspended until the lease expired. The worker that claims the job
             # does the rest.
-            logger.warning("recovery: job %s: continues without the keeper: %s", job_id, error)
+            logger.warning("recovery: job %s: continues without the controller: %s", job_id, error)
         except (OSError, ValueError, ResponseError) as error:
             # A problem with one job must not stop the restoration of others.
             logger.exception("recovery: job %s", job_id)
@@ -359,6 +370,6 @@ class Recoverer:
         run.to_restore.popleft()
         run.current = None
 
-    def _note(self, run: _Run, job_id: str, message: str) -> None:
+    def _note(self, run: _RecoveryRun, job_id: str, message: str) -> None:
         logger.warning("recovery: job %s: %s", job_id, message)
         run.problems.append(Problem(id=job_id, message=message))

@@ -1,6 +1,6 @@
 """Validates the files of new jobs, a few at a time, oldest job first.
 
-Each file is validated in a separate process, to protect the keeper from bad files:
+Each file is validated in a separate process, to protect the controller from bad files:
 
     python -m flant5_train.check FILE --on-bad-record fail|skip --on-missing-question train|skip
 
@@ -139,7 +139,7 @@ class FileCheck:
     def _no_report(self) -> NewEvent:
         return NewEvent(
             message=f"{self._file.name}: the check of {self._param} printed no JSON report, so its"
-            " warnings are unknown; install the same version of the trainer and the keeper",
+            " warnings are unknown; install the same version of the trainer and the controller",
             level="warn",
             data={"param": self._param},
         )
@@ -190,7 +190,7 @@ class _Running:
     """Warnings about the files already checked."""
 
 
-class Validation:
+class FileValidator:
     """Moves jobs out of validating_files: into the queue, or to failed."""
 
     def __init__(
@@ -231,7 +231,7 @@ class Validation:
         return len(self._running) < min(max_checks, self._store.num_to_validate())
 
     def close(self) -> None:
-        """Kills all checks. The next keeper starts them again."""
+        """Kills all checks. The next controller starts them again."""
         for job_id in tuple(self._running):
             self._forget(job_id)
 
@@ -266,7 +266,7 @@ class Validation:
         check = FileCheck(
             self._argv(first.path, job.spec.hyperparameters),
             first,
-            max_seconds=self._settings.check_seconds,
+            max_seconds=self._settings.file_check_timeout_seconds,
         )
         self._running[job.id] = _Running(job, check, tuple(remaining), warnings)
 

@@ -6,15 +6,20 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from tests.worker.keeper.lost_store import LosableStore, assert_same, run_to_the_middle, write_begun
-from tests.worker.programs.keeper_with_checks import argv
+from tests.worker.controller.lost_store import (
+    LosableStore,
+    assert_same,
+    run_to_the_middle,
+    write_begun,
+)
+from tests.worker.programs.controller_with_checks import argv
 from tests.worker.scenes import wait_until
 from tests.worker.workshop import open_workshop
+from worker.controller.controller import Controller
 from worker.jobs.deletion import Deletions
 from worker.jobs.job import Status, model_id
 from worker.jobs.store import keys
 from worker.jobs.store.models import ModelCatalog
-from worker.keeper.keeper import Keeper
 
 
 def test_jobs_in_every_status_are_back_with_all_of_their_history(service: LosableStore) -> None:
@@ -109,14 +114,14 @@ def test_a_job_that_failed_in_the_store_alone_is_not_tried_again(
     service: LosableStore, redis: Redis
 ) -> None:
     job = service.create(training_file="gone.json")
-    keeper = Keeper(service.workshop.settings, redis, argv=argv)
+    controller = Controller(service.workshop.settings, redis, argv=argv)
 
     def has_failed() -> bool:
-        keeper.round()
+        controller.round()
         return service.store.get(job.id).status is Status.FAILED
 
     wait_until(has_failed)
-    keeper.close()
+    controller.close()
     before = service.everything(job.id)
     service.lose_the_store()
     service.recover()
@@ -131,7 +136,7 @@ def test_a_job_that_failed_in_the_store_alone_is_not_tried_again(
 def test_one_lost_attempt_too_many_is_an_end_as_well(
     redis_url: SecretStr, redis: Redis, tmp_path: Path
 ) -> None:
-    service = LosableStore(open_workshop(redis_url, tmp_path, max_losses=1), redis)
+    service = LosableStore(open_workshop(redis_url, tmp_path, max_infra_retries=1), redis)
     job = service.workshop.run(service.queued().id, "one_rank_is_killed.py")
     assert job.status is Status.FAILED
     before = service.everything(job.id)
@@ -156,7 +161,7 @@ def test_a_model_that_was_deleted_stays_deleted(service: LosableStore) -> None:
     assert deleted.fine_tuned_model is not None
     deletions = Deletions(service.store, service.workshop.settings.home_directories)
     deletions.delete_model_by_name(deleted.fine_tuned_model, catalog)
-    service.ledger.write(service.store.get(deleted.id))  # a late retry of the submission
+    service.job_records.write(service.store.get(deleted.id))  # a late retry of the submission
     service.lose_the_store()
     service.recover()
     assert service.store.get(deleted.id).status is Status.SUCCEEDED
@@ -168,9 +173,9 @@ def test_a_job_that_was_deleted_stays_deleted(service: LosableStore) -> None:
     home = service.workshop.settings.home_directories
     deletions = Deletions(service.store, home)
     assert deletions.delete_job(gone.id) > 0
-    service.store.ended.delete(begun)  # and the process was killed
+    service.store.deleted.delete(begun)  # and the process was killed
     assert service.recover().restored == ()
-    service.ledger.write(gone)  # a late retry of the submission
+    service.job_records.write(gone)  # a late retry of the submission
     service.lose_the_store()
     report = service.recover()
     assert {each.id for each in report.restored} == {kept.id, begun.id}

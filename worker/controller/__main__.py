@@ -1,15 +1,15 @@
-"""`python -m worker.keeper`: runs the keeper until SIGTERM."""
+"""`python -m worker.controller`: runs the controller until SIGTERM."""
 
 import sys
 
 from pydantic import ValidationError
 
+from worker.controller.controller import run_controller
+from worker.controller.validation import CheckArgv, check_argv
 from worker.jobs.errors import StartRefusedError
 from worker.jobs.logging import configure_logging
 from worker.jobs.settings import settings_fault
 from worker.jobs.startup.start_check import wait_for_start
-from worker.keeper.keeper import run_keeper
-from worker.keeper.validation import CheckArgv, check_argv
 from worker.settings import WorkerSettings
 
 
@@ -17,19 +17,19 @@ def main(argv: CheckArgv = check_argv) -> int:
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        print(f"the keeper's settings are wrong: {settings_fault(error)}", file=sys.stderr)  # noqa: T201
+        print(f"the controller's settings are wrong: {settings_fault(error)}", file=sys.stderr)  # noqa: T201
         return 2
-    configure_logging(settings.log_format, process="keeper")
+    configure_logging(settings.log_format, process="controller")
     try:
         wait_for_start(
             settings.redis_url,
             settings.home_directories,
-            use="keeper",
+            use="controller",
             may_lose_data=settings.allow_lossy_redis,
         )
-        run_keeper(settings, argv=argv)
+        run_controller(settings, argv=argv)
     except StartRefusedError as error:
-        print(f"the keeper can't run: {error}", file=sys.stderr)  # noqa: T201
+        print(f"the controller can't run: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.worker.keeper.attic import AGE_DAYS, ALL_FILES, OUTCOMES, Attic, cache_entry
+from tests.worker.controller.attic import AGE_DAYS, ALL_FILES, OUTCOMES, Attic, cache_entry
 from tests.worker.scenes import claimed_job, queued_job, spec
+from worker.controller.retention import DAY_SECONDS
 from worker.jobs.job import Status, model_id
 from worker.jobs.storage.files import FileStore
 from worker.jobs.storage.lock import take_lock
@@ -17,7 +18,6 @@ from worker.jobs.storage.uploads import UploadLimits, UploadStore
 from worker.jobs.store import keys
 from worker.jobs.store.history import JobHistory
 from worker.jobs.store.models import ModelCatalog
-from worker.keeper.retention import DAY_SECONDS
 
 
 def test_the_parts_of_an_upload_that_ended_go_without_a_policy(attic: Attic) -> None:
@@ -97,15 +97,15 @@ def test_a_job_that_waits_runs_or_is_paused_is_never_touched(attic: Attic) -> No
 def test_a_job_that_was_resumed_after_it_was_looked_at_is_not_removed(attic: Attic) -> None:
     job = attic.ended(Status.CANCELLED)
     attic.store.resume(job.id)
-    assert not attic.store.ended.forget(job, min_age_seconds=1)
-    assert not attic.store.ended.forget_checkpoints(job.id, min_age_seconds=1, reason="old")
+    assert not attic.store.deleted.delete_old(job, min_age_seconds=1)
+    assert not attic.store.deleted.delete_checkpoints(job.id, min_age_seconds=1, reason="old")
     assert attic.store.get(job.id).status is Status.QUEUED
 
 
 def test_the_servers_clock_decides_how_old_a_job_is(attic: Attic) -> None:
     job = attic.ended(Status.CANCELLED)
-    assert not attic.store.ended.forget(job, min_age_seconds=(AGE_DAYS + 1) * DAY_SECONDS)
-    assert attic.store.ended.forget(job, min_age_seconds=(AGE_DAYS - 1) * DAY_SECONDS)
+    assert not attic.store.deleted.delete_old(job, min_age_seconds=(AGE_DAYS + 1) * DAY_SECONDS)
+    assert attic.store.deleted.delete_old(job, min_age_seconds=(AGE_DAYS - 1) * DAY_SECONDS)
 
 
 def test_nothing_is_removed_while_a_process_of_an_attempt_is_alive(attic: Attic) -> None:
@@ -134,11 +134,11 @@ def test_what_an_unfinished_job_starts_from_stays(attic: Attic) -> None:
     assert not attic.is_known(base)
 
 
-def test_a_keeper_that_is_killed_after_the_record_is_gone_is_finished_by_the_next(
+def test_a_controller_that_is_killed_after_the_record_is_gone_is_finished_by_the_next(
     attic: Attic, redis: Redis
 ) -> None:
     job = attic.ended(Status.FAILED)
-    assert attic.store.ended.forget(job, min_age_seconds=1)
+    assert attic.store.deleted.delete_old(job, min_age_seconds=1)
     assert attic.names(job) == ALL_FILES
     attic.clean()
     assert not attic.files(job).path.exists()
@@ -150,7 +150,7 @@ def test_half_deleted_checkpoints_are_finished_off(
     attic: Attic, history: JobHistory, left: str
 ) -> None:
     job = attic.ended(Status.SUCCEEDED)
-    assert attic.store.ended.forget_checkpoints(job.id, min_age_seconds=1, reason="old")
+    assert attic.store.deleted.delete_checkpoints(job.id, min_age_seconds=1, reason="old")
     (attic.files(job).output / "checkpoint-4").rename(attic.files(job).output / left)
     last = history.events(job.id).items[0]
     attic.clean(keep_checkpoints_days=1)
@@ -190,7 +190,7 @@ def test_a_job_that_was_restored_while_its_files_were_to_go_is_kept(attic: Attic
 def test_a_submission_whose_job_was_cleaned_up_makes_a_new_one(attic: Attic) -> None:
     first = attic.store.create(spec(), submission_key="key")
     attic.store.cancel(first.id)
-    assert attic.store.ended.forget(first, min_age_seconds=0)
+    assert attic.store.deleted.delete_old(first, min_age_seconds=0)
     second = attic.store.create(spec(), submission_key="key")
     assert second.id != first.id
     assert attic.store.create(spec(), submission_key="key").id == second.id

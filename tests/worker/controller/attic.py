@@ -1,4 +1,4 @@
-"""Jobs and cached data of any age, and the keeper that clears them away."""
+"""Jobs and cached data of any age, and the controller that clears them away."""
 
 import os
 import time
@@ -7,9 +7,11 @@ from pathlib import Path
 from redis import Redis
 
 from tests.worker.scenes import claimed_job
+from worker.controller.deletions import UnfinishedDeletions
+from worker.controller.retention import DAY_SECONDS, Retention
 from worker.jobs.errors import NotFoundError
 from worker.jobs.job import Job, JobError, Status, model_id
-from worker.jobs.storage.job_record import Ledger
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store import keys
 from worker.jobs.store.serialization import (
@@ -21,8 +23,6 @@ from worker.jobs.store.serialization import (
     Update,
 )
 from worker.jobs.store.store import JobStore
-from worker.keeper.deletions import UnfinishedDeletions
-from worker.keeper.retention import DAY_SECONDS, Cleanup
 from worker.settings import WorkerSettings
 
 OUTCOMES = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
@@ -43,14 +43,14 @@ class Attic:
         return WorkerSettings.model_validate({"home": self.home, "worker_name": "gpu-0"} | days)
 
     def clean(self, **days: float) -> None:
-        """What a keeper does about deletions, and all portions of one cleanup."""
+        """What a controller does about deletions, and all portions of one cleanup."""
         self.finish_deletions()
-        cleanup = Cleanup(self.store, self.settings(**days))
+        cleanup = Retention(self.store, self.settings(**days))
         for _ in range(100):
             cleanup.step()
 
     def finish_deletions(self) -> None:
-        """As a keeper that has just been started."""
+        """As a controller that has just been started."""
         self.unfinished_deletions().step()
 
     def unfinished_deletions(self) -> UnfinishedDeletions:
@@ -73,7 +73,7 @@ class Attic:
         return self.store.get(job.id)
 
     def write_files(self, job: Job) -> None:
-        Ledger(self.settings().home_directories).write(job)
+        JobRecordStore(self.settings().home_directories).write(job)
         files = self.files(job)
         for directory in (files.output, files.output / "checkpoint-4"):
             directory.mkdir(exist_ok=True)

@@ -1,9 +1,9 @@
 """Signs of data loss in the store: its mark, and changes of its server.
 
 The mark is the name of the store and its number of changes, which are also on disk. The scripts of
-the store count each step of a job and each request of a caller in `flant5:mark`. The keeper copies
-the mark to `store.json`. A store with a lower number than the file went back in time. A store
-without the name was lost as a whole, or is a different one. Example of the file:
+the store count each step of a job and each request of a caller in `flant5:mark`. The controller
+copies the mark to `store.json`. A store with a lower number than the file went back in time. A
+store without the name was lost as a whole, or is a different one. Example of the file:
 
     {"store": "3f8a...", "number": 1234}
 
@@ -20,7 +20,7 @@ from redis import Redis
 
 from worker.jobs.storage.filesystem import MalformedFileError, write_whole
 from worker.jobs.store import keys
-from worker.jobs.store.redis import unavailable
+from worker.jobs.store.redis import translate_redis_errors
 
 
 class Mark(BaseModel):
@@ -62,19 +62,19 @@ class StoreMark:
         self._redis = redis
 
     def read(self) -> Mark:
-        with unavailable():
+        with translate_redis_errors():
             fields = cast(dict[str, str], self._redis.hgetall(keys.MARK))
         return Mark(store=fields.get("store", ""), number=int(fields.get("number", 0)))
 
     def name(self, store: str | None) -> str:
         """Sets the store's name, or a new random one, and returns it."""
-        with unavailable():
+        with translate_redis_errors():
             self._redis.hset(keys.MARK, "store", store or secrets.token_hex(16))
             return cast(str, self._redis.hget(keys.MARK, "store"))
 
     def count_on(self, by: int) -> None:
         """Adds `by` to the number, to skip the changes that were counted before a loss."""
-        with unavailable():
+        with translate_redis_errors():
             self._redis.hincrby(keys.MARK, "number", by)
 
 
@@ -92,7 +92,7 @@ class ServerSigns:
 
 def read_signs(redis: Redis) -> ServerSigns:
     """Reads the signs. Raises StoreUnavailableError."""
-    with unavailable():
+    with translate_redis_errors():
         info: dict[str, Any] = redis.info("server", "replication", "stats")
     return ServerSigns(
         identity=(str(info.get("run_id", "")), str(info.get("master_replid", ""))),

@@ -1,4 +1,4 @@
-"""The keeper: a reconcile loop over jobs, files and the store.
+"""The controller: a reconcile loop over jobs, files and the store.
 
 Each round:
 
@@ -8,7 +8,7 @@ Each round:
 - repeats the wake-ups of queued jobs,
 - finishes interrupted deletions, and removes old data.
 
-Every step is atomic in Redis: a keeper may be killed at any time, and several may run.
+Every step is atomic in Redis: a controller may be killed at any time, and several may run.
 """
 
 import logging
@@ -20,22 +20,22 @@ from typing import cast
 
 from redis import Redis
 
-from worker.daemon import KeeperPresence
+from worker.controller.deletions import UnfinishedDeletions
+from worker.controller.recovery import Recoverer
+from worker.controller.retention import Retention
+from worker.controller.store_watch import StoreWatch
+from worker.controller.validation import CheckArgv, FileValidator, check_argv
+from worker.daemon import DaemonPresence
 from worker.execution.records import keep_ends
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.redis_address import RedisAddress
 from worker.jobs.startup.service_identity import ServiceIdentity
 from worker.jobs.storage.files import FileStore
-from worker.jobs.store.notify import Doorbell, num_doorbells
-from worker.jobs.store.recovery import RecoveryDesk
-from worker.jobs.store.redis import open_redis, unavailable
+from worker.jobs.store.notify import JobNotifier, num_notifications
+from worker.jobs.store.recovery import RecoveryRequests
+from worker.jobs.store.redis import open_redis, translate_redis_errors
 from worker.jobs.store.store import JobStore
-from worker.keeper.deletions import UnfinishedDeletions
-from worker.keeper.recovery import Recoverer
-from worker.keeper.retention import Cleanup
-from worker.keeper.store_watch import StoreWatch
-from worker.keeper.validation import CheckArgv, Validation, check_argv
-from worker.processes.process_tree import readable_on
+from worker.processes.process_tree import signal_fd
 from worker.settings import WorkerSettings
 
 MAX_JOBS = 100
@@ -52,7 +52,7 @@ IDLE_DOORBELL_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-class Keeper:
+class Controller:
     """Runs the rounds; see the module's docstring."""
 
     def __init__(
@@ -60,16 +60,16 @@ class Keeper:
     ) -> None:
         self._settings = settings
         self._redis = redis
-        self._store = JobStore(redis, settings.rules)
-        self._doorbell = Doorbell(settings.redis_url)
+        self._store = JobStore(redis, settings.queue_policy)
+        self._notifier = JobNotifier(settings.redis_url)
         files = FileStore(settings.home_directories, settings.data_root)
-        self._validation = Validation(self._store, files, settings, argv=argv)
-        desk = RecoveryDesk(self._store.scripts)
+        self._validation = FileValidator(self._store, files, settings, argv=argv)
+        desk = RecoveryRequests(self._store.scripts)
         self._store_watch = StoreWatch(self._store, redis, desk, settings)
         self._recoverer = Recoverer(self._store, desk, settings)
         self._deletions = UnfinishedDeletions(self._store, redis, settings.home_directories)
-        self._cleanup = Cleanup(self._store, settings)
-        self._presence = KeeperPresence(redis)
+        self._cleanup = Retention(self._store, settings)
+        self._presence = DaemonPresence(redis)
         address = RedisAddress.parse(settings.redis_url.get_secret_value())
         self._identity = ServiceIdentity(redis, settings.home_directories, address)
         self._started_at = time.monotonic()
@@ -85,17 +85,17 @@ class Keeper:
         self._recoverer.step()
         self._reap()
         self._validation.step()
-        self._ring()
+        self._notify()
         self._deletions.step()
         self._cleanup.step()
-        self._presence.appear()
+        self._presence.register()
 
     def wait(self, stop: int) -> bool:
         """Waits until the next round is due, a check has ended, or a new job exists.
 
         Returns True if `stop` became readable.
         """
-        due_at = time.monotonic() + self._settings.keeper_seconds
+        due_at = time.monotonic() + self._settings.controller_interval_seconds
         while (seconds := due_at - time.monotonic()) > 0:
             waited_for = [stop, *self._validation.ends]
             readable, _, _ = select.select(waited_for, [], [], min(seconds, LOOK_SECONDS))
@@ -113,17 +113,17 @@ class Keeper:
         self._store_watch.close()
         self._recoverer.close()
         self._validation.close()
-        self._doorbell.close()
+        self._notifier.close()
 
     def _reap(self) -> None:
-        """Requeues jobs with an expired lease, once Redis and the keeper are up for one lease.
+        """Requeues jobs with an expired lease, once Redis and the controller are up for one lease.
 
         Without the wait, workers that could not send heartbeats during a Redis outage would lose
         their jobs.
         """
         if time.monotonic() - self._started_at < self._settings.lease_seconds:
             return
-        with unavailable():
+        with translate_redis_errors():
             server = cast(dict[str, int], self._redis.info("server"))
         up_seconds = min(server["uptime_in_seconds"], self._store_watch.steady_seconds)
         if up_seconds < self._settings.lease_seconds:
@@ -133,36 +133,38 @@ class Keeper:
             logger.warning("job %s: its lease expired", job_id)
         keep_ends(self._store, self._settings.home_directories, reaped)
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         """Repeats wake-ups that may have been lost.
 
         A wake-up can be lost only after it left the queue. Repeating wake-ups while others are
         pending would pile them up.
         """
-        is_silent = num_doorbells(self._redis) == 0
-        age = self._settings.doorbell_seconds if is_silent else STALE_DOORBELL_SECONDS
+        is_silent = num_notifications(self._redis) == 0
+        age = self._settings.requeue_notify_seconds if is_silent else STALE_DOORBELL_SECONDS
         # If no wake-up is pending and a worker is idle, the wake-up was lost, or a worker that is
         # too small consumed it.
         idle_seconds = IDLE_DOORBELL_SECONDS if is_silent else age
-        for job_id in self._store.leases.bells(age, MAX_JOBS, idle_seconds=idle_seconds):
-            self._doorbell.ring(job_id)
+        for job_id in self._store.leases.pending_notifications(
+            age, MAX_JOBS, idle_seconds=idle_seconds
+        ):
+            self._notifier.notify(job_id)
 
 
-def run_keeper(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> None:
-    """Runs the keeper until SIGTERM or SIGINT."""
-    stop = readable_on(signal.SIGTERM, signal.SIGINT)
+def run_controller(settings: WorkerSettings, *, argv: CheckArgv = check_argv) -> None:
+    """Runs the controller until SIGTERM or SIGINT."""
+    stop = signal_fd(signal.SIGTERM, signal.SIGINT)
     timeout = settings.redis_timeout_seconds
     with open_redis(settings.redis_url, timeout_seconds=timeout) as redis:
-        keeper = Keeper(settings, redis, argv=argv)
+        controller = Controller(settings, redis, argv=argv)
         try:
-            while not keeper.wait(stop):
+            while not controller.wait(stop):
                 try:
-                    keeper.round()
+                    controller.round()
                 except StoreUnavailableError as error:
                     logger.warning("round failed; retrying: %s", error)
                     # Not `wait`, which would return at once for a check that has ended.
-                    if select.select([stop], [], [], settings.keeper_seconds)[0]:
+                    if select.select([stop], [], [], settings.controller_interval_seconds)[0]:
                         break
         finally:
-            keeper.close()
+            controller.close()
             os.close(stop)

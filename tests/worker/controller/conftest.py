@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.worker.keeper.attic import Attic
+from tests.worker.controller.attic import Attic
 from worker.jobs.store.store import JobStore
 
 

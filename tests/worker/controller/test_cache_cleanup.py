@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from tests.worker.keeper.attic import Attic, cache_entry
+from tests.worker.controller.attic import Attic, cache_entry
+from worker.controller.retention import remove_unused
 from worker.jobs.storage.lock import take_lock
-from worker.keeper.retention import remove_unused
 
 
 def test_encoded_conversations_that_nobody_used_go(attic: Attic) -> None:

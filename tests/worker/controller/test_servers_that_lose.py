@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from redis import Redis
 
 from api.cli.stack.redis import EmbeddedRedis
-from tests.worker.keeper.lost_store import LosableStore
-from tests.worker.keeper.rolled_back import WatchedStore
+from tests.worker.controller.lost_store import LosableStore
+from tests.worker.controller.rolled_back import WatchedStore
 from tests.worker.scenes import wait_until
 from tests.worker.workshop import open_workshop
 from worker.jobs.errors import StartRefusedError
@@ -88,8 +88,8 @@ def test_evicted_jobs_are_reported_and_come_back_when_there_is_room(
     assert loss.num_missing > 0
     _set(server.url, "maxmemory", "0")
     watched.watch.close()
-    # A new keeper: the first one waits a minute between two recoveries of a server that evicts, and
-    # that server may have evicted the request for the first one, too.
+    # A new controller: the first one waits a minute between two recoveries of a server that evicts,
+    # and that server may have evicted the request for the first one, too.
     again = WatchedStore(service)
     ids = {job.id for job in jobs}
 

@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 import pytest
 from redis import Redis
 
-from tests.worker.keeper.attic import ALL_FILES, OUTCOMES, Attic
+from tests.worker.controller.attic import ALL_FILES, OUTCOMES, Attic
 from tests.worker.scenes import claim_again, queued_job
 from worker.jobs.deletion import Deletions
 from worker.jobs.errors import NotFoundError
@@ -34,32 +34,32 @@ def tombstones(attic: Attic) -> Tombstones:
     return Tombstones(attic.settings().home_directories)
 
 
-_ENDED, _DELETION = "worker.jobs.store.listing:EndedJobs", "worker.jobs.deletion:"
+_ENDED, _DELETION = "worker.jobs.store.listing:DeletedJobs", "worker.jobs.deletion:"
 _LEDGER, _WRITE = (
-    "worker.jobs.storage.job_record:Ledger",
+    "worker.jobs.storage.job_record:JobRecordStore",
     "worker.jobs.storage.tombstones:Tombstones.write",
 )
 STEPS = {
     "job": (
         f"{_ENDED}.delete",
         _WRITE,
-        f"{_LEDGER}.forget",
+        f"{_LEDGER}.delete",
         "worker.jobs.storage.job_files:remove",
-        f"{_ENDED}.files_are_gone",
+        f"{_ENDED}.mark_files_deleted",
     ),
     "model": (
         f"{_ENDED}.delete_model",
         _WRITE,
-        f"{_LEDGER}.forget_model",
+        f"{_LEDGER}.mark_model_deleted",
         f"{_DELETION}remove",
-        f"{_ENDED}.files_are_gone",
+        f"{_ENDED}.mark_files_deleted",
     ),
     "checkpoint": (
         f"{_ENDED}.claim_checkpoint",
         f"{_DELETION}sync_directory",
-        f"{_ENDED}.forget_checkpoint",
+        f"{_ENDED}.delete_checkpoint",
         "worker.jobs.storage.job_files:shutil.rmtree",
-        f"{_ENDED}.files_are_gone",
+        f"{_ENDED}.mark_files_deleted",
     ),
 }
 """What a deletion does, one after the other."""
@@ -96,7 +96,7 @@ def test_a_deletion_that_was_killed_at_any_step_is_finished_or_was_never_begun(
     }
     kill_at(step, actions[kind], is_done=is_done)
     attic.finish_deletions()
-    assert attic.store.ended.forgotten() == ()
+    assert attic.store.deleted.unfinished() == ()
     assert attic.names(other) == ALL_FILES
     assert other.fine_tuned_model in attic.store.models.all()
     assert [each.step for each in history.checkpoints(other.id).items] == [4]
@@ -162,7 +162,7 @@ def test_a_job_that_runs_again_in_a_store_that_was_rolled_back_is_ended(
     directory.path.mkdir()
     lock = take_lock(directory.lock, patience_seconds=0)  # the attempt that has just begun
     attic.finish_deletions()
-    assert attic.store.leases.beat(claim, 60).name == "LOST"
+    assert attic.store.leases.heartbeat(claim, 60).name == "LOST"
     assert directory.path.exists()
     os.close(lock)
     attic.finish_deletions()
@@ -274,11 +274,11 @@ def test_a_deletion_that_can_not_be_finished_is_reported_once_and_tried_again(
     monkeypatch.setattr("worker.jobs.storage.job_files.shutil.rmtree", refuses)
     with pytest.raises(PermissionError):
         deletions.delete_job(job.id)
-    keeper = attic.unfinished_deletions()
+    controller = attic.unfinished_deletions()
     for _ in range(3):
-        keeper.step()
+        controller.step()
     assert caplog.text.count("not finished: [Errno 13] Permission denied") == 1
     monkeypatch.setattr("worker.jobs.storage.job_files.shutil.rmtree", remove_tree)
-    keeper.step()
+    controller.step()
     assert not attic.files(job).path.exists()
     assert model_id(job.id, job.spec) not in attic.redis.hgetall(keys.NAMES)

@@ -22,14 +22,14 @@ from itertools import islice
 
 from redis import Redis
 
+from worker.controller.comparison import Compared, Differences, StoreDifference, Unreadable
+from worker.controller.disk_jobs import DiskJobs, NewestFirst
+from worker.controller.store_mark import Mark, MarkFile, ServerSigns, StoreMark, read_signs
 from worker.jobs.errors import NotFoundError
 from worker.jobs.storage.lock import LockedError, take_lock
-from worker.jobs.storage.store_losses import MAX_NAMED, Loss, LossLog
-from worker.jobs.store.recovery import Recovery, RecoveryDesk
+from worker.jobs.storage.store_losses import MAX_NAMED, DataLoss, DataLossLog
+from worker.jobs.store.recovery import Recovery, RecoveryRequests
 from worker.jobs.store.store import JobStore
-from worker.keeper.comparison import Compared, Difference, Differences, Unreadable
-from worker.keeper.disk_jobs import DiskJobs, NewestFirst
-from worker.keeper.store_mark import Mark, MarkFile, ServerSigns, StoreMark, read_signs
 from worker.settings import WorkerSettings
 
 SLICE_SECONDS = 0.25
@@ -46,17 +46,17 @@ logger = logging.getLogger(__name__)
 
 
 class StoreWatch:
-    """Watches the store. Only one keeper of a HOME does so at a time; others are no-ops."""
+    """Watches the store. Only one controller of a HOME does so at a time; others are no-ops."""
 
     def __init__(
-        self, store: JobStore, redis: Redis, desk: RecoveryDesk, settings: WorkerSettings
+        self, store: JobStore, redis: Redis, desk: RecoveryRequests, settings: WorkerSettings
     ) -> None:
         home = settings.home_directories
         self._store, self._redis, self._desk, self._settings = store, redis, desk, settings
         self._differences = Differences(store, home)
         self._disk = DiskJobs(home)
         self._mark_file = MarkFile(home.store_mark)
-        self._losses = LossLog(home.losses)
+        self._losses = DataLossLog(home.losses)
         self._lock_file = home.workers / "store_watch.lock"
         self._lock: int | None = None
         self._signs: ServerSigns | None = None
@@ -66,7 +66,7 @@ class StoreWatch:
         self._is_due_again = False
         self._to_compare: deque[str] = deque()
         self._to_mend: deque[str] = deque()
-        self._behind: dict[str, Difference] = {}
+        self._behind: dict[str, StoreDifference] = {}
         """Jobs that are behind the disk and not yet restored."""
         self._asked: set[str] = set()
         """Jobs in `_behind` with a requested recovery that were not yet seen to be restored."""
@@ -74,7 +74,7 @@ class StoreWatch:
         """Reason for the comparison of all jobs while it is running."""
         self._signs_of_loss: dict[str, str] = {}
         self._num_evicted = 0
-        self._found: dict[str, Difference] = {}
+        self._found: dict[str, StoreDifference] = {}
         self._mended: list[str] = []
         """Index entries repaired and not yet reported."""
         self._noticed_at = 0.0
@@ -99,7 +99,7 @@ class StoreWatch:
             logger.error("store: cannot compare it with the disk: %s", error)
 
     def close(self) -> None:
-        """Releases the lock for another keeper."""
+        """Releases the lock for another controller."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -150,7 +150,7 @@ class StoreWatch:
         last, num_evicted = self._signs, self._num_evicted
         found, reason = {}, ""
         if last is None:
-            reason = "the keeper was started"
+            reason = "the controller was started"
         elif signs.identity != last.identity:
             reason = "the server was restarted or replaced"
             self._steady_since = time.monotonic()
@@ -199,7 +199,7 @@ class StoreWatch:
             for _ in batch:
                 self._to_compare.popleft()
 
-    def _note(self, behind: dict[str, Difference]) -> None:
+    def _note(self, behind: dict[str, StoreDifference]) -> None:
         """Adds jobs to `_behind`, and new ones to the findings to report."""
         new = {job_id: each for job_id, each in behind.items() if job_id not in self._behind}
         self._behind |= behind
@@ -207,13 +207,13 @@ class StoreWatch:
             self._found |= new
             self._noticed_at = time.time()
 
-    def _behind_among(self, job_ids: Iterable[str]) -> dict[str, Difference]:
+    def _behind_among(self, job_ids: Iterable[str]) -> dict[str, StoreDifference]:
         behind = {}
         for job_id, each in self._differences.look(tuple(job_ids)).items():
             if isinstance(each, Compared) and each.difference is not None:
                 behind[job_id] = each.difference
             elif isinstance(each, Unreadable) and not each.is_known:
-                behind[job_id] = Difference.MISSING
+                behind[job_id] = StoreDifference.MISSING
         return behind
 
     def _mend_some(self) -> None:
@@ -269,8 +269,8 @@ class StoreWatch:
         found, mended = self._found, self._mended
         if not (self._signs_of_loss or found or mended) or self._is_too_soon(self._reported_at):
             return
-        num_missing = sum(each is Difference.MISSING for each in found.values())
-        loss = Loss(
+        num_missing = sum(each is StoreDifference.MISSING for each in found.values())
+        loss = DataLoss(
             noticed_at=self._noticed_at,
             cause=cause,
             num_missing=num_missing,
@@ -287,7 +287,7 @@ class StoreWatch:
         self._found, self._mended, self._reported_at = {}, [], time.monotonic()
         self._signs_of_loss, self._num_evicted = {}, 0
 
-    def _keep(self, loss: Loss, account: str) -> None:
+    def _keep(self, loss: DataLoss, account: str) -> None:
         """Logs the loss once and appends it to the file on disk. Raises OSError."""
         if account != self._logged:
             logger.critical("%s", account)
@@ -317,7 +317,7 @@ class StoreWatch:
         back -= {
             job_id
             for job_id in self._asked
-            if self._behind.get(job_id) not in (None, Difference.MISSING)
+            if self._behind.get(job_id) not in (None, StoreDifference.MISSING)
         }
         return {each.id for each in last.problems} - back
 
@@ -349,7 +349,7 @@ class StoreWatch:
 
     def _report_whole(self, num_unknown: int) -> None:
         home = self._settings.home_directories
-        loss = Loss(
+        loss = DataLoss(
             noticed_at=time.time(),
             cause="the store has almost none of the jobs on disk; check FLANT5_REDIS_URL, then run "
             "`flant5 recover` to restore them",

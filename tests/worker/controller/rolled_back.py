@@ -1,14 +1,14 @@
-"""A store that can go back to an earlier state, and the keeper that is to notice it."""
+"""A store that can go back to an earlier state, and the controller that is to notice it."""
 
 from dataclasses import dataclass
 
 from redis import Redis
 
-from tests.worker.keeper.lost_store import LosableStore
+from tests.worker.controller.lost_store import LosableStore
 from tests.worker.scenes import wait_until
-from worker.jobs.storage.store_losses import Loss, LossLog
+from worker.controller.store_watch import StoreWatch
+from worker.jobs.storage.store_losses import DataLoss, DataLossLog
 from worker.jobs.store.recovery import Recovery
-from worker.keeper.store_watch import StoreWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,24 @@ def _raw(redis: Redis) -> Redis:
 
 
 class WatchedStore:
-    """A losable store, and the round of the keeper that watches it."""
+    """A losable store, and the round of the controller that watches it."""
 
     def __init__(self, service: LosableStore) -> None:
         self.service = service
         settings = service.workshop.settings
         self.watch = StoreWatch(service.store, service.redis, service.desk, settings)
-        self._log = LossLog(settings.home_directories.losses)
+        self._log = DataLossLog(settings.home_directories.losses)
 
     def round(self) -> None:
         self.watch.step()
         self.service.recoverer.step()
 
-    def losses(self) -> list[Loss]:
+    def losses(self) -> list[DataLoss]:
         path = self.service.workshop.settings.home_directories.losses
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        return [Loss.model_validate_json(line) for line in lines]
+        return [DataLoss.model_validate_json(line) for line in lines]
 
-    def noticed(self) -> Loss:
+    def noticed(self) -> DataLoss:
         """What the next round reports."""
         num_before = len(self.losses())
         self.round()
@@ -65,7 +65,7 @@ class WatchedStore:
         return loss
 
     def recovered(self) -> Recovery:
-        """When the keeper has brought back what was lost."""
+        """When the controller has brought back what was lost."""
 
         def is_done() -> bool:
             self.round()

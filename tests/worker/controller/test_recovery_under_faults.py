@@ -1,4 +1,4 @@
-"""A recovery while workers train on, keepers are killed, the store is lost once more."""
+"""A recovery while workers train on, controllers are killed, the store is lost once more."""
 
 import os
 import time
@@ -8,15 +8,15 @@ from typing import cast
 import pytest
 from redis import Redis
 
-from tests.worker.keeper.lost_store import LosableStore, assert_same, write_begun
-from tests.worker.programs.keeper_with_checks import argv
+from tests.worker.controller.lost_store import LosableStore, assert_same, write_begun
+from tests.worker.programs.controller_with_checks import argv
 from tests.worker.scenes import wait_until
+from worker.controller import recovery as recovery_module
+from worker.controller.controller import Controller
 from worker.jobs.job import JobError, Status
 from worker.jobs.storage.lock import take_lock
 from worker.jobs.store import keys
 from worker.jobs.store.serialization import Failed
-from worker.keeper import recovery as recovery_module
-from worker.keeper.keeper import Keeper
 
 
 def test_a_worker_that_trains_on_ends_its_trainer_and_the_job_is_finished_by_another(
@@ -56,12 +56,12 @@ def test_a_claim_of_the_lost_store_that_left_no_trace_is_shut_out(service: Losab
     new = service.store.leases.claim(worker="gpu-1", num_slots=8, lease_seconds=60)
     assert new is not None
     assert new.epoch > old.epoch
-    assert service.store.leases.beat(old, 60).name == "LOST"
+    assert service.store.leases.heartbeat(old, 60).name == "LOST"
     error = JobError(code="internal", message="")
     assert not service.store.leases.finish(old, Failed(error))
 
 
-def test_a_keeper_that_is_killed_in_the_middle_leaves_nothing_undone(
+def test_a_controller_that_is_killed_in_the_middle_leaves_nothing_undone(
     service: LosableStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [service.workshop.run(service.queued().id) for _ in range(4)]
@@ -122,7 +122,7 @@ def test_a_job_is_held_for_as_long_as_its_files_take(
     wait_until(is_held_for_longer)
 
 
-def test_one_keeper_at_a_time_recovers(service: LosableStore) -> None:
+def test_one_controller_at_a_time_recovers(service: LosableStore) -> None:
     service.create()
     service.lose_the_store()
     service.desk.request()
@@ -156,7 +156,7 @@ def test_a_store_that_is_lost_while_jobs_come_back_is_said_and_can_be_recovered(
     assert len(service.recover().restored) == len(jobs)
 
 
-def test_a_keeper_recovers_when_asked_and_goes_on_with_its_other_work(
+def test_a_controller_recovers_when_asked_and_goes_on_with_its_other_work(
     service: LosableStore, redis: Redis
 ) -> None:
     done = service.workshop.run(service.queued().id)
@@ -164,14 +164,14 @@ def test_a_keeper_recovers_when_asked_and_goes_on_with_its_other_work(
     service.workshop.data.write_text("{}")
     service.lose_the_store()
     service.desk.request()
-    keeper = Keeper(service.workshop.settings, redis, argv=argv)
+    controller = Controller(service.workshop.settings, redis, argv=argv)
 
     def is_queued() -> bool:
-        keeper.round()
+        controller.round()
         state = service.desk.state()
         is_done = state is not None and state.status == "done"
         return is_done and service.store.get(new.id).status is Status.QUEUED
 
     wait_until(is_queued)
-    keeper.close()
+    controller.close()
     assert service.store.get(done.id).status is Status.SUCCEEDED

@@ -1,5 +1,5 @@
-"""A store that loses a part or goes back in time: the next round of the keeper reports and mends
-it."""
+"""A store that loses a part or goes back in time: the next round of the controller reports and
+mends it."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from tests.worker.keeper.lost_store import LosableStore, run_to_the_middle
-from tests.worker.keeper.rolled_back import Snapshot, WatchedStore
+from tests.worker.controller.lost_store import LosableStore, run_to_the_middle
+from tests.worker.controller.rolled_back import Snapshot, WatchedStore
 from tests.worker.scenes import claim_again, is_alive
 from worker.execution.records import AttemptRecord, write_attempt
 from worker.jobs.deletion import Deletions
 from worker.jobs.job import Job, Status, model_id
 from worker.jobs.store import keys
 from worker.jobs.store.models import ModelCatalog
-from worker.jobs.store.serialization import Beat
+from worker.jobs.store.serialization import HeartbeatDirective
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_store_that_is_as_the_disk_is_no_loss(watched: WatchedStore) -> None:
     service.resumed(service.workshop.run(service.queued().id, "fails_with_error_file.py"))
     service.create()
     watched.watch.close()
-    again = WatchedStore(service)  # a keeper that was restarted compares everything
+    again = WatchedStore(service)  # a controller that was restarted compares everything
     for each in (watched, again, again):
         each.round()
     again.watch.close()
@@ -168,8 +168,8 @@ def test_no_epoch_is_given_out_twice(watched: WatchedStore) -> None:
     snapshot.put_back(service.redis)
     new = claim_again(store, job.id, worker="gpu-1")
     assert new.epoch > old.epoch
-    assert store.leases.beat(old, 60) is Beat.LOST
-    assert store.leases.beat(new, 60) is Beat.GO_ON
+    assert store.leases.heartbeat(old, 60) is HeartbeatDirective.LOST
+    assert store.leases.heartbeat(new, 60) is HeartbeatDirective.GO_ON
 
 
 def test_a_claim_below_an_epoch_on_disk_is_given_up_and_the_next_one_is_above_it(
@@ -296,7 +296,7 @@ def test_a_create_that_is_repeated_after_its_job_was_restored_is_the_same_job(
     watched.round()
     snapshot = Snapshot.of(service.redis)
     job = service.store.create(service.create().spec, submission_key="once")
-    service.ledger.write(job)
+    service.job_records.write(job)
     watched.round()
     snapshot.put_back(service.redis)
     watched.noticed()
@@ -328,7 +328,7 @@ def test_an_empty_store_is_said_and_filled_only_on_request(
     assert watched.noticed().jobs == (jobs[0].id,)
 
 
-def test_of_two_keepers_one_watches_and_the_other_takes_over(watched: WatchedStore) -> None:
+def test_of_two_controllers_one_watches_and_the_other_takes_over(watched: WatchedStore) -> None:
     service = watched.service
     other = WatchedStore(service)
     job = service.create()

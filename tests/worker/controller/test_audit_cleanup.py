@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.keeper.attic import Attic
-from worker.keeper.retention import remove_old_days
+from tests.worker.controller.attic import Attic
+from worker.controller.retention import remove_old_days
 
 
 def day(audit: Path, *, days_ago: int) -> Path:

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from worker.execution.records import read_attempt, read_result
 from worker.jobs.job import Status
-from worker.jobs.storage.job_record import JobRecord, Ledger
+from worker.jobs.storage.job_record import JobRecord, JobRecordStore
 from worker.jobs.storage.lock import LockedError, take_lock
 from worker.jobs.storage.paths import Home
 from worker.jobs.storage.tombstones import Tombstones
@@ -20,7 +20,7 @@ from worker.jobs.store.recovery import Standing
 from worker.jobs.store.store import JobStore
 
 
-class Difference(Enum):
+class StoreDifference(Enum):
     """The kind of difference of a store that is behind the disk."""
 
     MISSING = auto()
@@ -50,23 +50,23 @@ def read_disk_state(home: Home, job_id: str) -> DiskState:
     attempt = read_attempt(run_directory.attempt)
     result = read_result(run_directory.result)
     return DiskState(
-        record=Ledger(home).read(job_id),
+        record=JobRecordStore(home).read(job_id),
         attempt_epoch=-1 if attempt is None else attempt.epoch,
         result_epoch=-1 if result is None else result.epoch,
         is_locked=_is_locked(home, job_id),
     )
 
 
-def compare(disk: DiskState, standing: Standing | None) -> Difference | None:
+def compare(disk: DiskState, standing: Standing | None) -> StoreDifference | None:
     """Returns the difference, or None if the store is not behind the disk."""
     if standing is None:
-        return Difference.MISSING
+        return StoreDifference.MISSING
     is_wished = disk.record.wished_at > standing.wished_at
     is_resumed = is_wished and disk.record.result_floor > standing.result_floor
     is_attempted = disk.attempt_epoch > standing.epoch
     if is_resumed or is_attempted or _is_end_missing(disk, standing):
-        return Difference.OLDER
-    return Difference.WISHED if is_wished else None
+        return StoreDifference.OLDER
+    return StoreDifference.WISHED if is_wished else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Compared:
 
     disk: DiskState
     standing: Standing | None
-    difference: Difference | None
+    difference: StoreDifference | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Differences:
         disk = {job_id: self._read(job_id) for job_id in job_ids}
         standings = dict(zip(job_ids, self._store.standings(job_ids), strict=True))
         # Jobs that were deleted, or are being deleted, stay deleted.
-        deleted = {*self._store.ended.forgotten(), *filter(self._tombstones.has, job_ids)}
+        deleted = {*self._store.deleted.unfinished(), *filter(self._tombstones.has, job_ids)}
         return {
             job_id: _compared(state, standings[job_id])
             for job_id, state in disk.items()

@@ -1,23 +1,23 @@
-"""Redis or the disk fails in the middle of a round: what the keeper found is reported all the same,
-once, and the jobs come back."""
+"""Redis or the disk fails in the middle of a round: what the controller found is reported all the
+same, once, and the jobs come back."""
 
 import logging
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.worker.keeper.lost_store import LosableStore
-from tests.worker.keeper.rolled_back import Snapshot, WatchedStore
+from tests.worker.controller.lost_store import LosableStore
+from tests.worker.controller.rolled_back import Snapshot, WatchedStore
+from worker.controller import store_watch
+from worker.controller.disk_jobs import DiskJobs
+from worker.controller.store_mark import StoreMark
 from worker.jobs.errors import StoreUnavailableError
 from worker.jobs.job import Job, Status
-from worker.jobs.storage.store_losses import Loss
+from worker.jobs.storage.store_losses import DataLoss
 from worker.jobs.store import keys
 from worker.jobs.store.listing import ModelIndex
-from worker.jobs.store.recovery import RecoveryDesk
+from worker.jobs.store.recovery import RecoveryRequests
 from worker.jobs.store.store import JobStore
-from worker.keeper import store_watch
-from worker.keeper.disk_jobs import DiskJobs
-from worker.keeper.store_mark import StoreMark
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def _went_back(watched: WatchedStore) -> list[Job]:
     return jobs
 
 
-def _watch_until_reported(watched: WatchedStore) -> Loss:
+def _watch_until_reported(watched: WatchedStore) -> DataLoss:
     for _ in range(3):
         try:
             watched.watch.step()
@@ -77,8 +77,8 @@ def _watch_until_reported(watched: WatchedStore) -> Loss:
         (JobStore, "standings", 3),
         (StoreMark, "count_on", 1),
         (JobStore, "mend", 1),
-        (RecoveryDesk, "state", 1),
-        (RecoveryDesk, "request", 1),
+        (RecoveryRequests, "state", 1),
+        (RecoveryRequests, "request", 1),
     ],
 )
 def test_a_loss_is_reported_whole_though_redis_fails_in_the_round_that_finds_it(

@@ -5,24 +5,24 @@ from redis import Redis
 
 from tests.worker.scenes import spec, wait_until
 from tests.worker.workshop import Workshop
+from worker.controller.recovery import Recoverer
 from worker.execution.records import AttemptRecord, write_attempt
 from worker.jobs.job import Job, Status
-from worker.jobs.rules import Rules
-from worker.jobs.storage.job_record import Ledger
-from worker.jobs.store.recovery import Recovery, RecoveryDesk
+from worker.jobs.rules import QueuePolicy
+from worker.jobs.storage.job_record import JobRecordStore
+from worker.jobs.store.recovery import Recovery, RecoveryRequests
 from worker.jobs.store.redis import Scripts
-from worker.keeper.recovery import Recoverer
 
 
 class LosableStore:
-    """The workshop and its ledger, as the API keeps it, and a keeper's recoverer."""
+    """The workshop and its ledger, as the API keeps it, and a controller's recoverer."""
 
     def __init__(self, workshop: Workshop, redis: Redis) -> None:
         self.workshop = workshop
         self.redis = redis
         self.store = workshop.store
-        self.ledger = Ledger(workshop.settings.home_directories)
-        self.desk = RecoveryDesk(Scripts(redis, Rules()))
+        self.job_records = JobRecordStore(workshop.settings.home_directories)
+        self.desk = RecoveryRequests(Scripts(redis, QueuePolicy()))
         self.recoverer = self.new_recoverer()
 
     def new_recoverer(self) -> Recoverer:
@@ -30,7 +30,7 @@ class LosableStore:
 
     def create(self, **changes: object) -> Job:
         job = self.store.create(spec(**{"training_file": "data.json"} | changes))
-        self.ledger.write(job)
+        self.job_records.write(job)
         return job
 
     def queued(self, **changes: object) -> Job:
@@ -41,17 +41,17 @@ class LosableStore:
 
     def cancelled(self, job: Job) -> Job:
         job = self.store.cancel(job.id)
-        self.ledger.write(job)
+        self.job_records.write(job)
         return job
 
     def paused(self, job: Job) -> Job:
         job = self.store.pause(job.id)
-        self.ledger.write(job)
+        self.job_records.write(job)
         return job
 
     def resumed(self, job: Job) -> Job:
         job = self.store.resume(job.id)
-        self.ledger.write(job)
+        self.job_records.write(job)
         return job
 
     def lose_the_store(self) -> None:

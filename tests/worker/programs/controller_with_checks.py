@@ -1,10 +1,10 @@
-"""`python -m worker.keeper`, with checks.py in the place of the real check."""
+"""`python -m worker.controller`, with checks.py in the place of the real check."""
 
 import sys
 from pathlib import Path
 
 from flant5_train.config import Hyperparameters
-from worker.keeper.__main__ import main
+from worker.controller.__main__ import main
 
 
 def argv(path: Path, settings: Hyperparameters) -> list[str]:

@@ -1,4 +1,4 @@
-"""Of many jobs on disk a round looks at some: the keeper shows that it is alive in between."""
+"""Of many jobs on disk a round looks at some: the controller shows that it is alive in between."""
 
 import os
 import threading
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.keeper.lost_store import LosableStore
-from tests.worker.keeper.rolled_back import WatchedStore
-from worker.jobs.storage.job_record import Ledger
+from tests.worker.controller.lost_store import LosableStore
+from tests.worker.controller.rolled_back import WatchedStore
+from worker.controller import disk_jobs, recovery
+from worker.controller.disk_jobs import DiskJobs
+from worker.jobs.storage.job_record import JobRecordStore
 from worker.jobs.storage.paths import Home
-from worker.keeper import disk_jobs, recovery
-from worker.keeper.disk_jobs import DiskJobs
 
 Names = list[str]
 
@@ -73,7 +73,7 @@ def test_a_loss_is_found_though_the_order_takes_several_rounds(
         again.watch.step()
         assert again.losses() == []
     assert again.noticed().jobs == (done.id,)
-    assert again.losses()[0].cause == "the keeper was started"
+    assert again.losses()[0].cause == "the controller was started"
     again.watch.close()
 
 
@@ -82,14 +82,14 @@ def test_a_recovery_lists_the_jobs_in_slices(
 ) -> None:
     jobs = [service.create() for _ in range(4)]
     slow = threading.Event()
-    job_ids = Ledger.job_ids
+    job_ids = JobRecordStore.job_ids
 
-    def slowly(ledger: Ledger) -> Iterator[str]:
-        for job_id in job_ids(ledger):
+    def slowly(job_records: JobRecordStore) -> Iterator[str]:
+        for job_id in job_ids(job_records):
             slow.wait(0.02)  # the disk
             yield job_id
 
-    monkeypatch.setattr(Ledger, "job_ids", slowly)
+    monkeypatch.setattr(JobRecordStore, "job_ids", slowly)
     monkeypatch.setattr(recovery, "_BATCH", 1)
     monkeypatch.setattr(recovery, "SLICE_SECONDS", 0.01)
     service.lose_the_store()

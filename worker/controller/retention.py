@@ -3,11 +3,11 @@
 Leftovers are parts of ended uploads, and remains of deleted files. Old data are checkpoints, failed
 and cancelled jobs, cache entries, and days of the audit log.
 
-The keeper does this every few minutes, a small portion per round. For jobs, the store checks the
-age and removes the job, or the list of its checkpoints, in one atomic step. Only then are files
+The controller does this every few minutes, a small portion per round. For jobs, the store checks
+the age and removes the job, or the list of its checkpoints, in one atomic step. Only then are files
 removed, under the lock of the run directory, which every attempt holds. Jobs are deleted as by a
-caller's request (`worker.jobs.deletion`). Checkpoints are renamed first: if the keeper is killed,
-the next round continues.
+caller's request (`worker.jobs.deletion`). Checkpoints are renamed first: if the controller is
+killed, the next round continues.
 
 Cache entries are encoded conversations and file surveys, written by `flant5_train.data.cache` and
 `flant5_train.forecast.data`. The former guarantees: the age of `manifest.json` is the time since
@@ -45,7 +45,7 @@ def remove_unused(cache: Path, *, seconds: float) -> Iterator[None]:
             if _is_unused(entry, seconds):
                 _remove(entry, seconds)
         except FileNotFoundError:
-            continue  # another keeper removed it first
+            continue  # another controller removed it first
         except OSError:
             logger.exception("cache: cannot remove %s", entry)
         yield
@@ -106,7 +106,7 @@ def remove_old_days(audit: Path, *, days: float) -> Iterator[None]:
         if day is None or not _has_expired(day, days):
             continue
         try:
-            file.unlink(missing_ok=True)  # another keeper may have been there first
+            file.unlink(missing_ok=True)  # another controller may have been there first
             logger.info("audit log: removed %s, older than %g days", file.name, days)
         except OSError:
             logger.exception("audit log: cannot remove %s", file)
@@ -131,7 +131,7 @@ DAY_SECONDS = 24 * 3600.0
 _PAGE = 100
 
 
-class Cleanup:
+class Retention:
     """Removes old data. Jobs, cache and audit log are kept unless the settings limit their age."""
 
     def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
@@ -196,7 +196,7 @@ class Cleanup:
             try:
                 page = self._store.list(after=after, limit=_PAGE)
             except InvalidRequestError:
-                return  # another keeper has just removed the job `after`
+                return  # another controller has just removed the job `after`
             yield from page.items
             yield None
             if not page.has_more:
@@ -230,7 +230,7 @@ class Cleanup:
         output = self._home.run_directory(job.id).output
         days = self._checkpoints_seconds / DAY_SECONDS
         with self._locked(job.id) as is_mine:
-            if not is_mine or not self._store.ended.forget_checkpoints(
+            if not is_mine or not self._store.deleted.delete_checkpoints(
                 job.id,
                 min_age_seconds=self._checkpoints_seconds,
                 reason=f"the job ended more than {days:g} days ago",

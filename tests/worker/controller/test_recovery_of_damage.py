@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from flant5_train.protocol.failure import FailureCode
-from tests.worker.keeper.lost_store import LosableStore, write_begun
+from tests.worker.controller.lost_store import LosableStore, write_begun
 from worker.execution.records import write_result
 from worker.jobs.job import JobError, Status
 from worker.jobs.storage.job_record import JobRecord

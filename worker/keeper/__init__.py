@@ -1,1 +1,0 @@
-"""The keeper process: requeues lost jobs, validates files, recovers lost data, deletes old data."""
