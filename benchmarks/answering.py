@@ -104,7 +104,7 @@ class OurAnswers:
         )
 
     def _answer(self, arrivals: Arrivals) -> None:
-        answer(self._loaded.model, arrivals, is_active=lambda _: True, say=_ignore)
+        answer(self._loaded.model, arrivals, is_active=lambda _: True, send=_ignore)
 
 
 def _ignore(piece: StreamEvent) -> None:

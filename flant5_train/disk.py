@@ -27,10 +27,12 @@ def disk_full_context(
     except Exception as error:
         if failure_code(error) is not FailureCode.DISK_FULL:
             raise
-        told = disk_full(what, directory, error)  # counts the free bytes, so call it before `undo`
+        full_error = disk_full(
+            what, directory, error
+        )  # counts the free bytes, so call it before `undo`
         _close_what_it_holds(error)
         undo()
-        raise told from (None if told is error else error)
+        raise full_error from (None if full_error is error else error)
 
 
 def _close_what_it_holds(error: BaseException | None) -> None:
@@ -51,10 +53,10 @@ def disk_full(what: str, directory: Path, error: Exception) -> TrainingError:
     """
     if isinstance(error, TrainingError):
         return error
-    told = TrainingError(
+    full_error = TrainingError(
         FailureCode.DISK_FULL,
         f"the disk is full: {what} could not be written to {directory}, where"
         f" {free_bytes(directory)} bytes are free ({error}). Files completed before are intact",
     )
-    told.__cause__ = error
-    return told
+    full_error.__cause__ = error
+    return full_error

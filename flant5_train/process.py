@@ -61,7 +61,7 @@ def hold_locks(paths: tuple[Path, ...]) -> None:
             ) from error
 
 
-def tell_stacks_when_asked() -> None:
+def dump_stacks_on_request() -> None:
     """Dumps the stacks of all threads to standard error on SIGUSR1.
 
     A worker sends it before it stops a hung trainer.

@@ -10,11 +10,11 @@ from pathlib import Path
 from flant5_train.disk import disk_full
 from flant5_train.process import (
     die_with_parent,
+    dump_stacks_on_request,
     expect_ancestor,
     hold_locks,
     locks_to_hold,
     rank,
-    tell_stacks_when_asked,
     worker_process,
 )
 from flant5_train.protocol.failure import Failure, FailureCode, TrainingError, failure_code
@@ -22,7 +22,7 @@ from flant5_train.protocol.failure import Failure, FailureCode, TrainingError, f
 
 def main() -> None:
     die_with_parent()
-    tell_stacks_when_asked()
+    dump_stacks_on_request()
     # Outside the `try`: without the locks, only another attempt may write error.json.
     if (worker := worker_process()) is not None:
         expect_ancestor(worker)

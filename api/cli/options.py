@@ -71,7 +71,7 @@ def _listed(path: str, **query: str | int) -> list[Json]:
 
 
 def _beginning(incomplete: str, offers: Iterator[Offer]) -> list[Offer]:
-    return [(word, plain(said)) for word, said in offers if word.startswith(incomplete)]
+    return [(word, plain(help_text)) for word, help_text in offers if word.startswith(incomplete)]
 
 
 _FILE_ID = re.compile(r"file-[0-9a-z]+")

@@ -81,8 +81,8 @@ _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u
 def content_disposition(filename: str) -> str:
     """Returns the file name for a download: the caller's name without its path.
 
-    >>> content_disposition("../../.bashrc"), content_disposition("chats\x1b[2J.json"), content_disposition("..")
-    ('.bashrc', 'chats[2J.json', 'file')
+    >>> [content_disposition(name) for name in ("../../.bashrc", "chats\x1b[2J.json", "..")]
+    ['.bashrc', 'chats[2J.json', 'file']
     """
     name = _UNWRITABLE.sub("", _BEFORE_NAME.sub("", filename))
     return name if name.strip(". ") else "file"

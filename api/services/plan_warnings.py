@@ -45,8 +45,8 @@ def _of_data(plan: JobPlan, obstacle: str | None) -> Iterator[PlanWarning]:
     data = plan.data.training
     if obstacle is not None:
         param = "validation_file" if obstacle.startswith("validation_file") else "training_file"
-        told = plan.data.validation if param == "validation_file" else data
-        first = f"; {told.problems[0]}" if told and told.problems else ""
+        described = plan.data.validation if param == "validation_file" else data
+        first = f"; {described.problems[0]}" if described and described.problems else ""
         yield _error("bad_data", f"{obstacle}{first}", param)
     if data.repeats:
         yield _warning(

@@ -51,13 +51,13 @@ def select_gpu(
     the job together, and returns the smallest GPU among them. None if no worker reports a GPU."""
     if stated_gib is not None:
         return PlannedGpu(int(stated_gib * _GIB), STATED)
-    told = [
+    candidates = [
         PlannedGpu(worker.gpu_bytes, worker.name)
         for worker in workers
         if worker.gpu_bytes is not None and worker.num_slots >= hyperparameters.num_gpus
     ]
-    told.sort(key=lambda gpu: (-gpu.num_bytes, gpu.source))
-    return told[min(len(told), hyperparameters.num_nodes) - 1] if told else None
+    candidates.sort(key=lambda gpu: (-gpu.num_bytes, gpu.source))
+    return candidates[min(len(candidates), hyperparameters.num_nodes) - 1] if candidates else None
 
 
 _MAX_LOOKED_AT = 200

@@ -101,8 +101,8 @@ class ReportPrograms:
             with self._lock:
                 self._running.discard(process)
         if process.returncode not in good_codes or not out:
-            said = (out + err).strip()[-_NUM_TAIL_CHARACTERS:]
-            raise ReportFailedError(f"exit code {process.returncode}: {said}")
+            output = (out + err).strip()[-_NUM_TAIL_CHARACTERS:]
+            raise ReportFailedError(f"exit code {process.returncode}: {output}")
         return ProcessOutput(process.returncode, out)
 
     def close(self) -> None:

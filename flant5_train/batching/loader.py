@@ -137,14 +137,14 @@ def collator_of(
 
 def record_of(plan: RunPlan) -> BatchesPlanned:
     """Returns the progress record of a plan."""
-    told, largest = plan.report(), plan.largest
+    plan_report, largest = plan.report(), plan.largest
     return BatchesPlanned(
-        batching=told.batching,
-        num_steps=told.num_steps,
-        num_micro_batches=told.num_micro_batches,
-        source_fill=told.source_fill,
-        target_fill=told.target_fill,
-        straggler=told.straggler,
+        batching=plan_report.batching,
+        num_steps=plan_report.num_steps,
+        num_micro_batches=plan_report.num_micro_batches,
+        source_fill=plan_report.source_fill,
+        target_fill=plan_report.target_fill,
+        straggler=plan_report.straggler,
         largest=LargestMicroBatch(
             num_pairs=largest.num_pairs,
             longest_source=largest.longest_source,

@@ -201,8 +201,8 @@ def _today(
         is_harmless = "*" in former.harmless or _lower(value) in former.harmless
         text = "(set)" if name.endswith("token") else str(value)
         if is_harmless:
-            said = former.note or f"the current name is {former.new}"
-            _log(logs, f"argument: {name}={text} is ignored: {said}")
+            reason = former.note or f"the current name is {former.new}"
+            _log(logs, f"argument: {name}={text} is ignored: {reason}")
         elif former.new is None:
             raise ValueError(
                 f"{name} is {text!r}, which this trainer does not support: {former.note}"

@@ -265,7 +265,7 @@ class DataCache:
         with EncodedFileWriter(target, token_type=encode.token_type) as writer:
             for block in blocks:
                 writer.append(block.batch)
-                progress.tell(writer.num_conversations, bytes_done=block.num_bytes_read)
+                progress.update(writer.num_conversations, bytes_done=block.num_bytes_read)
         manifest = writer.manifest
         if not manifest.num_pairs:
             left_out = Counter(manifest.left_out)
@@ -292,7 +292,7 @@ class _Progress:
         self._report = report
         self._told_at = time.monotonic()
 
-    def tell(self, num_conversations: int, *, bytes_done: int) -> None:
+    def update(self, num_conversations: int, *, bytes_done: int) -> None:
         now = time.monotonic()
         if now - self._told_at < SECONDS_BETWEEN_REPORTS:
             return

@@ -38,7 +38,7 @@ class _Change:
 
     apply: Callable[[Setup, int], Setup | None]
     """Returns the changed setup for a GPU's memory; None if it changes nothing."""
-    told: Callable[[Setup], str]
+    advice: Callable[[Setup], str]
     """Returns the setting as text, for the changed setup."""
 
 
@@ -53,8 +53,8 @@ def plan_memory(setup: Setup, *, gpu_bytes: int) -> MemoryPlan:
         return MemoryPlan(estimate, gpu_bytes)
     for count in range(1, _MAX_CHANGES + 1):
         found = tuple(
-            told
-            for changed, told in _changed(setup, count, gpu_bytes)
+            advice
+            for changed, advice in _changed(setup, count, gpu_bytes)
             if estimate_memory(changed).total <= gpu_bytes
         )
         if found:
@@ -70,7 +70,7 @@ def _changed(setup: Setup, count: int, gpu_bytes: int) -> Iterator[tuple[Setup, 
         for change in sorted(changes, key=lambda change: change is _SMALLER_BATCH):
             changed = changed and change.apply(changed, gpu_bytes)
         if changed is not None:
-            yield changed, "set " + " and ".join(change.told(changed) for change in changes)
+            yield changed, "set " + " and ".join(change.advice(changed) for change in changes)
 
 
 def _bf16(setup: Setup, _: int) -> Setup | None:

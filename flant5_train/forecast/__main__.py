@@ -16,12 +16,12 @@ from flant5_train.protocol.forecast import ForecastRequest
 def main(argv: list[str]) -> int:
     (question,) = argv
     try:
-        told = forecast(ForecastRequest.model_validate_json(question))
+        result = forecast(ForecastRequest.model_validate_json(question))
     except TrainingError as error:
         failure = Failure(code=error.code, message=str(error))
         sys.stdout.write(failure.model_dump_json() + "\n")
         return 2
-    sys.stdout.write(told.model_dump_json() + "\n")
+    sys.stdout.write(result.model_dump_json() + "\n")
     return 0
 
 

@@ -54,7 +54,7 @@ class PlannedRun:
         return cls(plan, shape, looked_at.largest, _work(plan))
 
     def forecast(self) -> BatchesForecast:
-        plan, told = self.plan, self.largest
+        plan, largest = self.plan, self.largest
         source_fill, target_fill = plan.packing_efficiency()
         return BatchesForecast(
             steps_per_epoch=plan.steps_per_epoch,
@@ -67,11 +67,11 @@ class PlannedRun:
             source_tokens=self.work.sources,
             target_tokens=self.work.targets,
             largest=LargestForecast(
-                num_pairs=told.num_pairs,
-                longest_source=told.longest_source,
-                longest_target=told.longest_target,
-                source_places=told.source_places,
-                target_places=told.target_places,
+                num_pairs=largest.num_pairs,
+                longest_source=largest.longest_source,
+                longest_target=largest.longest_target,
+                source_places=largest.source_places,
+                target_places=largest.target_places,
             ),
         )
 

@@ -288,8 +288,8 @@ def _data(metadata: RunMetadata, history: History) -> Iterator[str]:
         return
     files = [names[split] or "held back from the training data" for split, _ in reports]
     rows = [("file", *files)]
-    for key, said in _COUNTS.items():
-        rows.append((said, *(_number(report.get(key)) for _, report in reports)))
+    for key, label in _COUNTS.items():
+        rows.append((label, *(_number(report.get(key)) for _, report in reports)))
     yield table(("", *(split for split, _ in reports)), rows)
     for split, report in reports:
         left_out = report.get("left_out")
@@ -342,10 +342,10 @@ def _evaluation(history: History) -> Iterator[str]:
 
 
 def _scores(evaluation: Evaluated) -> Iterator[tuple[str, str]]:
-    for name, said in _SCORES.items():
+    for name, label in _SCORES.items():
         value = getattr(evaluation, name)
         if value is not None:
-            yield said, f"{value:.1%}" if name in _PERCENT else f"{value:.4f}"
+            yield label, f"{value:.1%}" if name in _PERCENT else f"{value:.4f}"
 
 
 def _number(value: object) -> str:

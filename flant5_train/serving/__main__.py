@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from flant5_train.serving.model_cache import model_cache_on
     from flant5_train.serving.server import EngineLimits, InferenceEngine
 
-    def say(piece: StreamEvent) -> None:
+    def send(piece: StreamEvent) -> None:
         answers.write(piece.model_dump_json() + "\n")
         answers.flush()
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_source_tokens=options.max_source_tokens,
     )
     limits = EngineLimits(max_rows=options.max_rows, max_answer_tokens=options.max_answer_tokens)
-    InferenceEngine(cache, requests, limits=limits, say=say).run()
+    InferenceEngine(cache, requests, limits=limits, send=send).run()
     return 0
 
 

@@ -113,16 +113,16 @@ class AnswerDetokenizer:
 
     def feed(self, token: int) -> str:
         """Adds a token and returns the text that is now final."""
-        return self._said(self._text.feed(token))
+        return self._released(self._text.feed(token))
 
     def end(self, *, is_whole: bool) -> str:
         """Returns the remaining text. `is_whole` means that the model ended the answer: its last
         newline then belongs to the prompt format, not to the answer."""
-        said = "" if self.is_stopped else self._said(self._text.end())
-        said, self._held = said + self._held, ""
-        return said.removesuffix(ANSWER_END) if is_whole and not self.is_stopped else said
+        released = "" if self.is_stopped else self._released(self._text.end())
+        released, self._held = released + self._held, ""
+        return released.removesuffix(ANSWER_END) if is_whole and not self.is_stopped else released
 
-    def _said(self, new: str) -> str:
+    def _released(self, new: str) -> str:
         held = self._held + new
         found = [at for at in map(held.find, self._stop) if at >= 0]
         if found:

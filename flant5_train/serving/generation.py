@@ -163,7 +163,7 @@ def _nucleus(likelihood_V: torch.Tensor, top_p: float) -> torch.Tensor:
     return kept_V
 
 
-Say = Callable[[StreamEvent], None]
+Send = Callable[[StreamEvent], None]
 
 
 @dataclass(slots=True)
@@ -177,22 +177,22 @@ class GeneratedSequence:
     max_new_tokens: int
     num_tokens: int = 0
 
-    def append(self, token: int, *, is_end: bool, say: Say) -> bool:
+    def append(self, token: int, *, is_end: bool, send: Send) -> bool:
         """Appends a token to the answer. Returns True if the answer continues."""
         self.num_tokens += 1
         if not is_end:
-            self._say(self.text.feed(token), say)
+            self._send(self.text.feed(token), send)
         is_full = self.num_tokens >= self.max_new_tokens
         if not (is_end or is_full or self.text.is_stopped):
             return True
-        self._say(self.text.end(is_whole=is_end), say)
+        self._send(self.text.end(is_whole=is_end), send)
         reason: FinishReason = "stop" if is_end or self.text.is_stopped else "length"
-        say(AnswerFinished(id=self.id, reason=reason, completion_tokens=self.num_tokens))
+        send(AnswerFinished(id=self.id, reason=reason, completion_tokens=self.num_tokens))
         return False
 
-    def _say(self, text: str, say: Say) -> None:
+    def _send(self, text: str, send: Send) -> None:
         if text:
-            say(TextDelta(id=self.id, text=text))
+            send(TextDelta(id=self.id, text=text))
 
 
 Arrivals = Callable[[Sequence[GeneratedSequence]], Sequence[GeneratedSequence]]
@@ -201,7 +201,7 @@ Arrivals = Callable[[Sequence[GeneratedSequence]], Sequence[GeneratedSequence]]
 
 @torch.inference_mode()
 def answer(
-    model: FlanT5, arrivals: Arrivals, *, is_active: Callable[[str], bool], say: Say
+    model: FlanT5, arrivals: Arrivals, *, is_active: Callable[[str], bool], send: Send
 ) -> None:
     """Generates answers and sends each token when it is sampled, until no row is active and none
     arrives. A cancelled row, whose id is no longer wanted, ends without a message."""
@@ -215,7 +215,7 @@ def answer(
         kept = [
             index
             for index, (row, token) in enumerate(zip(rows, tokens, strict=True))
-            if is_active(row.id) and row.append(token, is_end=token in ends, say=say)
+            if is_active(row.id) and row.append(token, is_end=token in ends, send=send)
         ]
         decoding.keep(kept, [tokens[index] for index in kept])
         return [rows[index] for index in kept]

@@ -27,7 +27,7 @@ from flant5_train.protocol.inference import (
 )
 from flant5_train.protocol.turns import Conversation, Role, Turn
 from flant5_train.serving.detokenizer import AnswerDetokenizer, detokenizer_for
-from flant5_train.serving.generation import GeneratedSequence, Sampler, Say, answer
+from flant5_train.serving.generation import GeneratedSequence, Sampler, Send, answer
 from flant5_train.serving.model_cache import LoadedModel, ModelCache, ModelTooLargeError
 from flant5_train.serving.request_queue import RequestQueue
 
@@ -101,12 +101,12 @@ class InferenceEngine:
     """Main loop of the inference process."""
 
     def __init__(
-        self, cache: ModelCache, requests: RequestQueue, *, limits: EngineLimits, say: Say
+        self, cache: ModelCache, requests: RequestQueue, *, limits: EngineLimits, send: Send
     ) -> None:
         self._cache = cache
         self._requests = requests
         self._limits = limits
-        self._say = say
+        self._send = send
 
     def run(self) -> None:
         """Answers requests until the inbox is closed."""
@@ -154,7 +154,7 @@ class InferenceEngine:
             del waiting[: len(new)]
             return new
 
-        answer(model.model, arrivals, is_active=self._requests.is_active, say=self._tell)
+        answer(model.model, arrivals, is_active=self._requests.is_active, send=self._send_event)
 
     def _row(self, ask: GenerateRequest, model: LoadedModel) -> GeneratedSequence | None:
         """Prepares a request for generation; None if it was refused."""
@@ -172,7 +172,7 @@ class InferenceEngine:
         except QuestionTooLongError as error:
             self._refuse([ask], "too_long", str(error), param="messages")
             return None
-        self._tell(
+        self._send_event(
             AnswerStarted(
                 id=ask.id, prompt_tokens=len(source.ids), truncated_tokens=source.num_left_out
             )
@@ -195,15 +195,15 @@ class InferenceEngine:
     ) -> None:
         """Refuses the requests that have not been answered."""
         for ask in asks:
-            self._tell(Refused(id=ask.id, kind=kind, message=message, param=param))
+            self._send_event(Refused(id=ask.id, kind=kind, message=message, param=param))
 
-    def _tell(self, piece: StreamEvent) -> None:
+    def _send_event(self, piece: StreamEvent) -> None:
         """Sends a response, unless its request has ended or was cancelled."""
         if not self._requests.is_active(piece.id):
             return
         if not isinstance(piece, AnswerStarted | TextDelta):
             self._requests.forget(piece.id)
-        self._say(piece)
+        self._send(piece)
 
 
 def _fitting(

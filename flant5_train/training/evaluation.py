@@ -66,9 +66,9 @@ def evaluate_pairs(
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for batch in batches:
         inputs = {name: value.to(device) for name, value in batch.items()}
-        told = model(**inputs)
-        sums[0] += told.loss
-        sums[1] += told.num_right
+        output = model(**inputs)
+        sums[0] += output.loss
+        sums[1] += output.num_right
         sums[2] += (inputs["labels"] != IGNORED).sum()
     model.train(was_training)
     if dist.is_initialized() and dist.get_world_size() > 1:

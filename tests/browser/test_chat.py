@@ -46,19 +46,19 @@ def test_both_answer_the_same_question_and_a_reload_keeps_it_all(
         page.get_by_label("Temperature", exact=True).fill("0.5")
         page.get_by_label("Temperature", exact=True).blur()
         ask(page, "say it twice")
-        expect(page.locator(".said")).to_have_count(2)
-        expect(page.locator(".said")).to_contain_text(["say it twice"] * 2)
-        expect(page.locator(".said").first).to_contain_text("3 tokens")
-        expect(page.locator(".said").first).to_contain_text("oldest 2 tokens were dropped")
+        expect(page.locator(".reply")).to_have_count(2)
+        expect(page.locator(".reply")).to_contain_text(["say it twice"] * 2)
+        expect(page.locator(".reply").first).to_contain_text("3 tokens")
+        expect(page.locator(".reply").first).to_contain_text("oldest 2 tokens were dropped")
         assert {chat.prompt.model for chat in serving.chats} == {model, "flant5-demo"}
 
         page.get_by_text(re.compile("Compare with base model")).click()
         expect(page).to_have_url(re.compile("base=off"))
         page.reload()
-        expect(page.locator(".said-text")).to_have_text(["say it twice"] * 2)
+        expect(page.locator(".reply-text")).to_have_text(["say it twice"] * 2)
         expect(page.get_by_role("switch")).not_to_be_checked()
         ask(page, "once")
-        expect(page.locator(".said-text")).to_have_count(3)
+        expect(page.locator(".reply-text")).to_have_count(3)
         expect(page.get_by_role("button", name="Ask")).to_be_visible()
         last = serving.chats[-1].prompt
         assert last.model == model
@@ -83,7 +83,7 @@ def test_a_restart_of_the_api_loses_nothing_of_a_conversation(
         page.get_by_label("System", exact=True).fill("Be brief.")
         page.get_by_label("System", exact=True).blur()
         ask(page, "before")
-        expect(page.locator(".said")).to_contain_text("1 token")
+        expect(page.locator(".reply")).to_contain_text("1 token")
         expect(page.get_by_role("button", name="Ask")).to_be_visible()
         address = page.url.partition(alice.url)[2]
         alice.go("/dashboard/static/icon.svg")  # a page that does not miss the server
@@ -91,11 +91,11 @@ def test_a_restart_of_the_api_loses_nothing_of_a_conversation(
         alice.log_in(server.key)
         page.wait_for_selector(".job")
         alice.go(address)
-        expect(page.locator(".said-text")).to_have_text("before")
+        expect(page.locator(".reply-text")).to_have_text("before")
         expect(page.get_by_role("button", name="Ask")).to_be_enabled()
         ask(page, "after")
-        expect(page.locator(".said-text")).to_have_count(2)
-        expect(page.locator(".said-text").last).to_have_text("after")
+        expect(page.locator(".reply-text")).to_have_count(2)
+        expect(page.locator(".reply-text").last).to_have_text("after")
         told = [turn.content for turn in serving.chats[-1].prompt.turns]
         assert told == ["Be brief.", "before", "before", "after"]
     alice.page.context.clear_cookies()
@@ -103,7 +103,7 @@ def test_a_restart_of_the_api_loses_nothing_of_a_conversation(
     page.wait_for_selector(".job")
     alice.go(address)
     expect(page.get_by_text("no fine-tuned model")).to_be_visible()
-    expect(page.locator(".said-text")).to_have_count(0)
+    expect(page.locator(".reply-text")).to_have_count(0)
 
 
 def test_an_answer_is_seen_while_it_is_made(alice: Person, server: Server, model: str) -> None:
@@ -120,11 +120,11 @@ def test_an_answer_is_seen_while_it_is_made(alice: Person, server: Server, model
         page = alice.go(f"/chat?model={model}&base=off")
         expect(page.get_by_role("button", name="Ask")).to_be_enabled()
         ask(page, "Slowly, please")
-        expect(page.locator(".said-text")).to_have_text("The first half")
+        expect(page.locator(".reply-text")).to_have_text("The first half")
         expect(page.get_by_role("button", name="Stop")).to_be_visible()
         may_go_on.set()
-        expect(page.locator(".said-text")).to_have_text("The first half and the second.")
-        expect(page.locator(".said")).to_contain_text("7 tokens (length limit reached)")
+        expect(page.locator(".reply-text")).to_have_text("The first half and the second.")
+        expect(page.locator(".reply")).to_contain_text("7 tokens (length limit reached)")
         expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
@@ -133,7 +133,7 @@ def test_markup_that_a_model_says_stays_text(alice: Person, server: Server, mode
         page = alice.go(f"/chat?model={model}")
         expect(page.get_by_role("switch")).to_be_visible()
         ask(page, f"**{EVIL}** <script>alert(2)</script>")
-        expect(page.locator(".said-text")).to_have_text(
+        expect(page.locator(".reply-text")).to_have_text(
             [f"**{EVIL}** <script>alert(2)</script>"] * 2
         )
         expect(page.locator(".asked")).to_contain_text(EVIL)
@@ -154,7 +154,7 @@ def test_why_there_is_no_answer_is_said_in_words(alice: Person, server: Server, 
         expect(page.get_by_role("alert").nth(2)).to_contain_text("that's why")
     page = alice.go(f"/chat?model=ft:gone&talk={page.url.partition('&talk=')[2]}")
     expect(page.locator(".q-notification")).to_contain_text("no fine-tuned model 'ft:gone'")
-    expect(page.locator(".said")).to_have_count(4)
+    expect(page.locator(".reply")).to_have_count(4)
     expect(page.get_by_role("button", name="Ask")).to_be_disabled()
 
 
@@ -176,7 +176,7 @@ def test_stop_and_a_closed_browser_cancel_the_answers(
             wait_until(lambda: len(serving.chats) == 2)
             assert not is_nobody_waiting()
             page.get_by_role("button", name="Stop").click()
-            expect(page.locator(".said").first).to_contain_text("stopped")
+            expect(page.locator(".reply").first).to_contain_text("stopped")
             wait_until(is_nobody_waiting)
             ask(page, "And on")
             wait_until(lambda: len(serving.chats) == 4)

@@ -98,7 +98,7 @@ def chat(page: Page) -> None:
     page.reload()
     expect(page.get_by_label("Model", exact=True)).to_have_value(model)
     expect(page.get_by_role("switch")).not_to_be_checked()
-    expect(page.locator(".said")).to_have_count(2)
+    expect(page.locator(".reply")).to_have_count(2)
     ask(page, "And backwards?", num_answers=3)
 
 

@@ -101,7 +101,7 @@ def test_a_conversation_fits_its_screen(
         for number, question in enumerate(SAID, start=1):
             viewer.page.get_by_label("Question").fill(question)
             viewer.page.get_by_role("button", name="Ask").click()
-            expect(viewer.page.locator(".said")).to_have_count(2 * number)
+            expect(viewer.page.locator(".reply")).to_have_count(2 * number)
             note = "60 tokens (length limit reached)"
             expect(viewer.page.get_by_text(note)).to_have_count(number)
             expect(viewer.page.get_by_role("button", name="Ask")).to_be_visible()

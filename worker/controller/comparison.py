@@ -27,7 +27,7 @@ class StoreDifference(Enum):
     """The store does not have the job."""
     OLDER = auto()
     """An attempt, outcome or resume of the job, or its history, is only on disk."""
-    WISHED = auto()
+    REQUESTED = auto()
     """A cancellation, a pause or the end of a pause is only on disk."""
 
 
@@ -66,7 +66,7 @@ def compare(disk: DiskState, standing: Standing | None) -> StoreDifference | Non
     is_attempted = disk.attempt_epoch > standing.epoch
     if is_resumed or is_attempted or _is_end_missing(disk, standing):
         return StoreDifference.OLDER
-    return StoreDifference.WISHED if is_wished else None
+    return StoreDifference.REQUESTED if is_wished else None
 
 
 @dataclass(frozen=True, slots=True)

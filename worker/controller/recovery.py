@@ -314,7 +314,7 @@ class Recoverer:
                 self._note(run, job_id, f"not restored: {seen.reason}")
             elif isinstance(seen, Unreadable) or seen.difference is None:
                 run.num_known += job_id not in before
-            elif seen.difference is StoreDifference.WISHED:
+            elif seen.difference is StoreDifference.REQUESTED:
                 self._carry_out(run, seen.disk.record)
             else:
                 run.numbers[job_id] = seen.disk.record.number

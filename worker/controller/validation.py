@@ -168,8 +168,8 @@ def _warning_events(named: NamedFile, checked: CheckedFile) -> Iterator[NewEvent
             level="warn",
             data={"param": named.param, **problem.model_dump(mode="json")},
         )
-    told = sum(problem.count for problem in warnings.listed[:_MAX_WARNINGS])
-    if rest := warnings.num_problems - told:
+    num_listed = sum(problem.count for problem in warnings.listed[:_MAX_WARNINGS])
+    if rest := warnings.num_problems - num_listed:
         yield NewEvent(
             message=f"{named.name}: {rest} more warnings; see the report on the file",
             level="warn",

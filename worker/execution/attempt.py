@@ -173,9 +173,9 @@ class Attempt:
             logger.info("job %s: already ended in an earlier attempt", self._job.id)
             self._closing.finish(outcome)
             return
-        if (wished := self._apply_unrecorded_desired_state()) is not None:
+        if (changed_record := self._apply_unrecorded_desired_state()) is not None:
             store = self._context.store
-            self._lease.retry_until_fenced(lambda: apply_desired_state(wished, store))
+            self._lease.retry_until_fenced(lambda: apply_desired_state(changed_record, store))
             self._closing.release("a newer request from its caller was found on disk")
             return
         try:

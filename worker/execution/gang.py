@@ -291,10 +291,10 @@ class Member:
         return directive
 
     def _tell(self, end: MemberEnd) -> None:
-        tell = self._context.store.gangs.end
-        is_heard = self._lease.retry_until_fenced(lambda: tell(self._membership, end))
-        heard = "" if is_heard else "; the attempt was already over"
-        logger.info("job %s, node %d: %s%s", self._job.id, self._membership.node, end.kind, heard)
+        end_membership = self._context.store.gangs.end
+        is_recorded = self._lease.retry_until_fenced(lambda: end_membership(self._membership, end))
+        suffix = "" if is_recorded else "; the attempt was already over"
+        logger.info("job %s, node %d: %s%s", self._job.id, self._membership.node, end.kind, suffix)
 
     def _kill_strays(self, mark: str) -> None:
         """Kills only this worker's processes: the leader may run on the same machine."""

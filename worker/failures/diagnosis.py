@@ -77,8 +77,8 @@ def _of_rank(summary: Summary, evidence: FailureEvidence) -> Cause | None:
 def _of_torchrun(message: str) -> Cause:
     """Returns the cause from torchrun's own failure."""
     if "SignalException" in message:
-        said = f"torchrun received a signal to stop: {message}"
-        return Cause(FailureCode.KILLED, said, killed_by=signal.SIGTERM)
+        text = f"torchrun received a signal to stop: {message}"
+        return Cause(FailureCode.KILLED, text, killed_by=signal.SIGTERM)
     return Cause(code_of_text(message) or FailureCode.INTERNAL, f"torchrun failed: {message}")
 
 
@@ -86,10 +86,10 @@ def _of_exit(evidence: FailureEvidence) -> Cause:
     """Returns the cause from the exit code alone, without any other evidence."""
     code = evidence.end.exit_code
     if code is None:
-        words = (
+        quoted = (
             f"; its last lines: {evidence.tail}" if evidence.last_lines else " without any output"
         )
-        return Cause(FailureCode.WORKER_LOST, f"the trainer ended unexpectedly{words}")
+        return Cause(FailureCode.WORKER_LOST, f"the trainer ended unexpectedly{quoted}")
     if code < 0:
         return Cause(FailureCode.WORKER_LOST, f"the supervisor was killed by {signal_name(-code)}")
     if code == LIFELINE_CUT:
@@ -110,9 +110,9 @@ def _unexplained(end: str, evidence: FailureEvidence) -> Cause:
             f"{end}, and the disk of its run directory is full: {evidence.num_free_bytes} bytes are"
             " free",
         )
-    words = f"; its last lines: {evidence.tail}" if evidence.last_lines else " and wrote no output"
+    quoted = f"; its last lines: {evidence.tail}" if evidence.last_lines else " and wrote no output"
     code = code_of_text(evidence.tail) or FailureCode.INTERNAL
-    return Cause(code, end + words)
+    return Cause(code, end + quoted)
 
 
 _OOM_KILL = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)

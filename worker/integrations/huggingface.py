@@ -62,10 +62,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _refusal(error: HfHubHTTPError) -> HubError:
     status = error.response.status_code
     request = error.response.request
-    said = error.server_message or error.response.reason_phrase
+    detail = error.server_message or error.response.reason_phrase
     where = f"{request.method} {urlsplit(str(request.url)).path}"
     is_final = status < 500 and status not in _AGAIN
-    return HubError(f"the hub answered {status} to {where}: {_short(said)}", is_final=is_final)
+    return HubError(f"the hub answered {status} to {where}: {_short(detail)}", is_final=is_final)
 
 
 def _short(text: str) -> str:

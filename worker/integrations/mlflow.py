@@ -89,8 +89,8 @@ class MlflowClient:
             answer = None
         if response.is_success and isinstance(answer, dict):
             return answer
-        told = answer if isinstance(answer, dict) else {}
-        code, message = str(told.get("error_code", "")), str(told.get("message", ""))
+        fields = answer if isinstance(answer, dict) else {}
+        code, message = str(fields.get("error_code", "")), str(fields.get("message", ""))
         raise MlflowError(
             f"MLflow answered {path} with HTTP {response.status_code} {code} "
             f"{message[:_MAX_SHOWN]}".rstrip(),
@@ -194,8 +194,8 @@ class _Tracked:
         params: dict[str, object] = {"seed": spec.seed, "training_file": spec.training_file}
         params |= {"validation_file": spec.validation_file, "model": spec.model}
         params |= spec.hyperparameters.model_dump(mode="json")
-        told = {name: str(value) for name, value in params.items() if value is not None}
-        self._named("params", _pairs(told, limit=_MAX_PARAM))
+        fields = {name: str(value) for name, value in params.items() if value is not None}
+        self._named("params", _pairs(fields, limit=_MAX_PARAM))
 
     def describe(self, data: dict[str, object]) -> None:
         """Sets new data summaries as tags. Unlike params, tags can be set again."""

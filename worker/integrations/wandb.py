@@ -113,7 +113,7 @@ def _config(task: ExportTask) -> dict[str, object]:
 
 def _described(data: Mapping[str, object]) -> dict[str, str]:
     """Returns the data summaries with dotted names."""
-    told: dict[str, str] = {}
+    values: dict[str, str] = {}
     for split, report in data.items():
-        told |= flatten(report, prefix=f"data.{split}")
-    return told
+        values |= flatten(report, prefix=f"data.{split}")
+    return values

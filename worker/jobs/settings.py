@@ -63,12 +63,12 @@ def settings_fault(error: ValidationError) -> str:
 
 
 def _fault(place: tuple[int | str, ...], message: str, *, value: object) -> str:
-    said = message.removeprefix("Value error, ")
+    plain = message.removeprefix("Value error, ")
     if not place:
-        return said
+        return plain
     variable = ".".join(f"FLANT5_{part}".upper() for part in place)
     is_shown = isinstance(value, str | int | float) and not _SECRET.search(variable)
-    return f"{variable}: {said}" + (f" (found {str(value)[:_MAX_SHOWN]!r})" if is_shown else "")
+    return f"{variable}: {plain}" + (f" (found {str(value)[:_MAX_SHOWN]!r})" if is_shown else "")
 
 
 def _without_tilde(home: Path) -> Path:

@@ -42,12 +42,12 @@ def probe_argv_of(command: str | None) -> ProbeArgv:
         return probe_argv
     found = f"FLANT5_PROBE_COMMAND is {command!r}"
     try:
-        words = shlex.split(command)
+        command_line = shlex.split(command)
     except ValueError as error:
         raise ValueError(f"{found}: {error}; expected a command in shell syntax") from error
-    if not words:
+    if not command_line:
         raise ValueError(f"{found}; expected a command, or unset the variable")
-    return lambda slots: [*words, *(slot.name for slot in slots)]
+    return lambda slots: [*command_line, *(slot.name for slot in slots)]
 
 
 def probe(

@@ -65,9 +65,9 @@ def list_gpus() -> tuple[str, ...]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ValueError(f"the GPUs can't be listed: {error}; {_WAY_OUT}") from error
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[:1000]
+        output = (done.stderr.strip() or done.stdout.strip())[:1000]
         raise ValueError(
-            f"the GPUs can't be listed: nvidia-smi -L exits {done.returncode}: {said}; {_WAY_OUT}"
+            f"the GPUs can't be listed: nvidia-smi -L exits {done.returncode}: {output}; {_WAY_OUT}"
         )
     gpus: list[str] = []
     for uuid in _LISTED.findall(done.stdout):

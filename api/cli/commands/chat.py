@@ -151,13 +151,13 @@ def _answer(client: Client, body: Json) -> Iterator[str]:
 
 def _say(client: Client, body: Json) -> str:
     """Prints the answer while it streams and returns its text."""
-    said = []
+    parts = []
     for text in _answer(client, body):
-        said.append(text)
+        parts.append(text)
         typer.echo(printable(text), nl=False)
         sys.stdout.flush()
     typer.echo("")
-    return "".join(said)
+    return "".join(parts)
 
 
 def printable(text: str) -> str:

@@ -121,8 +121,8 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
 def parse_override(text: str) -> tuple[str, Any]:
     """Parses NAME=VALUE. The value is JSON if possible, otherwise text.
 
-    >>> parse_override("learning_rate=2e-5"), parse_override("bf16=true"), parse_override("a=cosine")
-    (('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine'))
+    >>> [parse_override(text) for text in ("learning_rate=2e-5", "bf16=true", "a=cosine")]
+    [('learning_rate', 2e-05), ('bf16', True), ('a', 'cosine')]
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -181,32 +181,32 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel a job. Its checkpoints stay; `flant5 resume` continues from the newest."""
-    wish = "cancel?save_checkpoint=true" if save else "cancel"
+    action = "cancel?save_checkpoint=true" if save else "cancel"
     asked = "is saving a checkpoint, then stopping" if save else "is stopping"
-    _send(job_id, wish, said={"cancelled": "is cancelled", "running": asked}, as_json=as_json)
+    _send(job_id, action, messages={"cancelled": "is cancelled", "running": asked}, as_json=as_json)
 
 
 def pause(job_id: JobId, as_json: AsJson = False) -> None:
     """Pause a job. A running job saves a checkpoint and releases its GPU."""
     asked = "is pausing after the next checkpoint"
-    _send(job_id, "pause", said={"paused": "is paused", "running": asked}, as_json=as_json)
+    _send(job_id, "pause", messages={"paused": "is paused", "running": asked}, as_json=as_json)
 
 
 def resume(job_id: JobId, as_json: AsJson = False) -> None:
     """Resume a paused, failed or cancelled job from its newest checkpoint."""
-    said = {
+    messages = {
         "queued": "is queued again",
         "validating_files": "is resumed; its files are being validated",
         "running": "keeps running; the pending pause was withdrawn",
     }
-    _send(job_id, "resume", said=said, as_json=as_json)
+    _send(job_id, "resume", messages=messages, as_json=as_json)
 
 
-def _send(job_id: str, wish: str, *, said: dict[str, str], as_json: bool) -> None:
+def _send(job_id: str, action: str, *, messages: dict[str, str], as_json: bool) -> None:
     with reported(as_json=as_json), Client(ClientSettings()) as client:
-        job = client.post(f"/fine_tuning/jobs/{job_id}/{wish}")
+        job = client.post(f"/fine_tuning/jobs/{job_id}/{action}")
         if as_json:
             print_json(job)
         else:
             # The job may have reached any other status before the response.
-            typer.echo(f"{job_id} {said.get(job['status'], 'is ' + job['status'])}")
+            typer.echo(f"{job_id} {messages.get(job['status'], 'is ' + job['status'])}")

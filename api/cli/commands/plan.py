@@ -97,13 +97,13 @@ def _needs(plan: Json) -> list[tuple[str, str]]:
     memory, disk, time = plan["memory"], plan["disk"], plan["time"]
     rows = []
     if memory:
-        told = f"at most {size(memory['total_bytes'])}"
+        text = f"at most {size(memory['total_bytes'])}"
         if memory["gpu_bytes"] is None:
-            told += f"; {memory['reason']}"
+            text += f"; {memory['reason']}"
         else:
             fits = "fits" if memory["fits"] else "may not fit"
-            told += f" of {size(memory['gpu_bytes'])} ({memory['gpu_from']}): {fits}"
-        rows.append(("GPU memory", told))
+            text += f" of {size(memory['gpu_bytes'])} ({memory['gpu_from']}): {fits}"
+        rows.append(("GPU memory", text))
     if disk:
         rows.append(
             (

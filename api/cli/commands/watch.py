@@ -27,25 +27,25 @@ class PendingReasonTracker:
         self._client = client
         self._path = path
         self._status = ""
-        self._said = ""
+        self._last_sentence = ""
 
     def reason(self, item: Json | Idle) -> str | None:
         """Returns a line to show; None if the reason has not changed."""
         if not isinstance(item, Idle):
             if "status" not in item["data"]:
                 return None
-            self._status, self._said = item["data"]["status"], ""
+            self._status, self._last_sentence = item["data"]["status"], ""
         if self._status not in ("queued", "paused"):
             return None
         try:
             job = self._client.get(self._path)
         except CommandError:
             return None  # the stream is still read and reports a lost server
-        said = self._sentence(job)
-        if said == self._said:
+        sentence = self._sentence(job)
+        if sentence == self._last_sentence:
             return None
-        self._said = said
-        return said or None
+        self._last_sentence = sentence
+        return sentence or None
 
     def _sentence(self, job: Json) -> str:
         # Events may be old: only the current status counts.
@@ -149,8 +149,8 @@ def _show_all(client: Client, path: str, screen: _Screen) -> str:
             screen.back()
         else:
             screen.event(item)
-        if said := idleness.reason(item):
-            screen.note(said)
+        if sentence := idleness.reason(item):
+            screen.note(sentence)
     return status
 
 

@@ -106,13 +106,13 @@ def _of_service(host: Host, settings: ApiSettings) -> tuple[Check, ...]:
 def _wrong_settings(error: ValidationError) -> Finding:
     """Returns a finding without the values of settings, which may be passwords."""
     faults = error.errors(include_input=False, include_url=False)
-    said = "; ".join(
+    summary = "; ".join(
         f"{''.join(f'FLANT5_{part} '.upper() for part in fault['loc'])}"
         f"{fault['msg'].removeprefix('Value error, ')}"
         for fault in faults
     )
     return failed(
-        said,
+        summary,
         expected="settings as in .env.example; Redis, HOME and keys were not checked",
         remedy="correct them in .env or in the environment",
     )

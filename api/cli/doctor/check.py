@@ -179,7 +179,7 @@ class ProgramOutput:
     err: str
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """Its error output, or else its output, on one line."""
         text = " ".join((self.err.strip() or self.out.strip()).split())
         return text[:_MAX_SAID] or f"exit code {self.code} without output"

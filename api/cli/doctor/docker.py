@@ -79,7 +79,7 @@ def check_compose(host: Host) -> Finding:
     if answer.code != 0 or version is None:
         # Errors of a `docker` without the plugin, which parses the arguments itself.
         is_missing = "unknown flag" in answer.err or "not a docker command" in answer.err
-        broken = f"Docker Compose does not work: {answer.said}"
+        broken = f"Docker Compose does not work: {answer.message}"
         found = "Docker Compose plugin not found" if is_missing else broken
         return failed(found, expected=expected, remedy=remedy)
     if version < MIN_COMPOSE:
@@ -146,12 +146,12 @@ def _no_program(host: Host) -> Finding:
 def _silent(answer: ProgramOutput) -> Finding:
     if "permission denied" in answer.err.lower():
         return failed(
-            f"this user has no access to Docker: {answer.said}",
+            f"this user has no access to Docker: {answer.message}",
             expected="a user in the group docker (equivalent to root)",
             remedy='sudo usermod -aG docker "$USER", then log in again; or use sudo',
         )
     return failed(
-        f"Docker daemon not reachable: {answer.said}",
+        f"Docker daemon not reachable: {answer.message}",
         expected="a running engine, at the address in DOCKER_HOST if that is set",
         remedy=f"{_START}; `docker context ls` shows which engine is used",
     )
@@ -180,7 +180,7 @@ def check_containers(directory: Path) -> Finding:
     except (ProgramMissingError, ProgramError, PermissionError) as error:
         return not_applicable(f"cannot query Docker Compose: {error}")
     if answer.code != 0:
-        return not_applicable(f"cannot query Docker Compose: {answer.said}")
+        return not_applicable(f"cannot query Docker Compose: {answer.message}")
     containers = _documents(answer.out)
     if not containers:
         return not_applicable("not started yet: docker compose up -d --build --wait")

@@ -67,10 +67,10 @@ def list_gpus() -> tuple[Gpu, ...]:
     except ProgramError as error:
         raise DriverError(str(error)) from error
     if answer.code != 0:
-        raise DriverError(f"nvidia-smi exited with {answer.code}: {answer.said}")
+        raise DriverError(f"nvidia-smi exited with {answer.code}: {answer.message}")
     rows = [line.split(", ", 2) for line in answer.out.splitlines() if line.count(", ") >= 2]
     if not rows:
-        raise DriverError(f"nvidia-smi lists no GPU: {answer.said}")
+        raise DriverError(f"nvidia-smi lists no GPU: {answer.message}")
     return tuple(Gpu(driver=row[0], memory=row[1], name=row[2]) for row in rows)
 
 

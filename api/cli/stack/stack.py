@@ -104,11 +104,11 @@ class ServiceProcess:
             return f"{self.name} restarted"
         if time.monotonic() - self._started_at > _SETTLED_SECONDS:
             self._pause_seconds = _MIN_PAUSE_SECONDS
-        said = f"{self.name} {self.describe_end()}; restarting in {self._pause_seconds:g} s"
+        notice = f"{self.name} {self.describe_end()}; restarting in {self._pause_seconds:g} s"
         self._process = None
         self._start_again_at = time.monotonic() + self._pause_seconds
         self._pause_seconds = min(2 * self._pause_seconds, _MAX_PAUSE_SECONDS)
-        return said
+        return notice
 
     def describe_end(self) -> str:
         """Describes how the process ended."""
@@ -154,7 +154,7 @@ _STOP_SECONDS = 15.0
 _MARGIN_SECONDS = 30.0
 """Time for the worker to finish, in addition to the trainer's time for saving."""
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class Stack:
@@ -163,10 +163,10 @@ class Stack:
     After the first stop request, the worker can save a checkpoint. The second kills the processes.
     """
 
-    def __init__(self, settings: UpSettings, *, lock: int, say: Say) -> None:
+    def __init__(self, settings: UpSettings, *, lock: int, notify: Notify) -> None:
         self._settings = settings
         self._home = settings.home.resolve()
-        self._say = say
+        self._notify = notify
         self._redis: EmbeddedRedis | None = None
         if settings.redis_url is None:
             password = SecretStr(secrets.token_urlsafe(32))
@@ -174,7 +174,7 @@ class Stack:
         self._lock = lock
         self._children: tuple[ServiceProcess, ...] = ()
         self._num_stop_requests = 0
-        self._view = LogView(say)
+        self._view = LogView(notify)
 
     @property
     def url(self) -> str:
@@ -214,11 +214,11 @@ class Stack:
         """Restarts dead processes until a stop is requested."""
         while not self._num_stop_requests:
             if self._redis is not None and self._redis.process.poll() is not None:
-                self._say("redis exited; restarting it")
+                self._notify("redis exited; restarting it")
                 self._start_redis()
             for child in self._children:
-                if said := child.keep_alive():
-                    self._say(said)
+                if notice := child.keep_alive():
+                    self._notify(notice)
             self._view.show_new_lines()
             time.sleep(_WATCH_SECONDS)
 
@@ -235,7 +235,7 @@ class Stack:
         deadline = time.monotonic() + child.stop_seconds
         while child.is_alive:
             if self._num_stop_requests > 1 or time.monotonic() > deadline:
-                self._say(f"{child.name} did not stop in time; killing it")
+                self._notify(f"{child.name} did not stop in time; killing it")
                 child.kill()
             self._view.show_new_lines()
             time.sleep(_POLL_SECONDS)
@@ -246,7 +246,7 @@ class Stack:
         try:
             self._redis.start()
             for line in self._redis.passed_over:
-                self._say(f"redis: skipped a server: {line}")
+                self._notify(f"redis: skipped a server: {line}")
         except EmbeddedRedisError as error:
             raise CommandError(str(error)) from error
 
@@ -265,7 +265,7 @@ class Stack:
         except StartRefusedError as error:
             raise CommandError(str(error)) from error
         except StoreUnavailableError as error:
-            self._say(f"Redis is not available yet: {error}")
+            self._notify(f"Redis is not available yet: {error}")
 
     def _programs(self) -> tuple[Program, ...]:
         """Returns the programs in shutdown order."""

@@ -103,7 +103,7 @@ def up(
         root = settings.home.resolve()
         _check_directories(Home(root))
         with locked(root / "up.lock", patience_seconds=_LEFTOVER_SECONDS) as lock:
-            stack = Stack(settings, lock=lock, say=_say)
+            stack = Stack(settings, lock=lock, notify=_notify)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, lambda *_: stack.request_stop())
             _run(stack, root, announce=print_json if as_json else _announce)
@@ -127,7 +127,7 @@ def _run(stack: "Stack", root: Path, *, announce: Callable[[dict[str, object]], 
             _write(ready_file, ready)
             announce(ready)
             stack.watch()
-        _say("stopping; the worker is saving a checkpoint (press Ctrl-C again to kill it)")
+        _notify("stopping; the worker is saving a checkpoint (press Ctrl-C again to kill it)")
     finally:
         ready_file.unlink(missing_ok=True)
         stack.stop()
@@ -176,5 +176,5 @@ def _announce(ready: dict[str, object]) -> None:
     typer.echo(f"submit a job with `{prefix}flant5 submit conversations.json --watch`")
 
 
-def _say(text: str) -> None:
+def _notify(text: str) -> None:
     typer.echo(text, err=True)

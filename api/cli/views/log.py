@@ -28,8 +28,8 @@ class _TailPosition:
 class LogView:
     """Tails several log files. With pipes instead, a stopped terminal would block the processes."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
         self._places: list[_TailPosition] = []
 
     def add(self, name: str, path: Path) -> None:
@@ -40,7 +40,7 @@ class LogView:
     def show_new_lines(self) -> None:
         for place in self._places:
             for line in _new_lines(place):
-                self._say(f"{place.name:>6} | {line}")
+                self._notify(f"{place.name:>6} | {line}")
 
 
 def _new_lines(place: _TailPosition) -> list[str]:

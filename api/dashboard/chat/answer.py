@@ -77,24 +77,24 @@ class AnswerView:
     """Shows answers as plain text. Markup in them is never rendered."""
 
     def __init__(self, title: str) -> None:
-        self.said = ChatReply()
-        with ui.element("article").classes("said"):
-            ui.label(title).classes("quiet one-line said-by")
-            self._text = ui.label().classes("said-text wrap")
+        self.reply = ChatReply()
+        with ui.element("article").classes("reply"):
+            ui.label(title).classes("quiet one-line reply-by")
+            self._text = ui.label().classes("reply-text wrap")
             self._waiting = ui.spinner("dots", size="24px")
             self._note = ui.label().classes("quiet")
             with ui.row().classes("verdict bad").props('role="alert"') as self._trouble:
                 ui.icon("error")
                 self._error = ui.label().classes("wrap")
-        self._show(self.said, is_coming=True)
+        self._show(self.reply, is_coming=True)
 
-    def end(self, said: ChatReply) -> None:
+    def end(self, reply: ChatReply) -> None:
         """Shows the final answer."""
-        self._show(said, is_coming=False)
+        self._show(reply, is_coming=False)
 
     def stop(self) -> None:
         """Marks the answer as stopped by the user."""
-        self.end(replace(self.said, note="stopped"))
+        self.end(replace(self.reply, note="stopped"))
 
     async def follow(self, pieces: Pieces) -> None:
         """Shows the answer as it streams in, or an error. Cancelling this cancels the request."""
@@ -102,9 +102,9 @@ class AnswerView:
             async with aclosing(pieces):
                 await self._follow(pieces)
         except NO_ANSWER as error:
-            self.end(replace(self.said, error=str(error)))
+            self.end(replace(self.reply, error=str(error)))
         except Exception:
-            self.end(replace(self.said, error=_BUG))
+            self.end(replace(self.reply, error=_BUG))
             raise
 
     async def _follow(self, pieces: Pieces) -> None:
@@ -113,19 +113,19 @@ class AnswerView:
             if isinstance(piece, AnswerStarted) and piece.truncated_tokens:
                 left_out = f" · the oldest {number(piece.truncated_tokens)} tokens were dropped"
             elif isinstance(piece, TextDelta):
-                self._show(replace(self.said, text=self.said.text + piece.text), is_coming=True)
+                self._show(replace(self.reply, text=self.reply.text + piece.text), is_coming=True)
             elif isinstance(piece, AnswerFinished):
-                self.end(replace(self.said, note=_length(piece) + left_out))
+                self.end(replace(self.reply, note=_length(piece) + left_out))
 
-    def _show(self, said: ChatReply, *, is_coming: bool) -> None:
-        self.said = said
-        self._text.set_text(said.text)
-        self._note.set_text(said.note)
-        self._error.set_text(said.error)
-        self._text.set_visibility(bool(said.text))
+    def _show(self, reply: ChatReply, *, is_coming: bool) -> None:
+        self.reply = reply
+        self._text.set_text(reply.text)
+        self._note.set_text(reply.note)
+        self._error.set_text(reply.error)
+        self._text.set_visibility(bool(reply.text))
         self._waiting.set_visibility(is_coming)
-        self._note.set_visibility(bool(said.note))
-        self._trouble.set_visibility(bool(said.error))
+        self._note.set_visibility(bool(reply.note))
+        self._trouble.set_visibility(bool(reply.error))
 
 
 def _length(finished: AnswerFinished) -> str:

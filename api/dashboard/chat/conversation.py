@@ -72,8 +72,8 @@ class ConversationView:
                 empty("forum", missing)
             for each in conversation.rounds:
                 views = self._draw(each)
-                for side, said in each.answers.items():
-                    views[side].end(said)
+                for side, reply in each.answers.items():
+                    views[side].end(reply)
 
     def address(self, sides: Mapping[str, str]) -> None:
         """Sets the models that receive the next message."""
@@ -138,7 +138,7 @@ class ConversationView:
         for side, view in views.items():
             if tasks[side].cancelled():
                 view.stop()
-            self._conversation = self._conversation.answered(side, view.said)
+            self._conversation = self._conversation.answered(side, view.reply)
         await self._keep()
         ui.run_javascript(_TO_THE_END)
         for task in tasks.values():

@@ -48,7 +48,7 @@ class ChatExchange:
 
     @property
     def num_characters(self) -> int:
-        return len(self.question) + sum(len(said.text) for said in self.answers.values())
+        return len(self.question) + sum(len(reply.text) for reply in self.answers.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class ChatConversation:
         new = ChatExchange(question, dict.fromkeys(sides, LEFT))
         return replace(self, rounds=(*self.rounds, new))
 
-    def answered(self, side: str, said: ChatReply) -> "ChatConversation":
+    def answered(self, side: str, reply: ChatReply) -> "ChatConversation":
         """Returns the conversation with one side's answer to the last question."""
         *before, last = self.rounds
-        answers = {**last.answers, side: said}
+        answers = {**last.answers, side: reply}
         return replace(self, rounds=(*before, ChatExchange(last.question, answers)))
 
     def request(self, model: str, *, side: str) -> dict[str, Any]:
@@ -85,10 +85,10 @@ class ChatConversation:
         *before, last = self.rounds
         messages = [{"role": "system", "content": self.system}] if self.system.strip() else []
         for each in before:
-            said = each.answers.get(side)
-            if said is not None and said.counts:
+            reply = each.answers.get(side)
+            if reply is not None and reply.counts:
                 messages.append({"role": "user", "content": each.question})
-                messages.append({"role": "assistant", "content": said.text})
+                messages.append({"role": "assistant", "content": reply.text})
         messages.append({"role": "user", "content": last.question})
         return {
             "model": model,

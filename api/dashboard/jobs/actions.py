@@ -52,7 +52,7 @@ def perform_action(user: SessionUser, job_id: str, action: Action) -> Job:
     """Applies the action and returns the updated job.
 
     Raises NotAllowedError, SessionEndedError, NotFoundError for jobs of other owners, and the
-    errors of `wishes.fulfil`.
+    errors of `JobAction.apply`.
     """
     caller, services = user.changing(), user.services
     user.job(job_id)

@@ -64,21 +64,21 @@ class _JobsPage:
                 value=self._search.status or "",
                 on_change=lambda event: self._look_for(status=event.value),
             ).props('outlined dense options-dense aria-label="Status"').classes("status-filter")
-            words = ui.input(
+            terms = ui.input(
                 placeholder="Id, name, model, data, owner …",
-                value=self._search.words,
-                on_change=lambda event: self._look_for(words=event.value or ""),
+                value=self._search.terms,
+                on_change=lambda event: self._look_for(terms=event.value or ""),
             )
-            words.props('outlined dense clearable debounce=300 aria-label="Filter"')
-            words.classes("words-filter")
+            terms.props('outlined dense clearable debounce=300 aria-label="Filter"')
+            terms.classes("text-filter")
             ui.space()
             new = ui.button("New job", icon="add", on_click=lambda: ui.navigate.to("/new"))
             new.props("unelevated no-caps")
 
-    async def _look_for(self, *, status: str | None = None, words: str | None = None) -> None:
+    async def _look_for(self, *, status: str | None = None, terms: str | None = None) -> None:
         old = self._search
         wanted = old.status if status is None else (Status(status) if status else None)
-        await self._go(Search(status=wanted, words=old.words if words is None else words[:200]))
+        await self._go(Search(status=wanted, terms=old.terms if terms is None else terms[:200]))
 
     async def _to_next(self) -> None:
         await self._go(self._search.behind(self._older))

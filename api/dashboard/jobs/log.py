@@ -26,9 +26,9 @@ class LogMatches:
     """Lines with their numbers, as `12: text`."""
 
 
-def search_log(path: Path, words: str) -> LogMatches:
+def search_log(path: Path, terms: str) -> LogMatches:
     """Searches case-insensitively; returns no lines if there is no log."""
-    wanted, num_found = words.lower().encode(), 0
+    wanted, num_found = terms.lower().encode(), 0
     last: deque[str] = deque(maxlen=MAX_FOUND)
     try:
         with path.open("rb") as file:
@@ -87,15 +87,15 @@ class LogPanel:
         with ui.element("section").classes("card wide"):
             with ui.row().classes("spread"):
                 heading("Log")
-                words = ui.input(placeholder="Search the log", on_change=self._search)
-                words.props('outlined dense clearable debounce=300 aria-label="Search the log"')
-                words.classes("words-filter")
+                terms = ui.input(placeholder="Search the log", on_change=self._search)
+                terms.props('outlined dense clearable debounce=300 aria-label="Search the log"')
+                terms.classes("text-filter")
             self._note = ui.label().classes("quiet")
             self._live = _Lines("live-log")
             self._found = _Lines("found-log")
             self._found.box.set_visibility(False)
         self._note.set_text("No output yet.")
-        self._words = ""
+        self._terms = ""
         Poller(self._read, self._show)
 
     def _read(self) -> tuple[LogLine, ...]:
@@ -109,7 +109,7 @@ class LogPanel:
         if not lines:
             return
         if self._cursor is None:
-            self._note.set_text("" if self._words else self._how_much(lines[0].seq))
+            self._note.set_text("" if self._terms else self._how_much(lines[0].seq))
         self._cursor = lines[-1].id
         self._live.append([line.line for line in lines])
 
@@ -118,16 +118,16 @@ class LogPanel:
         return "" if first == 1 else f"Shown from line {first}. Search covers the whole log."
 
     async def _search(self, event: ValueChangeEventArguments[str | None]) -> None:
-        words = self._words = (event.value or "").strip()
-        self._found.box.set_visibility(bool(words))
-        self._live.box.set_visibility(not words)
-        if not words:
+        terms = self._terms = (event.value or "").strip()
+        self._found.box.set_visibility(bool(terms))
+        self._live.box.set_visibility(not terms)
+        if not terms:
             self._note.set_text("")
             return
         job = await run_in_threadpool(self._user.job, self._job_id)
         path = self._user.services.home.run_directory(job.id).log
-        matches = await run_in_threadpool(search_log, path, words)
-        if words == self._words:
+        matches = await run_in_threadpool(search_log, path, terms)
+        if terms == self._terms:
             self._show_found(matches)
 
     def _show_found(self, matches: LogMatches) -> None:

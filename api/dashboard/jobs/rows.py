@@ -162,23 +162,23 @@ class Search:
     """Filter of the list. The page's address holds it, so a reload keeps it."""
 
     status: Status | None = None
-    words: str = ""
+    terms: str = ""
     after: str | None = None
     """Id of the last job on the previous page."""
 
     @classmethod
     def of(cls, query: QueryParams) -> Self:
-        status, words = query.get("status"), query.get("q", "")
+        status, terms = query.get("status"), query.get("q", "")
         known = Status(status) if status in set(Status) else None
-        return cls(status=known, words=words[:200], after=query.get("after") or None)
+        return cls(status=known, terms=terms[:200], after=query.get("after") or None)
 
     @property
     def is_filter(self) -> bool:
-        return self.status is not None or bool(self.words.strip())
+        return self.status is not None or bool(self.terms.strip())
 
     @property
     def address(self) -> str:
-        given = {"status": self.status, "q": self.words, "after": self.after}
+        given = {"status": self.status, "q": self.terms, "after": self.after}
         query = urlencode({name: value for name, value in given.items() if value})
         return f"/?{query}" if query else "/"
 
@@ -230,7 +230,7 @@ def _matches(job: Job, search: Search, data: str) -> bool:
         return False
     texts = (job.id, job.spec.model, job.spec.suffix or "", data, job.owner)
     text = "\n".join((*texts, *job.spec.metadata, *job.spec.metadata.values())).lower()
-    return all(word in text for word in search.words.lower().split())
+    return all(word in text for word in search.terms.lower().split())
 
 
 def recent_jobs(user: SessionUser, *, limit: int) -> tuple[Job, ...]:

@@ -61,13 +61,13 @@ class Timeline:
 
 def answers_of(event: Event) -> tuple[SampleAnswerView, ...]:
     """Returns the sample answers in an event; most events have none."""
-    told = event.data.get("answers")
+    listed = event.data.get("answers")
     step = event.data.get("step")
-    if not isinstance(told, list) or not isinstance(step, int):
+    if not isinstance(listed, list) or not isinstance(step, int):
         return ()
     return tuple(
         SampleAnswerView(step, str(each["question"]), str(each["expected"]), str(each["given"]))
-        for each in told
+        for each in listed
         if isinstance(each, dict)
     )
 
@@ -105,9 +105,9 @@ class TimelinePanel:
         Poller(self._timeline.more, self._show)
 
     def _show(self, events: tuple[Event, ...]) -> None:
-        told = [answers for event in events if (answers := answers_of(event))]
-        if told:
-            self._show_answers(told[-1])
+        listed = [answers for event in events if (answers := answers_of(event))]
+        if listed:
+            self._show_answers(listed[-1])
         for event in events[-_MAX_SHOWN:]:
             if event.message not in _QUIET:
                 self._add(event)

@@ -56,20 +56,20 @@ class PlanPanel:
         self._shown = answer
         self._box.clear()
         self._on_plan(answer)
-        asked, told = answer
+        asked, result = answer
         with self._box:
             if asked is None:
                 ui.label("Choose a file first.").classes("quiet")
-            elif told is None:
+            elif result is None:
                 with ui.row().classes("spread"):
                     ui.spinner()
                     ui.label("Estimating the job …").classes("quiet")
-            elif isinstance(told, str):
+            elif isinstance(result, str):
                 with ui.row().classes("verdict bad"):
                     ui.icon("error")
-                    ui.label(told).classes("wrap")
+                    ui.label(result).classes("wrap")
             else:
-                _plan(told)
+                _plan(result)
 
 
 def _plan(plan: JobPlan) -> None:

@@ -45,7 +45,7 @@ class Banner:
             self._label = ui.label()
         self._row.set_visibility(False)
 
-    def say(self, text: str) -> None:
+    def show_text(self, text: str) -> None:
         self._label.set_text(text)
         self._row.set_visibility(bool(text))
 
@@ -92,7 +92,7 @@ class Poller(Generic[Read]):
     def _say(self, text: str) -> None:
         banner: Banner | None = self._client.storage.get("banner")
         if banner:
-            banner.say(text)
+            banner.show_text(text)
 
 
 def _timed(read: Callable[[], Read]) -> tuple[Read, float]:
@@ -167,7 +167,7 @@ def _loss_notice(user: SessionUser) -> None:
     """Shows a banner while a recent loss of Redis data needs attention."""
     notice = Banner(icon="warning")
     store_loss = user.services.store_loss
-    Poller(store_loss.notice, lambda text: notice.say(text or ""), seconds=_NOTICE_SECONDS)
+    Poller(store_loss.notice, lambda text: notice.show_text(text or ""), seconds=_NOTICE_SECONDS)
 
 
 def _is_dark(request: Request) -> bool | None:

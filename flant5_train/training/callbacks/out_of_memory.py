@@ -59,24 +59,21 @@ class MemorySettings:
         )
 
 
-def out_of_memory_message(batch: BatchShape | None, settings: MemorySettings, said: str) -> str:
-    """Returns the error message, with the most effective settings first; `said` is the library's
-    message.
-
-    "the GPU has too little memory for a batch of 8 pairs, 2048 source and 512 target tokens long
-    (CUDA out of memory. Tried to allocate 2.00 GiB). Remedies, most effective first:
-    gradient_checkpointing=true; per_device_train_batch_size=4 with gradient_accumulation_steps=2;
-    ..."
+def out_of_memory_message(
+    batch: BatchShape | None, settings: MemorySettings, error_text: str
+) -> str:
+    """Returns the error message, with the most effective settings first; `error_text` is the
+    library's message.
     """
     what = "this model" if batch is None else f"a batch of {batch}"
     return (
-        f"the GPU has too little memory for {what} ({_beginning(said)}). Remedies, most effective"
-        " first: " + "; ".join(_cures(batch, settings))
+        f"the GPU has too little memory for {what} ({_beginning(error_text)}). Remedies, "
+        "most effective first: " + "; ".join(_cures(batch, settings))
     )
 
 
-def _beginning(said: str) -> str:
-    return said.strip().partition("\n")[0][:_MAX_SAID_CHARACTERS]
+def _beginning(error_text: str) -> str:
+    return error_text.strip().partition("\n")[0][:_MAX_SAID_CHARACTERS]
 
 
 def _cures(batch: BatchShape | None, settings: MemorySettings) -> Iterator[str]:

@@ -43,7 +43,7 @@ def said(
         loaded.model,
         lambda going: next(groups, []),
         is_active=lambda row_id: row_id not in unwanted,
-        say=lambda piece: pieces[piece.id].append(piece),
+        send=lambda piece: pieces[piece.id].append(piece),
     )
     return pieces
 

@@ -55,7 +55,7 @@ class Scene:
         self._loaded = loaded
         cache = ModelCache(max_bytes=10**9, load_model=self._load, expected=lambda _: 0)
         limits = EngineLimits(max_rows=3, max_answer_tokens=8)
-        self.session = InferenceEngine(cache, self.requests, limits=limits, say=self._say)
+        self.session = InferenceEngine(cache, self.requests, limits=limits, send=self._send)
         self.last = ""
 
     def _load(self, name: str) -> LoadedModel:
@@ -65,7 +65,7 @@ class Scene:
             raise error
         return self._loaded
 
-    def _say(self, piece: StreamEvent) -> None:
+    def _send(self, piece: StreamEvent) -> None:
         self.pieces.append(piece)
         if piece.id == self.last and isinstance(piece, AnswerFinished | Refused):
             self.requests.close()
@@ -109,11 +109,11 @@ def test_questions_to_one_model_are_a_batch_whoever_waits_between_them() -> None
 class LateScene(Scene):
     """One where question 2 comes when the answer to the first question has begun."""
 
-    def _say(self, piece: StreamEvent) -> None:
+    def _send(self, piece: StreamEvent) -> None:
         if isinstance(piece, TextDelta) and self.last == "1":
             self.last = "2"
             self.requests.put(ask("2", max_new_tokens=8))
-        super()._say(piece)
+        super()._send(piece)
 
 
 def test_a_question_that_comes_later_joins_the_answer_that_is_given(loaded: LoadedModel) -> None:
@@ -178,7 +178,7 @@ def test_an_idle_session_gives_up_a_model_that_is_deleted(
     cache = model_cache_on(torch.device("cpu"), max_bytes=10**9, max_source_tokens=256)
     cache.get(str(model))
     requests = RequestQueue()
-    idle = InferenceEngine(cache, requests, limits=EngineLimits(), say=lambda _: None)
+    idle = InferenceEngine(cache, requests, limits=EngineLimits(), send=lambda _: None)
     runner = threading.Thread(target=idle.run)
     runner.start()
     shutil.rmtree(model)

@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 
-from flant5_train.process import tell_stacks_when_asked
+from flant5_train.process import dump_stacks_on_request
 
-tell_stacks_when_asked()
+dump_stacks_on_request()
 runpy.run_path(str(Path(__file__).with_name("trains.py")), run_name="__main__")

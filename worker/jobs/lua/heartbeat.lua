@@ -18,9 +18,9 @@ local function of_members()
   return answer
 end
 
-local wishes = redis.call('HMGET', key, 'cancel_requested', 'pause_requested')
+local requests = redis.call('HMGET', key, 'cancel_requested', 'pause_requested')
 local members = of_members()
-if wishes[1] == 'force' then return 'cancel' end
+if requests[1] == 'force' then return 'cancel' end
 if members == 'member_over' then return members end
-if wishes[1] then return 'cancel_save' end
-return wishes[2] and 'pause' or members or 'go_on'
+if requests[1] then return 'cancel_save' end
+return requests[2] and 'pause' or members or 'go_on'

@@ -100,7 +100,7 @@ class WebhookOutbox:
 
     def ack(self, delivery: Delivery) -> bool:
         """Marks a delivery as delivered; False if it was settled before."""
-        return self._settle(delivery, "delivered", said="")
+        return self._settle(delivery, "delivered", event_text="")
 
     def retry(self, delivery: Delivery, *, pause_seconds: float) -> bool:
         """Reschedules a failed delivery after the pause; False if it was settled before."""
@@ -110,11 +110,11 @@ class WebhookOutbox:
 
     def dead_letter(self, delivery: Delivery, *, reason: str) -> bool:
         """Stops retrying, and records that in an event of the job; False if settled before."""
-        said = f'Webhook "{delivery.endpoint}" not delivered: {reason}'
-        return self._settle(delivery, "given_up", said=said)
+        event_text = f'Webhook "{delivery.endpoint}" not delivered: {reason}'
+        return self._settle(delivery, "given_up", event_text=event_text)
 
-    def _settle(self, delivery: Delivery, outcome: str, *, said: str) -> bool:
-        args = (delivery.endpoint, delivery.event_id, outcome, delivery.end.job_id, said)
+    def _settle(self, delivery: Delivery, outcome: str, *, event_text: str) -> bool:
+        args = (delivery.endpoint, delivery.event_id, outcome, delivery.end.job_id, event_text)
         return bool(self._scripts.run("webhook_settle", *args))
 
 
@@ -183,7 +183,7 @@ class ExportOutbox:
 
     def ack(self, pending: PendingExport) -> bool:
         """Marks an export as done. Changes since it was taken are due at once."""
-        return self._settle(pending, "done", said="")
+        return self._settle(pending, "done", event_text="")
 
     def retry(self, pending: PendingExport, *, pause_seconds: float) -> float | None:
         """Reschedules a failed export after the pause. Returns the seconds since the first failure
@@ -193,10 +193,12 @@ class ExportOutbox:
 
     def dead_letter(self, pending: PendingExport, *, reason: str) -> bool:
         """Stops retrying until the job starts or ends again, and records that in an event."""
-        return self._settle(pending, "given_up", said=f'Integration "{pending.type}": {reason}')
+        return self._settle(
+            pending, "given_up", event_text=f'Integration "{pending.type}": {reason}'
+        )
 
-    def _settle(self, pending: PendingExport, outcome: str, *, said: str) -> bool:
-        args = (pending.name, pending.num_changes, outcome, pending.job_id, said)
+    def _settle(self, pending: PendingExport, outcome: str, *, event_text: str) -> bool:
+        args = (pending.name, pending.num_changes, outcome, pending.job_id, event_text)
         return bool(self._scripts.run("export_settle", *args))
 
 

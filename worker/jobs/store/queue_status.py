@@ -145,10 +145,12 @@ def _jobs(number: int) -> str:
 
 
 def _complaints(sick: Sequence[WorkerState]) -> str:
-    said = "; ".join(
+    summary = "; ".join(
         f"{worker.name} takes no jobs ({worker.unhealthy_reason})" for worker in sick[:_MAX_NAMED]
     )
-    return said if len(sick) <= _MAX_NAMED else f"{said}; nor do {len(sick) - _MAX_NAMED} more"
+    return (
+        summary if len(sick) <= _MAX_NAMED else f"{summary}; nor do {len(sick) - _MAX_NAMED} more"
+    )
 
 
 class QueuePosition:

@@ -4,7 +4,7 @@
 |---------------------------|--------|------------------------------------------------------------|
 | counter                   | string | number of jobs ever created                                |
 | mark                      | hash   | store: its name, as on disk; number: changes so far        |
-|                           |        | (`worker.controller.store_mark`)                               |
+|                           |        | (`worker.controller.store_mark`)                           |
 | jobs                      | zset   | ids of all jobs, by number                                 |
 | validating                | zset   | ids of jobs whose files need a check, by number            |
 | queued                    | zset   | ids of queued jobs, by priority, then by number            |
@@ -41,7 +41,7 @@
 | shipments:tries           | hash   | `{job}/{type}` -> failed tries in a row                    |
 | shipments:failing         | hash   | `{job}/{type}` -> time of the first of these, in ms        |
 | service                   | string | id of the service that this database belongs to            |
-| pulse                     | string | the controller's newest file in HOME/service/pulse; 30 s    |
+| pulse                     | string | the controller's newest file in HOME/service/pulse; 30 s   |
 | submission:{key}          | string | id of the job created with a submission key; 24 h          |
 | job:{id}                  | hash   | status, spec, metadata, owner, number, priority, num_slots,|
 |                           |        | created_at, queued_at, started_at, finished_at, retry_at,  |
