@@ -106,25 +106,3 @@ def test_each_package_has_a_line_in_contributing() -> None:
         for path in (REPOSITORY / top).rglob("__init__.py")
     }
     assert listed - {"worker/jobs/lua"} == packages
-
-
-def test_each_path_and_name_in_the_lifecycle_exists() -> None:
-    text = (REPOSITORY / "docs" / "lifecycle.md").read_text(encoding="utf-8")
-    paths = set(re.findall(r"`((?:api|worker|flant5_train)/[\w/]+(?:\.py|\.lua|/)?)`", text))
-    assert len(paths) > 60
-    assert not [path for path in sorted(paths) if not (REPOSITORY / path).exists()]
-    code = "\n".join(
-        path.read_text(encoding="utf-8")
-        for top in ("api", "worker", "flant5_train")
-        for path in (REPOSITORY / top).rglob("*")
-        if path.suffix in (".py", ".lua")
-    )
-    names = {
-        part
-        for name in re.findall(r"`([A-Za-z_][\w.]*)`", text)
-        for part in name.split(".")
-        if not name.endswith((".py", ".lua", ".json", ".jsonl", ".md", ".log"))
-    }
-    assert len(names) > 100
-    known = code + (REPOSITORY / ".env.example").read_text(encoding="utf-8")
-    assert not [name for name in sorted(names) if not re.search(rf"\b{name}\b", known)]

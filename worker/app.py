@@ -47,7 +47,7 @@ def create_app(context: WorkerContext, shutdown_flag: ShutdownFlag) -> Celery:
     )
 
     @app.task(name=TASK, shared=False, lazy=False)  # type: ignore[untyped-decorator]
-    def take_doorbell(job_id: str) -> None:
+    def handle_notification(job_id: str) -> None:
         run_job(job_id, context)
 
     def stop(**_: object) -> None:
@@ -57,7 +57,7 @@ def create_app(context: WorkerContext, shutdown_flag: ShutdownFlag) -> Celery:
         _give_back(context, args[0], exception)
 
     signals.worker_shutting_down.connect(stop, weak=False)
-    signals.task_failure.connect(give_back, sender=take_doorbell, weak=False)
+    signals.task_failure.connect(give_back, sender=handle_notification, weak=False)
     return app
 
 

@@ -186,7 +186,7 @@ SENTINELS = [f"<extra_id_{number}>" for number in range(NUM_EXTRA_IDS)]
 
 
 def build_rust_tokenizer(model: bytes) -> Tokenizer:
-    """Returns the Rust form of an extended sentencepiece model (`lossless.extend_vocabulary`)."""
+    """Returns the Rust form of an extended sentencepiece model (`extend_vocabulary`)."""
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(model)
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
@@ -204,7 +204,7 @@ def build_rust_tokenizer(model: bytes) -> Tokenizer:
 
 
 def _normalizer() -> normalizers.Normalizer:
-    """Returns the steps of `lossless.to_written`."""
+    """Returns the steps of `to_written`."""
     replace = normalizers.Replace
     return normalizers.Sequence(
         [
@@ -221,7 +221,7 @@ def _normalizer() -> normalizers.Normalizer:
 
 
 def _decoder() -> decoders.Decoder:
-    """Returns the steps of `lossless.from_written`, with byte fallback before them."""
+    """Returns the steps of `from_written`, with byte fallback before them."""
     replace = decoders.Replace
     return decoders.Sequence(
         [

@@ -39,6 +39,7 @@ from flant5_train.protocol.progress import (
 from flant5_train.resume.identity import default_values, record_of_run
 from flant5_train.resume.record import RUN_RECORD, FinishedRun, RunRecord, as_lines
 from flant5_train.resume.start import Present, RunStart, start_of
+from flant5_train.training.adapter_trainer import check_lora_supported, load_for_training
 from flant5_train.training.callbacks.early_stopping import CheckpointSelector, evaluation_interval
 from flant5_train.training.callbacks.guards import (
     refuse_unused_validation,
@@ -57,7 +58,6 @@ from flant5_train.training.checkpoints import (
     newest_complete_checkpoint,
     remove_incomplete_checkpoints,
 )
-from flant5_train.training.lora import check_lora_supported, load_for_training
 from flant5_train.training.run_settings import setting_warnings, settle
 from flant5_train.training.stopping import StopRequested, StopSignal
 from flant5_train.training.telemetry import memory_planned

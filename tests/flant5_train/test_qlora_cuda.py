@@ -20,7 +20,7 @@ from flant5_train.models.lora import attach, four_bits, load_adapter, read_recor
 from flant5_train.models.tokenizer import load_tokenizer
 from flant5_train.protocol.failure import TrainingError
 from flant5_train.protocol.model_files import ADAPTER_WEIGHTS
-from flant5_train.training import lora
+from flant5_train.training import adapter_trainer
 from tests.flant5_train.adapter_runs import logits, save_base_model, train_here
 from tests.flant5_train.runs import Run
 
@@ -41,7 +41,7 @@ def base(trained_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(autouse=True)
 def _on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     if not HAS_GPU:
-        monkeypatch.setattr(lora, "check_qlora_available", lambda: None)
+        monkeypatch.setattr(adapter_trainer, "check_qlora_available", lambda: None)
 
 
 def train(output_dir: Path, base: Path, **settings: object) -> Run:
@@ -50,7 +50,7 @@ def train(output_dir: Path, base: Path, **settings: object) -> Run:
 
 
 def test_the_blocks_are_held_in_four_bits_and_what_is_trained_in_float32(base: Path) -> None:
-    model = lora._load_quantized(str(base), load_tokenizer(base), in_bfloat16=True)
+    model = adapter_trainer._load_quantized(str(base), load_tokenizer(base), in_bfloat16=True)
     kinds = {
         (name.rpartition(".")[2], module.weight.dtype)
         for name, module in model.named_modules()

@@ -31,7 +31,8 @@ from worker.execution.records import (
     write_result,
 )
 from worker.failures.evidence import ProcessExit
-from worker.failures.outcome import AttemptStart, Interrupted, RetryPolicy, classify_outcome
+from worker.failures.outcome import AttemptStart, Interrupted, classify_outcome
+from worker.failures.retry import RetryPolicy
 from worker.jobs.errors import StorageFullError, StoreUnavailableError
 from worker.jobs.job import JobError
 from worker.jobs.storage.filesystem import MalformedFileError, is_full

@@ -5,60 +5,22 @@ cause, and the retry policy maps its failure code to a retry. For a multi-node a
 finds the root cause: the node whose failure failed the others.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
-from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from flant5_train.protocol.failure import FailureCode
 from flant5_train.protocol.progress import ModelSaved, Record, Stopped, parse_record
 from worker.failures.diagnosis import VAGUE, Cause, cause_of
-from worker.failures.evidence import CRASHES, FailureEvidence, ProcessExit
+from worker.failures.evidence import FailureEvidence, ProcessExit
+from worker.failures.retry import RetryPolicy, policy_for
 from worker.jobs.job import Job, JobError, model_id
 from worker.jobs.storage.log_format import whole_lines, whole_size
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.leases import MemberEnd, MemberStatus
 from worker.jobs.store.serialization import Failed, Succeeded
-
-
-class RetryPolicy(Enum):
-    """Consequence of a failed attempt."""
-
-    INFRA_FAILURE = auto()
-    """Infrastructure failure: retry, up to the limit of losses without a new checkpoint."""
-    ONCE = auto()
-    """Unclear whether the machine or the job is at fault: retry once."""
-    NEVER = auto()
-    """A retry would fail in the same way."""
-
-
-_RETRIES: Mapping[FailureCode, RetryPolicy] = MappingProxyType(
-    {
-        FailureCode.WORKER_LOST: RetryPolicy.INFRA_FAILURE,
-        FailureCode.KILLED: RetryPolicy.INFRA_FAILURE,
-        FailureCode.HOST_OOM: RetryPolicy.ONCE,
-        FailureCode.CUDA_OOM: RetryPolicy.NEVER,
-        FailureCode.NAN_LOSS: RetryPolicy.NEVER,
-        FailureCode.LOSS_EXPLOSION: RetryPolicy.NEVER,
-        FailureCode.BAD_DATA: RetryPolicy.NEVER,
-        FailureCode.BAD_MODEL: RetryPolicy.NEVER,
-        FailureCode.BAD_CONFIG: RetryPolicy.NEVER,
-        FailureCode.DISK_FULL: RetryPolicy.NEVER,
-        FailureCode.TIMEOUT: RetryPolicy.NEVER,
-        FailureCode.INTERNAL: RetryPolicy.NEVER,
-    }
-)
-
-
-def policy_for(code: FailureCode, *, killed_by: int | None = None) -> RetryPolicy:
-    """Returns the retry for a failure. `killed_by` is the signal behind the code `killed`."""
-    if code is FailureCode.KILLED and killed_by in CRASHES:
-        return RetryPolicy.ONCE
-    return _RETRIES[code]
-
 
 _TAIL_BYTES = 32_768
 

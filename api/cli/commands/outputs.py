@@ -10,9 +10,9 @@ import typer
 
 from api.cli.client import Client, CommandError, Json, reported
 from api.cli.commands.jobs import AsJson, JobId
+from api.cli.follow_stream import Disconnected, Idle, StreamEnded, follow_stream
 from api.cli.settings import ClientSettings
 from api.cli.views.format import moment, print_json, print_table, size
-from api.cli.views.live import Disconnected, Idle, StreamEnded, follow_stream
 
 
 def logs(

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from api.cli.client import Client, CommandError, Json, reported
+from api.cli.follow_stream import Disconnected, Idle, StreamEnded, follow_stream
 from api.cli.options import job_ids
 from api.cli.settings import ClientSettings
 from api.cli.views.format import print_json
-from api.cli.views.live import Disconnected, Idle, StreamEnded, follow_stream
 from api.cli.views.watch import WatchView, numbers_of
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.cli.client import Client, CommandError
+from api.cli.follow_stream import Disconnected, Idle, StreamEnded, follow_stream
 from api.cli.settings import ClientSettings
-from api.cli.views.live import Disconnected, Idle, StreamEnded, follow_stream
 
 _MAX_BYTES_AT_A_TIME = 2**16
 

@@ -3,7 +3,8 @@
 import pytest
 
 from flant5_train.protocol.failure import FailureCode
-from worker.failures.outcome import Interrupted, RetryPolicy, root_cause
+from worker.failures.outcome import Interrupted, root_cause
+from worker.failures.retry import RetryPolicy
 from worker.jobs.job import JobError
 from worker.jobs.store.leases import MemberEnd, MemberStatus
 from worker.jobs.store.serialization import Failed

@@ -10,13 +10,8 @@ from flant5_train.training.callbacks.reporting import ProgressLog
 from tests.small_disk import fill, small_disk
 from tests.worker.scenes import spec
 from worker.failures.evidence import ProcessExit
-from worker.failures.outcome import (
-    AttemptStart,
-    Interrupted,
-    RetryPolicy,
-    classify_outcome,
-    last_record,
-)
+from worker.failures.outcome import AttemptStart, Interrupted, classify_outcome, last_record
+from worker.failures.retry import RetryPolicy
 from worker.jobs.job import Job, JobError, Status, model_id
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.serialization import Failed, Succeeded

@@ -3,7 +3,7 @@ import signal
 import pytest
 
 from flant5_train.protocol.failure import FailureCode
-from worker.failures.outcome import RetryPolicy, policy_for
+from worker.failures.retry import RetryPolicy, policy_for
 
 LOSSES = {FailureCode.WORKER_LOST, FailureCode.KILLED}
 

@@ -9,7 +9,8 @@ from flant5_train.protocol.failure import FailureCode
 from tests.worker.scenes import is_alive, read_pids, spec, wait_until
 from tests.worker.workshop import PROGRAMS
 from worker.failures.evidence import ProcessExit
-from worker.failures.outcome import AttemptStart, Interrupted, RetryPolicy, classify_outcome
+from worker.failures.outcome import AttemptStart, Interrupted, classify_outcome
+from worker.failures.retry import RetryPolicy
 from worker.jobs.job import Job, Status
 from worker.jobs.storage.lock import take_lock, take_lock_to_share
 from worker.jobs.storage.paths import RunDirectory
