@@ -49,7 +49,6 @@ from flant5_train.training.callbacks.guards import (
 from flant5_train.training.callbacks.reporting import (
     EventFiles,
     HeartbeatCallback,
-    ProgressLog,
     ProgressSink,
     ignore_record,
 )
@@ -58,6 +57,7 @@ from flant5_train.training.checkpoints import (
     newest_complete_checkpoint,
     remove_incomplete_checkpoints,
 )
+from flant5_train.training.progress_log import ProgressLog
 from flant5_train.training.run_settings import setting_warnings, settle
 from flant5_train.training.stopping import StopRequested, StopSignal
 from flant5_train.training.telemetry import memory_planned

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from api.settings import ApiSettings
 from flant5_train.protocol.progress import Evaluated, Record, StepTrained, TrainingStarted
-from flant5_train.training.callbacks.reporting import ProgressLog
+from flant5_train.training.progress_log import ProgressLog
 from worker.jobs.storage.paths import RunDirectory
 from worker.jobs.store.serialization import Claim, NewCheckpoint, NewEvent, NewLogLine, Update
 from worker.jobs.store.store import JobStore

@@ -99,7 +99,7 @@ def test_one_stream_too_many_is_told_to_come_back(
         assert refused.json()["error"]["code"] == "too_many_streams"
         assert httpx.get(url).status_code == 200
         store.leases.finish(running_job, SUCCEEDED)
-    wait_until(lambda: app.state.services.tail.num_clients == 0, what="the place to be free")
+    wait_until(lambda: app.state.services.broadcaster.num_clients == 0, what="the place to be free")
     assert list(follow(url))[-1].event == "end"
 
 
@@ -108,8 +108,10 @@ def test_a_client_that_leaves_gives_its_place_back(
 ) -> None:
     with closing(follow(url_of(server_url, running_job))) as stream:
         next(stream)
-        assert app.state.services.tail.num_clients == 1
-    wait_until(lambda: app.state.services.tail.num_clients == 0, what="the client to be forgotten")
+        assert app.state.services.broadcaster.num_clients == 1
+    wait_until(
+        lambda: app.state.services.broadcaster.num_clients == 0, what="the client to be forgotten"
+    )
 
 
 def test_a_subscription_drops_frames_rather_than_growing_but_never_a_signal() -> None:

@@ -8,7 +8,7 @@ from transformers import GenerationConfig, T5ForConditionalGeneration, T5Tokeniz
 
 from flant5_train.demo_model import small_config
 from flant5_train.models.tokenizer import SENTENCEPIECE_FILE
-from flant5_train.training.callbacks.reporting import ProgressLog
+from flant5_train.training.progress_log import ProgressLog
 from flant5_train.training.run import _run, parse_run
 from flant5_train.training.stopping import StopSignal
 from tests.flant5_train.conftest import EXAMPLES, TINY

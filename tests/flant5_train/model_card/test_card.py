@@ -22,7 +22,7 @@ from flant5_train.protocol.progress import (
     StepTrained,
     TrainingStarted,
 )
-from flant5_train.training.callbacks.reporting import ProgressLog
+from flant5_train.training.progress_log import ProgressLog
 
 SAVED = ModelSaved(path="out", step=4, train_loss=1.5, tokens_seen=12345)
 HOSTILE = "<img src=x onerror=alert(1)>|**[a](http://b.example)** `c` ![d](e)\n# f --- $g$ \\"

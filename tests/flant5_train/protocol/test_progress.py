@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from flant5_train.protocol.progress import PhaseChange, Stopped, parse_record, read_records
-from flant5_train.training.callbacks.reporting import ProgressLog
+from flant5_train.training.progress_log import ProgressLog
 from tests.small_disk import fill, small_disk
 
 SAVING = PhaseChange(at=1.5, phase="saving")

@@ -6,7 +6,7 @@ import pytest
 
 from flant5_train.protocol.failure import Failure, FailureCode
 from flant5_train.protocol.progress import ModelSaved, PhaseChange, Record, Stopped
-from flant5_train.training.callbacks.reporting import ProgressLog
+from flant5_train.training.progress_log import ProgressLog
 from tests.small_disk import fill, small_disk
 from tests.worker.scenes import spec
 from worker.failures.evidence import ProcessExit

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from worker.integrations.huggingface import HubTarget, push
+from worker.integrations.hub_push import HubTarget, push
 
 if __name__ == "__main__":
     directory, endpoint, repository, token = sys.argv[1:]

@@ -14,7 +14,7 @@ from tests.hub.hub import READ_TOKEN, WRITE_TOKEN, Fault, Hub
 from tests.hub.repository import Repository, SmallFile
 from tests.hub.server import hub_server
 from tests.hub.xet import XetStore
-from worker.integrations.huggingface import HubError, HubTarget, push
+from worker.integrations.hub_push import HubError, HubTarget, push
 
 # The library's own: it has yet to follow the client that it moved to.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

@@ -20,7 +20,7 @@ from flant5_train.protocol.progress import (
     Stopped,
     TrainingStarted,
 )
-from flant5_train.training.callbacks.reporting import ProgressLog
+from flant5_train.training.progress_log import ProgressLog
 
 
 class Trainer:
