@@ -40,13 +40,13 @@ from worker.settings import WorkerSettings
 
 MAX_JOBS = 100
 """Maximum number of jobs per round and step."""
-STALE_DOORBELL_SECONDS = 600.0
+STALE_NOTIFICATION_SECONDS = 600.0
 """Seconds after which a wake-up is sent again even if others are pending: it may have been lost,
 and the queue of wake-ups may never be empty."""
 LOOK_SECONDS = 0.25
 """Seconds between two checks for new jobs, which should not wait for a full, more expensive round.
 Each check takes CPU time from a trainer that uses all cores."""
-IDLE_DOORBELL_SECONDS = 2.0
+IDLE_NOTIFICATION_SECONDS = 2.0
 """Seconds after which a wake-up is sent again while a worker that could run the job is idle."""
 
 logger = logging.getLogger(__name__)
@@ -140,10 +140,10 @@ class Controller:
         pending would pile them up.
         """
         is_silent = num_notifications(self._redis) == 0
-        age = self._settings.requeue_notify_seconds if is_silent else STALE_DOORBELL_SECONDS
+        age = self._settings.requeue_notify_seconds if is_silent else STALE_NOTIFICATION_SECONDS
         # If no wake-up is pending and a worker is idle, the wake-up was lost, or a worker that is
         # too small consumed it.
-        idle_seconds = IDLE_DOORBELL_SECONDS if is_silent else age
+        idle_seconds = IDLE_NOTIFICATION_SECONDS if is_silent else age
         for job_id in self._store.leases.pending_notifications(
             age, MAX_JOBS, idle_seconds=idle_seconds
         ):

@@ -1,12 +1,12 @@
 """The export of one job to one integration: protocol, growing run, curves and integration types.
 
-The shipper and the export process exchange one JSON message per line:
+The export scheduler and the export process exchange one JSON message per line:
 
-    shipper -> process, standard input:   the Assignment, then {"status": "succeeded"} once the job
-                                          is no longer running; end of file: stop at once
-    process -> shipper, standard output:  Reports, the last one with `is_done` or a `problem`
+    scheduler -> process, standard input:   the ExportTask, then {"status": "succeeded"} once the
+                                            job no longer runs; end of file: stop at once
+    process -> scheduler, standard output:  reports, the last one with `is_done` or a `problem`
 
-Each integration type has a module with the function `ship`. Its arguments are the assignment, the
+Each integration type has a module with the function `export`. Its arguments are the task, the
 growing run, and a sender of reports. The module is imported in a separate process per job, which
 isolates the tracker's library. Each type also has an account class in
 `worker.integrations.accounts`.
@@ -167,7 +167,7 @@ def export_task_for(
 
 POLL_SECONDS = 1.0
 LEFT_ALONE = 3
-"""Exit code after the shipper has exited."""
+"""Exit code after the scheduler has exited."""
 
 
 class ExportError(Exception):
@@ -179,7 +179,8 @@ class ExportError(Exception):
 
 
 class ExportReporter:
-    """Sends reports to the shipper. Redirects other writes to standard output to standard error."""
+    """Sends reports to the scheduler. Redirects other writes to standard output to standard
+    error."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -232,9 +233,9 @@ class RunTailer:
             self._has_ended.wait(POLL_SECONDS)
 
     def watch_scheduler(self) -> None:
-        """Receives the job's end, and exits this process when the shipper exits.
+        """Receives the job's end, and exits this process when the scheduler exits.
 
-        Without the latter, the next shipper could start a second export beside a blocked one.
+        Without the latter, the next scheduler could start a second export beside a blocked one.
         """
         for line in self._messages:
             self.status = JobEnded.model_validate_json(line).status

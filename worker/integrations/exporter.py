@@ -1,7 +1,7 @@
 """`python -m worker.integrations.exporter`: exports one job to one integration while the job runs.
 
-The shipper starts it. The protocol is in `worker.integrations.export_task`. No other module imports
-this one: as a program it is `__main__`, and its classes would exist twice.
+The scheduler starts it. The protocol is in `worker.integrations.export_task`. No other module
+imports this one: as a program it is `__main__`, and its classes would exist twice.
 """
 
 import importlib

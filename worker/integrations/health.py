@@ -1,4 +1,4 @@
-"""`python -m worker.integrations.health`: health check of this container's shipper."""
+"""`python -m worker.integrations.health`: health check of this container's scheduler."""
 
 import sys
 
@@ -10,14 +10,14 @@ from worker.jobs.store.redis import open_redis
 
 
 def integrations_trouble(settings: IntegrationSettings) -> str | None:
-    """Returns the problem of this host's shipper, or None if it is healthy."""
+    """Returns the problem of this host's scheduler, or None if it is healthy."""
     with open_redis(settings.redis_url) as redis:
         try:
             if DaemonPresence(redis, key_of=keys.integrations_process).is_alive():
                 return None
         except StoreUnavailableError as error:
             return str(error)
-    return f"no shipper on this host has finished a round within {PRESENCE_SECONDS:g} s"
+    return f"no export scheduler on this host has finished a round within {PRESENCE_SECONDS:g} s"
 
 
 def main() -> int:

@@ -48,7 +48,7 @@ def export(task: ExportTask, *, run: RunTailer, reporter: ExportReporter) -> Non
 def _reporting_alive(reporter: ExportReporter) -> Iterator[None]:
     """Sends heartbeats during a push.
 
-    An upload of gigabytes takes longer than the shipper's timeout. The timeouts of each request
+    An upload of gigabytes takes longer than the scheduler's timeout. The timeouts of each request
     (`hub_push`) prevent a hang.
     """
     is_over = threading.Event()

@@ -38,7 +38,7 @@ def pause_after(num_failed: int, *, first_seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ExportStores:
-    """The Redis services that the shipper uses."""
+    """The Redis services that the scheduler uses."""
 
     store: JobStore
     outbox: ExportOutbox
@@ -49,7 +49,7 @@ class ExportStores:
 class ExportScheduler:
     """Starts and watches export processes.
 
-    Several shippers share the work. If one is killed, the others take over its exports.
+    Several schedulers share the work. If one is killed, the others take over its exports.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ExportScheduler:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Makes `run` return. The next shipper continues running exports."""
+        """Makes `run` return. The next scheduler continues running exports."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -146,7 +146,7 @@ class ExportScheduler:
     async def _export_and_settle(self, pending: PendingExport, job: Job, account: Account) -> None:
         problem = await self._run_export(pending, job, account)
         if self._stopping.is_set() and problem is not None:
-            # Due at once, for the next shipper.
+            # Due at once, for the next scheduler.
             await asyncio.to_thread(self._stores.outbox.renew, pending, lease_seconds=0)
         elif problem is not None:
             await self._failed(pending, problem)

@@ -117,8 +117,8 @@ def _integrations(redis: Redis, *, file: Path | None) -> Finding:
     if file is None and not types and not num_waiting:
         return not_applicable("no integrations are configured (docs/integrations.md)")
     runs = f"; pending exports: {num_waiting}" if num_waiting else ""
-    if shippers := _present(redis, keys.integrations_process):
-        return fine(f"{', '.join(shippers)} exports to {', '.join(types) or 'no tracker'}{runs}")
+    if schedulers := _present(redis, keys.integrations_process):
+        return fine(f"{', '.join(schedulers)} exports to {', '.join(types) or 'no tracker'}{runs}")
     return warning(
         f"integrations are configured ({', '.join(types) or file}), but no integrations process "
         f"is alive{runs}",

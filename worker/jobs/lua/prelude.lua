@@ -114,8 +114,8 @@ local function announce(id, to, ended_at)
 end
 
 -- Queues an export for each integration of the job (worker.jobs.store.outbox). A pending export keeps
--- its due time: a shipper may be working on it, or it waits after a failure. The number of changes
--- shows that shipper that there is more to export.
+-- its due time: a scheduler may be working on it, or it waits after a failure. The number of changes
+-- shows that scheduler that there is more to export.
 local function ship(id)
   local spec = cjson.decode(redis.call('HGET', job_key(id), 'spec'))
   for _, integration in ipairs(spec.integrations or {}) do

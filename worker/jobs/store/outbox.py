@@ -138,7 +138,7 @@ EXPORT_OUTCOMES = ("done", "failed", "given_up")
 
 @dataclass(frozen=True, slots=True)
 class PendingExport:
-    """One integration of one job, leased by one shipper."""
+    """One integration of one job, leased by one scheduler."""
 
     job_id: str
     type: str
@@ -167,8 +167,8 @@ class ExportOutbox:
         self._scripts = scripts
 
     def claim_due(self, *, limit: int, lease_seconds: float) -> tuple[PendingExport, ...]:
-        """Takes due exports, the longest overdue first. No other shipper gets them before the lease
-        expires."""
+        """Takes due exports, the longest overdue first. No other scheduler gets them before the
+        lease expires."""
         taken = self._scripts.run("export_claim", limit, int(lease_seconds * 1000))
         return tuple(PendingExport(*name.split("/"), *numbers) for name, *numbers in taken)
 
