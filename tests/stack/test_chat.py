@@ -132,7 +132,7 @@ def test_a_killed_program_costs_its_clients_an_error_and_nobody_else_anything(
         error = asking.exception(timeout=60)
     assert isinstance(error, openai.InternalServerError)
     assert (error.status_code, error.code) == (503, "serving_process_lost")
-    assert "has ended (killed by SIGKILL) before it was through" in error.message
+    assert "exited (killed by SIGKILL) before it finished" in error.message
     again = client.chat.completions.create(model=model, messages=user(PAIRS[0][0]))
     assert again.choices[0].message.content == PAIRS[0][1]
     assert program(service).pid != killed.pid

@@ -201,7 +201,7 @@ def test_a_run_whose_preprocessing_process_is_killed_says_so(
 
 def encoding_processes(launcher: int) -> list[int]:
     """The processes of the pool in one of a launcher's ranks."""
-    return [pid for pid in descendants(launcher) if b"pool_process" in command_line(pid)]
+    return [pid for pid in descendants(launcher) if b"process_pool" in command_line(pid)]
 
 
 def command_line(pid: int) -> bytes:
