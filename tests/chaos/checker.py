@@ -32,20 +32,19 @@ def check_repeats(
 ) -> list[Violation]:
     """All answers to one submission name one job, and no two submissions share one. A repetition
     may make a second job when Redis has just forgotten the first one."""
-    by_submission: dict[str, set[str]] = {}
+    answers: dict[tuple[str, float], set[str]] = {}
+    """Jobs by submission and the time at which Redis first knew, or knew again, of it."""
     by_job: dict[str, set[str]] = {}
     first: dict[str, Acknowledged] = {}
     for one in acknowledged:
         earlier = first.setdefault(one.submission, one)
         if one.job_id != earlier.job_id and _is_forgotten_between(earlier, one, rollbacks):
-            by_job.setdefault(one.job_id, set()).add(one.submission)
-            first[one.submission] = one
-            continue
-        by_submission.setdefault(one.submission, set()).add(one.job_id)
+            first[one.submission] = earlier = one
+        answers.setdefault((one.submission, earlier.at), set()).add(one.job_id)
         by_job.setdefault(one.job_id, set()).add(one.submission)
     doubled = [
         Violation("one submission, one job", min(jobs), f"{submission} became {sorted(jobs)}")
-        for submission, jobs in by_submission.items()
+        for (submission, _), jobs in answers.items()
         if len(jobs) > 1
     ]
     shared = [

@@ -28,6 +28,14 @@ def test_a_repetition_may_make_a_second_job_only_after_the_first_was_forgotten()
     assert check_repeats(answers(95, late, has_key=True), [ROLLBACK]) != [], "its key was restored"
 
 
+def test_a_job_that_replaced_a_forgotten_one_answers_the_next_repetition_too() -> None:
+    first, second = answers(95, 103, has_key=False)
+    third = Acknowledged("s", "one rank", second.job_id, at=104, has_key=False)
+    assert check_repeats([first, second, third], [ROLLBACK]) == []
+    other = Acknowledged("s", "one rank", first.job_id, at=104, has_key=False)
+    assert check_repeats([first, second, other], [ROLLBACK]) != []
+
+
 def test_a_loss_that_nobody_reported_is_a_violation() -> None:
     def reported(*at: float) -> list[DataLoss]:
         return [DataLoss(noticed_at=each, cause="it went back") for each in at]
