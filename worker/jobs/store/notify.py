@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from kombu.transport import redis as redis_transport
 from pydantic import SecretStr
 from redis import Redis
+from redis.exceptions import RedisError
 
 from worker.jobs.redis_address import RedisAddress
 from worker.jobs.store import keys
@@ -22,9 +23,33 @@ TASK = "flant5.run_job"
 logger = logging.getLogger(__name__)
 
 
+class _QoS(redis_transport.QoS):
+    """Frees the slot of a message also if Redis fails at its acknowledgement or rejection.
+
+    kombu 5.7 keeps it occupied. With a prefetch count of 1, the worker would receive no further
+    message until its restart. Redis delivers the message again after its visibility timeout.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        except (RedisError, OSError):
+            self._quick_ack(delivery_tag)
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        try:
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
+        except (RedisError, OSError):
+            self._quick_ack(delivery_tag)
+            raise
+
+
 class _Channel(redis_transport.Channel):
     """Connects with the arguments of all other Redis clients, instead of those that kombu parses
     from a URL."""
+
+    QoS = _QoS
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         arguments = self.connection.client.transport_options["connection_arguments"]
