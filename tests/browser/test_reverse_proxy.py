@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 @dataclass(frozen=True, slots=True)
 class Proxy:
     url: str
-    """Where the server is for a browser, without a slash at its end."""
+    """The address of the server for a browser, without a trailing slash."""
     certificate: Path
 
     @property

@@ -70,7 +70,7 @@ def _is_forgotten_between(
 
 
 def check_losses(rollbacks: Sequence[Rollback], losses: Sequence[DataLoss]) -> list[Violation]:
-    """What the store has lost is reported as soon as a controller does a round."""
+    """Returns a violation for each rollback with losses that no controller reported in time."""
     return [
         Violation(
             "every loss is reported",

@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.3
 
 
 class DeletionsReport(BaseModel):
-    """What one run did and saw."""
+    """Actions and observations of one run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -292,7 +292,7 @@ def run_deletions(home: Path, *, num_jobs: int, num_kept: int, seed: int) -> Del
 
 
 def _settle(parts: Parts) -> bool:
-    """Whether the controller has finished what was broken off."""
+    """Returns True once the controller has finished interrupted deletions."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
         try:

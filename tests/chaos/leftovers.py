@@ -1,4 +1,4 @@
-"""What is left of jobs that were deleted, and what is missing of others."""
+"""Finds remains of deleted jobs, and missing parts of others."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ class Expected:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What only this job is called: its models by the end of their id."""
+        """Names that only this job has: its models by the end of their id."""
         return (self.job_id, f":{self.job_id[-8:]}", *self.result_files)
 
     def at_its_end(self, job: Mapping[str, Any], artifacts: Mapping[str, int]) -> "Expected":

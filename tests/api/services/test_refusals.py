@@ -1,4 +1,4 @@
-"""What a worker would refuse in its first second is refused by a plan and by a create."""
+"""Plans and creates refuse the settings that a worker would refuse in its first second."""
 
 import json
 from collections.abc import Callable

@@ -74,7 +74,7 @@ def test_a_serving_process_is_named_with_its_device(redis: Redis, redis_url: Sec
     workers = InferenceWorkers(redis)
     workers.register(new_worker_name("host-1"), device="cuda:1")
     assert check_serving(redis_url).found == "host-1 (cuda:1)"
-    workers.register(new_worker_name("host-0"))  # which says nothing of its device
+    workers.register(new_worker_name("host-0"))  # the name does not show its device
     assert check_serving(redis_url).found == "host-0 (older version); host-1 (cuda:1)"
     for server in workers.all():
         workers.deregister(server)
